@@ -1,0 +1,29 @@
+# Each recipe sets up what it needs, in .venv: all it asks for is Python 3.11 or newer and a package index.
+PYTHON := .venv/bin/python
+
+.PHONY: help run test check fix bench venv
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
+
+run: venv  ## the quick start, then the benchmark that this project began with
+	$(PYTHON) examples/quickstart.py
+	$(PYTHON) observatory/benchmarks/tco_performance.py
+
+test:  ## the suite on every Python 3.11, 3.12 and 3.13 found; ARGS="-k word" goes to pytest
+	@sh tools/test.sh $(ARGS)
+
+check: venv  ## formatting, lint and types
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+fix: venv  ## format, and mend what lint can mend
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+bench: venv  ## measure every row of the budgets; ARGS go to the benchmarks
+	$(PYTHON) -m observatory.benchmarks $(ARGS)
+
+venv:
+	@sh tools/venv.sh .venv

@@ -1,0 +1,1 @@
+"""Executors: where calls of tasks are carried out."""

@@ -1,0 +1,180 @@
+"""The executor of this process: coroutines on the event loop, functions in place or in worker threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextvars import copy_context
+from time import perf_counter
+from typing import Any
+
+from cascade.adapters.executors.workers import Job, Workers
+from cascade.spec.placement import CallForm, Profile
+from cascade.spec.protocols import CallNode
+from cascade.spec.signal import uncrossable
+
+__all__ = ["LocalExecutor"]
+
+PATIENCE = 0.001
+"""Seconds that calls of a function wait for the first one of it to be timed."""
+
+
+class LocalExecutor:
+    """Runs async tasks on the event loop and places sync ones by their `mode`.
+
+    Args:
+        blocking_threads: at most so many calls of mode "blocking" (and of "auto", while in threads) at once.
+        compute_threads: at most so many calls of mode "compute" at once; by default one for each processor.
+    """
+
+    runs_inline = True
+    """The engine may call short functions in place instead of asking `execute`. It holds for this class: a
+    subclass that overrides `execute` gets every call, unless it says this itself."""
+
+    def __init__(self, blocking_threads: int = 64, compute_threads: int | None = None) -> None:
+        self._blocking = Workers(blocking_threads, "cascade-blocking")
+        self._compute = Workers(compute_threads or os.cpu_count() or 1, "cascade-compute")
+
+    async def execute(self, node: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the node's function where its mode says, and return what it returns."""
+        if node.is_async:
+            return await node.func(*args, **kwargs)
+        if node.mode == "inline":
+            return node.func(*args, **kwargs)
+        return await self.in_thread(node.func, args, kwargs, node.mode)
+
+    async def place(
+        self,
+        form: CallForm,
+        args: Any,
+        kwargs: dict[str, Any],
+        grace: float,
+        abandon: Callable[[Job, Any], None],
+    ) -> Any:
+        """Call a sync task in a thread, or in place once that is known to be short.
+
+        Args:
+            grace: how long a cancelled call is waited for, in seconds.
+            abandon: told of a call that outlived the grace, with a future for its end.
+        """
+        task, profile = form.task, form.profile
+        if task.mode == "auto":
+            if not profile.measured:
+                if profile.started is None:
+                    profile.started = perf_counter()
+                else:
+                    await self.measured(profile)
+            workers = self._blocking
+            while form.inline is None and workers.is_full:
+                await self._room(workers)
+            if form.inline is not None:
+                return form.inline(*args, **kwargs)
+        return await self.in_thread(form.func, args, kwargs, task.mode, profile, grace, abandon)
+
+    async def measured(self, profile: Profile) -> None:
+        """Wait until the first call of a function is timed, or has taken so long that it is not short."""
+        import asyncio
+
+        if profile.started is None:
+            profile.started = perf_counter()
+        until = profile.started + PATIENCE
+        while not profile.measured:
+            left = until - perf_counter()
+            if left <= 0:
+                profile.measured = True
+                return
+            waiter = asyncio.get_running_loop().create_future()
+            profile.waiters.append(waiter)
+            try:
+                await asyncio.wait({waiter}, timeout=left)
+            finally:
+                if waiter in profile.waiters:
+                    profile.waiters.remove(waiter)
+
+    async def _room(self, workers: Workers) -> None:
+        """Wait until a thread may be free."""
+        import asyncio
+
+        waiter = asyncio.get_running_loop().create_future()
+        workers.waiters.append(waiter)
+        try:
+            await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                workers.wake()
+            elif waiter in workers.waiters:
+                workers.waiters.remove(waiter)
+            raise
+
+    async def in_thread(
+        self,
+        func: Callable[..., Any],
+        args: Any,
+        kwargs: dict[str, Any],
+        mode: str = "blocking",
+        profile: Profile | None = None,
+        grace: float = 1.0,
+        abandon: Callable[[Job, Any], None] | None = None,
+    ) -> Any:
+        """Call a function in a worker thread, with a copy of the context variables of here.
+
+        Cancelled, it withdraws the call or waits for it up to `grace` seconds, and then leaves it behind.
+        """
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        workers = self._compute if mode == "compute" else self._blocking
+
+        def arrived(job: Job) -> None:
+            if profile is not None:
+                profile.learn(job.seconds)
+            workers.wake()
+            if not future.done():
+                future.set_result(None)
+
+        def deliver(job: Job) -> None:
+            try:
+                loop.call_soon_threadsafe(arrived, job)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                job.orphaned()
+
+        job = Job(func, args, kwargs, copy_context(), deliver)
+        workers.submit(job)
+        try:
+            await future
+        except asyncio.CancelledError:
+            await self._leave(job, future, grace, abandon)
+            raise
+        if job.error is not None:
+            error, job.error = job.error, None
+            if isinstance(error, (StopIteration, StopAsyncIteration)):
+                raise uncrossable(error) from error
+            try:
+                raise error
+            finally:
+                del error
+        return job.value
+
+    async def _leave(self, job: Job, future: Any, grace: float, abandon: Callable[[Job, Any], None] | None) -> None:
+        """Part from a call whose caller was cancelled."""
+        import asyncio
+
+        if job.withdraw():
+            return
+        until = perf_counter() + grace
+        while not future.done():
+            left = until - perf_counter()
+            if left <= 0:
+                break
+            try:
+                await asyncio.wait({future}, timeout=left)
+            except asyncio.CancelledError:
+                continue
+        if not future.done() and abandon is not None:
+            abandon(job, future)
+
+    def close(self) -> None:
+        """Let the worker threads end."""
+        self._blocking.close()
+        self._compute.close()

@@ -1,0 +1,152 @@
+"""Worker threads for calls that would hold the event loop."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from typing import Any
+
+__all__ = ["Job", "Workers"]
+
+IDLE_SECONDS = 10.0
+
+
+class Job:
+    """One call on its way through a worker, which calls `deliver` when it is done."""
+
+    __slots__ = (
+        "_lock",
+        "args",
+        "context",
+        "deliver",
+        "error",
+        "func",
+        "kwargs",
+        "orphaned",
+        "seconds",
+        "state",
+        "value",
+    )
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        args: Any,
+        kwargs: dict[str, Any],
+        context: Context,
+        deliver: Callable[[Job], None],
+    ) -> None:
+        self.func = func
+        self.args = args
+        self.kwargs = kwargs
+        self.context = context
+        self.deliver = deliver
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+        self.state = "waiting"
+        self.orphaned: Callable[[], None] = _nothing
+        """Called in the worker's thread if the job ends after its event loop."""
+        self._lock = threading.Lock()
+
+    def withdraw(self) -> bool:
+        """Take the job back if no worker has begun it; say whether that was in time."""
+        with self._lock:
+            if self.state != "waiting":
+                return False
+            self.state = "withdrawn"
+            return True
+
+    def run(self) -> None:
+        """Carry out the call, in the thread of a worker."""
+        with self._lock:
+            if self.state != "waiting":
+                return
+            self.state = "running"
+        start = perf_counter()
+        try:
+            self.value = self.context.run(self.func, *self.args, **self.kwargs)
+        except BaseException as error:
+            self.error = error
+        self.seconds = perf_counter() - start
+        self.state = "ended"
+        # Nothing of the call stays alive in the worker, nor in a cycle through the error's traceback.
+        del self.func, self.args, self.kwargs, self.context
+
+
+def _nothing() -> None:
+    pass
+
+
+class Workers:
+    """A pool of daemon threads that starts them when needed and lets idle ones go.
+
+    Daemons, because neither the end of an event loop nor that of the process may wait for a call that
+    nobody waits for any more (a `ThreadPoolExecutor` blocks the exit of the process).
+    """
+
+    def __init__(self, size: int, name: str) -> None:
+        self.size = size
+        self.name = name
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._load = 0
+        self.waiters: deque[Any] = deque()
+        """Futures of those who wait for room, of the loop's thread alone."""
+
+    def wake(self) -> None:
+        """Tell the first who waits that there may be room."""
+        while self.waiters:
+            waiter = self.waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a further job would have to wait for a thread."""
+        return self._load >= self.size
+
+    def submit(self, job: Job) -> None:
+        """Hand a job to a worker; at most `size` run at once, first come first served."""
+        with self._lock:
+            self._load += 1
+            start = self._load > self._threads and self._threads < self.size
+            if start:
+                self._threads += 1
+        self._jobs.put(job)
+        if start:
+            threading.Thread(target=self._work, name=self.name, daemon=True).start()
+
+    def close(self) -> None:
+        """Let the threads end once they are idle."""
+        with self._lock:
+            count = self._threads
+        for _ in range(count):
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get(timeout=IDLE_SECONDS)
+            except Empty:
+                with self._lock:
+                    if self._load >= self._threads:  # a job is on its way to this thread
+                        continue
+                    self._threads -= 1
+                return
+            if job is None:
+                with self._lock:
+                    self._threads -= 1
+                return
+            job.run()
+            with self._lock:
+                self._load -= 1
+            if job.state == "ended":
+                job.deliver(job)
+            del job

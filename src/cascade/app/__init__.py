@@ -1,0 +1,1 @@
+"""The room that chooses defaults: running from a script, compiling."""

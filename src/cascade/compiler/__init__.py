@@ -1,0 +1,1 @@
+"""Graph -> Blueprint: lowering, and how states are entered."""

@@ -1,0 +1,77 @@
+"""Every exception that Cascade raises of its own accord.
+
+    CascadeError
+    ├── StaticGraphError (ValueError)          the declaration itself is wrong
+    │   └── CycleError                         nodes that wait for each other
+    ├── DependencyMissingError (LookupError)   the target of a run gave no value
+    ├── ResourceNotFoundError (LookupError)    an injected resource that nobody provides
+    ├── ParameterError (ValueError)            a Param or Env that is missing, unknown or does not convert
+    ├── JumpError (RuntimeError)               a Jump or TailCall that leads nowhere
+    ├── RouterError (LookupError)              a Router whose selector names no route
+    ├── ConstraintError (ValueError)           a need that no capacity can ever meet
+    ├── CacheError (RuntimeError)              a cache that cannot key, read or keep a value
+    └── MissingExtraError (ImportError)        a feature whose optional packages are not installed
+
+Each is also a fitting built-in, so that code which knows nothing of Cascade can catch it. None is a
+KeyError, which prints its message escaped. A wrong call of a task is a plain TypeError.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CacheError",
+    "CascadeError",
+    "ConstraintError",
+    "CycleError",
+    "DependencyMissingError",
+    "JumpError",
+    "MissingExtraError",
+    "ParameterError",
+    "ResourceNotFoundError",
+    "RouterError",
+    "StaticGraphError",
+]
+
+
+class CascadeError(Exception):
+    """The root of every exception that Cascade raises of its own accord."""
+
+
+class StaticGraphError(CascadeError, ValueError):
+    """What was declared cannot be run, whatever the values turn out to be."""
+
+
+class CycleError(StaticGraphError):
+    """Nodes wait for each other; the message draws the cycle."""
+
+
+class DependencyMissingError(CascadeError, LookupError):
+    """The target of a run was skipped and has no value to give; the message has the reason."""
+
+
+class ResourceNotFoundError(CascadeError, LookupError):
+    """A task asks for a resource that was neither registered nor given."""
+
+
+class ParameterError(CascadeError, ValueError):
+    """A parameter is missing, unknown, declared twice or does not convert to its type."""
+
+
+class JumpError(CascadeError, RuntimeError):
+    """A Jump or TailCall that cannot be followed."""
+
+
+class RouterError(CascadeError, LookupError):
+    """A Router's selector gave a key that has no route."""
+
+
+class ConstraintError(CascadeError, ValueError):
+    """A node needs more of something than there will ever be."""
+
+
+class CacheError(CascadeError, RuntimeError):
+    """A value cannot be keyed, read or kept by a cache."""
+
+
+class MissingExtraError(CascadeError, ImportError):
+    """A feature needs a package that is not installed; the message says what to install."""

@@ -1,0 +1,1 @@
+"""Lazy results -> Graph: building, identity, checks."""

@@ -1,0 +1,326 @@
+"""Lazy results -> Graph: one walk, without recursion, linear in nodes and edges."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from cascade.errors import CycleError
+from cascade.graph.freeze import freeze, is_container
+from cascade.graph.identity import PureCalls
+from cascade.graph.loops import check_loops, draw_cycle
+from cascade.spec.compose import SubflowResult
+from cascade.spec.control import Router, Value
+from cascade.spec.graph import (
+    CALL0,
+    CALL1,
+    CALLN,
+    MAP,
+    OPTIONAL,
+    PACK,
+    ROUTE,
+    SUBFLOW,
+    Gate,
+    Graph,
+    Optional,
+    Pack,
+    Routes,
+)
+from cascade.spec.inputs import Input
+from cascade.spec.layout import layout_of
+from cascade.spec.lazy import BUILT, Lazy, LazyResult, MappedResult
+from cascade.spec.resource import Inject
+from cascade.spec.signal import UNSET
+
+__all__ = ["build", "target_of"]
+
+ATOMS = frozenset({int, str, float, bool, type(None), bytes, complex})
+OPEN = object()
+"""In the index: a node whose inputs are being walked."""
+
+
+def target_of(target: Any) -> Any:
+    """Return what to build for a run's target: lazy, a `Pack`, or the target itself if nothing in it is lazy."""
+    if is_container(target):
+        return freeze(target, {}, "the target", _asked_for)
+    return _asked_for(target) if isinstance(target, LazyResult) else target
+
+
+def _asked_for(value: Lazy) -> Lazy:
+    if isinstance(value, LazyResult) and value.config is not None and value.config.none_if_skipped:
+        return Optional(value)
+    return value
+
+
+def build(target: Any) -> Graph:
+    """Return the graph that computes `target`, a lazy value or a `Pack` (see `target_of`).
+
+    Raises:
+        CycleError: nodes wait for each other.
+        StaticGraphError: a declaration that no run can carry out.
+    """
+    return _Builder().build(target)
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.graph = Graph()
+        self.memo: dict[int, Any] = {}
+        self.pure = PureCalls()
+        self.lazy_edges: list[Any] = []
+        self.jump_edges: list[Any] = []
+        self.gated: list[tuple[int, Any]] = []
+        self.routers: list[tuple[int, Router]] = []
+
+    def build(self, target: Any) -> Graph:
+        graph = self.graph
+        self.walk(target)
+        graph.strict = len(graph.nodes)
+        self.drain(self.lazy_edges)
+        graph.needed = len(graph.nodes)
+        while self.jump_edges or self.lazy_edges:
+            self.drain(self.jump_edges)
+            self.drain(self.lazy_edges)
+        graph.root = self.reference(target)
+        self.connect()
+        return graph
+
+    def drain(self, waiting: list[Any]) -> None:
+        while waiting:
+            self.walk(waiting.pop())
+
+    def walk(self, target: Any) -> None:
+        """Number `target` and all that it needs for certain, inputs first."""
+        index = self.graph.index
+        stack = [target]
+        push, pop, get = stack.append, stack.pop, index.get
+        graph = self.graph
+        nodes, forms, places, constants = graph.nodes, graph.forms, graph.places, graph.constants
+        kinds = graph.kinds
+        while stack:
+            node = stack[-1]
+            # One plain call of one argument: the commonest node by far, and what a large graph is made of.
+            if node.__class__ is LazyResult and node.config is None and node.kwargs is None:
+                args = node.args
+                form = node.task.form
+                if len(args) == 1 and form.plain:
+                    value = args[0]
+                    cls = value.__class__
+                    place = None
+                    if cls is LazyResult:
+                        place = get(value)
+                        if place is None:
+                            index[node] = OPEN
+                            push(value)
+                            continue
+                        if place is OPEN:
+                            self.refuse_cycle(stack, value)
+                    elif cls in ATOMS:
+                        constants.append(value)
+                        place = -len(constants)
+                    if place is not None:
+                        pop()
+                        seen = get(node)
+                        if seen is None or seen is OPEN:
+                            index[node] = len(nodes)
+                            nodes.append(node)
+                            kinds.append(CALL1)
+                            forms.append(form)
+                            places.append(place)
+                            if node.plan is None:
+                                node.plan = BUILT
+                        continue
+            seen = get(node)
+            if seen is not None and seen is not OPEN:
+                pop()
+                continue
+            waiting = self.inputs(node)
+            fresh = []
+            for child in waiting:
+                at = get(child)
+                if at is None:
+                    fresh.append(child)
+                elif at is OPEN:
+                    self.refuse_cycle(stack, child)
+            if fresh:
+                index[node] = OPEN
+                stack.extend(reversed(fresh))
+                continue
+            pop()
+            self.emit(node)
+
+    def inputs(self, node: Any) -> list[Any]:
+        """Return the lazy values and packs that must be numbered before `node`."""
+        cls = node.__class__
+        if isinstance(node, LazyResult):
+            self.settle(node)
+            found = [value for value in node.args if value.__class__ not in ATOMS and isinstance(value, (Lazy, Pack))]
+            if node.kwargs:
+                found += [value for value in node.kwargs.values() if isinstance(value, (Lazy, Pack))]
+            config = node.config
+            if config is not None:
+                if isinstance(config.condition, Lazy):
+                    found.append(config.condition)
+                found += config.after
+            return found
+        if cls is Pack:
+            return [item for item in node.items if item.__class__ not in ATOMS and isinstance(item, (Lazy, Pack))]
+        if cls is Optional:
+            return [node.result]
+        if isinstance(node, Router):
+            selector = node.selector = self.frozen(node.selector, node)
+            return [selector] if isinstance(selector, (Lazy, Pack)) else []
+        return []
+
+    def settle(self, node: LazyResult[Any]) -> None:
+        """Replace the containers among the arguments that hold lazy results by packs of what they hold now."""
+        for value in node.args:
+            if value.__class__ not in ATOMS and is_container(value):
+                node.args = tuple(self.frozen(value, node) for value in node.args)
+                break
+        kwargs = node.kwargs
+        if kwargs:
+            for name, value in kwargs.items():
+                if value.__class__ not in ATOMS and is_container(value):
+                    kwargs[name] = self.frozen(value, node)
+
+    def frozen(self, value: Any, node: Lazy) -> Any:
+        return freeze(value, self.memo, repr(node)) if is_container(value) else value
+
+    def emit(self, node: Any) -> None:
+        """Number `node`, whose inputs are numbered."""
+        graph = self.graph
+        if isinstance(node, Input):
+            self.emit_input(node)
+            return
+        if isinstance(node, LazyResult):
+            self.emit_result(node)
+        elif node.__class__ is Pack:
+            self.add(node, PACK, None, [self.reference(item) for item in node.items])
+        elif node.__class__ is Optional:
+            self.add(node, OPTIONAL, None, [self.reference(node.result)])
+        else:
+            i = self.add(node, ROUTE, None, [self.reference(node.selector)])
+            self.routers.append((i, node))
+            node.routes = {key: self.frozen(value, node) for key, value in node.routes.items()}
+            node.default = self.frozen(node.default, node)
+            for route in (*node.routes.values(), node.default):
+                self.later(route)
+        if isinstance(node, Lazy) and node.plan is None:
+            node.plan = BUILT
+        assert node in graph.index
+
+    def later(self, value: Any) -> None:
+        """Walk `value` once the nodes that are needed for certain are numbered."""
+        if isinstance(value, (Lazy, Pack)):
+            self.lazy_edges.append(value)
+
+    def emit_input(self, node: Input) -> None:
+        graph = self.graph
+        graph.constants.append(None)
+        slot = len(graph.constants) - 1
+        graph.inputs[slot] = node
+        graph.index[node] = -1 - slot
+        node.plan = node.plan or BUILT
+
+    def emit_result(self, node: LazyResult[Any]) -> None:
+        config = node.config
+        cls = node.__class__
+        if cls is LazyResult and node.task.pure:
+            twin = self.pure.find(node, self.graph.index)
+            if twin is not None:
+                self.graph.index[node] = twin
+                node.plan = node.plan or BUILT
+                return
+        if isinstance(node, SubflowResult):
+            kwargs = node.kwargs or {}
+            i = self.add(node, SUBFLOW, node.task.form, [self.reference(value) for value in kwargs.values()])
+        elif isinstance(node, MappedResult):
+            kwargs = node.kwargs or {}
+            form = node.task.form_of(tuple(kwargs))
+            values = (*node.args, *kwargs.values())
+            i = self.add(node, MAP, form, [self.reference(value) for value in values])
+        else:
+            form, passed = layout_of(node.task, node.args, node.kwargs)
+            references = [self.reference(value) for value in passed]
+            count = 2 if form.names else len(references)
+            i = self.add(node, (CALL0, CALL1, CALLN)[min(count, 2)], form, references)
+        if cls is LazyResult and node.task.pure:
+            self.pure.keep(node, i)
+        injects = any(value.__class__ is Inject for value in (*node.args, *(node.kwargs or {}).values()))
+        if config is not None or not node.task.is_plain or injects:
+            self.gated.append((i, node))
+            if config is not None:
+                self.later(config.otherwise)
+                if config.selector is not None:
+                    self.jump_edges.extend(route for route in config.selector.routes.values() if route is not None)
+
+    def add(self, node: Any, kind: int, form: Any, references: list[int]) -> int:
+        graph = self.graph
+        i = graph.index[node] = len(graph.nodes)
+        graph.nodes.append(node)
+        graph.kinds.append(kind)
+        graph.forms.append(form)
+        if kind == CALL1:
+            graph.places.append(references[0])
+        elif kind == CALL0:
+            graph.places.append(0)
+        else:
+            graph.places.append(len(graph.operands))
+            graph.operands.append(len(references))
+            graph.operands.extend(references)
+        return i
+
+    def reference(self, value: Any) -> int:
+        """Return the reference of a numbered lazy value or pack, or that of a new constant."""
+        if isinstance(value, (Lazy, Pack)):
+            found: int = self.graph.index[value]
+            return found
+        constants = self.graph.constants
+        constants.append(value.value if value.__class__ is Value else value)
+        return -len(constants)
+
+    def connect(self) -> None:
+        """Fill in what refers to nodes that were numbered later: routes, gates, jumps."""
+        graph = self.graph
+        for i, router in self.routers:
+            routes = {key: self.reference(value) for key, value in router.routes.items()}
+            default = None if router.default is UNSET else self.reference(router.default)
+            graph.routes[i] = Routes(routes, default)
+        for i, node in self.gated:
+            gate = graph.gates[i] = self.gate(node)
+            if gate.selector is not None:
+                graph.jumps[i] = {
+                    key: None if route is None else self.reference(route) for key, route in gate.selector.routes.items()
+                }
+        if graph.needed > graph.strict or graph.jumps:
+            check_loops(graph)
+
+    def gate(self, node: LazyResult[Any]) -> Gate:
+        gate = Gate()
+        task, config = node.task, node.config
+        gate.retry, gate.constraints = task.retry, task.constraints
+        gate.injects = any(value.__class__ is Inject for value in (*node.args, *(node.kwargs or {}).values()))
+        if config is None:
+            return gate
+        gate.retry = config.retry or gate.retry
+        gate.constraints = config.constraints or gate.constraints
+        gate.condition = None if config.condition is UNSET else self.reference(config.condition)
+        gate.otherwise = None if config.otherwise is UNSET else self.reference(config.otherwise)
+        gate.after = tuple(at for at in map(self.graph.index.__getitem__, config.after) if at >= 0)
+        gate.label, gate.selector, gate.max_iterations = config.label, config.selector, config.max_iterations
+        gate.receiver = config.receiver
+        return gate
+
+    def refuse_cycle(self, stack: list[Any], again: Any) -> NoReturn:
+        """Raise for `again`, which is being walked and was met a second time; draw the way around."""
+        opened = [node for node in stack if self.graph.index.get(node) is OPEN]
+        around = opened[opened.index(again) :] if again in opened else opened
+        if stack[-1] is not around[-1]:
+            around.append(stack[-1])
+        raise CycleError(draw_cycle([_line(node) for node in around]))
+
+
+def _line(node: Any) -> str:
+    if isinstance(node, LazyResult):
+        return f"{node.label} (declared at {node.declared})"
+    return repr(node)

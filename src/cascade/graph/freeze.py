@@ -1,0 +1,98 @@
+"""Containers in arguments: which hold lazy results, and what they hold when the graph is first built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cascade.errors import StaticGraphError
+from cascade.spec.graph import Pack
+from cascade.spec.lazy import Lazy
+
+__all__ = ["CONTAINERS", "freeze", "is_container"]
+
+CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
+ATOMS = frozenset({int, str, float, bool, type(None), bytes, complex})
+
+
+def is_container(value: Any) -> bool:
+    """Say whether lazy results are looked for inside: list, tuple, dict, namedtuple; sets to refuse them."""
+    cls = value.__class__
+    return cls in CONTAINERS or (isinstance(value, tuple) and hasattr(cls, "_fields"))
+
+
+def freeze(container: Any, memo: dict[int, Any], where: str, read: Callable[[Lazy], Lazy] | None = None) -> Any:
+    """Return a `Pack` of what the container holds now if a lazy result is in it, at any depth, else itself.
+
+    Args:
+        memo: what each container came to, by id, so that one shared by many is read once. It keeps them alive.
+        where: what the container is an argument of, for messages.
+        read: what each lazy value found is replaced with.
+
+    Raises:
+        StaticGraphError: a lazy result in a set or as a dict key; a container that holds itself.
+    """
+    stack = [container]
+    opened: set[int] = set()
+    while stack:
+        current = stack[-1]
+        mark = id(current)
+        if mark in memo:
+            stack.pop()
+            continue
+        items = _items(current, where)
+        inner = [item for item in items if item.__class__ not in ATOMS and is_container(item)]
+        waiting = [item for item in inner if id(item) not in memo]
+        if waiting and mark not in opened:
+            opened.add(mark)
+            stack.extend(waiting)
+            continue
+        if waiting:
+            raise StaticGraphError(f"{where}: a {type(current).__name__} holds itself, directly or through others")
+        stack.pop()
+        memo[mark] = (current, _packed(current, items, memo, read))
+    return memo[id(container)][1]
+
+
+def _items(container: Any, where: str) -> Any:
+    if isinstance(container, dict):
+        for key in container:
+            if isinstance(key, Lazy) or (isinstance(key, (tuple, frozenset)) and _deep(key)):
+                raise StaticGraphError(f"{where}: a lazy result is the key of a dict; only its values may be lazy")
+        return container.values()
+    if isinstance(container, (set, frozenset)):
+        if _deep(container):
+            raise StaticGraphError(f"{where}: a lazy result is in a set, which would need its value; use a list")
+        return ()
+    return container
+
+
+def _deep(values: Any) -> bool:
+    """Say whether a lazy result is in hashable containers, at any depth."""
+    stack = [values]
+    while stack:
+        for item in stack.pop():
+            if isinstance(item, Lazy):
+                return True
+            if isinstance(item, (tuple, frozenset)):
+                stack.append(item)
+    return False
+
+
+def _packed(container: Any, items: Any, memo: dict[int, Any], read: Callable[[Lazy], Lazy] | None) -> Any:
+    resolved = []
+    lazy = False
+    for item in items:
+        if item.__class__ in ATOMS:
+            pass
+        elif isinstance(item, Lazy):
+            lazy = True
+            item = item if read is None else read(item)
+        elif is_container(item):
+            item = memo[id(item)][1]
+            lazy = lazy or item.__class__ is Pack
+        resolved.append(item)
+    if not lazy:
+        return container
+    keys = tuple(container) if isinstance(container, dict) else None
+    return Pack(container.__class__, tuple(resolved), keys)

@@ -1,0 +1,154 @@
+"""Checks that only loops and lazy routes need: cycles through routes, states that wait for their own loop."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from cascade.errors import CycleError, StaticGraphError
+from cascade.spec.graph import Graph
+
+__all__ = ["check_loops", "draw_cycle", "states_of"]
+
+
+def check_loops(graph: Graph) -> None:
+    """Raise for what the walk over certain inputs cannot see.
+
+    Raises:
+        CycleError: nodes wait for each other by way of a route or an `otherwise`.
+        StaticGraphError: a state depends on a state of its own loop.
+    """
+    if graph.needed > graph.strict or len(graph) > graph.needed:
+        _check_cycles(graph)
+    if graph.jumps:
+        _check_states(graph)
+
+
+def sources(graph: Graph, i: int) -> list[int]:
+    """Return the nodes that node `i` may wait for: by data, condition, order, route or `otherwise`."""
+    found = graph.references(i)
+    router = graph.routes.get(i)
+    if router is not None:
+        found = [*found, *router.routes.values()]
+        if router.default is not None:
+            found.append(router.default)
+    gate = graph.gates.get(i)
+    if gate is not None:
+        found = [*found, *gate.after]
+        found += [at for at in (gate.condition, gate.otherwise) if at is not None]
+    return [at for at in found if at >= 0]
+
+
+def _check_cycles(graph: Graph) -> None:
+    done = bytearray(len(graph))
+    for root in range(graph.strict, len(graph)):
+        if done[root]:
+            continue
+        path: list[int] = []
+        ways = [iter([root])]
+        while ways:
+            for child in ways[-1]:
+                if done[child] == 1:
+                    _refuse_cycle(graph, path[path.index(child) :])
+                if not done[child]:
+                    done[child] = 1
+                    path.append(child)
+                    ways.append(iter(sources(graph, child)))
+                    break
+            else:
+                ways.pop()
+                if path:
+                    done[path.pop()] = 2
+
+
+def states_of(graph: Graph, entry: int) -> list[int]:
+    """Return the bound nodes that a loop which starts at `entry` can enter."""
+    found = [entry]
+    known = {entry}
+    for state in found:
+        for target in graph.jumps[state].values():
+            if target is not None and target in graph.jumps and target not in known:
+                known.add(target)
+                found.append(target)
+    return found
+
+
+def _check_states(graph: Graph) -> None:
+    """A bound node that waits for a bound node: only those need a closer look, and only their ancestors."""
+    holds = bytearray(len(graph))
+    for i in range(len(graph)):
+        holds[i] = i in graph.jumps or any(holds[at] for at in sources(graph, i))
+    suspects = [i for i in graph.jumps if any(holds[at] for at in sources(graph, i))]
+    checked: set[tuple[int, ...]] = set()
+    for entry in graph.jumps if suspects else ():
+        states = states_of(graph, entry)
+        mark = tuple(sorted(states))
+        if mark in checked:
+            continue
+        checked.add(mark)
+        for state in states:
+            _check_state(graph, state, set(states), holds)
+
+
+def _check_state(graph: Graph, state: int, loop: set[int], holds: bytearray) -> None:
+    seen = {state}
+    stack = [(at, state) for at in sources(graph, state) if holds[at]]
+    reader: dict[int, int] = {}
+    while stack:
+        at, by = stack.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        reader[at] = by
+        if at in loop:
+            _refuse_state(graph, state, at, reader)
+        stack += [(source, at) for source in sources(graph, at) if holds[source]]
+
+
+def _named(graph: Graph, i: int) -> str:
+    return f"{graph.name(i)} (declared at {graph.declared(i)})"
+
+
+def _refuse_state(graph: Graph, state: int, other: int, reader: dict[int, int]) -> NoReturn:
+    way, at = [other], other
+    while at != state:
+        at = reader[at]
+        way.append(at)
+    waits = " -> ".join(graph.name(i) for i in way)
+    jumps = _jump_way(graph, other, state)
+    raise StaticGraphError(
+        f"{_named(graph, state)} is a state of the loop of {_named(graph, other)} and waits for its value:\n"
+        f"  needs:  {waits}\n"
+        f"  jumps:  {jumps}\n"
+        f"A loop has a value only when it has ended. Send the value along instead: in {graph.name(other)}, "
+        f"return cs.Jump(key, data={{...}}) with the arguments of {graph.name(state)} by name"
+    )
+
+
+def _jump_way(graph: Graph, start: int, end: int) -> str:
+    """Draw jumps that lead from one state to another, or that join both to one loop."""
+    for first, last in ((start, end), (end, start)):
+        before: dict[int, tuple[int, object]] = {}
+        queue = [first]
+        for state in queue:
+            for key, target in graph.jumps.get(state, {}).items():
+                if target is not None and target not in before:
+                    before[target] = (state, key)
+                    queue.append(target)
+        if last in before:
+            drawn, at = graph.name(last), last
+            while True:
+                at, key = before[at]
+                drawn = f"{graph.name(at)} =[{key}]=> {drawn}"
+                if at == first:
+                    return drawn
+    return f"{graph.name(start)} and {graph.name(end)} are states of one loop"
+
+
+def _refuse_cycle(graph: Graph, around: list[int]) -> NoReturn:
+    raise CycleError(draw_cycle([_named(graph, i) for i in reversed(around)]))
+
+
+def draw_cycle(lines: list[str]) -> str:
+    """Return a message that draws the nodes of a cycle, each waiting for the next."""
+    drawn = "\n".join(f"  {'└> ' if at else '   '}{line}" for at, line in enumerate([*lines, lines[0]]))
+    return f"these nodes wait for each other, so none can start:\n{drawn}\n(to repeat work use cs.bind and cs.Jump)"

@@ -1,0 +1,21 @@
+"""Motion: the engine, the interpreter and the message bus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cascade.runtime.bus import MessageBus
+    from cascade.runtime.engine import Engine, Run
+
+__all__ = ["Engine", "MessageBus", "Run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the engine, and asyncio with it, on first use."""
+    from importlib import import_module
+
+    rooms = {"Engine": "engine", "MessageBus": "bus", "Run": "engine"}
+    if name not in rooms:
+        raise AttributeError(f"module 'cascade.runtime' has no attribute {name!r}")
+    return getattr(import_module(f"cascade.runtime.{rooms[name]}"), name)

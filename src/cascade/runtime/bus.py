@@ -1,0 +1,209 @@
+"""Carries events from runs to those who subscribed to them.
+
+The engine publishes on its loop's thread, and `publish` never waits. The engine calls `flush` at each turn of
+its code, `drain` there too if the bus is `congested`, and `settle` when a run is over. A handler may itself
+wait for a run; so that the two never wait for each other, the engine says so with `waiting_for`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Generic, Literal, TypeVar, overload
+
+from cascade.runtime.channels import PASSING, Batch, Channel, Feed, Hub, present_call
+from cascade.spec.events import Event
+
+__all__ = ["MessageBus", "Stream", "Subscription"]
+
+BUFFER: Final = 10_000
+"""How many events a subscriber may be behind before runs wait for it."""
+
+E = TypeVar("E", bound=Event)
+
+
+class MessageBus:
+    """Where runs publish their events. `previews=N` asks them for the first N characters of each result.
+
+    A bus may serve several engines, and several loops one after the other.
+    """
+
+    def __init__(self, previews: int | None = None) -> None:
+        if previews is not None and (isinstance(previews, bool) or previews < 0):
+            raise ValueError(f"previews is a number of characters or None, not {previews!r}")
+        self.previews = previews
+        self._hub = Hub()
+
+    # --- for subscribers
+
+    @overload
+    def subscribe(
+        self, event_type: type[E], handler: Callable[[E], object], *, batch: Literal[False] = False
+    ) -> Subscription: ...
+    @overload
+    def subscribe(
+        self, event_type: type[E], handler: Callable[[list[E]], object], *, batch: Literal[True]
+    ) -> Subscription: ...
+    def subscribe(
+        self, event_type: type[Event], handler: Callable[[Any], object], *, batch: bool = False
+    ) -> Subscription:
+        """Call `handler` with each event of a type and its subclasses, or with lists of them if `batch`.
+
+        A batch comes at each turn of a run, at the latest 10 ms after its first event, and always before
+        RunFinished. An async handler's calls are awaited one after the other, with the context variables that
+        `subscribe` was called with; when more than 10,000 events wait for it, runs wait too. What a handler
+        raises is logged, once, and changes nothing else (but KeyboardInterrupt and SystemExit pass). May be
+        called from any thread.
+        """
+        check_event_type(event_type)
+        if not callable(handler):
+            raise TypeError(f"a handler is called with events, but {handler!r} cannot be called")
+        channel = (Batch if batch else Channel)(self._hub, (event_type,), handler)
+        self._hub.add(channel)
+        return Subscription(channel)
+
+    def stream(self, event_type: type[E], run_id: str | None = None) -> Stream[E]:
+        """Return the events of a type and its subclasses from now on, for one `async for`.
+
+        The stream ends at the RunFinished of the run, which it gives too if that is of the type. Without a
+        run_id it gives the events of all runs, until the first RunFinished. Leaving the `async for`
+        unsubscribes it. When more than 10,000 events wait to be read, runs wait too.
+        """
+        check_event_type(event_type)
+        feed = Feed(self._hub, event_type, run_id)
+        self._hub.add(feed)
+        return Stream(feed)
+
+    # --- for the engine
+
+    @property
+    def version(self) -> int:
+        """A number that goes up with each change of the subscriptions."""
+        return self._hub.version
+
+    def wants(self, event_type: type[Event]) -> bool:
+        """Tell whether an event of exactly this type would reach anybody, until `version` changes."""
+        try:
+            return bool(self._hub.routes[event_type])
+        except KeyError:
+            return bool(self._hub.route(event_type))
+
+    def publish(self, event: Event) -> None:
+        """Give an event to all who want it; on the loop's thread only.
+
+        Where no loop is running, an async handler cannot be awaited: that is a RuntimeError.
+        """
+        try:
+            channels = self._hub.routes[type(event)]
+        except KeyError:
+            channels = self._hub.route(type(event))
+        for channel in channels:
+            try:
+                result = channel.sink(event)
+            except PASSING:
+                raise
+            except BaseException as error:
+                channel.report(error)
+            else:
+                if result is not None:
+                    channel.follow(result, 1)
+
+    def flush(self) -> None:
+        """Deliver what batches have collected."""
+        self._hub.flush()
+
+    @property
+    def congested(self) -> bool:
+        """Whether some async handler or stream is more than 10,000 events behind."""
+        return any(each.behind > BUFFER for each in self._hub.channels)
+
+    async def drain(self, run_id: str | None = None) -> None:
+        """Wait, for a run, until the bus is not congested."""
+        hub = self._hub
+        await hub.wait(run_id, lambda: [each for each in hub.channels if each.behind > BUFFER])
+
+    async def settle(self, run_id: str | None = None) -> None:
+        """Deliver, for a run, all that was published until now; wait until async handlers are done with it.
+
+        Streams are not waited for, nor is a handler that itself waits for this run.
+        """
+        self._hub.flush()
+        marks = [(each, each.accepted) for each in self._hub.channels]
+        await self._hub.wait(run_id, lambda: [each for each, mark in marks if each.active and each.finished < mark])
+
+    @contextmanager
+    def waiting_for(self, *run_ids: str) -> Iterator[None]:
+        """Say, around an `await` that ends only after these runs, that they must not wait for the caller.
+
+        It matters if an async handler is the caller, or called it, and does nothing otherwise.
+        """
+        call = present_call.get()
+        if call is not None:
+            call.waits_for.extend(run_ids)
+            self._hub.moved()
+        try:
+            yield
+        finally:
+            if call is not None:
+                for run_id in run_ids:
+                    call.waits_for.remove(run_id)
+
+
+class Subscription:
+    """What `MessageBus.subscribe` returns."""
+
+    __slots__ = ("_channel",)
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def unsubscribe(self) -> None:
+        """Begin no further call of the handler, not even for what is buffered; from any thread."""
+        self._channel.leave()
+
+
+class Stream(Generic[E]):
+    """What `MessageBus.stream` returns: events as they come, for one `async for`."""
+
+    __slots__ = ("_feed",)
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+
+    def __aiter__(self) -> AsyncIterator[E]:
+        return _Reading(self)
+
+    async def __anext__(self) -> E:
+        event: E = await self._feed.take()
+        return event
+
+    async def aclose(self) -> None:
+        """Leave the stream."""
+        self._feed.leave()
+
+    def __del__(self) -> None:
+        self._feed.leave()
+
+
+class _Reading(Generic[E]):
+    """One `async for` over a stream: leaving the loop drops this, even if somebody keeps the stream."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: Stream[E]) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[E]:
+        return self
+
+    def __anext__(self) -> Awaitable[E]:
+        return self._stream.__anext__()
+
+    def __del__(self) -> None:
+        self._stream.__del__()
+
+
+def check_event_type(event_type: object) -> None:
+    """Raise a TypeError if it is not a class of events."""
+    if not (isinstance(event_type, type) and issubclass(event_type, Event)):
+        raise TypeError(f"subscribe to a class of events, such as TaskEvent, not to {event_type!r}")

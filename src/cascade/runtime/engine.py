@@ -1,0 +1,374 @@
+"""The engine: runs targets, any number of them at once, on the event loop that calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Coroutine, Generator, Iterable, Mapping
+from time import perf_counter
+from typing import Any, Literal, Self
+
+from cascade.adapters.executors.local import LocalExecutor
+from cascade.adapters.solvers.native import NativeSolver
+from cascade.errors import DependencyMissingError
+from cascade.runtime.bus import MessageBus
+from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
+from cascade.runtime.inputs import check_known, fill
+from cascade.runtime.limits import Capacities
+from cascade.runtime.maps import run_map
+from cascade.runtime.perform import invoke, perform
+from cascade.runtime.prepare import Plan, prepare
+from cascade.runtime.resources import Resources
+from cascade.runtime.run import RunState
+from cascade.runtime.schedule import evaluate
+from cascade.runtime.scope import NodeFailure, Scope
+from cascade.runtime.ticker import Ticker
+from cascade.spec.blueprint import Blueprint
+from cascade.spec.events import RunFinished, RunStarted
+from cascade.spec.policies import refuse_option
+from cascade.spec.protocols import Executor, Solver
+from cascade.spec.resource import Resource
+
+__all__ = ["Engine", "Run"]
+
+Tier = Literal["auto", "interpret", "compile"]
+_default_solver = NativeSolver()
+_numbers = itertools.count(1)
+
+
+class Run:
+    """A run that was started: await it for its result."""
+
+    def __init__(self, run_id: str, task: asyncio.Task[Any], engine: Engine) -> None:
+        self.id = run_id
+        self._task = task
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        with self._engine.bus.waiting_for(self.id):
+            return (yield from self._task.__await__())
+
+    @property
+    def status(self) -> Literal["Running", "Succeeded", "Failed", "Cancelled"]:
+        """How it is going, or how it ended."""
+        task = self._task
+        if not task.done():
+            return "Running"
+        if task.cancelled():
+            return "Cancelled"
+        error = task.exception()
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            return "Cancelled"
+        return "Succeeded" if error is None else "Failed"
+
+    def cancel(self) -> None:
+        """End the run: what is running is cancelled, and awaiting the run raises CancelledError.
+
+        May be called from any thread. A run that has ended is left as it is.
+        """
+        try:
+            on_loop = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            on_loop = False
+        if on_loop:
+            self._task.cancel()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self.status}>"
+
+
+class Engine:
+    """Runs lazy results.
+
+    Args:
+        solver: orders the nodes; by default topologically.
+        executor: carries out calls; by default in this process.
+        bus: where events are published.
+        system_resources: capacities by name, for `with_constraints`; names without one are unlimited.
+        tier: "auto", "interpret" or "compile". Nothing is emitted yet, so all of them interpret.
+        thread_grace: how long a cancelled run waits for a running thread, in seconds.
+
+    One event loop at a time; a new loop after the old one ended is fine.
+    """
+
+    def __init__(
+        self,
+        solver: Solver | None = None,
+        executor: Executor | None = None,
+        bus: MessageBus | None = None,
+        *,
+        system_resources: Mapping[str, float] | None = None,
+        state_backend: Any = None,
+        connector: Any = None,
+        cache_backend: Any = None,
+        tier: Tier = "auto",
+        thread_grace: float = 1.0,
+    ) -> None:
+        for name, option in (
+            ("state_backend", state_backend),
+            ("connector", connector),
+            ("cache_backend", cache_backend),
+        ):
+            if option is not None:
+                refuse_option(f"Engine({name}=...)")
+        if tier not in ("auto", "interpret", "compile"):
+            raise ValueError(f'tier is "auto", "interpret" or "compile", not {tier!r}')
+        if not thread_grace >= 0:
+            raise ValueError(f"thread_grace is 0 seconds or more, not {thread_grace!r}")
+        self.solver = _default_solver if solver is None or type(solver) is NativeSolver else solver
+        self.executor = LocalExecutor() if executor is None else executor
+        self.runs_inline = may_run_inline(self.executor)
+        self.bus = MessageBus() if bus is None else bus
+        self.capacities = Capacities(system_resources or {})
+        self.tier = tier
+        self.thread_grace = thread_grace
+        self.ticker = Ticker()
+        self.resources: dict[str, Resource] = {}
+        self.blueprints: dict[str, Blueprint] = {}
+        self._active: dict[str, asyncio.Task[Any] | None] = {}
+        self._kept: set[asyncio.Task[Any]] = set()
+        self._spare: LocalExecutor | None = None
+
+    # --- what is known beforehand
+
+    def register(self, resource: Resource) -> None:
+        """Provide a resource to all runs, by its name; it also stands in for an injected one of the same name."""
+        self.resources[_checked(resource).name] = resource
+
+    def register_blueprint(self, blueprint_id: str, target: Any) -> Blueprint:
+        """Let tail calls lead to a target (or a blueprint): `TailCall(..., target_blueprint_id=blueprint_id)`."""
+        if not isinstance(blueprint_id, str) or not blueprint_id:
+            raise TypeError(f"a blueprint is registered under a name that is not empty, not {blueprint_id!r}")
+        plan = prepare(target, self.solver)
+        if plan is None:
+            raise TypeError(f"register_blueprint({blueprint_id!r}) takes a lazy result or a Blueprint, not {target!r}")
+        self.blueprints[blueprint_id] = plan.blueprint
+        return plan.blueprint
+
+    # --- running
+
+    async def run(
+        self,
+        target: Any,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Any:
+        """Run a target and return its value.
+
+        Args:
+            target: a lazy or mapped result, a Blueprint, or a list, tuple or dict of those and of plain
+                values (the same container comes back). A plain value gives itself.
+            params: values for the parameters of the graph.
+            use_vm: changes nothing; results never depend on how a graph is carried out.
+            run_id: by default a fresh one.
+            resources: resources for this run alone.
+
+        Raises:
+            whatever a task raised, with a note that says which node it was.
+            DependencyMissingError: the target was skipped and has nothing to give.
+            StaticGraphError, ParameterError, ConstraintError: before anything runs.
+        """
+        plan, given, known = self._prepared(target, params, timeout, resources)
+        if plan is None:
+            return target
+        return await self._execute(plan, given, self._name(run_id), known)
+
+    def start(
+        self,
+        target: Any,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Run:
+        """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
+        plan, given, known = self._prepared(target, params, timeout, resources)
+        name = self._name(run_id)
+        work = _itself(target) if plan is None else self._execute(plan, given, name, known)
+        return Run(name, asyncio.get_running_loop().create_task(work), self)
+
+    def _prepared(
+        self,
+        target: Any,
+        params: Mapping[str, Any] | None,
+        timeout: float | None,
+        resources: Iterable[Resource],
+    ) -> tuple[Plan | None, Mapping[str, Any], dict[str, Resource]]:
+        if timeout is not None:
+            refuse_option("engine.run(timeout=...)")
+        plan = prepare(target, self.solver)
+        given = {} if params is None else params
+        if plan is not None and plan.blueprint.graph.gates:
+            self.capacities.check(plan.blueprint.graph)
+        if given:
+            known = set(plan.params) if plan is not None else set()
+            for blueprint in self.blueprints.values():
+                known |= {needed.name for needed in blueprint.graph.inputs.values()}
+            check_known(known, given)
+        provided = self.resources
+        for resource in resources:
+            provided = {**provided, _checked(resource).name: resource}
+        return plan, given, provided
+
+    def _name(self, run_id: str | None) -> str:
+        name = f"run-{os.getpid():x}-{next(_numbers)}" if run_id is None else run_id
+        if name in self._active:
+            raise ValueError(f"a run named {name!r} is going on already; give each run_id to one run at a time")
+        return name
+
+    async def _execute(self, plan: Plan, params: Mapping[str, Any], run_id: str, known: Mapping[str, Resource]) -> Any:
+        blueprint = plan.blueprint
+        constants = fill(blueprint.graph, params)
+        run = RunState(self, run_id, params)
+        run.resources = Resources(run, known)
+        run.perform, run.invoke, run.run_map = perform, invoke, run_map
+        self._active[run_id] = asyncio.current_task()
+        try:
+            if self.bus.wants(RunStarted):
+                self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=dict(params)))
+            start = perf_counter()
+            value, error, others = await self._carry_out(run, World(blueprint, constants, None))
+            failure = await self._torn_down(run, error)
+            if failure is not None:
+                if error is None:
+                    error = failure
+                else:
+                    error.add_note(f"besides, a resource failed in its teardown: {_spelled(failure)}")
+            for other in others:
+                error.add_note(f"besides, another node failed: {_spelled(other)} ({'; '.join(other.__notes__)})")
+            self._publish_end(run_id, perf_counter() - start, error, others)
+            await self.bus.settle(run_id)
+        finally:
+            self._active.pop(run_id, None)
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error, failure, others
+        return value
+
+    async def _carry_out(self, run: RunState, world: World) -> tuple[Any, Any, list[BaseException]]:
+        """Run the root block; return its value, or what it failed of and what else failed."""
+        block = world.blueprint.root
+        try:
+            frame = root_frame(world, Scope())
+            if block.strict:
+                with self.bus.waiting_for(run.id):
+                    await evaluate(run, frame, [(frame, steps_of(block, world.blueprint.order))], [block.root])
+            value = frame.regs[block.root]
+            if run.observed:
+                run.publish_pruned_root(frame)
+            if value is NOTHING:
+                return None, _missing(run, frame), []
+            return value, None, []
+        except NodeFailure as failure:
+            return None, failure.error, failure.others
+        except BaseException as error:
+            return None, error, []
+
+    async def _torn_down(self, run: RunState, error: BaseException | None) -> BaseException | None:
+        try:
+            return await run.release(error)
+        except BaseException as failure:
+            return failure
+
+    def _publish_end(
+        self, run_id: str, seconds: float, error: BaseException | None, others: list[BaseException]
+    ) -> None:
+        bus = self.bus
+        bus.flush()
+        if not bus.wants(RunFinished):
+            return
+        status: Any = "Succeeded"
+        if error is not None:
+            task = asyncio.current_task()
+            asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+            status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
+        spelled = None if error is None else "; ".join(map(_spelled, [error, *others]))
+        bus.publish(RunFinished(run_id=run_id, status=status, duration=seconds, error=spelled))
+
+    # --- ending
+
+    def spare_executor(self) -> LocalExecutor:
+        """Return threads for resources where another executor carries out the tasks."""
+        if self._spare is None:
+            self._spare = LocalExecutor()
+        return self._spare
+
+    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something to its end that no run waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+
+    async def aclose(self) -> None:
+        """Wait for the runs that are going on, then let the worker threads end."""
+        here = asyncio.current_task()
+        names = list(self._active)
+        waiting = [task for task in self._active.values() if task is not None and task is not here]
+        with self.bus.waiting_for(*names):
+            if waiting:
+                await asyncio.wait(waiting)
+            while self._kept:
+                await asyncio.wait(self._kept)
+        for executor in (self.executor, self._spare):
+            if isinstance(executor, LocalExecutor):
+                executor.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.aclose()
+
+
+def may_run_inline(executor: Executor) -> bool:
+    """Say whether calls may be made in place: if the class that defines `execute` says so itself."""
+    for cls in type(executor).__mro__:
+        if "execute" in cls.__dict__:
+            return bool(cls.__dict__.get("runs_inline", False))
+    return False
+
+
+def _checked(resource: Resource) -> Resource:
+    if not isinstance(resource, Resource):
+        raise TypeError(f"a resource is declared with @cs.resource, which {resource!r} is not")
+    return resource
+
+
+def _spelled(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _missing(run: RunState, frame: Frame) -> DependencyMissingError:
+    """Return the error for a target that gave nothing, with the way to the reason."""
+    block = frame.block
+    i, way = block.root, []
+    while True:
+        way.append(i)
+        skip = frame.skips.get(i)
+        below = [at for at in block.references(i) if at >= 0 and frame.regs[at] is NOTHING]
+        if not below or (skip is not None and skip.reason != "UpstreamSkipped_Data"):
+            break
+        i = below[0]
+    graph = frame.world.blueprint.graph
+    lines = [f"{graph.name(at)} (declared at {graph.declared(at)})" for at in way if graph.kinds[at] <= 2] or ["it"]
+    reason = skip.reason if skip is not None else "skipped"
+    return DependencyMissingError(
+        f"the target has no value: {' needs '.join(lines)}, which was skipped ({reason}) and has nothing to give "
+        "in its place; give it one with run_if(..., otherwise=...)"
+    )
+
+
+async def _itself(value: Any) -> Any:
+    return value

@@ -1,0 +1,69 @@
+"""What nodes are called in events and errors: `name#number`, in each copy that loops make of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade.runtime.copies import Copy
+from cascade.runtime.frame import World
+from cascade.spec.events import TaskSite
+from cascade.spec.graph import CALLN, MAP, Graph
+
+__all__ = ["Names"]
+
+
+class Names:
+    """Numbers the nodes of one run by name.
+
+    A node keeps its number in the first loop that runs it again; each further loop has a copy of its own.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self._next: dict[str, int] = {}
+        self._copies: dict[tuple[Any, int, Copy | None], Copy] = {}
+        self._owners: dict[tuple[Any, int], tuple[Copy | None, Copy]] = {}
+        self._numbers: dict[Any, list[int]] = {}
+
+    def copy(self, world: World, number: int, loop: Copy | None) -> Copy:
+        """Return the copy of node `number` that runs in `loop`."""
+        key = (world.key, number, loop)
+        found = self._copies.get(key)
+        if found is None:
+            found = self._copies[key] = self._make(world, number, loop)
+        return found
+
+    def _make(self, world: World, number: int, loop: Copy | None) -> Copy:
+        owner = self._owners.get((world.key, number))
+        if owner is None:
+            found = self._fresh(world, number, self._number(world, number))
+            self._owners[world.key, number] = (loop, found)
+            return found
+        first_loop, found = owner
+        if first_loop is None and loop is not None:
+            self._owners[world.key, number] = (loop, found)
+            return found
+        if loop is None:
+            return found
+        name = world.blueprint.graph.name(number)
+        return self._fresh(world, number, self._count(name, 1))
+
+    def _fresh(self, world: World, number: int, at: int) -> Copy:
+        graph = world.blueprint.graph
+        node = graph.nodes[number]
+        label = graph.name(number)
+        name = node.task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
+        return Copy(TaskSite(self.run_id, f"{label}#{at}", name))
+
+    def _number(self, world: World, number: int) -> int:
+        numbers = self._numbers.get(world.key)
+        if numbers is None:
+            numbers = self._numbers[world.key] = self._number_all(world.blueprint.graph)
+        return numbers[number]
+
+    def _number_all(self, graph: Graph) -> list[int]:
+        return [self._count(graph.name(i), 1) for i in range(len(graph))]
+
+    def _count(self, name: str, step: int) -> int:
+        count = self._next[name] = self._next.get(name, 0) + step
+        return count

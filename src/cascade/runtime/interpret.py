@@ -1,0 +1,243 @@
+"""The interpreter: what the instructions of a Blueprint mean.
+
+`sweep` carries out, on the event loop's thread, all that can run now. Calls that take time (coroutines,
+threads, policies, loops, maps) it puts aside for `perform`; an instruction whose input has no value yet is
+parked with that input and swept again when it has one. So there is no queue and no counter per node.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from cascade.errors import RouterError
+from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, order_frame
+from cascade.runtime.run import RunState
+from cascade.runtime.signals import plain_result
+from cascade.runtime.spot import Spot
+from cascade.spec.blueprint import CALL0, CALL1, CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
+from cascade.spec.graph import Gate
+from cascade.spec.placement import CallForm
+
+__all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]
+
+Ready = tuple[Frame, int, Any]
+"""A call put aside: its frame, its register, and what it returned if it was begun in place already."""
+TURN: Final = object()
+"""What `sweep` returns when the event loop must have a turn before it goes on."""
+
+
+def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
+    """Carry out the steps on the agenda, the last entry first.
+
+    Calls that take time are added to `ready`. Returns None when the agenda is empty, TURN when the event loop
+    needs a turn first, or the form of a function whose first call should be timed first.
+
+    Raises:
+        NodeFailure: a task, or a condition's truth, raised.
+    """
+    ticker, silent = run.ticker, not run.observed and run.inline
+    while agenda:
+        frame, steps = agenda[-1]
+        regs, operands, waiters = frame.regs, frame.operands, frame.waiters
+        i = -1
+        try:
+            for i, op, form, at in steps:
+                if op == CALL1:
+                    value = regs[at]
+                    if value is PENDING:
+                        frame.park(at, (frame, i))
+                        continue
+                    call = form.inline
+                    if call is not None and silent:
+                        value = call(value)
+                    else:
+                        value = _call(run, frame, i, form, (value,), ready)
+                elif op == CALL0:
+                    call = form.inline
+                    value = call() if call is not None and silent else _call(run, frame, i, form, (), ready)
+                elif op == CALLN:
+                    values = [regs[reference] for reference in operands[at + 1 : at + 1 + operands[at]]]
+                    for reference, value in zip(operands[at + 1 : at + 1 + operands[at]], values, strict=True):
+                        if value is PENDING:
+                            frame.park(reference, (frame, i))
+                            break
+                    else:
+                        call = form.inline
+                        if call is not None and silent and not form.names:
+                            value = call(*values)
+                        else:
+                            value = _call(run, frame, i, form, values, ready)
+                else:
+                    value = _special(run, frame, i, op, form, at, agenda, ready)
+                if value is PENDING:
+                    if agenda[-1][1] is not steps:
+                        break  # it asked for others, which come first
+                    if run.stall is not None:
+                        return run.take_stall()
+                    continue
+                if form is not None and value.__class__ is not form.seen:
+                    value = plain_result(run, frame, i, op, form, value, ready)
+                    if value is PENDING:
+                        continue
+                regs[i] = value
+                if waiters and i in waiters:
+                    frame.wake(waiters.pop(i), agenda)
+                    if agenda[-1][1] is not steps:
+                        break
+                if ticker.due:
+                    ticker.caught(form)
+                    return TURN
+            else:
+                agenda.pop()
+        except BaseException as error:
+            raise run.failure_at(Spot(frame, i), error) from None
+    return None
+
+
+def arguments(form: CallForm, values: Any) -> tuple[Any, dict[str, Any]]:
+    """Split values in the order of a call form into positional ones and keywords."""
+    names = form.names
+    if not names:
+        return values, {}
+    split = len(values) - len(names)
+    return values[:split], dict(zip(names, values[split:], strict=True))
+
+
+def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, ready: list[Ready]) -> Any:
+    """Call in place if that is allowed, with events if somebody listens; else put the call aside."""
+    if form.inline is None or not run.inline:
+        ready.append((frame, i, PENDING))
+        if not form.is_async and run.inline and not form.profile.measured and form.task.mode == "auto":
+            run.stall_for(form.profile)
+        return PENDING
+    args, kwargs = arguments(form, values)
+    if not run.observed:
+        return form.inline(*args, **kwargs)
+    return run.observe_call(Spot(frame, i), form.inline, args, kwargs)
+
+
+def _special(
+    run: RunState, frame: Frame, i: int, op: int, form: Any, at: int, agenda: list[Any], ready: list[Ready]
+) -> Any:
+    """Carry out an instruction that is more than a call; PENDING if it has to wait."""
+    if op == IMPORT:
+        return _import(frame, i, at, agenda)
+    regs = frame.regs
+    references = frame.block.references(i)
+    for reference in references:
+        if regs[reference] is PENDING:
+            frame.park(reference, (frame, i))
+            return PENDING
+    gate = frame.block.gates.get(i)
+    if gate is not None:
+        if i in frame.skips:  # decided before; its `otherwise` is there now
+            return stand_in(frame, frame.skips[i], gate, agenda, (frame, i))
+        reason = gate_reason(frame, gate, agenda, (frame, i))
+        if reason is PENDING:
+            return PENDING
+        if reason is None and any(regs[reference] is NOTHING for reference in references):
+            reason = "UpstreamSkipped_Data"
+        if reason is not None:
+            skip = frame.skips[i] = Skip(reason)
+            if run.observed and frame.block.kinds[i] <= CALLN:
+                run.publish_skip(Spot(frame, i), reason)
+            return stand_in(frame, skip, gate, agenda, (frame, i))
+    elif op == OPTIONAL:
+        return None if regs[references[0]] is NOTHING else regs[references[0]]
+    elif any(regs[reference] is NOTHING for reference in references):
+        frame.skips[i] = Skip("UpstreamSkipped_Data")
+        return NOTHING
+    if op == PACK:
+        node = frame.world.blueprint.graph.nodes[frame.block.source(i)]
+        return node.make([regs[reference] for reference in references])
+    if op == ROUTE:
+        return _route(frame, i, references[0], agenda)
+    if op == GATED and form.inline is not None:
+        return _call(run, frame, i, form, [regs[reference] for reference in references], ready)
+    ready.append((frame, i, PENDING))
+    return PENDING
+
+
+def _import(frame: Frame, i: int, number: int, agenda: list[Any]) -> Any:
+    """Take the value of a node that runs once a run, in the root frame."""
+    root = frame.world.root
+    value = root.regs[number]
+    if value is PENDING:
+        root.park(number, (frame, i))
+        root.demand(number, agenda)
+        return PENDING
+    skip = root.skips.get(number)
+    if skip is not None:
+        frame.skips[i] = skip
+    return value
+
+
+def gate_reason(frame: Frame, gate: Gate, agenda: list[Any], waiter: Any) -> Any:
+    """Return why an instruction is skipped, None if nothing keeps it, or PENDING if that is not known yet.
+
+    Then `waiter` is parked, and what must run first is on the agenda.
+    """
+    if gate.condition is not None:
+        if frame.regs[gate.condition] is PENDING:
+            frame.park(gate.condition, waiter)
+            return PENDING
+        value = frame.strictly(gate.condition)
+        if value is NOTHING:
+            return "UpstreamSkipped_Condition"
+        if not value:
+            return "ConditionFalse"
+    for number in gate.after:
+        place, register, ask = order_frame(frame, number)
+        if place.regs[register] is PENDING:
+            place.park(register, waiter)
+            if ask:
+                place.demand(register, agenda)
+            return PENDING
+        skip = place.skips.get(register)
+        if skip is not None and not skip.ran:
+            return "UpstreamSkipped_Sequence"
+    return None
+
+
+def stand_in(frame: Frame, skip: Skip, gate: Gate, agenda: list[Any], waiter: Any) -> Any:
+    """Return what readers get for a skipped instruction: its `otherwise`, else its first argument, else NOTHING.
+
+    PENDING if the `otherwise` must run first; then `waiter` is parked with it.
+    """
+    if gate.otherwise is not None:
+        value = frame.regs[gate.otherwise]
+        if value is PENDING:
+            frame.park(gate.otherwise, waiter)
+            frame.demand(gate.otherwise, agenda)
+            return PENDING
+        skip.strict = frame.strictly(gate.otherwise)
+        return value
+    return NOTHING if gate.first is None else frame.regs[gate.first]
+
+
+def _route(frame: Frame, i: int, selector: int, agenda: list[Any]) -> Any:
+    key = frame.strictly(selector)
+    if key is NOTHING:
+        frame.skips[i] = Skip("UpstreamSkipped_Data")
+        return NOTHING
+    router = frame.block.routes[i]
+    try:
+        reference = router.routes.get(key, router.default)
+    except TypeError:  # a key that cannot be hashed names no route
+        reference = router.default
+    if reference is None:
+        node = frame.world.blueprint.graph.nodes[frame.block.source(i)]
+        known = ", ".join(map(repr, router.routes))
+        raise RouterError(
+            f"the selector of the router declared at {node.declared} gave {key!r}, which has no route; "
+            f"the routes are: {known} (default=... would take any other key)"
+        )
+    value = frame.regs[reference]
+    if value is PENDING:
+        frame.park(reference, (frame, i))
+        frame.demand(reference, agenda)
+        return PENDING
+    skip = frame.skips.get(reference) if reference >= 0 else None
+    if skip is not None:
+        frame.skips[i] = skip
+    return value

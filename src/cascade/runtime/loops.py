@@ -1,0 +1,346 @@
+"""Loops: following the jumps and tail calls of a task, in constant memory.
+
+One coroutine follows a whole loop, through all its states and whatever blueprints tail calls lead to. Each
+entry has registers of its own, so it starts from the declaration; what came before is let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import CoroutineType
+from typing import Any
+
+from cascade.compiler.entry import FIRST, Key, entry_plan, override, position
+from cascade.errors import JumpError
+from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
+from cascade.runtime.interpret import Ready, gate_reason, stand_in, sweep
+from cascade.runtime.run import RunState
+from cascade.runtime.schedule import advance, complete, drive
+from cascade.runtime.scope import NodeFailure, Scope
+from cascade.runtime.signals import refuse_jump, refuse_lazy
+from cascade.runtime.spot import Spot
+from cascade.runtime.tail import merge_tail
+from cascade.spec.blueprint import CALLN, MAP, EntryPlan, TailCall
+from cascade.spec.control import Jump, Value
+from cascade.spec.graph import Gate
+from cascade.spec.lazy import Lazy
+from cascade.spec.placement import CallForm
+
+__all__ = ["follow"]
+
+
+async def follow(
+    run: RunState,
+    spot: Spot,
+    value: Any,
+    form: CallForm,
+    args: Any,
+    kwargs: dict[str, Any],
+    gate: Gate | None,
+    item: tuple[Any, dict[str, Any]] | None,
+) -> Any:
+    """Go where a signal leads until a plain value comes; return that.
+
+    Args:
+        spot: where the call was that returned the signal; it moves along.
+        value: the signal.
+        form, args, kwargs, gate: that call.
+        item: in an item of a map, the arguments declared for it.
+    """
+    follower = _Follower(run, spot, form, args, kwargs, gate, item)
+    home, register = spot.frame, spot.register
+    value = await follower.follow(value)
+    if item is None and follower.skip is not None:
+        home.skips[register] = follower.skip
+    return value
+
+
+class _Follower:
+    """One loop on its way: the state it is in, and how its last call was made."""
+
+    __slots__ = (
+        "args",
+        "copy",
+        "count",
+        "form",
+        "frames",
+        "gate",
+        "home",
+        "home_number",
+        "item",
+        "kwargs",
+        "number",
+        "routes",
+        "run",
+        "scope",
+        "skip",
+        "spot",
+        "world",
+    )
+
+    def __init__(
+        self,
+        run: RunState,
+        spot: Spot,
+        form: CallForm,
+        args: Any,
+        kwargs: dict[str, Any],
+        gate: Gate | None,
+        item: Any,
+    ) -> None:
+        self.run = run
+        self.spot = spot
+        self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
+        self.item = item
+        self.home = spot.frame
+        self.home_number = self.number = spot.number
+        self.world: World = spot.world
+        self.routes = self.world.blueprint.graph.jumps.get(spot.number)
+        self.copy = spot.copy(run.names)
+        self.count = 1
+        self.skip: Skip | None = None
+        self.scope = Scope()
+        self.frames: dict[EntryPlan, Frame] = {}
+        if not spot.entered:  # a tail call made a loop of this node: what it had before was its first entry
+            before = spot.iteration
+            spot.enter(self.copy)
+            if spot.suffix:
+                self.copy.items[spot.suffix] = max(self.copy.items[spot.suffix], before + 1)
+            self.copy.entries = max(self.copy.entries, before + 1)
+
+    async def follow(self, value: Any) -> Any:
+        run = self.run
+        ticker = run.ticker
+        while True:
+            try:
+                if isinstance(value, Jump):
+                    target, key, overrides = self.jump(value)
+                    if target is None:
+                        return overrides
+                    value = await self.enter(self.world, target, key, overrides)
+                elif isinstance(value, TailCall):
+                    value = await self.tail(value)
+                elif isinstance(value, CoroutineType):
+                    value = await value
+                elif isinstance(value, Lazy):
+                    refuse_lazy(self.form, value)
+                else:
+                    return value
+            except (NodeFailure, asyncio.CancelledError):
+                raise
+            except BaseException as error:
+                raise run.failure_at(self.spot, error) from None
+            if ticker.due:
+                ticker.caught(self.form)
+                await run.turn()
+
+    # --- jumps
+
+    def jump(self, jump: Jump) -> tuple[int | None, Key, Any]:
+        """Return where a jump leads: a node, which arguments it overrides, and their values.
+
+        At a way out: None, and the value of the loop in the place of the values.
+        """
+        routes = self.routes
+        if routes is None:
+            refuse_jump(self.form, jump)
+        try:
+            target = routes[jump.target_key]
+        except (KeyError, TypeError):
+            known = ", ".join(map(repr, routes))
+            raise JumpError(
+                f"task {self.form.task.name!r} (declared at {self.form.task.declared}) returned {jump!r}, "
+                f"but its selector has no route {jump.target_key!r}; the routes are: {known}"
+            ) from None
+        data = jump.data
+        if data is None:
+            return target, (), () if target is not None else None
+        cls = data.__class__
+        if cls is Value:
+            data = data.value
+        elif isinstance(data, Lazy):
+            raise JumpError(
+                f"task {self.form.task.name!r} (declared at {self.form.task.declared}) returned a Jump with {data!r} "
+                "as data; a running task cannot add to the graph: send a value"
+            )
+        elif isinstance(data, dict) and target is not None:
+            return target, tuple(data), tuple(data.values())
+        return (None, (), data) if target is None else (target, FIRST, (data,))
+
+    async def enter(self, world: World, target: int, key: Key, overrides: Any) -> Any:
+        """Enter a state (or an exit, a node that is not bound); return what it returns."""
+        blueprint = world.blueprint
+        if target < 0:
+            if key:
+                raise JumpError(f"a Jump carries data to an input, which takes no arguments: {overrides!r}")
+            return world.constants[-1 - target]
+        if self.item is not None and target == self.home_number and world is self.home.world:
+            return await self.enter_item(key, overrides)
+        block = blueprint.state(target)
+        plan = block.plans.get(key) or entry_plan(blueprint, target, key)
+        root = block.root
+        gate = block.gates.get(root)
+        self.move(world, target, block.jumps.get(root), gate)
+        frame = self.frame(plan, world, target, overrides)
+        if plan.steps:
+            agenda: list[Any] = [(frame, iter(plan.steps))]
+            ready: list[Ready] = []
+            self.run.ticker.begin()
+            outcome = sweep(self.run, agenda, ready)
+            if outcome is not None or ready or any(frame.regs[at] is PENDING for at in plan.wanted):
+                await complete(self.run, frame, agenda, ready, outcome, plan.wanted)
+        kind = block.kinds[root]
+        if kind > CALLN and kind != MAP:
+            self.skip = frame.skips.get(root)
+            self.pruned(frame, plan)
+            return frame.regs[root]
+        if block.lazies or gate is not None:
+            skipped, value = await self.skipped(frame, plan, root, gate)
+            self.pruned(frame, plan)
+            if skipped:
+                return value
+        regs = frame.regs
+        args = [regs[reference] for reference in plan.placed]
+        kwargs = {name: regs[reference] for name, reference in plan.named.items()} if plan.named else {}
+        if kind == MAP:
+            return await self.run.run_map(self.run, frame, root, args, kwargs)
+        form = block.forms[root]
+        assert form is not None
+        return await self.call(form, args, kwargs, gate)
+
+    async def enter_item(self, key: Key, overrides: Any) -> Any:
+        """Enter the item of a map again, with the arguments declared for it but for those overridden."""
+        graph = self.home.world.blueprint.graph
+        block = self.home.block
+        gate = block.gates.get(self.spot.register)
+        form = block.forms[self.spot.register]
+        assert form is not None
+        declared, named = self.item
+        args, kwargs = list(declared), dict(named)
+        receiver = 1 if gate is not None and gate.receiver else 0
+        described = f"{graph.name(self.home_number)} (declared at {graph.declared(self.home_number)})"
+        for name, value in zip(key, overrides, strict=True):
+            if key is FIRST:
+                name = _first_name(form, receiver, described)
+            override(described, form, args, kwargs, name, value, receiver)
+        self.move(self.home.world, self.home_number, graph.jumps.get(self.home_number), gate)
+        return await self.call(form, args, kwargs, gate)
+
+    async def call(self, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None) -> Any:
+        run = self.run
+        self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
+        inline = form.inline
+        if inline is None or run.observed or not run.inline or form.task.needs or (gate is not None and gate.is_policy):
+            return await run.invoke(run, self.spot, form, args, kwargs, gate)
+        run.ticker.ticks = 0
+        return inline(*args, **kwargs)
+
+    def move(self, world: World, target: int, routes: Any, gate: Gate | None) -> None:
+        """Count an entry and go to its node."""
+        spot = self.spot
+        if routes is not None or target == self.number:
+            self.count += 1
+            if gate is not None and gate.max_iterations is not None and self.count > gate.max_iterations:
+                graph = world.blueprint.graph
+                raise JumpError(
+                    f"the loop of {graph.name(target)} (declared at {graph.declared(target)}) has had "
+                    f"{gate.max_iterations} entries and would go on: max_iterations={gate.max_iterations} ends it here"
+                )
+        self.routes = routes
+        spot.enter(self.copy)
+        if target != self.number or world is not self.world:
+            self.number, self.world = target, world
+            same = world is self.home.world and target == self.home_number
+            spot.moved(world, target, self.copy, self.copy if same else None)
+
+    def frame(self, plan: EntryPlan, world: World, target: int, overrides: Any) -> Frame:
+        """Return a frame for one entry; the last one by the same plan is over, so its frame serves again."""
+        block = world.blueprint.state(target)
+        regs = world.template(plan, block).copy()
+        at = plan.first_override
+        for value in overrides:
+            regs[at] = value
+            at += 1
+        frame = self.frames.get(plan)
+        if frame is None:
+            parent = self.home if world is self.home.world else world.root
+            frame = self.frames[plan] = Frame(world, block, regs, self.scope, parent)
+            frame.loop = self.copy
+            frame.suffix = self.spot.suffix
+        else:
+            frame.regs = regs
+        frame.iteration = self.spot.iteration
+        if block.lazies:
+            frame.skips = {}
+            frame.waiters = {}
+            frame.demanded = bytearray(len(block))
+            for step in plan.steps:
+                frame.demanded[step[0]] = 1
+        return frame
+
+    async def skipped(self, frame: Frame, plan: EntryPlan, root: int, gate: Gate | None) -> tuple[bool, Any]:
+        """Say whether the state is skipped in this entry, and what stands in for it then."""
+        reason = None
+        if gate is not None:
+            reason = await self.ask(frame, lambda agenda, waiter: gate_reason(frame, gate, agenda, waiter))
+        arguments = (*plan.placed, *plan.named.values())
+        if reason is None and any(frame.regs[reference] is NOTHING for reference in arguments):
+            reason = "UpstreamSkipped_Data"
+        if reason is None:
+            return False, None
+        skip = self.skip = Skip(reason, ran=True)
+        if self.run.observed and frame.block.kinds[root] <= CALLN:
+            self.run.publish_skip(self.spot, reason)
+        if gate is None or (gate.otherwise is None and gate.first not in arguments):
+            return True, NOTHING
+        return True, await self.ask(frame, lambda agenda, waiter: stand_in(frame, skip, gate, agenda, waiter))
+
+    async def ask(self, frame: Frame, question: Any) -> Any:
+        """Ask again until the answer is known, running what it needs."""
+        while True:
+            agenda: list[Any] = []
+            waiter = asyncio.get_running_loop().create_future()
+            answer = question(agenda, waiter)
+            if answer is not PENDING:
+                return answer
+            call = await advance(self.run, agenda, self.scope)
+            if call is not None:
+                self.scope.start(drive, self.run, *call)
+            self.scope.host = asyncio.current_task()
+            try:
+                await waiter
+                await self.scope.join()
+            except BaseException as error:
+                raise await self.scope.close(error) from None
+
+    def pruned(self, frame: Frame, plan: EntryPlan) -> None:
+        if frame.demanded is not None and self.run.observed:
+            self.run.publish_pruned(frame, [*plan.wanted])
+
+    # --- tail calls
+
+    async def tail(self, call: TailCall) -> Any:
+        """Make the call that a TailCall asks for; return what it returns."""
+        if call.target_blueprint_id is not None:
+            world = self.run.world_of(call.target_blueprint_id, self.form)
+            keys = [position(at) for at in range(len(call.args))]
+            target = world.blueprint.graph.root
+            key = (*keys, *call.kwargs)
+            if key and target >= 0:
+                try:
+                    entry_plan(world.blueprint, target, key)
+                except JumpError as error:
+                    raise TypeError(f"a TailCall to blueprint {call.target_blueprint_id!r}: {error}") from None
+            return await self.enter(world, target, key, (*call.args, *call.kwargs.values()))
+        receiver = 1 if self.gate is not None and self.gate.receiver else 0
+        args, kwargs = merge_tail(self.form, self.args, self.kwargs, call, receiver)
+        self.move(self.world, self.number, self.routes, self.gate)
+        return await self.call(self.form, args, kwargs, self.gate)
+
+
+def _first_name(form: CallForm, receiver: int, described: str) -> Any:
+    shape = form.task.shape
+    names = () if shape is None else (*shape.names[receiver:], *shape.keywords)
+    if not names:
+        raise JumpError(f"a Jump carries data to {described}, which takes no argument for it")
+    return names[0]

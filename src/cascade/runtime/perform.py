@@ -1,0 +1,185 @@
+"""Calls that take time or are under a policy: attempts, constraints, resources, events."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from time import perf_counter
+from types import CoroutineType
+from typing import Any
+
+from cascade.runtime.frame import PENDING, Frame
+from cascade.runtime.interpret import arguments
+from cascade.runtime.loops import follow
+from cascade.runtime.maps import run_map
+from cascade.runtime.run import RunState
+from cascade.runtime.scope import NodeFailure
+from cascade.runtime.signals import is_signal
+from cascade.runtime.spot import Spot
+from cascade.runtime.subflows import run_subflow
+from cascade.spec.blueprint import LOOP, MAP, SUBFLOW
+from cascade.spec.graph import Gate
+from cascade.spec.placement import CallForm
+from cascade.spec.resource import Inject
+
+__all__ = ["invoke", "perform"]
+
+
+async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
+    """Carry out one instruction that was put aside; return what its register gets.
+
+    Raises:
+        NodeFailure: the task raised.
+    """
+    block = frame.block
+    op = block.ops[i]
+    regs = frame.regs
+    values = [regs[reference] for reference in block.references(i)]
+    if op == SUBFLOW:
+        return await run_subflow(run, frame, i, values)
+    form = block.forms[i]
+    assert form is not None
+    args, kwargs = arguments(form, values)
+    if op == MAP:
+        return await run_map(run, frame, i, args, kwargs)
+    gate = block.gates.get(i)
+    spot = Spot(frame, i)
+    if op == LOOP or run.observed:
+        copy = spot.copy(run.names)
+        if op == LOOP or copy.entries or copy.items:
+            spot.enter(copy)
+    value = begun
+    if begun is PENDING:
+        value = await invoke(run, spot, form, args, kwargs, gate)
+    if value.__class__ is not form.seen:
+        if is_signal(value):
+            return await follow(run, spot, value, form, args, kwargs, gate, None)
+        form.seen = value.__class__
+    return value
+
+
+async def invoke(
+    run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None
+) -> Any:
+    """Call a task once (with a retry policy: until it succeeds); return what it returned.
+
+    Raises:
+        NodeFailure: it raised; the error has its note.
+    """
+    attempts = 1
+    try:
+        managed = form.task.needs or (gate is not None and gate.is_policy)
+        if not managed and not run.observed:
+            return await call(run, spot, form, args, kwargs)
+        attempt = _Attempts(run, spot, form, args, kwargs, gate)
+        try:
+            return await attempt.run_all()
+        finally:
+            attempts = attempt.count
+    except NodeFailure:
+        raise
+    except asyncio.CancelledError as error:
+        if run.is_cancelled():
+            raise
+        raise run.failure_at(spot, error, attempts) from None
+    except BaseException as error:
+        raise run.failure_at(spot, error, attempts) from None
+
+
+async def call(run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Call a task where it belongs."""
+    if not run.inline:
+        value = await run.executor.execute(run.call_node(spot, form), tuple(args), kwargs)
+    elif form.is_async:
+        return await form.func(*args, **kwargs)
+    elif form.inline is not None:
+        run.ticker.begin()
+        value = form.inline(*args, **kwargs)
+        if run.ticker.due:
+            run.ticker.caught(form)
+    else:
+        value = await run.place(spot, form, args, kwargs)
+    return await value if isinstance(value, CoroutineType) else value
+
+
+class _Attempts:
+    """The attempts of one call under a policy, or under the eyes of a subscriber."""
+
+    __slots__ = ("args", "count", "form", "gate", "kwargs", "run", "spot", "started")
+
+    def __init__(
+        self, run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None
+    ) -> None:
+        self.run = run
+        self.spot = spot
+        self.form = form
+        self.args = args
+        self.kwargs = kwargs
+        self.gate = gate
+        self.count = 0
+        self.started: float | None = None
+
+    async def run_all(self) -> Any:
+        retry = None if self.gate is None else self.gate.retry
+        while True:
+            self.count += 1
+            try:
+                value = await self.run_once()
+            except asyncio.CancelledError as error:
+                self.finish("Cancelled" if self.run.is_cancelled() else "Failed", error)
+                raise
+            except BaseException as error:
+                again = retry is not None and self.count < retry.max_attempts and isinstance(error, Exception)
+                if not again:
+                    self.finish("Failed", error)
+                    raise
+                assert retry is not None
+                delay = retry.wait_after(self.count, random.random())
+                self.run.publish_retry(self.spot, self.count, retry.max_attempts, delay, error)
+            else:
+                self.finish("Succeeded", None, value)
+                return value
+            await asyncio.sleep(delay)
+
+    async def run_once(self) -> Any:
+        gate, run = self.gate, self.run
+        amounts = None if gate is None or gate.constraints is None else gate.constraints.amounts
+        if amounts is None:
+            return await self.run_held()
+        await run.capacities.acquire(amounts, lambda: run.publish_blocked(self.spot, amounts))
+        try:
+            return await self.run_held()
+        finally:
+            run.capacities.release(amounts)
+
+    async def run_held(self) -> Any:
+        """The call itself, while its constraints are held."""
+        run, form = self.run, self.form
+        if self.started is None:
+            run.publish_started(self.spot)
+            self.started = perf_counter()
+        wanted = self.injections()
+        if not wanted:
+            return await call(run, self.spot, form, self.args, self.kwargs)
+        async with run.resources.for_call(self.spot, wanted) as found:
+            args = [found[value] if value.__class__ is Inject else value for value in self.args]
+            kwargs = {name: found[value] if value.__class__ is Inject else value for name, value in self.kwargs.items()}
+            for name, value in self.missing().items():
+                kwargs[name] = found[value]
+            return await call(run, self.spot, form, args, kwargs)
+
+    def injections(self) -> list[Inject]:
+        """The resources that this call asks for: as arguments, and as defaults of arguments not given."""
+        if not self.form.task.needs and (self.gate is None or not self.gate.injects):
+            return []
+        given = [value for value in (*self.args, *self.kwargs.values()) if value.__class__ is Inject]
+        return given + list(self.missing().values())
+
+    def missing(self) -> dict[str, Inject]:
+        task = self.form.task
+        given = task.shape.names[: len(self.args)] if task.shape is not None else ()
+        return {name: wanted for name, wanted in task.needs.items() if name not in given and name not in self.kwargs}
+
+    def finish(self, status: Any, error: BaseException | None, value: Any = None) -> None:
+        if self.started is not None:
+            self.run.publish_finished(self.spot, status, perf_counter() - self.started, error, value)

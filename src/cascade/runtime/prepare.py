@@ -1,0 +1,141 @@
+"""Targets -> plans: what a run needs to know before it starts, kept on the target for the next run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cascade.compiler.lower import lower
+from cascade.errors import ParameterError, StaticGraphError
+from cascade.graph.build import build, target_of
+from cascade.graph.freeze import is_container
+from cascade.runtime.inputs import check_inputs, check_known
+from cascade.spec.blueprint import Blueprint
+from cascade.spec.compose import SubflowResult, subflow
+from cascade.spec.graph import SUBFLOW, Graph, Pack
+from cascade.spec.inputs import Param
+from cascade.spec.lazy import Lazy, configurations
+from cascade.spec.signal import UNSET
+from cascade.spec.task import Task
+
+if TYPE_CHECKING:
+    from cascade.spec.protocols import Solver
+
+__all__ = ["Plan", "prepare"]
+
+
+class Plan:
+    """A blueprint, made for one target by one solver, and what is known of its parameters."""
+
+    __slots__ = ("blueprint", "params", "solver", "targets", "version")
+
+    def __init__(self, blueprint: Blueprint, solver: Solver, params: dict[str, Param]) -> None:
+        self.blueprint = blueprint
+        self.solver = solver
+        self.version = configurations[0]
+        self.params = params
+        self.targets = target_names(blueprint.graph)
+
+
+def target_names(graph: Graph) -> tuple[str, ...]:
+    """Return the names of the nodes that a run of the graph asks for."""
+    if graph.root < 0:
+        return (graph.inputs[-1 - graph.root].name,)
+    node = graph.nodes[graph.root]
+    if not isinstance(node, Pack):
+        return (graph.name(graph.root),)
+    return tuple(graph.name(at) for at in graph.references(graph.root) if at >= 0)
+
+
+def prepare(target: Any, solver: Solver) -> Plan | None:
+    """Return the plan for a target, or None for a plain value, which gives itself.
+
+    Raises:
+        StaticGraphError, CycleError, ParameterError: what was declared cannot be run.
+        TypeError: the target is a task that was not called.
+    """
+    kept = target.plan if isinstance(target, Lazy) else None
+    if kept.__class__ is Plan and kept.version == configurations[0] and kept.solver is solver:
+        return kept
+    if isinstance(target, Task):
+        raise TypeError(f"{target!r} was not called, so there is nothing to run yet; did you mean {target.name}()?")
+    if isinstance(target, Blueprint):
+        return Plan(target, solver, check_inputs(target.graph))
+    asked = target_of(_without_blueprints(target) if is_container(target) else target)
+    if not isinstance(asked, (Lazy, Pack)):
+        return None
+    blueprint = _compile(asked, solver)
+    plan = Plan(blueprint, solver, check_inputs(blueprint.graph))
+    if isinstance(target, Lazy):
+        target.plan = plan
+    return plan
+
+
+def _compile(asked: Any, solver: Solver) -> Blueprint:
+    """Build, order and lower the target and the sub-flows inside it, without recursion by their depth."""
+    whole = _lowered(asked, solver)
+    stack = [whole]
+    while stack:
+        outer = stack.pop()
+        for i, node in enumerate(outer.graph.nodes) if SUBFLOW in outer.graph.kinds else ():
+            if isinstance(node, SubflowResult):
+                inner = _inner(node, solver)
+                if inner is None:
+                    continue
+                outer.subflows[i] = inner
+                stack.append(inner)
+    return whole
+
+
+def _inner(node: SubflowResult, solver: Solver) -> Blueprint | None:
+    if isinstance(node.target, Blueprint):
+        inner = node.target
+    else:
+        asked = target_of(node.target)
+        if isinstance(asked, Task) or not isinstance(asked, (Lazy, Pack)):
+            raise StaticGraphError(f"{node!r}: the target of a sub-flow is a lazy result, not {node.target!r}")
+        inner = _lowered(asked, solver)
+    known = check_inputs(inner.graph)
+    given = node.kwargs or {}
+    try:
+        check_known(known, given)
+    except ParameterError as error:
+        raise ParameterError(f"{node!r}: {error}") from None
+    for param in known.values():
+        if param.default is UNSET and param.name not in given:
+            raise ParameterError(
+                f"{node!r} needs the parameter {param.name!r} (declared at {param.declared}); "
+                f"give it: cs.subflow(..., params={{{param.name!r}: ...}})"
+            )
+    return inner
+
+
+def _lowered(asked: Any, solver: Solver) -> Blueprint:
+    graph = build(asked)
+    order = solver.solve(graph)
+    if order is not None:
+        order = list(order)
+        if sorted(order) != list(range(graph.strict)):
+            raise StaticGraphError(
+                f"the solver {type(solver).__name__} gave an order that is no permutation of the nodes 0 to "
+                f"{graph.strict - 1}"
+            )
+    return lower(graph, order)
+
+
+def _without_blueprints(target: Any) -> Any:
+    """Return a container of targets with blueprints made into sub-flows, which share the run's parameters."""
+    if isinstance(target, dict):
+        return {key: _as_lazy(value) for key, value in target.items()} if type(target) is dict else target
+    if type(target) in (list, tuple):
+        return type(target)(_as_lazy(value) for value in target)
+    return target
+
+
+def _as_lazy(value: Any) -> Any:
+    if not isinstance(value, Blueprint):
+        return value
+    params: dict[str, Any] = {}
+    for given in value.graph.inputs.values():
+        if isinstance(given, Param):
+            params[given.name] = given
+    return subflow(value, params)

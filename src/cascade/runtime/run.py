@@ -1,0 +1,315 @@
+"""The state of one run: what its parts ask of it, and what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from time import perf_counter, time
+from typing import Any
+
+from cascade.errors import JumpError
+from cascade.runtime.frame import Frame, World, needs_of, root_frame
+from cascade.runtime.identity import Names
+from cascade.runtime.inputs import fill
+from cascade.runtime.scope import NodeFailure, Scope
+from cascade.runtime.spot import Spot
+from cascade.spec.blueprint import IMPORT
+from cascade.spec.events import (
+    ResourceAcquired,
+    ResourceReleased,
+    RunWarning,
+    TaskBlocked,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskRetrying,
+    TaskSkipped,
+)
+from cascade.spec.graph import CALLN
+from cascade.spec.placement import CallForm, Profile
+from cascade.spec.protocols import CallNode
+from cascade.spec.signal import uncrossable
+
+__all__ = ["RunState"]
+
+_TASK_EVENTS = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped, TaskRetrying, TaskBlocked)
+_new = tuple.__new__
+
+
+class RunState:
+    """One run of one engine."""
+
+    __slots__ = (
+        "abandoned",
+        "bus",
+        "capacities",
+        "engine",
+        "executor",
+        "id",
+        "inline",
+        "invoke",
+        "names",
+        "observed",
+        "params",
+        "patience",
+        "perform",
+        "resources",
+        "run_map",
+        "stall",
+        "ticker",
+        "version",
+        "worlds",
+    )
+
+    def __init__(self, engine: Any, run_id: str, params: Mapping[str, Any]) -> None:
+        self.engine = engine
+        self.id = run_id
+        self.bus = engine.bus
+        self.executor: Any = engine.executor
+        self.inline = engine.runs_inline
+        self.capacities = engine.capacities
+        self.ticker = engine.ticker
+        self.params = params
+        self.names = Names(run_id)
+        self.resources: Any = None
+        self.worlds: dict[str, World] = {}
+        self.stall: Profile | None = None
+        self.patience = 4
+        """How many more functions this run waits for whose first call turns out to be slow."""
+        self.abandoned: list[tuple[Any, asyncio.Future[None]]] = []
+        self.version = -1
+        self.observed = False
+        self.look()
+        # What the modules that carry out instructions need of each other goes by way of the run, so that none
+        # imports in a circle; the engine sets it.
+        self.perform: Callable[..., Coroutine[Any, Any, Any]]
+        self.invoke: Callable[..., Coroutine[Any, Any, Any]]
+        self.run_map: Callable[..., Coroutine[Any, Any, Any]]
+
+    # --- turns
+
+    def look(self) -> None:
+        """See whether somebody listens to task events."""
+        bus = self.bus
+        if self.version != bus.version:
+            self.version = bus.version
+            self.observed = any(bus.wants(kind) for kind in _TASK_EVENTS)
+
+    async def turn(self) -> None:
+        """Give the event loop a turn, and batches, cancels and subscriptions their effect."""
+        bus = self.bus
+        bus.flush()
+        if bus.congested:
+            await bus.drain()
+        self.ticker.due = False
+        await asyncio.sleep(0)
+        self.look()
+
+    def stall_for(self, profile: Profile) -> None:
+        """Ask the sweep to wait for the first measure of a function, as long as that has paid off so far."""
+        if self.patience > 0:
+            self.stall = profile
+
+    def take_stall(self) -> Profile | None:
+        """Return what the sweep should wait for."""
+        stall, self.stall = self.stall, None
+        return stall
+
+    async def wait_for_measure(self, profile: Profile) -> None:
+        """Wait until a function's first call is timed, or has been out for too long to be short."""
+        await self.executor.measured(profile)
+        if not profile.inline:
+            self.patience -= 1
+
+    def is_cancelled(self) -> bool:
+        """Say whether a CancelledError was asked for, and not just raised by a task."""
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+
+    # --- calls
+
+    async def place(self, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call a sync task where its function belongs."""
+        return await self.executor.place(
+            form, args, kwargs, self.engine.thread_grace, lambda job, ended: self.abandon(spot, job, ended)
+        )
+
+    async def in_thread(self, func: Callable[..., Any], *args: Any) -> Any:
+        """Run a piece of a resource in a worker thread."""
+        executor = self.executor if self.inline else self.engine.spare_executor()
+        return await executor.in_thread(func, args, {})
+
+    def abandon(self, spot: Spot, job: Any, ended: asyncio.Future[None]) -> None:
+        """Leave a call behind that does not end; what it uses is torn down when it does."""
+        self.abandoned.append((job, ended))
+        if self.bus.wants(RunWarning):
+            message = (
+                f"{self.described(spot)} did not end within thread_grace={self.engine.thread_grace} seconds of being "
+                "cancelled; its thread goes on alone, and its result will be dropped"
+            )
+            self.bus.publish(RunWarning(run_id=self.id, code="ThreadAbandoned", message=message))
+
+    def call_node(self, spot: Spot, form: CallForm) -> CallNode:
+        """Return what an executor is told of a call."""
+        site = spot.copy(self.names).site_of(spot.suffix)
+        task = form.task
+        return CallNode(site.task_id, site.task_name, form.func, task.mode, form.is_async, task.declared)
+
+    def world_of(self, blueprint_id: str, form: CallForm) -> World:
+        """Return the world of a registered blueprint; one for the run, however often a tail call leads there."""
+        world = self.worlds.get(blueprint_id)
+        if world is None:
+            blueprint = self.engine.blueprints.get(blueprint_id)
+            if blueprint is None:
+                known = ", ".join(map(repr, self.engine.blueprints)) or "none"
+                raise JumpError(
+                    f"task {form.task.name!r} (declared at {form.task.declared}) returned a TailCall to the blueprint "
+                    f"{blueprint_id!r}, which is not registered; registered are: {known} (engine.register_blueprint)"
+                )
+            world = self.worlds[blueprint_id] = World(blueprint, fill(blueprint.graph, self.params), blueprint_id)
+            frame = root_frame(world, Scope())
+            frame.demanded = bytearray(len(blueprint.root))
+        return world
+
+    async def release(self, error: BaseException | None) -> BaseException | None:
+        """Tear down the run's resources, now or when the calls that were left behind have ended."""
+        if not self.abandoned:
+            failure: BaseException | None = await self.resources.close(error)
+            return failure
+        left = len(self.abandoned)
+
+        def ended(_: Any = None) -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self.engine.keep(self.resources.close(error))
+
+        def orphaned() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                self.resources.close_orphaned(error)
+
+        for job, end in self.abandoned:
+            job.orphaned = orphaned
+            end.add_done_callback(ended)
+        return None
+
+    # --- words
+
+    def described(self, spot: Spot) -> str:
+        """Return the node of a call and where it was declared."""
+        site = spot.copy(self.names).site_of(spot.suffix)
+        return f"{site.task_id} (declared at {spot.world.blueprint.graph.declared(spot.number)})"
+
+    def failure_at(self, spot: Spot, error: BaseException, attempt: int = 1) -> NodeFailure:
+        """Return the failure of a node, its error with a note that says which it was."""
+        if isinstance(error, NodeFailure):
+            return error
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            wrapped = uncrossable(error)
+            wrapped.__cause__ = error
+            error = wrapped
+        error.add_note(f"in task {self.described(spot)}, iteration {spot.iteration}, attempt {attempt}")
+        return NodeFailure(error)
+
+    # --- events
+
+    def observe_call(self, spot: Spot, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call in place, with events around the call."""
+        copy = spot.copy(self.names)
+        if copy.entries or copy.items:
+            spot.enter(copy)
+        self.publish_started(spot)
+        start = perf_counter()
+        try:
+            value = func(*args, **kwargs)
+        except BaseException as error:
+            self.publish_finished(spot, "Failed", perf_counter() - start, error, None)
+            raise
+        self.publish_finished(spot, "Succeeded", perf_counter() - start, None, value)
+        return value
+
+    def publish_started(self, spot: Spot) -> None:
+        """Say that a call begins."""
+        if self.bus.wants(TaskExecutionStarted):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(_new(TaskExecutionStarted, (site, time(), spot.iteration)))
+
+    def publish_finished(
+        self, spot: Spot, status: str, seconds: float, error: BaseException | None, value: Any
+    ) -> None:
+        """Say that a call has ended, after all its attempts."""
+        bus = self.bus
+        if bus.wants(TaskExecutionFinished):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            spelled = None if error is None else f"{type(error).__name__}: {error}"
+            preview = None if bus.previews is None or error is not None else repr(value)[: bus.previews]
+            bus.publish(_new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled, preview)))
+
+    def publish_skip(self, spot: Spot, reason: str) -> None:
+        """Say that a node does not run, and why."""
+        if self.bus.wants(TaskSkipped):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(_new(TaskSkipped, (site, time(), spot.iteration, reason)))
+
+    def publish_retry(self, spot: Spot, attempt: int, most: int, delay: float, error: BaseException) -> None:
+        """Say that an attempt failed and another follows."""
+        if self.bus.wants(TaskRetrying):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            spelled = f"{type(error).__name__}: {error}"
+            self.bus.publish(_new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, spelled)))
+
+    def publish_blocked(self, spot: Spot, amounts: Mapping[str, float]) -> None:
+        """Say that a call waits for capacities."""
+        if self.bus.wants(TaskBlocked):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            needs = ", ".join(f"{name}={amount}" for name, amount in amounts.items())
+            self.bus.publish(
+                TaskBlocked(
+                    run_id=self.id,
+                    task_id=site.task_id,
+                    task_name=site.task_name,
+                    iteration=spot.iteration,
+                    reason=f"waits for {needs}",
+                )
+            )
+
+    def publish_resource(self, name: str, acquired: bool) -> None:
+        """Say that a resource was set up or torn down."""
+        kind = ResourceAcquired if acquired else ResourceReleased
+        if self.bus.wants(kind):
+            self.bus.publish(kind(run_id=self.id, resource_name=name))
+
+    def publish_pruned_root(self, frame: Frame) -> None:
+        """Say of a root frame which nodes only unselected routes and unused `otherwise`s would have needed."""
+        graph = frame.world.blueprint.graph
+        demanded = frame.demanded
+        if demanded is not None and graph.needed > graph.strict:
+            for i in range(graph.strict, graph.needed):
+                if not demanded[i] and graph.kinds[i] <= CALLN:
+                    self.publish_skip(Spot(frame, i), "Pruned")
+
+    def publish_pruned(self, frame: Frame, wanted: list[int]) -> None:
+        """Say the same of an entry of a loop, for what feeds it in this entry."""
+        demanded, block = frame.demanded, frame.block
+        assert demanded is not None
+        seen: set[int] = set()
+        stack = [*wanted]
+        gate = block.gates.get(block.root)
+        if gate is not None and gate.otherwise is not None:
+            stack.append(gate.otherwise)
+        while stack:
+            i = stack.pop()
+            if i < 0 or i in seen:
+                continue
+            seen.add(i)
+            stack += needs_of(block, i)
+            router, gate = block.routes.get(i), block.gates.get(i)
+            if router is not None:
+                stack += router.routes.values()
+                stack += [router.default] if router.default is not None else []
+            if gate is not None and gate.otherwise is not None:
+                stack.append(gate.otherwise)
+        for i in sorted(seen):
+            if not demanded[i] and block.kinds[i] <= CALLN and block.ops[i] != IMPORT:
+                self.publish_skip(Spot(frame, i), "Pruned")

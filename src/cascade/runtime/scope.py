@@ -1,0 +1,125 @@
+"""Structured concurrency for one frame: what it starts ends with it.
+
+The shape of `asyncio.TaskGroup`, without an object per task of our own: the host awaits, children run beside
+it; the first failure cancels the others and comes out of the host once all have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+__all__ = ["NodeFailure", "Scope"]
+
+
+class NodeFailure(Exception):
+    """Carries what a task raised through the engine; only the original comes out of a run."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.others: list[BaseException] = []
+        """What other nodes raised at about the same time."""
+
+
+class Scope:
+    """The children of one host, and the first failure among them."""
+
+    __slots__ = ("_interrupted", "_tasks", "_waiter", "failure", "host", "others")
+
+    def __init__(self) -> None:
+        self.host: asyncio.Task[Any] | None = None
+        self.failure: BaseException | None = None
+        self.others: list[BaseException] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiter: asyncio.Future[None] | None = None
+        self._interrupted = False
+
+    def start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Run `work(*args)` beside the host. In a scope that has failed already nothing starts."""
+        if self.failure is None:
+            task = asyncio.get_running_loop().create_task(self._watch(work, args))
+            self._tasks.add(task)
+            task.add_done_callback(self._ended)
+
+    async def _watch(self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[Any, ...]) -> None:
+        try:
+            await work(*args)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if self.failure is None and task is not None and not task.cancelling():
+                self.fail(error)
+        except BaseException as error:
+            self.fail(error)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            pass
+        elif (error := task.exception()) is not None:  # only what no coroutine can catch
+            self.fail(error)
+        if not self._tasks:
+            self._wake()
+
+    def fail(self, error: BaseException) -> None:
+        """Note a failure; the first one cancels the other children and reaches the host."""
+        if self.failure is not None:
+            self.others.append(error)
+            return
+        self.failure = error
+        for task in self._tasks:
+            task.cancel()
+        if self._waiter is not None:
+            self._wake()
+        elif self.host is not None and self.host is not asyncio.current_task():
+            self._interrupted = True
+            self.host.cancel()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait_until(self, is_there: Callable[[], bool], ask: Callable[[Any], None]) -> None:
+        """Wait until `is_there()`; `ask` is given a future to resolve at the time. Raises the scope's failure."""
+        while not is_there():
+            if self.failure is not None:
+                raise self.failure
+            self._waiter = asyncio.get_running_loop().create_future()
+            ask(self._waiter)
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if self.failure is not None:
+            raise self.failure
+
+    async def join(self) -> None:
+        """Wait until no child runs. Raises the scope's failure."""
+        await self.wait_until(lambda: not self._tasks, lambda waiter: None)
+
+    async def close(self, error: BaseException) -> BaseException:
+        """End what still runs after `error` reached the host; return what comes out of the host."""
+        if self.failure is None:
+            self.failure = error
+        for task in self._tasks:
+            task.cancel()
+        cancelled = False
+        while self._tasks:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            except asyncio.CancelledError:
+                cancelled = True
+            finally:
+                self._waiter = None
+        if self._interrupted:
+            self._interrupted = False
+            if self.host is not None and self.host.uncancel() > 0:
+                cancelled = True
+            error = self.failure
+        if isinstance(error, NodeFailure):
+            error.others += [other.error for other in self.others if isinstance(other, NodeFailure)]
+            self.others = []
+        if cancelled and not isinstance(error, asyncio.CancelledError):
+            return asyncio.CancelledError()
+        return error

@@ -1,0 +1,56 @@
+"""Where in a run a call happens: its node, its loop, its item; what its events and errors say of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade.runtime.copies import Copy
+from cascade.runtime.frame import Frame, World
+
+__all__ = ["Spot"]
+
+
+class Spot:
+    """One call's place: node `number` of `world`, in the entry of `loop` that `iteration` counts.
+
+    Made cheaply for each call that takes time; what costs more is looked up when somebody asks.
+    """
+
+    __slots__ = ("_copy", "entered", "frame", "iteration", "loop", "number", "register", "suffix", "world")
+
+    def __init__(self, frame: Frame, i: int, suffix: str = "") -> None:
+        self.frame = frame
+        self.register = i
+        self.world: World = frame.world
+        self.number = frame.block.source(i)
+        self.loop = frame.loop
+        self.iteration = frame.iteration
+        self.suffix = frame.suffix + suffix
+        self.entered = False
+        """Whether this call was counted as an entry of the loop that its node is."""
+        self._copy: Copy | None = None
+
+    def copy(self, names: Any) -> Copy:
+        """Return the copy of the node that runs here."""
+        if self._copy is None:
+            self._copy = names.copy(self.world, self.number, self.loop)
+        return self._copy
+
+    def enter(self, copy: Copy) -> int:
+        """Count an entry of the loop that `copy` is; return how many it had before in this run."""
+        if self.suffix:
+            count = copy.items.get(self.suffix, 0)
+            copy.items[self.suffix] = count + 1
+        else:
+            count = copy.entries
+            copy.entries = count + 1
+        self.entered = True
+        self.iteration = count
+        return count
+
+    def moved(self, world: World, number: int, loop: Copy, copy: Copy | None) -> None:
+        """Go on at another node of a loop, or at another entry of the same."""
+        self.world = world
+        self.number = number
+        self.loop = loop
+        self._copy = copy

@@ -1,0 +1,52 @@
+"""Tail calls: which arguments the next call has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade.compiler.entry import override
+from cascade.errors import JumpError
+from cascade.spec.blueprint import TailCall
+from cascade.spec.placement import CallForm
+
+__all__ = ["merge_tail"]
+
+
+def merge_tail(
+    form: CallForm, args: Any, kwargs: dict[str, Any], call: TailCall, receiver: int
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of the next call: those given now, and for the others those of the last call.
+
+    Raises:
+        TypeError: an argument that the task does not take.
+    """
+    placed = list(args)
+    shape = form.task.shape
+    if call.args:
+        placed[receiver : receiver + len(call.args)] = call.args
+    given = call.kwargs
+    if not given:
+        return placed, kwargs
+    positions = shape.positions if shape is not None else {}
+    count = len(placed)
+    for name, value in given.items():
+        at = positions.get(name, count)
+        if at >= count or (call.args and at < receiver + len(call.args)):
+            break
+        placed[at] = value
+    else:
+        return placed, kwargs
+    task = form.task
+    placed, named = placed[:count], dict(kwargs)
+    for name, value in given.items():
+        at = positions.get(name, -1)
+        if call.args and receiver <= at < receiver + len(call.args):
+            raise TypeError(f"a TailCall of task {task.name!r} (declared at {task.declared}) gives {name!r} twice")
+        try:
+            override(f"task {task.name!r}", form, placed, named, name, value)
+        except JumpError as error:
+            raise TypeError(
+                f"a TailCall of task {task.name!r} (declared at {task.declared}) gives it an argument it does not "
+                f"take: {error}"
+            ) from None
+    return placed, named

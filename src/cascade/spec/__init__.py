@@ -1,0 +1,1 @@
+"""Nouns: what users declare and what the engine reads, as plain data."""

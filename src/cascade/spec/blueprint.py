@@ -1,0 +1,224 @@
+"""The Blueprint: the one intermediate form of a program, which the interpreter defines the meaning of.
+
+A *block* is a list of instructions over registers, one for each node, inputs before their readers. The
+root block computes the target. A *state block* is entered by a jump or a tail call: it has registers of
+its own for the state and for what feeds it, so each entry starts from the declaration.
+
+Each instruction gives its register a value, at most once in a frame. Those below `strict` always run; the
+others only when a route or an `otherwise` asks for them. References are as in the graph: register numbers
+from the front, constants from the back (`-1 - slot`).
+
+    CALL1 CALL0 CALLN   call a task; nothing can keep it from running
+    PACK                make a container of values
+    ROUTE               look at a selector, ask for one route, and be what it gives
+    MAP                 call a task for each item
+    OPTIONAL            be a value, or None where it was skipped with nothing
+    SUBFLOW             run another blueprint with parameters of its own
+    GATED               call a task if its gate lets it (condition, order, skipped inputs)
+    MANAGED             call a task under a policy (retry, constraints, resources)
+    LOOP                call a task and follow its jumps until the loop ends
+    IMPORT              take the value of a node of the root block that runs once a run
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cascade.spec.graph import CALL0, CALL1, CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW, Gate, Graph, Routes
+from cascade.spec.placement import CallForm
+from cascade.spec.signal import Signal
+
+__all__ = [
+    "CALL0",
+    "CALL1",
+    "CALLN",
+    "GATED",
+    "IMPORT",
+    "LOOP",
+    "MANAGED",
+    "MAP",
+    "OPERATIONS",
+    "OPTIONAL",
+    "PACK",
+    "ROUTE",
+    "SUBFLOW",
+    "Block",
+    "Blueprint",
+    "EntryPlan",
+    "TailCall",
+]
+
+GATED, MANAGED, LOOP, IMPORT = range(8, 12)
+OPERATIONS = ("call", "call", "call", "pack", "route", "map", "subflow", "optional") + (
+    "gated call",
+    "managed call",
+    "loop",
+    "import",
+)
+
+
+class TailCall(Signal):
+    """Returned by a task: call it again with these arguments, in constant memory.
+
+    Args:
+        args: positional arguments; those not given keep their value.
+        kwargs: arguments by name.
+        target_blueprint_id: hand control to the root task of the blueprint registered under this id
+            instead; it does not come back, its value is the value.
+    """
+
+    __slots__ = ("args", "kwargs", "target_blueprint_id")
+
+    def __init__(
+        self,
+        args: list[Any] | tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        target_blueprint_id: str | None = None,
+    ) -> None:
+        self.args = args
+        self.kwargs = {} if kwargs is None else kwargs
+        self.target_blueprint_id = target_blueprint_id
+
+    def __repr__(self) -> str:
+        target = "" if self.target_blueprint_id is None else f", target_blueprint_id={self.target_blueprint_id!r}"
+        return f"TailCall(args={self.args!r}, kwargs={self.kwargs!r}{target})"
+
+
+class EntryPlan:
+    """How to enter a state when some of its arguments are overridden.
+
+    `steps` are the instructions that must run before the state's own call, as (register, operation, form,
+    place). `placed` and `named` are the references of its arguments; the values that override stand in the
+    registers from `first_override` on.
+    """
+
+    __slots__ = ("first_override", "named", "placed", "size", "steps", "wanted")
+
+    def __init__(
+        self,
+        steps: list[tuple[int, int, Any, int]],
+        placed: list[int],
+        named: dict[str, int],
+        first_override: int,
+        size: int,
+        wanted: list[int],
+    ) -> None:
+        self.steps = steps
+        self.placed = placed
+        self.named = named
+        self.first_override = first_override
+        self.size = size
+        self.wanted = wanted
+        """The registers that must have values before the state's own call."""
+
+
+class Block:
+    """Instructions over one set of registers, in parallel arrays; see the module for what each means."""
+
+    __slots__ = (
+        "forms",
+        "gates",
+        "jumps",
+        "kinds",
+        "lazies",
+        "local",
+        "operands",
+        "ops",
+        "origin",
+        "places",
+        "plans",
+        "root",
+        "routes",
+        "slots",
+        "strict",
+    )
+
+    def __init__(self) -> None:
+        self.ops = bytearray()
+        self.kinds = bytearray()
+        """What each node is apart from its gate: which tells how `places` reads."""
+        self.forms: list[CallForm | None] = []
+        self.places: list[int] = []
+        self.operands: list[int] = []
+        self.gates: dict[int, Gate] = {}
+        self.routes: dict[int, Routes] = {}
+        self.jumps: dict[int, dict[Any, int | None]] = {}
+        """The routes of each bound node; targets are numbers of the graph."""
+        self.root = 0
+        self.strict = 0
+        self.slots: list[int] | None = None
+        """Which constants of the blueprint this block has, in order; None: all of them."""
+        self.origin: list[int] | None = None
+        """The number in the graph of each register; None: the same."""
+        self.local: dict[int, int] | None = None
+        """The register of each number of the graph; None: the same."""
+        self.lazies = False
+        """Some instruction may be skipped or be asked for late."""
+        self.plans: dict[Any, EntryPlan] = {}
+
+    def __len__(self) -> int:
+        return len(self.ops)
+
+    def references(self, i: int) -> list[int]:
+        """Return the references of the data that instruction `i` reads."""
+        kind = self.kinds[i]
+        if kind == CALL1:
+            return [self.places[i]]
+        if kind == CALL0:
+            return []
+        place = self.places[i]
+        return self.operands[place + 1 : place + 1 + self.operands[place]]
+
+    def source(self, i: int) -> int:
+        """Return the number in the graph of register `i`."""
+        return i if self.origin is None else self.origin[i]
+
+
+class Blueprint:
+    """A program: a root block, a state block for each state that can be entered, and the constants."""
+
+    __slots__ = (
+        "__weakref__",
+        "constants",
+        "graph",
+        "hoisted",
+        "lower_state",
+        "order",
+        "root",
+        "states",
+        "subflows",
+    )
+
+    def __init__(self, graph: Graph, root: Block, lower_state: Callable[[Blueprint, int], Block]) -> None:
+        self.graph = graph
+        self.root = root
+        self.constants = graph.constants
+        self.hoisted: frozenset[int] = frozenset()
+        """Pure nodes of constants and inputs alone, which run at most once a run."""
+        self.states: dict[int, Block] = {}
+        self.subflows: dict[int, Blueprint] = {}
+        self.order: Any = None
+        """The order to look at the strict instructions in; None: as they stand."""
+        self.lower_state = lower_state
+
+    def state(self, number: int) -> Block:
+        """Return the block of the state that node `number` of the graph is, lowered when first entered."""
+        block = self.states.get(number)
+        if block is None:
+            block = self.states[number] = self.lower_state(self, number)
+        return block
+
+    def all_states(self) -> dict[int, Block]:
+        """Return the blocks of all states that a jump can lead to."""
+        for routes in self.graph.jumps.values():
+            for target in routes.values():
+                if target is not None and target >= 0:
+                    self.state(target)
+        return self.states
+
+    def __repr__(self) -> str:
+        return (
+            f"<Blueprint of {self.graph.name(self.graph.root) if self.graph.root >= 0 else 'an input'}, "
+            f"{len(self.root)} instructions>"
+        )

@@ -1,0 +1,106 @@
+"""Ways to put lazy results together: in sequence, as a pipeline, as a graph within a graph."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Any
+
+from cascade.spec.lazy import Lazy, LazyResult, place
+
+__all__ = ["SubflowResult", "pipeline", "sequence", "subflow"]
+
+
+def sequence(steps: Iterable[LazyResult[Any]]) -> LazyResult[Any]:
+    """Run lazy results one after the other: each gets `.after(previous)`; returns the last.
+
+    Raises:
+        ValueError: there are no steps.
+        TypeError: a step is no lazy result.
+    """
+    listed = list(steps)
+    if not listed:
+        raise ValueError("cs.sequence needs at least one step")
+    for step in listed:
+        if not isinstance(step, LazyResult):
+            raise TypeError(f"cs.sequence takes lazy results, not {step!r}")
+    for previous, step in pairwise(listed):
+        step.after(previous)
+    last = listed[-1]
+    last._configure(none_if_skipped=True)
+    return last
+
+
+def pipeline(initial: Any, steps: Iterable[Callable[..., Any]]) -> Any:
+    """Return `h(g(f(initial)))` for the steps `[f, g, h]`: tasks, or functions of one lazy value.
+
+    A step that is skipped gives what it was given.
+
+    Raises:
+        TypeError: a step is no callable, or is a lazy result (a task called by mistake).
+    """
+    value = initial
+    for step in steps:
+        if isinstance(step, Lazy):
+            raise TypeError(f"a step of cs.pipeline is {step!r}; was the task called by mistake? Give the task itself")
+        if not callable(step):
+            raise TypeError(f"a step of cs.pipeline is a task or a function of one value, not {step!r}")
+        value = step(value)
+        if isinstance(value, LazyResult):
+            value._configure(passes_first=True)
+    return value
+
+
+class SubflowResult(LazyResult[Any]):
+    """The value of a graph within a graph, with parameters of its own; `cs.subflow` makes one.
+
+    `target` is what the inner graph computes; `kwargs` are the values of its parameters.
+    """
+
+    __slots__ = ("target",)
+
+    target: Any
+
+    def __repr__(self) -> str:
+        return f"<Subflow of {self.target!r}, declared at {self.declared}>"
+
+    @property
+    def label(self) -> str:
+        """What this node is called."""
+        config = self.config
+        return config.label if config is not None and config.label is not None else "subflow"
+
+
+def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult:
+    """Use a lazy graph as one node with its own parameters.
+
+    Args:
+        target: what `cs.run` takes.
+        params: values of its parameters, which may be lazy results of the graph around it.
+    """
+    if isinstance(target, str):
+        raise NotImplementedError('cs.subflow("file.py:name") is not built yet; give it a lazy result')
+    if params is not None and not isinstance(params, dict):
+        raise TypeError(f"the params of cs.subflow are a dict, not {params!r}")
+    lazy: SubflowResult = object.__new__(SubflowResult)
+    lazy.target = target
+    lazy.task = _subflow_task()
+    lazy.args = ()
+    lazy.kwargs = dict(params or {})
+    lazy.config = None
+    place(lazy, sys._getframe(1))
+    return lazy
+
+
+def _subflow_task() -> Any:
+    """What a sub-flow has in the place of a task."""
+    from cascade.spec.task import Task
+
+    global _marker
+    if _marker is None:
+        _marker = Task(lambda **params: None, name="subflow", mode="inline")
+    return _marker
+
+
+_marker: Any = None

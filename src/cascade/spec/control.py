@@ -1,0 +1,119 @@
+"""Control flow as nouns: choosing between routes, and jumping."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeVar
+
+from cascade.errors import RouterError
+from cascade.spec.lazy import Lazy, LazyResult, place
+from cascade.spec.selector import JumpSelector
+from cascade.spec.signal import UNSET, Signal
+
+__all__ = ["Jump", "Router", "Value", "bind", "select_jump"]
+
+T = TypeVar("T", bound=LazyResult[Any])
+
+
+class Value:
+    """Wraps a value that must be passed as it is: a task as an argument, a dict or None as a Jump's data."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Value({self.value!r})"
+
+
+class Jump(Signal):
+    """Returned by a task that is bound to a selector: go on at the route of `target_key`.
+
+    Args:
+        target_key: a key of the selector's routes.
+        data: a dict gives arguments by name, another value the first argument, None nothing;
+            `cs.Value(x)` gives any x as the first argument. At an exit (a route to None) it is the
+            value of the loop.
+    """
+
+    __slots__ = ("data", "target_key")
+
+    def __init__(self, target_key: Any, data: Any = None) -> None:
+        self.target_key = target_key
+        self.data = data
+
+    def __repr__(self) -> str:
+        return f"Jump({self.target_key!r}, data={self.data!r})"
+
+
+def select_jump(routes: dict[Any, Lazy | None]) -> JumpSelector:
+    """Return a selector that leads each Jump to the route of its key.
+
+    Args:
+        routes: key to lazy result; None marks a way out of the loop.
+
+    Raises:
+        TypeError: a route is neither a lazy value nor None.
+        ValueError: there are no routes.
+    """
+    if not isinstance(routes, dict):
+        raise TypeError(f"cs.select_jump takes a dict of routes, not {routes!r}")
+    if not routes:
+        raise ValueError('cs.select_jump needs at least one route, for example {"again": step, "exit": None}')
+    for key, route in routes.items():
+        if route is not None and not isinstance(route, Lazy):
+            raise TypeError(
+                f"the route {key!r} of cs.select_jump leads to {route!r}; a route is a lazy result "
+                "(a task that was called) or None for the way out"
+            )
+    return JumpSelector(dict(routes))
+
+
+def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None) -> T:
+    """Let the task of `result` return Jumps, which `selector` leads; returns `result`.
+
+    Args:
+        result: a lazy or mapped result. Of a mapped result, each item loops.
+        selector: what `cs.select_jump` returned.
+        max_iterations: how many entries one loop may have, all its states together.
+
+    Raises:
+        TypeError: `result` is no lazy result, or `selector` no selector.
+        ValueError: `max_iterations` is below 1.
+    """
+    if not isinstance(result, LazyResult):
+        raise TypeError(f"cs.bind binds a lazy result (step = task(...); cs.bind(step, selector)), not {result!r}")
+    if not isinstance(selector, JumpSelector):
+        raise TypeError(f"cs.bind({result!r}, ...) takes what cs.select_jump returns, not {selector!r}")
+    if max_iterations is not None and (not isinstance(max_iterations, int) or max_iterations < 1):
+        raise ValueError(f"cs.bind({result!r}): max_iterations is 1 or more, not {max_iterations!r}")
+    result._configure(selector=selector, max_iterations=max_iterations)
+    return result
+
+
+class Router(Lazy):
+    """One of several values, chosen while running; only the chosen route and what it alone needs runs.
+
+    Args:
+        selector: a lazy value or a plain one that gives a key.
+        routes: key to lazy value or plain value.
+        default: the route for every other key; without it an unknown key is a RouterError.
+    """
+
+    __slots__ = ("default", "routes", "selector")
+
+    word = "a router"
+
+    def __init__(self, selector: Any, routes: dict[Any, Any], *, default: Any = UNSET) -> None:
+        if not isinstance(routes, dict):
+            raise TypeError(f"cs.Router takes a dict of routes, not {routes!r}")
+        if not routes and default is UNSET:
+            raise RouterError("cs.Router needs at least one route")
+        self.selector = selector
+        self.routes = dict(routes)
+        self.default = default
+        place(self, sys._getframe(1))
+
+    def __repr__(self) -> str:
+        return f"<Router over {', '.join(map(repr, self.routes))}, declared at {self.declared}>"

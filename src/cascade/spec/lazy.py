@@ -1,0 +1,224 @@
+"""Lazy results: what a call of a task gives, and how one is configured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import CodeType
+from typing import Any, Generic, NoReturn, Self, TypeVar
+
+from cascade.spec.policies import Constraints, Retry, refuse_option, retry_from
+from cascade.spec.selector import JumpSelector
+from cascade.spec.signal import UNSET, Signal
+from cascade.spec.signature import line_of
+
+__all__ = ["BUILT", "Config", "Lazy", "LazyResult", "MappedResult", "configurations"]
+
+R = TypeVar("R")
+
+BUILT = True
+"""What the `plan` of a lazy value holds once some graph has read it (a kept plan is true as well)."""
+
+configurations = [0]
+"""Counts the configurings of lazy values that a graph had read before: it tells old plans from new."""
+
+
+class Config:
+    """What was set on one lazy result beyond its call."""
+
+    __slots__ = (
+        "after",
+        "condition",
+        "constraints",
+        "label",
+        "max_iterations",
+        "none_if_skipped",
+        "otherwise",
+        "passes_first",
+        "receiver",
+        "retry",
+        "selector",
+    )
+
+    def __init__(self) -> None:
+        self.condition: Any = UNSET
+        self.otherwise: Any = UNSET
+        self.after: tuple[Lazy, ...] = ()
+        self.retry: Retry | None = None
+        self.constraints: Constraints | None = None
+        self.label: str | None = None
+        self.selector: JumpSelector | None = None
+        self.max_iterations: int | None = None
+        self.receiver = False
+        """The first argument is the `self` of a method."""
+        self.passes_first = False
+        """A step of a pipeline: when skipped it gives its first argument, even a plain value."""
+        self.none_if_skipped = False
+        """The last of a sequence: skipped, it reads as None where a run asks for it."""
+
+
+class Lazy(Signal):
+    """A value that a run will have: lazy results, mapped results, routers and inputs are all such."""
+
+    __slots__ = ("__weakref__", "code", "lasti", "plan")
+
+    code: CodeType
+    lasti: int
+    plan: Any
+    word = "a lazy value"
+
+    @property
+    def declared(self) -> str:
+        """Where it was declared: `file:line`."""
+        return f"{self.code.co_filename}:{line_of(self.code, self.lasti)}"
+
+    def _refuse(self, what: str, instead: str) -> NoReturn:
+        raise TypeError(f"{self!r} has no value before the graph runs, so it cannot be {what}; {instead}")
+
+    def __bool__(self) -> NoReturn:
+        self._refuse("used as a condition", "use `.run_if(...)` or cs.Router to decide while running")
+
+    def __iter__(self) -> Iterator[Any]:
+        self._refuse("iterated", "use `task.map(name=it)` to call a task for each item")
+
+    def __len__(self) -> int:
+        self._refuse("measured with len()", "pass it to a task that takes its length")
+
+    def __contains__(self, item: object) -> bool:
+        self._refuse("searched with `in`", "pass it to a task that looks into it")
+
+    def __getitem__(self, key: object) -> Any:
+        self._refuse("indexed", "pass it to a task that takes the item out")
+
+    def _order(self, other: object) -> bool:
+        self._refuse("compared by order", "pass it to a task that compares")
+
+    __lt__ = __le__ = __gt__ = __ge__ = _order
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} is part of a graph and does not pickle; build the graph where it runs")
+
+    def __repr__(self) -> str:
+        return f"<{self.word}, declared at {self.declared}>"
+
+
+class LazyResult(Lazy, Generic[R]):
+    """The result that one call of a task will have: a node of a graph.
+
+    Calling a task makes one and runs nothing. The methods configure this very node and return it.
+    Configuring a node that has run takes effect on the next run.
+    """
+
+    __slots__ = ("args", "config", "kwargs", "task")
+
+    task: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any] | None
+    config: Config | None
+
+    def __repr__(self) -> str:
+        return f"<LazyResult of {self.label!r}, declared at {self.declared}>"
+
+    @property
+    def label(self) -> str:
+        """What this node is called: the label it was given, else its task's name."""
+        config = self.config
+        return config.label if config is not None and config.label is not None else self.task.name
+
+    def run_if(self, condition: Any, *, otherwise: Any = UNSET) -> Self:
+        """Run this node only if `condition` is true; skipped, it gives `otherwise` if that is given.
+
+        Args:
+            condition: a lazy value or a plain one. It gates this node alone: its inputs run all the same.
+            otherwise: a value, or a lazy one that runs only when this node is skipped.
+        """
+        return self._configure(condition=condition, otherwise=otherwise)
+
+    def after(self, *others: Lazy) -> Self:
+        """Start only after these have run; skipped ones among them skip this node too. Calls add up."""
+        for other in others:
+            if not isinstance(other, Lazy):
+                raise TypeError(f"{self!r}.after(...) takes lazy results, not {other!r}")
+        before = self.config.after if self.config is not None else ()
+        return self._configure(after=before + others)
+
+    def named(self, label: str) -> Self:
+        """Call this node `label` in events, errors and drawings."""
+        if not isinstance(label, str) or not label:
+            raise TypeError(f"{self!r}.named(...) takes a name that is not empty, not {label!r}")
+        return self._configure(label=label)
+
+    def with_retry(
+        self,
+        max_attempts: int = 3,
+        delay: float = 0.0,
+        backoff: float = 1.0,
+        jitter: float = 0.0,
+        max_delay: float | None = None,
+        on: Any = Exception,
+        give_up: Any = (),
+    ) -> Self:
+        """Try again when a call fails.
+
+        Args:
+            max_attempts: how many calls at the most, the first included.
+            delay: seconds before the second call.
+            backoff: what each further delay is multiplied with.
+            jitter: up to so many seconds are added to each delay, at random.
+            max_delay: no delay is longer than this, in seconds.
+
+        Raises:
+            ValueError: an amount that makes no sense.
+            NotImplementedError: `on` or `give_up` is given; filters are not built yet.
+        """
+        return self._configure(retry=retry_from((max_attempts, delay, backoff, jitter, max_delay, on, give_up)))
+
+    def with_timeout(self, seconds: float) -> Self:
+        """Not built yet."""
+        refuse_option("with_timeout")
+
+    def with_cache(self, policy: Any) -> Self:
+        """Not built yet."""
+        refuse_option("with_cache")
+
+    def with_constraints(self, **amounts: float) -> Self:
+        """Run each call only while so much of the engine's `system_resources` is free.
+
+        Raises:
+            ConstraintError: an amount that is not a number above zero.
+        """
+        return self._configure(constraints=Constraints(amounts))
+
+    def _configure(self, **settings: Any) -> Self:
+        config = self.config
+        if config is None:
+            config = self.config = Config()
+        for name, value in settings.items():
+            setattr(config, name, value)
+        if self.plan is not None:
+            configurations[0] += 1
+        return self
+
+
+class MappedResult(LazyResult[list[R]]):
+    """The results that one call for each item will have, in the order of the items.
+
+    `kwargs` holds all inputs by name; those in `each` are iterated side by side, the others are the
+    same for every call. `run_if`, `after` and `named` are for the whole map; retry and constraints
+    apply to each call.
+    """
+
+    __slots__ = ("concurrency", "each", "spent")
+
+    each: tuple[str, ...]
+    concurrency: int | None
+    spent: bool
+
+    def __repr__(self) -> str:
+        return f"<MappedResult of {self.label!r}, declared at {self.declared}>"
+
+
+def place(lazy: Lazy, frame: Any) -> None:
+    """Note on a new lazy value where it was declared: the instruction that `frame` is at."""
+    lazy.code = frame.f_code
+    lazy.lasti = frame.f_lasti
+    lazy.plan = None

@@ -1,0 +1,113 @@
+"""Where calls of a function run: what has been learned of it, and what a call site then does.
+
+A function that nobody has timed runs in a thread. Once a call of it was seen to be short it is
+*promoted*: called in place, on the event loop's thread. If it turns out slow there it is *demoted*
+and has to prove itself again in threads; each relapse doubles how often.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["SHORT", "CallForm", "Profile", "profile_of"]
+
+SHORT = 50e-6
+"""A call that took no more seconds than this is cheaper in place than in a thread."""
+LONGEST_PROBATION = 1 << 20
+
+
+class CallForm:
+    """One way of calling one task: which arguments go by keyword, and where the call runs now.
+
+    `inline` is the function itself where it may be called in place, else None. `seen` is the class of
+    its last plain result: a result of the same class needs no look for signals.
+    """
+
+    __slots__ = ("__weakref__", "func", "inline", "is_async", "names", "plain", "profile", "seen", "task")
+
+    def __init__(self, task: Any, names: tuple[str, ...], profile: Profile) -> None:
+        self.task = task
+        self.func = task.func
+        self.is_async = task.is_async
+        self.names = names
+        self.seen: type | None = None
+        self.plain = task.is_plain and not task.pure
+        self.profile = profile
+        self.inline: Callable[..., Any] | None = None
+        if not task.is_async:
+            if task.mode == "inline":
+                self.inline = task.func
+            elif task.mode == "auto":
+                profile.follow(self)
+
+
+class Profile:
+    """What is known of one function's speed, shared by all tasks made of it."""
+
+    __slots__ = ("__weakref__", "_forms", "inline", "measured", "owed", "relapses", "started", "waiters")
+
+    def __init__(self) -> None:
+        self.inline = False
+        self.measured = False
+        self.started: float | None = None
+        """When the first call that has not been measured yet went out (monotonic seconds)."""
+        self.owed = 1
+        """How many short calls in a row are still needed for promotion."""
+        self.relapses = 0
+        self.waiters: list[Any] = []
+        """Futures of those who wait for the first measure."""
+        self._forms: weakref.WeakSet[CallForm] = weakref.WeakSet()
+
+    def follow(self, form: CallForm) -> None:
+        """Keep `form.inline` in step with what is learned."""
+        self._forms.add(form)
+        form.inline = form.func if self.inline else None
+
+    def learn(self, seconds: float) -> None:
+        """Take in how long one call in a thread took; a short one counts towards promotion."""
+        self.measured = True
+        self.started = None
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:  # each on the loop that it belongs to
+            waiter.get_loop().call_soon_threadsafe(_wake, waiter)
+        if self.inline:
+            return
+        if seconds > SHORT:
+            self.owed = 1 << min(self.relapses, 20)
+            return
+        self.owed -= 1
+        if self.owed <= 0:
+            self._move(True)
+
+    def demote(self) -> None:
+        """Send the function back to threads: a call in place held the loop."""
+        if self.inline:
+            self.relapses += 1
+            self.owed = min(1 << self.relapses, LONGEST_PROBATION)
+            self._move(False)
+
+    def _move(self, inline: bool) -> None:
+        self.inline = inline
+        for form in self._forms:
+            form.inline = form.func if inline else None
+
+
+def _wake(waiter: Any) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+_profiles: weakref.WeakKeyDictionary[Any, Profile] = weakref.WeakKeyDictionary()
+
+
+def profile_of(func: Any) -> Profile:
+    """Return the profile of `func`: one for the function, whatever tasks are made of it."""
+    try:
+        found = _profiles.get(func)
+        if found is None:
+            found = _profiles.setdefault(func, Profile())
+    except TypeError:  # cannot be hashed or referenced weakly: nobody else can ask for it either
+        return Profile()
+    return found

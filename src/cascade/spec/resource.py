@@ -1,0 +1,113 @@
+"""Resources: things that a task needs while it runs, set up before and torn down after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, overload
+
+from cascade.spec.policies import refuse_option
+from cascade.spec.signature import CallShape, declared_at, shape_of
+
+__all__ = ["Inject", "Resource", "Scope", "inject", "injected", "resource"]
+
+Scope = Literal["run", "task", "engine"]
+
+GENERATOR, ASYNC_GENERATOR = 0x20, 0x200
+
+
+class Resource:
+    """A generator function that yields the resource once: before it set-up, after it tear-down."""
+
+    __slots__ = ("func", "is_async", "name", "needs", "scope")
+
+    def __init__(self, func: Callable[..., Any], name: str, scope: Scope, is_async: bool) -> None:
+        self.func = func
+        self.name = name
+        self.scope = scope
+        self.is_async = is_async
+        shape = shape_of(func)
+        self.needs = injected(shape)
+        for parameter in shape.names + shape.keywords if shape is not None else ():
+            if parameter not in shape.defaults:  # type: ignore[union-attr]
+                raise TypeError(
+                    f"resource {name!r} ({self.declared}) has the parameter {parameter!r}, which nobody can give: "
+                    f"make its default cs.inject(...) or a value"
+                )
+
+    @property
+    def declared(self) -> str:
+        """Where its function stands: `file:line`."""
+        return declared_at(self.func)
+
+    def __repr__(self) -> str:
+        return f"<Resource {self.name!r} of scope {self.scope!r}, declared at {self.declared}>"
+
+
+class Inject:
+    """Stands for a resource in an argument or a default; `cs.inject` makes it."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target: Resource | str) -> None:
+        self.target = target
+
+    @property
+    def name(self) -> str:
+        """The name of the resource that is asked for."""
+        return self.target if isinstance(self.target, str) else self.target.name
+
+    def __repr__(self) -> str:
+        return f"inject({self.name!r})"
+
+
+def inject(target: Resource | str) -> Any:
+    """Ask for a resource, as the default of a parameter or as an argument.
+
+    Args:
+        target: a resource (which needs no registration), or the name of one that is registered
+            with the engine or given to the run.
+    """
+    if not isinstance(target, (Resource, str)):
+        raise TypeError(f"cs.inject takes a resource or its name, not {target!r}; declare it with @cs.resource")
+    return Inject(target)
+
+
+def injected(shape: CallShape | None) -> dict[str, Inject]:
+    """Return the parameters whose default is an injected resource."""
+    if shape is None:
+        return {}
+    return {name: default for name, default in shape.defaults.items() if isinstance(default, Inject)}
+
+
+@overload
+def resource(func: Callable[..., Any], /) -> Resource: ...
+@overload
+def resource(*, name: str | None = None, scope: Scope = "run") -> Callable[[Callable[..., Any]], Resource]: ...
+def resource(
+    func: Callable[..., Any] | None = None, /, *, name: str | None = None, scope: Scope = "run"
+) -> Resource | Callable[[Callable[..., Any]], Resource]:
+    """Declare a resource: a generator function, sync or async, that yields once.
+
+    Args:
+        name: its name; by default the function's.
+        scope: "run": set up once, just before the first call that needs it, torn down when the run
+            ends. "task": each call, each attempt, each item has its own.
+
+    Raises:
+        TypeError: the function is no generator function, or has parameters that nobody can give.
+    """
+    if scope == "engine":
+        refuse_option('@cs.resource(scope="engine")')
+    if scope not in ("run", "task"):
+        raise ValueError(f'the scope of a resource is "run" or "task", not {scope!r}')
+
+    def declare(func: Callable[..., Any]) -> Resource:
+        flags = getattr(getattr(func, "__code__", None), "co_flags", 0)
+        if not flags & (GENERATOR | ASYNC_GENERATOR):
+            raise TypeError(
+                f"a resource is a generator function that yields once (set up, yield it, tear down), "
+                f"which {getattr(func, '__name__', func)!r} ({declared_at(func)}) is not"
+            )
+        return Resource(func, name or func.__name__, scope, bool(flags & ASYNC_GENERATOR))
+
+    return declare if func is None else declare(func)

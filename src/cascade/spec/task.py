@@ -1,0 +1,383 @@
+"""Tasks: plain functions whose calls declare a graph instead of running."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from types import MethodType
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
+
+from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, place
+from cascade.spec.placement import CallForm, Profile, profile_of
+from cascade.spec.policies import Constraints, Retry, refuse_option, retry_from
+from cascade.spec.resource import injected
+from cascade.spec.signature import EVERY_NUMBER, declared_at, shape_of
+
+__all__ = ["Mode", "Partial", "Task", "task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Mode = Literal["auto", "inline", "blocking", "compute", "process"]
+
+COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
+MODES = ("auto", "inline", "blocking", "compute", "process")
+
+_new: Callable[[type[LazyResult[Any]]], LazyResult[Any]] = object.__new__
+_frame = sys._getframe
+
+
+class Task(Generic[P, R]):
+    """A function whose calls declare nodes of a graph; `@cs.task` makes one.
+
+    `func` is the plain function, for unit tests. Calling the task checks the call against the
+    function's signature at once and returns a `LazyResult`.
+    """
+
+    func: Callable[P, Any]
+    __wrapped__: Callable[P, Any]
+
+    def __init__(
+        self,
+        func: Callable[P, Any],
+        *,
+        name: str | None = None,
+        pure: bool = False,
+        mode: Mode = "auto",
+        retry: Retry | None = None,
+        constraints: Constraints | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> None:
+        self.func = self.__wrapped__ = func
+        self.__name__ = getattr(func, "__name__", type(func).__name__)
+        self.__qualname__ = getattr(func, "__qualname__", self.__name__)
+        self.__module__ = getattr(func, "__module__", None) or "builtins"
+        self.__doc__ = getattr(func, "__doc__", None)
+        self.name = name or self.__name__
+        self.pure = pure
+        self.mode = mode
+        self.retry = retry
+        self.constraints = constraints
+        self.tags = tags
+        self.receiver: Any = None
+        self.origin: Task[..., R] = self
+        flags = _flags_of(func)
+        if flags & (GENERATOR | ASYNC_GENERATOR) and not flags & COROUTINE:
+            raise NotImplementedError(
+                f"task {self.name!r} ({self.declared}) is a generator function; streaming tasks are not built yet: "
+                "return a list, or make it a resource with @cs.resource"
+            )
+        self.is_async = bool(flags & COROUTINE)
+        self.shape = shape_of(func)
+        self.needs = injected(self.shape)
+        self.is_plain = not (retry or constraints or self.needs)
+        self._least, self._most = self._counts()
+        self._profile: Profile = profile_of(func)
+        self.form = CallForm(self, (), self._profile)
+        self.forms: dict[tuple[str, ...], CallForm] = {(): self.form}
+
+    def _counts(self) -> tuple[int, int]:
+        """How many positional arguments a call without keywords may have."""
+        shape = self.shape
+        if shape is None:
+            return 0, EVERY_NUMBER
+        if shape.required_keywords:
+            return EVERY_NUMBER, 0
+        return shape.least, shape.most
+
+    @property
+    def declared(self) -> str:
+        """Where its function stands: `file:line`."""
+        return declared_at(self.func)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name!r}, declared at {self.declared}>"
+
+    def __reduce__(self) -> Any:
+        if self.receiver is not None:
+            return getattr, (self.receiver, self.__name__)
+        return self.__qualname__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
+        """Declare one call: return its lazy result and run nothing.
+
+        Raises:
+            TypeError: the arguments do not fit the function's signature, or one of them is a task
+                that was not called.
+        """
+        lazy = _new(LazyResult)
+        if self.receiver is not None:
+            args = (self.receiver, *args)
+        if kwargs:
+            if self.shape is not None and not self.shape.takes(len(args), kwargs):
+                self._refuse(args, kwargs)
+            for value in kwargs.values():
+                if value.__class__ is Task:
+                    self._refuse_task(value)
+            lazy.kwargs = kwargs
+        else:
+            if not self._least <= len(args) <= self._most:
+                self._refuse(args, kwargs)
+            lazy.kwargs = None
+        for value in args:
+            if value.__class__ is Task:
+                self._refuse_task(value)
+        lazy.task = self.origin
+        lazy.args = args
+        frame = _frame(1)
+        lazy.code = frame.f_code
+        lazy.lasti = frame.f_lasti
+        lazy.plan = lazy.config = None
+        if self.receiver is not None:
+            lazy.config = Config()
+            lazy.config.receiver = True
+        return lazy
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Task[..., R]:
+        """Bind to an instance, as a function would: its methods can be tasks."""
+        if instance is None:
+            return self
+        bound: Task[..., R] = object.__new__(Task)
+        bound.__dict__.update(self.__dict__)
+        bound.__wrapped__ = MethodType(self.func, instance)
+        bound.receiver = instance
+        return bound
+
+    def map(self, *, concurrency: int | None = None, on_error: str = "raise", **iterables: Any) -> MappedResult[R]:
+        """Declare one call for each item: `f.map(x=[1, 2], y=[3, 4])` calls f(x=1, y=3) and f(x=2, y=4).
+
+        Args:
+            concurrency: how many calls may run at once; by default all.
+            on_error: "raise"; "collect" and "skip" are not built yet.
+            iterables: for each parameter an iterable, a lazy result of one, or an async iterable.
+
+        Raises:
+            TypeError: a scalar or a str is given; `partial` is for values that stay the same.
+            ValueError: the inputs differ in length.
+        """
+        return _map(self, {}, iterables, concurrency, on_error, _frame(1))
+
+    def partial(self, **values: Any) -> Partial[R]:
+        """Fix some arguments for all calls: `f.partial(k=1).map(x=[1, 2])`."""
+        return Partial(self, values)
+
+    def form_of(self, names: tuple[str, ...]) -> CallForm:
+        """Return the call form that passes `names` by keyword."""
+        form = self.forms.get(names)
+        if form is None:
+            form = self.forms[names] = CallForm(self, names, self._profile)
+        return form
+
+    def _refuse(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> NoReturn:
+        import inspect
+
+        try:
+            inspect.signature(self.func).bind(*args, **kwargs)
+            reason = "the arguments do not fit"
+        except TypeError as error:
+            reason = str(error)
+        signature = inspect.signature(self.func)
+        raise TypeError(
+            f"task {self.name!r} cannot be called like this: {reason}; "
+            f"it is {self.__name__}{signature}, declared at {self.declared}"
+        )
+
+    def _refuse_task(self, value: Task[..., Any]) -> NoReturn:
+        raise TypeError(
+            f"task {self.name!r} ({self.declared}) is given the task {value.name!r} itself as an argument: "
+            f"did you mean {value.name}()? (cs.Value({value.name}) passes the task itself)"
+        )
+
+
+def _flags_of(func: Any) -> int:
+    """The code flags that tell coroutine functions and generators, looked for where Python hides them."""
+    while True:
+        if isinstance(func, MethodType):
+            func = func.__func__
+        elif hasattr(func, "func") and hasattr(func, "keywords"):  # functools.partial
+            func = func.func
+        else:
+            break
+    code = getattr(func, "__code__", None)
+    if code is None and not isinstance(func, type):
+        code = getattr(getattr(type(func), "__call__", None), "__code__", None)
+    flags: int = getattr(code, "co_flags", 0)
+    return flags
+
+
+class Partial(Generic[R]):
+    """A task with some arguments fixed, to be mapped over others; `task.partial` makes one."""
+
+    __slots__ = ("task", "values")
+
+    def __init__(self, task: Task[..., R], values: dict[str, Any]) -> None:
+        self.task = task
+        self.values = values
+        for name, value in values.items():
+            _check_name(task, name)
+            if value.__class__ is Task:
+                task._refuse_task(value)
+
+    def map(self, *, concurrency: int | None = None, on_error: str = "raise", **iterables: Any) -> MappedResult[R]:
+        """Declare one call for each item, as `Task.map` does, with the fixed arguments added to each."""
+        return _map(self.task, self.values, iterables, concurrency, on_error, _frame(1))
+
+    def partial(self, **values: Any) -> Partial[R]:
+        """Fix more arguments."""
+        return Partial(self.task, {**self.values, **values})
+
+    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
+        """Declare one call with the fixed arguments added."""
+        lazy = self.task(*args, **{**self.values, **kwargs})
+        place(lazy, _frame(1))
+        return lazy
+
+
+def _check_name(task: Task[..., Any], name: str) -> None:
+    shape = task.shape
+    if shape is not None and not shape.accepts(name):
+        known = ", ".join((*shape.names[shape.only :], *shape.keywords)) or "none"
+        raise TypeError(f"task {task.name!r} ({task.declared}) has no parameter {name!r}; it has: {known}")
+
+
+def _map(
+    task: Task[..., R],
+    fixed: dict[str, Any],
+    iterables: dict[str, Any],
+    concurrency: int | None,
+    on_error: str,
+    frame: Any,
+) -> MappedResult[R]:
+    if on_error in ("collect", "skip"):
+        refuse_option(f"map(on_error={on_error!r})")
+    if on_error != "raise":
+        raise ValueError(f'on_error is "raise", "collect" or "skip", not {on_error!r}')
+    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
+        raise ValueError(f"map of {task.name!r}: concurrency is 1 or more, not {concurrency!r}")
+    if not iterables:
+        raise TypeError(f"map of {task.name!r} ({task.declared}) needs at least one iterable: {task.name}.map(x=[...])")
+    lengths = {}
+    for name, value in iterables.items():
+        _check_name(task, name)
+        if not isinstance(value, Lazy):
+            check_iterable(task, name, value)
+            if hasattr(value, "__len__"):
+                lengths[name] = len(value)
+    check_lengths(task, lengths)
+    arguments = {**fixed, **iterables}
+    args = () if task.receiver is None else (task.receiver,)
+    if task.shape is not None and not task.shape.takes(len(args), arguments):
+        task._refuse(args, arguments)
+    lazy: MappedResult[R] = object.__new__(MappedResult)
+    lazy.task = task.origin
+    lazy.args = args
+    lazy.kwargs = arguments
+    lazy.each = tuple(iterables)
+    lazy.concurrency = concurrency
+    lazy.spent = False
+    lazy.config = None
+    place(lazy, frame)
+    if task.receiver is not None:
+        lazy.config = Config()
+        lazy.config.receiver = True
+    return lazy
+
+
+def check_iterable(task: Task[..., Any], name: str, value: Any) -> None:
+    """Raise TypeError for what cannot be mapped over: a scalar, a str, bytes, a task."""
+    if isinstance(value, (str, bytes)) or not (
+        hasattr(value, "__iter__") or hasattr(value, "__aiter__") or hasattr(value, "__getitem__")
+    ):
+        what = "the task itself; did you mean to call it?" if isinstance(value, Task) else repr(value)
+        raise TypeError(
+            f"map of {task.name!r} ({task.declared}): {name}= takes something to iterate over, not {what} "
+            f"(for a value that stays the same: {task.name}.partial({name}=...).map(...))"
+        )
+
+
+def check_lengths(task: Task[..., Any], lengths: dict[str, int]) -> None:
+    """Raise ValueError if the inputs of a map differ in length."""
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ValueError(f"map of {task.name!r} ({task.declared}): the inputs differ in length: {listed}")
+
+
+@overload
+def task(func: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+@overload
+def task(func: Callable[P, Awaitable[R]], /) -> Task[P, R]: ...
+@overload
+def task(func: Callable[P, R], /) -> Task[P, R]: ...
+@overload
+def task(
+    *,
+    name: str | None = None,
+    pure: bool = False,
+    mode: Mode = "auto",
+    retry: Any = None,
+    timeout: float | None = None,
+    cache: Any = None,
+    constraints: dict[str, float] | None = None,
+    tags: Iterable[str] = (),
+) -> _Decorator: ...
+def task(
+    func: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    pure: bool = False,
+    mode: Mode = "auto",
+    retry: Any = None,
+    timeout: float | None = None,
+    cache: Any = None,
+    constraints: dict[str, float] | None = None,
+    tags: Iterable[str] = (),
+) -> Any:
+    """Make a task of a function: `@cs.task`, `@cs.task(name="...")` or `cs.task(len)`.
+
+    Args:
+        name: what it is called in events, errors and drawings; by default the function's name.
+        pure: equal calls in one graph are one node.
+        mode: where a sync function runs: "inline" on the event loop's thread, "blocking" in the I/O
+            threads, "compute" in the compute threads, "auto" by what is learned of its speed. An
+            auto function may run on any thread: one that waits for another task, needs a certain
+            thread or starts an event loop says "blocking".
+        retry: what `with_retry` takes (as a dict), or an int: `max_attempts`.
+        constraints: what `with_constraints` takes.
+        tags: free words.
+
+    Raises:
+        TypeError: what is decorated cannot be called.
+        NotImplementedError: a generator function, or an option that is not built yet.
+    """
+    if timeout is not None:
+        refuse_option("@cs.task(timeout=...)")
+    if cache is not None:
+        refuse_option("@cs.task(cache=...)")
+    if mode not in MODES:
+        raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
+    if mode == "process":
+        refuse_option('@cs.task(mode="process")')
+    policy = retry_from(retry)
+    limits = Constraints(constraints) if constraints else None
+    words = tuple(tags)
+
+    def declare(func: Any) -> Task[..., Any]:
+        if isinstance(func, Task):
+            raise TypeError(f"{func!r} is a task already; decorate the function once")
+        if isinstance(func, (staticmethod, classmethod)):
+            raise TypeError("put @staticmethod or @classmethod above @cs.task, not below it")
+        if not callable(func):
+            raise TypeError(f"@cs.task makes a task of a function, not of {func!r}")
+        return Task(func, name=name, pure=pure, mode=mode, retry=policy, constraints=limits, tags=words)
+
+    return declare if func is None else declare(func)
+
+
+class _Decorator:
+    """What `@cs.task(...)` gives, for type checkers."""
+
+    @overload
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, func: Callable[P, R], /) -> Task[P, R]: ...
+    def __call__(self, func: Any, /) -> Any: ...

@@ -1,0 +1,72 @@
+"""Doubles of what an engine is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cascade.adapters.executors.local import LocalExecutor
+from cascade.adapters.solvers.native import NativeSolver
+from cascade.spec.graph import Graph
+from cascade.spec.protocols import CallNode, Executor, Solver
+
+__all__ = ["MockExecutor", "MockSolver", "SpyExecutor", "SpySolver"]
+
+
+class SpySolver:
+    """Solves as another solver does, and keeps the graphs that it was given in `graphs`."""
+
+    def __init__(self, solver: Solver | None = None) -> None:
+        self.graphs: list[Graph] = []
+        self._solver = NativeSolver() if solver is None else solver
+
+    def solve(self, graph: Graph) -> Iterable[int] | None:
+        """Keep the graph and pass the question on."""
+        self.graphs.append(graph)
+        return self._solver.solve(graph)
+
+
+class MockSolver:
+    """Answers with a fixed order, or with what a function makes of the graph."""
+
+    def __init__(self, order: Iterable[int] | Callable[[Graph], Iterable[int] | None] | None = None) -> None:
+        self._order = order
+
+    def solve(self, graph: Graph) -> Iterable[int] | None:
+        """Return the order that the double was made with."""
+        return self._order(graph) if callable(self._order) else self._order
+
+
+class SpyExecutor:
+    """Carries calls out as another executor does, and keeps (node, args, kwargs) of each in `calls`."""
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self.calls: list[tuple[CallNode, tuple[Any, ...], dict[str, Any]]] = []
+        self._executor = LocalExecutor() if executor is None else executor
+
+    async def execute(self, node: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Keep the call and pass it on."""
+        self.calls.append((node, args, kwargs))
+        return await self._executor.execute(node, args, kwargs)
+
+
+class MockExecutor:
+    """Calls nothing: answers each call with the value given for the task's name, or with a default.
+
+    Args:
+        results: by task name a value, or an exception to raise.
+        default: for every other task.
+    """
+
+    def __init__(self, results: dict[str, Any] | None = None, default: Any = None) -> None:
+        self.calls: list[tuple[CallNode, tuple[Any, ...], dict[str, Any]]] = []
+        self._results = results or {}
+        self._default = default
+
+    async def execute(self, node: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return, or raise, what was given for the task."""
+        self.calls.append((node, args, kwargs))
+        result = self._results.get(node.name, self._default)
+        if isinstance(result, BaseException):
+            raise result
+        return result

@@ -1,0 +1,25 @@
+"""What several test modules share: the source tree as data, and fresh Python processes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "cascade"
+
+
+def modules(package: Path) -> dict[str, Path]:
+    """Give every module of a package by its full name; a package's name stands for its `__init__.py`."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def run_python(code: str, *arguments: str) -> str:
+    """Run code in a fresh interpreter, warnings being errors, and give what it printed."""
+    command = [sys.executable, "-P", "-W", "error", "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -1,0 +1,214 @@
+"""The rooms of the package stand on floors, and imports only look down (CONTRIBUTING.md draws them).
+
+Every import counts, at any depth: inside functions, under TYPE_CHECKING, relative ones, and those by name.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from importlib.util import resolve_name
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.helpers import PACKAGE, modules
+
+FLOORS = (  # lowest first; the rooms of one floor do not know each other
+    {"errors"},
+    {"spec"},
+    {"graph", "adapters", "providers"},
+    {"compiler"},
+    {"runtime"},
+    {"app"},
+    {"ui", "testing"},
+    {"command"},
+    {"__main__"},
+)
+FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+
+# The modules that adapt an optional third party, and the packages that each may import.
+THIRD_PARTIES: dict[str, set[str]] = {}
+
+
+class Import(NamedTuple):
+    """One module reads another, at this line."""
+
+    reader: str
+    target: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.reader}:{self.line} imports {self.target}"
+
+
+def all_imports(package: Path) -> Iterator[Import]:
+    known = modules(package)
+    for reader, path in known.items():
+        home = reader if path.name == "__init__.py" else reader.rpartition(".")[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for target in targets(node, home, known):
+                yield Import(reader, target, getattr(node, "lineno", 0))
+
+
+def targets(node: ast.AST, home: str, known: dict[str, Path]) -> set[str]:
+    """Name the modules that a statement imports; `home` is the package that it stands in."""
+    match node:
+        case ast.Import(names=names):
+            return {alias.name for alias in names}
+        case ast.ImportFrom(module=module, names=names, level=level):
+            base = resolve_name("." * level + (module or ""), home)
+            inner = {f"{base}.{alias.name}" for alias in names}
+            return {name if name in known else base for name in inner}
+        case ast.Call(
+            func=ast.Name(id="import_module" | "__import__") | ast.Attribute(attr="import_module"),
+            args=[ast.Constant(value=str(name)), *_],
+        ):
+            return {resolve_name(name, home)}
+    return set()
+
+
+def room_of(module: str) -> str:
+    """Name the room; the front door and what is outside the package have none."""
+    return module.split(".")[1] if module.startswith("cascade.") else ""
+
+
+def climbs(package: Path) -> list[str]:
+    """List the imports that do not look down, and the modules that stand on no floor."""
+    homeless = [name for name in modules(package) if room_of(name) not in {"", *FLOOR_OF}]
+    found = [f"{name} stands on no floor" for name in homeless]
+    for each in all_imports(package):
+        reader, target = room_of(each.reader), room_of(each.target)
+        if reader and each.target == "cascade":
+            found.append(f"{each}, the front door")
+        elif reader and target and reader != target and FLOOR_OF.get(target, 99) >= FLOOR_OF.get(reader, -1):
+            found.append(f"{each}, which is not on a lower floor")
+    return found
+
+
+def outsiders(package: Path) -> list[str]:
+    """List the imports of third parties where none are allowed."""
+    allowed = {"cascade", *sys.stdlib_module_names}
+    return [
+        str(each)
+        for each in all_imports(package)
+        if each.target.partition(".")[0] not in allowed | THIRD_PARTIES.get(each.reader, set())
+    ]
+
+
+def circle(package: Path) -> list[str]:
+    """Give one circle of modules that import each other, or nothing."""
+    known = modules(package)
+    reads: dict[str, set[str]] = {name: set() for name in known}
+    for each in all_imports(package):
+        if each.target in known:
+            reads[each.reader].add(each.target)
+    try:
+        TopologicalSorter(reads).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_imports_only_look_down() -> None:
+    assert climbs(PACKAGE) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circle(PACKAGE) == []
+
+
+def test_only_the_standard_library_is_imported() -> None:
+    assert outsiders(PACKAGE) == []
+
+
+# --- the rules themselves, on packages that break them
+
+
+def write_package(directory: Path, sources: dict[str, str]) -> Path:
+    """Write a package named cascade that holds these modules."""
+    package = directory / "cascade"
+    for name, source in sources.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+        for parent in (path.parent, package):
+            (parent / "__init__.py").touch()
+    return package
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import cascade.runtime.engine",
+        "from cascade.runtime import Engine",
+        "from cascade import runtime",
+        "from .. import runtime",
+        "from ..runtime.engine import Engine",
+        "def f():\n    from ..runtime import engine",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from cascade.runtime import Engine",
+        "import importlib\ndef f():\n    importlib.import_module('cascade.runtime')",
+        "from importlib import import_module\nimport_module('..runtime', __package__)",
+        "from cascade.adapters import solvers",
+        "import cascade",
+        "import cascade as cs",
+        "from cascade import task",
+        "from .. import task",
+        "from cascade import *",
+        "from cascade.cellar import wine",
+    ],
+)
+def test_an_import_that_does_not_look_down_is_found(tmp_path: Path, source: str) -> None:
+    rooms = {"runtime/engine.py": "", "adapters/solvers.py": ""}
+    package = write_package(tmp_path, {**rooms, "graph/build.py": source})
+    assert len(climbs(package)) == 1
+    assert climbs(package)[0].startswith("cascade.graph.build:")
+
+
+def test_a_module_without_a_floor_is_found(tmp_path: Path) -> None:
+    assert climbs(write_package(tmp_path, {"util.py": ""})) == ["cascade.util stands on no floor"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import cascade.spec.task",
+        "from cascade import spec, errors",
+        "from ..spec import Task",
+        "from . import order",
+        "from .order import sort",
+        "import os.path, asyncio",
+    ],
+)
+def test_an_import_that_looks_down_is_fine(tmp_path: Path, source: str) -> None:
+    rooms = {"errors.py": "", "spec/task.py": "", "graph/order.py": ""}
+    package = write_package(tmp_path, {**rooms, "graph/build.py": source})
+    assert climbs(package) == outsiders(package) == circle(package) == []
+
+
+@pytest.mark.parametrize("source", ["import attrs", "def f():\n    from numpy.linalg import norm"])
+def test_a_third_party_is_found(tmp_path: Path, source: str) -> None:
+    assert len(outsiders(write_package(tmp_path, {"spec/task.py": source}))) == 1
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from .task import Task",
+        "from cascade.spec import task",
+        "import cascade.spec.task",
+        "def f():\n    from .task import Task",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .task import Task",
+    ],
+)
+def test_a_circle_is_found(tmp_path: Path, back: str) -> None:
+    spec = {"spec/task.py": "from . import lazy", "spec/lazy.py": "from .jump import x", "spec/jump.py": back}
+    package = write_package(tmp_path, spec)
+    assert set(circle(package)) == {"cascade.spec.task", "cascade.spec.lazy", "cascade.spec.jump"}
+
+
+def test_a_circle_through_a_room_and_its_own_module_is_found(tmp_path: Path) -> None:
+    spec = {"spec/__init__.py": "from .task import Task", "spec/task.py": "from . import Lazy"}
+    package = write_package(tmp_path, spec)
+    assert set(circle(package)) == {"cascade.spec", "cascade.spec.task"}
