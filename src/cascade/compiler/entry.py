@@ -70,7 +70,15 @@ def _make(blueprint: Blueprint, block: Block, number: int, key: Key) -> EntryPla
         for at, name in enumerate(key):
             override(_described(blueprint, number), form, placed, named, name, size + at, receiver)
     wanted = [at for at in (*placed, *named.values()) if 0 <= at < size] + _lead(block, root)
-    return EntryPlan(_steps(block, wanted), placed, named, size, size + overrides, wanted)
+    plan = EntryPlan(_steps(block, wanted), placed, named, size, size + overrides, wanted)
+    plan.is_bare = not (
+        named
+        or block.lazies
+        or block.kinds[root] == MAP
+        or form.task.needs
+        or (gate is not None and (gate.is_policy or gate.max_iterations is not None or gate.condition is not None))
+    )
+    return plan
 
 
 def position(at: int) -> Position:

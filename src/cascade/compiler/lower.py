@@ -30,9 +30,10 @@ def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
     root.ops = bytearray(graph.kinds) if graph.gates or graph.routes else graph.kinds
     for i, gate in list(graph.gates.items()):
         root.ops[i] = _operation(graph, i, gate)
-    _mark_skippable(graph, root)
+    skips = _mark_skippable(graph, root)
     root.lazies = bool(len(graph) > graph.strict or graph.routes or graph.gates or SUBFLOW in graph.kinds)
     blueprint = Blueprint(graph, root, _lower_state)
+    blueprint.skips = skips
     blueprint.order = order
     if graph.jumps:
         blueprint.hoisted = _hoisted(graph)
@@ -51,11 +52,11 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
     return GATED if gate.condition is not None or gate.after else kind
 
 
-def _mark_skippable(graph: Graph, root: Block) -> None:
-    """Make calls that a skipped input may reach gated, with what stands in for them when they are skipped."""
+def _mark_skippable(graph: Graph, root: Block) -> bool:
+    """Say whether anything can be skipped. Make calls that a skipped input may reach gated, with what stands in for them when they are skipped."""
     conditions = any(gate.condition is not None for gate in graph.gates.values())
     if not conditions and SUBFLOW not in graph.kinds:
-        return
+        return False
     maybe = bytearray(len(graph))
     ops, kinds = root.ops, root.kinds
     if ops is kinds:
@@ -74,6 +75,7 @@ def _mark_skippable(graph: Graph, root: Block) -> None:
             gate.first = _first(graph, i)
         if ops[i] <= CALLN:
             ops[i] = GATED
+    return True
 
 
 def _first(graph: Graph, i: int) -> int | None:
@@ -189,7 +191,7 @@ def _relocate(blueprint: Blueprint, number: int, origin: list[int]) -> Block:
             block.jumps[at] = graph.jumps[i]
     block.root = moves[number]
     block.strict = 0
-    block.lazies = bool(block.routes or block.gates)
+    block.lazies = blueprint.skips or bool(block.routes) or any(gate.after for gate in block.gates.values())
     block.slots = moves.slots
     return block
 

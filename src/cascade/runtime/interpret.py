@@ -35,49 +35,45 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
     Raises:
         NodeFailure: a task, or a condition's truth, raised.
     """
-    ticker, silent = run.ticker, not run.observed and run.inline
+    ticker = run.ticker
+    # Plain calls in place are told apart by these; where each call needs more (events, another executor), none is.
+    call1, calls = (CALL1, CALLN) if run.inline and not run.observed else (-1, -1)
     while agenda:
         frame, steps = agenda[-1]
         regs, operands, waiters = frame.regs, frame.operands, frame.waiters
         i = -1
         try:
             for i, op, form, at in steps:
-                if op == CALL1:
+                if op == call1 and (call := form.inline) is not None:
                     value = regs[at]
                     if value is PENDING:
                         frame.park(at, (frame, i))
                         continue
-                    call = form.inline
-                    if call is not None and silent:
-                        value = call(value)
+                    value = call(value)
+                elif op <= calls and (call := form.inline) is not None and not form.names:
+                    if op == CALL0:
+                        value = call()
                     else:
-                        value = _call(run, frame, i, form, (value,), ready)
-                elif op == CALL0:
-                    call = form.inline
-                    value = call() if call is not None and silent else _call(run, frame, i, form, (), ready)
-                elif op == CALLN:
-                    values = [regs[reference] for reference in operands[at + 1 : at + 1 + operands[at]]]
-                    for reference, value in zip(operands[at + 1 : at + 1 + operands[at]], values, strict=True):
-                        if value is PENDING:
-                            frame.park(reference, (frame, i))
-                            break
-                    else:
-                        call = form.inline
-                        if call is not None and silent and not form.names:
-                            value = call(*values)
+                        values = [regs[reference] for reference in operands[at + 1 : at + 1 + operands[at]]]
+                        for missing, value in enumerate(values):
+                            if value is PENDING:
+                                frame.park(operands[at + 1 + missing], (frame, i))
+                                break
                         else:
-                            value = _call(run, frame, i, form, values, ready)
+                            value = call(*values)
                 else:
                     value = _special(run, frame, i, op, form, at, agenda, ready)
-                if value is PENDING:
-                    if agenda[-1][1] is not steps:
+                    if value is PENDING and agenda[-1][1] is not steps:
                         break  # it asked for others, which come first
-                    if run.stall is not None:
-                        return run.take_stall()
-                    continue
-                if form is not None and value.__class__ is not form.seen:
-                    value = plain_result(run, frame, i, op, form, value, ready)
+                if form is None:
                     if value is PENDING:
+                        continue
+                elif value.__class__ is not form.seen:
+                    if value is not PENDING:
+                        value = plain_result(run, frame, i, op, form, value, ready)
+                    if value is PENDING:
+                        if run.stall is not None:
+                            return run.take_stall()
                         continue
                 regs[i] = value
                 if waiters and i in waiters:
@@ -152,7 +148,7 @@ def _special(
         return node.make([regs[reference] for reference in references])
     if op == ROUTE:
         return _route(frame, i, references[0], agenda)
-    if op == GATED and form.inline is not None:
+    if op <= CALLN or (op == GATED and form.inline is not None):
         return _call(run, frame, i, form, [regs[reference] for reference in references], ready)
     ready.append((frame, i, PENDING))
     return PENDING

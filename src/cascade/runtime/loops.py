@@ -111,14 +111,22 @@ class _Follower:
     async def follow(self, value: Any) -> Any:
         run = self.run
         ticker = run.ticker
+        lane: _Lane | None = None
         while True:
             try:
-                if isinstance(value, Jump):
+                if value.__class__ is Jump and lane is not None and lane.takes(value):
+                    value = lane.enter(value)
+                    if value is PENDING:
+                        value = await lane.finish()
+                elif isinstance(value, Jump):
                     target, key, overrides = self.jump(value)
                     if target is None:
                         return overrides
+                    jump = value
                     value = await self.enter(self.world, target, key, overrides)
+                    lane = self.lane(jump, target, key)
                 elif isinstance(value, TailCall):
+                    lane = None
                     value = await self.tail(value)
                 elif isinstance(value, CoroutineType):
                     value = await value
@@ -133,6 +141,16 @@ class _Follower:
             if ticker.due:
                 ticker.caught(self.form)
                 await run.turn()
+
+    def lane(self, jump: Jump, target: int, key: Key) -> _Lane | None:
+        """Return a short way for more jumps like this one, if the state that it entered allows it."""
+        if target < 0 or self.item is not None or jump.data.__class__ is Value:
+            return None
+        block = self.world.blueprint.state(target)
+        plan = block.plans.get(key)
+        if plan is None or not plan.is_bare or self.routes is not block.jumps.get(block.root):
+            return None
+        return _Lane(self, jump, block, plan, key)
 
     # --- jumps
 
@@ -194,7 +212,7 @@ class _Follower:
             self.skip = frame.skips.get(root)
             self.pruned(frame, plan)
             return frame.regs[root]
-        if block.lazies or gate is not None:
+        if block.lazies or (gate is not None and (gate.condition is not None or gate.after)):
             skipped, value = await self.skipped(frame, plan, root, gate)
             self.pruned(frame, plan)
             if skipped:
@@ -336,6 +354,69 @@ class _Follower:
         args, kwargs = merge_tail(self.form, self.args, self.kwargs, call, receiver)
         self.move(self.world, self.number, self.routes, self.gate)
         return await self.call(self.form, args, kwargs, self.gate)
+
+
+class _Lane:
+    """The short way for a jump that is like the last one: same key, same arguments, a state that is a plain call."""
+
+    __slots__ = ("args", "at", "block", "cls", "follower", "form", "frame", "key", "names", "plan", "template")
+
+    def __init__(self, follower: _Follower, jump: Jump, block: Any, plan: EntryPlan, key: Key) -> None:
+        self.follower = follower
+        self.key = jump.target_key
+        self.cls = jump.data.__class__
+        self.names = key if isinstance(jump.data, dict) else None
+        self.block = block
+        self.plan = plan
+        self.form: CallForm = block.forms[block.root]
+        self.frame = follower.frames[plan]
+        self.template = follower.world.template(plan, block)
+        self.at = plan.first_override
+
+    def takes(self, jump: Jump) -> bool:
+        """Say whether a jump is like the one that the lane was made for."""
+        data = jump.data
+        return (
+            jump.target_key is self.key
+            and data.__class__ is self.cls
+            and (self.names is None or tuple(data) == self.names)
+        )
+
+    def enter(self, jump: Jump) -> Any:
+        """Enter the state; return what it returns, or PENDING if `finish` must wait for something first."""
+        follower, plan, frame = self.follower, self.plan, self.frame
+        run, spot = follower.run, follower.spot
+        follower.count += 1
+        frame.iteration = spot.enter(follower.copy)
+        regs = frame.regs = self.template.copy()
+        if self.names is not None:
+            regs[self.at : self.at + len(self.names)] = jump.data.values()
+        elif jump.data is not None:
+            regs[self.at] = jump.data
+        if plan.steps:
+            ready: list[Ready] = []
+            agenda: list[Any] = [(frame, iter(plan.steps))]
+            run.ticker.ticks = 0
+            outcome = sweep(run, agenda, ready)
+            if outcome is not None or ready or any(regs[at] is PENDING for at in plan.wanted):
+                self.args = (agenda, ready, outcome)
+                return PENDING
+        args = follower.args = [regs[reference] for reference in plan.placed]
+        inline = self.form.inline
+        if inline is None or run.observed or not run.inline:
+            self.args = None
+            return PENDING
+        return inline(*args)
+
+    async def finish(self) -> Any:
+        """Wait for what feeds the state, and call it where it belongs."""
+        follower, plan = self.follower, self.plan
+        run = follower.run
+        if self.args is not None:
+            await complete(run, self.frame, *self.args, plan.wanted)
+            regs = self.frame.regs
+            follower.args = [regs[reference] for reference in plan.placed]
+        return await run.invoke(run, follower.spot, self.form, follower.args, {}, None)
 
 
 def _first_name(form: CallForm, receiver: int, described: str) -> Any:

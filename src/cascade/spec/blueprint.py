@@ -93,7 +93,7 @@ class EntryPlan:
     registers from `first_override` on.
     """
 
-    __slots__ = ("first_override", "named", "placed", "size", "steps", "wanted")
+    __slots__ = ("first_override", "is_bare", "named", "placed", "size", "steps", "wanted")
 
     def __init__(
         self,
@@ -111,6 +111,8 @@ class EntryPlan:
         self.size = size
         self.wanted = wanted
         """The registers that must have values before the state's own call."""
+        self.is_bare = False
+        """The state is a call by position that nothing can skip and no policy governs."""
 
 
 class Block:
@@ -186,6 +188,7 @@ class Blueprint:
         "lower_state",
         "order",
         "root",
+        "skips",
         "states",
         "subflows",
     )
@@ -196,6 +199,8 @@ class Blueprint:
         self.constants = graph.constants
         self.hoisted: frozenset[int] = frozenset()
         """Pure nodes of constants and inputs alone, which run at most once a run."""
+        self.skips = False
+        """Whether anything in it can be skipped."""
         self.states: dict[int, Block] = {}
         self.subflows: dict[int, Blueprint] = {}
         self.order: Any = None
