@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from cascade.errors import JumpError
 from cascade.spec.blueprint import Block, Blueprint, EntryPlan
-from cascade.spec.graph import CALLN, MAP
+from cascade.spec.operations import CALLN, MAP
 
 __all__ = ["FIRST", "Key", "entry_plan", "override", "position"]
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from cascade.compiler.entry import entry_plan
-from cascade.spec.blueprint import GATED, IMPORT, LOOP, MANAGED, Block, Blueprint
+from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router
-from cascade.spec.graph import CALL0, CALLN, PACK, ROUTE, SUBFLOW, Gate, Graph, Routes
+from cascade.spec.graph import Gate, Graph, Routes
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import LazyResult
+from cascade.spec.operations import CALL0, CALLN, GATED, IMPORT, LOOP, MANAGED, PACK, ROUTE, SUBFLOW
 
 __all__ = ["entry_plan", "lower", "map_inputs"]
 
@@ -53,7 +54,10 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
 
 
 def _mark_skippable(graph: Graph, root: Block) -> bool:
-    """Say whether anything can be skipped. Make calls that a skipped input may reach gated, with what stands in for them when they are skipped."""
+    """Say whether anything can be skipped.
+
+    Calls that a skipped input may reach become gated, and get what stands in for them when they are skipped.
+    """
     conditions = any(gate.condition is not None for gate in graph.gates.values())
     if not conditions and SUBFLOW not in graph.kinds:
         return False

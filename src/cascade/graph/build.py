@@ -10,24 +10,11 @@ from cascade.graph.identity import PureCalls
 from cascade.graph.loops import check_loops, draw_cycle
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router, Value
-from cascade.spec.graph import (
-    CALL0,
-    CALL1,
-    CALLN,
-    MAP,
-    OPTIONAL,
-    PACK,
-    ROUTE,
-    SUBFLOW,
-    Gate,
-    Graph,
-    Optional,
-    Pack,
-    Routes,
-)
+from cascade.spec.graph import Gate, Graph, Optional, Pack, Routes
 from cascade.spec.inputs import Input
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import BUILT, Lazy, LazyResult, MappedResult
+from cascade.spec.operations import CALL0, CALL1, CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
 from cascade.spec.resource import Inject
 from cascade.spec.signal import UNSET
 

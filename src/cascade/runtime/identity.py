@@ -7,7 +7,8 @@ from typing import Any
 from cascade.runtime.copies import Copy
 from cascade.runtime.frame import World
 from cascade.spec.events import TaskSite
-from cascade.spec.graph import CALLN, MAP, Graph
+from cascade.spec.graph import Graph
+from cascade.spec.operations import CALLN, MAP
 
 __all__ = ["Names"]
 

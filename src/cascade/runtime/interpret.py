@@ -14,8 +14,8 @@ from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, order_frame
 from cascade.runtime.run import RunState
 from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
-from cascade.spec.blueprint import CALL0, CALL1, CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
 from cascade.spec.graph import Gate
+from cascade.spec.operations import CALL0, CALL1, CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
 from cascade.spec.placement import CallForm
 
 __all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]

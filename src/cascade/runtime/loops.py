@@ -14,16 +14,18 @@ from cascade.compiler.entry import FIRST, Key, entry_plan, override, position
 from cascade.errors import JumpError
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.interpret import Ready, gate_reason, stand_in, sweep
+from cascade.runtime.lanes import Lane
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import advance, complete, drive
 from cascade.runtime.scope import NodeFailure, Scope
 from cascade.runtime.signals import refuse_jump, refuse_lazy
 from cascade.runtime.spot import Spot
 from cascade.runtime.tail import merge_tail
-from cascade.spec.blueprint import CALLN, MAP, EntryPlan, TailCall
+from cascade.spec.blueprint import EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
 from cascade.spec.graph import Gate
 from cascade.spec.lazy import Lazy
+from cascade.spec.operations import CALLN, MAP
 from cascade.spec.placement import CallForm
 
 __all__ = ["follow"]
@@ -111,7 +113,7 @@ class _Follower:
     async def follow(self, value: Any) -> Any:
         run = self.run
         ticker = run.ticker
-        lane: _Lane | None = None
+        lane: Lane | None = None
         while True:
             try:
                 if value.__class__ is Jump and lane is not None and lane.takes(value):
@@ -142,7 +144,7 @@ class _Follower:
                 ticker.caught(self.form)
                 await run.turn()
 
-    def lane(self, jump: Jump, target: int, key: Key) -> _Lane | None:
+    def lane(self, jump: Jump, target: int, key: Key) -> Lane | None:
         """Return a short way for more jumps like this one, if the state that it entered allows it."""
         if target < 0 or self.item is not None or jump.data.__class__ is Value:
             return None
@@ -150,7 +152,7 @@ class _Follower:
         plan = block.plans.get(key)
         if plan is None or not plan.is_bare or self.routes is not block.jumps.get(block.root):
             return None
-        return _Lane(self, jump, block, plan, key)
+        return Lane(self, jump, block, plan, key)
 
     # --- jumps
 
@@ -354,69 +356,6 @@ class _Follower:
         args, kwargs = merge_tail(self.form, self.args, self.kwargs, call, receiver)
         self.move(self.world, self.number, self.routes, self.gate)
         return await self.call(self.form, args, kwargs, self.gate)
-
-
-class _Lane:
-    """The short way for a jump that is like the last one: same key, same arguments, a state that is a plain call."""
-
-    __slots__ = ("args", "at", "block", "cls", "follower", "form", "frame", "key", "names", "plan", "template")
-
-    def __init__(self, follower: _Follower, jump: Jump, block: Any, plan: EntryPlan, key: Key) -> None:
-        self.follower = follower
-        self.key = jump.target_key
-        self.cls = jump.data.__class__
-        self.names = key if isinstance(jump.data, dict) else None
-        self.block = block
-        self.plan = plan
-        self.form: CallForm = block.forms[block.root]
-        self.frame = follower.frames[plan]
-        self.template = follower.world.template(plan, block)
-        self.at = plan.first_override
-
-    def takes(self, jump: Jump) -> bool:
-        """Say whether a jump is like the one that the lane was made for."""
-        data = jump.data
-        return (
-            jump.target_key is self.key
-            and data.__class__ is self.cls
-            and (self.names is None or tuple(data) == self.names)
-        )
-
-    def enter(self, jump: Jump) -> Any:
-        """Enter the state; return what it returns, or PENDING if `finish` must wait for something first."""
-        follower, plan, frame = self.follower, self.plan, self.frame
-        run, spot = follower.run, follower.spot
-        follower.count += 1
-        frame.iteration = spot.enter(follower.copy)
-        regs = frame.regs = self.template.copy()
-        if self.names is not None:
-            regs[self.at : self.at + len(self.names)] = jump.data.values()
-        elif jump.data is not None:
-            regs[self.at] = jump.data
-        if plan.steps:
-            ready: list[Ready] = []
-            agenda: list[Any] = [(frame, iter(plan.steps))]
-            run.ticker.ticks = 0
-            outcome = sweep(run, agenda, ready)
-            if outcome is not None or ready or any(regs[at] is PENDING for at in plan.wanted):
-                self.args = (agenda, ready, outcome)
-                return PENDING
-        args = follower.args = [regs[reference] for reference in plan.placed]
-        inline = self.form.inline
-        if inline is None or run.observed or not run.inline:
-            self.args = None
-            return PENDING
-        return inline(*args)
-
-    async def finish(self) -> Any:
-        """Wait for what feeds the state, and call it where it belongs."""
-        follower, plan = self.follower, self.plan
-        run = follower.run
-        if self.args is not None:
-            await complete(run, self.frame, *self.args, plan.wanted)
-            regs = self.frame.regs
-            follower.args = [regs[reference] for reference in plan.placed]
-        return await run.invoke(run, follower.spot, self.form, follower.args, {}, None)
 
 
 def _first_name(form: CallForm, receiver: int, described: str) -> Any:

@@ -17,8 +17,8 @@ from cascade.runtime.scope import NodeFailure
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
 from cascade.runtime.subflows import run_subflow
-from cascade.spec.blueprint import LOOP, MAP, SUBFLOW
 from cascade.spec.graph import Gate
+from cascade.spec.operations import LOOP, MAP, SUBFLOW
 from cascade.spec.placement import CallForm
 from cascade.spec.resource import Inject
 

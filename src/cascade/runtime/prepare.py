@@ -11,9 +11,10 @@ from cascade.graph.freeze import is_container
 from cascade.runtime.inputs import check_inputs, check_known
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult, subflow
-from cascade.spec.graph import SUBFLOW, Graph, Pack
+from cascade.spec.graph import Graph, Pack
 from cascade.spec.inputs import Param
 from cascade.spec.lazy import Lazy, configurations
+from cascade.spec.operations import SUBFLOW
 from cascade.spec.signal import UNSET
 from cascade.spec.task import Task
 

@@ -13,7 +13,6 @@ from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
 from cascade.runtime.scope import NodeFailure, Scope
 from cascade.runtime.spot import Spot
-from cascade.spec.blueprint import IMPORT
 from cascade.spec.events import (
     ResourceAcquired,
     ResourceReleased,
@@ -24,7 +23,7 @@ from cascade.spec.events import (
     TaskRetrying,
     TaskSkipped,
 )
-from cascade.spec.graph import CALLN
+from cascade.spec.operations import CALLN, IMPORT
 from cascade.spec.placement import CallForm, Profile
 from cascade.spec.protocols import CallNode
 from cascade.spec.signal import uncrossable

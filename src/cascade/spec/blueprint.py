@@ -6,18 +6,8 @@ its own for the state and for what feeds it, so each entry starts from the decla
 
 Each instruction gives its register a value, at most once in a frame. Those below `strict` always run; the
 others only when a route or an `otherwise` asks for them. References are as in the graph: register numbers
-from the front, constants from the back (`-1 - slot`).
-
-    CALL1 CALL0 CALLN   call a task; nothing can keep it from running
-    PACK                make a container of values
-    ROUTE               look at a selector, ask for one route, and be what it gives
-    MAP                 call a task for each item
-    OPTIONAL            be a value, or None where it was skipped with nothing
-    SUBFLOW             run another blueprint with parameters of its own
-    GATED               call a task if its gate lets it (condition, order, skipped inputs)
-    MANAGED             call a task under a policy (retry, constraints, resources)
-    LOOP                call a task and follow its jumps until the loop ends
-    IMPORT              take the value of a node of the root block that runs once a run
+from the front, constants from the back (`-1 - slot`). What each instruction does is said in
+`cascade.spec.operations`.
 """
 
 from __future__ import annotations
@@ -25,37 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cascade.spec.graph import CALL0, CALL1, CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW, Gate, Graph, Routes
+from cascade.spec.graph import Gate, Graph, Routes
+from cascade.spec.listing import listing
+from cascade.spec.operations import CALL0, CALL1
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
 
-__all__ = [
-    "CALL0",
-    "CALL1",
-    "CALLN",
-    "GATED",
-    "IMPORT",
-    "LOOP",
-    "MANAGED",
-    "MAP",
-    "OPERATIONS",
-    "OPTIONAL",
-    "PACK",
-    "ROUTE",
-    "SUBFLOW",
-    "Block",
-    "Blueprint",
-    "EntryPlan",
-    "TailCall",
-]
-
-GATED, MANAGED, LOOP, IMPORT = range(8, 12)
-OPERATIONS = ("call", "call", "call", "pack", "route", "map", "subflow", "optional") + (
-    "gated call",
-    "managed call",
-    "loop",
-    "import",
-)
+__all__ = ["Block", "Blueprint", "EntryPlan", "TailCall"]
 
 
 class TailCall(Signal):
@@ -227,3 +193,6 @@ class Blueprint:
             f"<Blueprint of {self.graph.name(self.graph.root) if self.graph.root >= 0 else 'an input'}, "
             f"{len(self.root)} instructions>"
         )
+
+    def __str__(self) -> str:
+        return listing(self)

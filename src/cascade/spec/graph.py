@@ -12,21 +12,13 @@ from typing import Any, Literal, NamedTuple
 
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy, LazyResult
+from cascade.spec.operations import CALL0, CALL1, KINDS, MAP, OPTIONAL, SUBFLOW
 from cascade.spec.placement import CallForm
 from cascade.spec.policies import Constraints, Retry
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import Signal
 
 __all__ = [
-    "CALL0",
-    "CALL1",
-    "CALLN",
-    "KINDS",
-    "MAP",
-    "OPTIONAL",
-    "PACK",
-    "ROUTE",
-    "SUBFLOW",
     "Edge",
     "EdgeKind",
     "Gate",
@@ -36,11 +28,6 @@ __all__ = [
     "Pack",
     "Routes",
 ]
-
-# What a node is. A call with one argument has its reference as `place`; every other node has there
-# the offset of its references in `operands`: first how many, then each.
-CALL1, CALL0, CALLN, PACK, ROUTE, MAP, SUBFLOW, OPTIONAL = range(8)
-KINDS = ("task", "task", "task", "container", "router", "map", "subflow", "optional")
 
 EdgeKind = Literal["data", "condition", "otherwise", "sequence", "selector", "route", "jump"]
 

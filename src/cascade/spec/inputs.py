@@ -70,9 +70,9 @@ class Param(Input):
             ParameterError: it does not convert.
         """
         wanted = self.type
-        if isinstance(wanted, type) and isinstance(value, wanted):
-            if not (isinstance(value, bool) and wanted is not bool and wanted is not object):
-                return value
+        number = isinstance(value, bool) and wanted is not bool  # a bool is an int to Python, but not to a reader
+        if isinstance(wanted, type) and isinstance(value, wanted) and (not number or wanted is object):
+            return value
         try:
             if wanted is bool:
                 return WORDS[str(value).strip().lower()]

@@ -199,7 +199,7 @@ def _flags_of(func: Any) -> int:
             break
     code = getattr(func, "__code__", None)
     if code is None and not isinstance(func, type):
-        code = getattr(getattr(type(func), "__call__", None), "__code__", None)
+        code = getattr(getattr(type(func), "__call__", None), "__code__", None)  # noqa: B004
     flags: int = getattr(code, "co_flags", 0)
     return flags
 

@@ -1,0 +1,1 @@
+"""What looks at Cascade from outside; no part of the package."""

@@ -1,0 +1,45 @@
+"""What a node is, and what its instruction does.
+
+The first eight say what a node is; the same numbers are the instructions that a lowered node starts as:
+
+    CALL1 CALL0 CALLN   call a task; nothing can keep it from running
+    PACK                make a container of values
+    ROUTE               look at a selector, ask for one route, and be what it gives
+    MAP                 call a task for each item
+    OPTIONAL            be a value, or None where it was skipped with nothing
+    SUBFLOW             run another blueprint with parameters of its own
+    GATED               call a task if its gate lets it (condition, order, skipped inputs)
+    MANAGED             call a task under a policy (retry, constraints, resources)
+    LOOP                call a task and follow its jumps until the loop ends
+    IMPORT              take the value of a node of the root block that runs once a run
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CALL0",
+    "CALL1",
+    "CALLN",
+    "GATED",
+    "IMPORT",
+    "KINDS",
+    "LOOP",
+    "MANAGED",
+    "MAP",
+    "OPERATIONS",
+    "OPTIONAL",
+    "PACK",
+    "ROUTE",
+    "SUBFLOW",
+]
+
+# A call with one argument has its reference as `place`; every other node has there the offset of its
+# references in `operands`: first how many, then each.
+CALL1, CALL0, CALLN, PACK, ROUTE, MAP, SUBFLOW, OPTIONAL = range(8)
+KINDS = ("task", "task", "task", "container", "router", "map", "subflow", "optional")
+
+GATED, MANAGED, LOOP, IMPORT = range(8, 12)
+OPERATIONS = (
+    *("call", "call", "call", "pack", "route", "map", "subflow", "optional"),
+    *("gated call", "managed call", "loop", "import"),
+)

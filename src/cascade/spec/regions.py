@@ -1,0 +1,74 @@
+"""Regions: which instructions of a block wait for the same things, and so can be carried out as one stretch.
+
+Instructions that take time (coroutines, threads, loops, maps, policies) are *managed*: each stands alone. The
+others share a region if they wait for the same managed results. Different regions run side by side: a region
+starts as soon as its own managed results are there, so a stretch is never a barrier.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
+
+__all__ = ["MANAGED_REGION", "regions"]
+
+MANAGED_REGION = -1
+_PLAIN = frozenset({*range(CALLN + 1), PACK, ROUTE, OPTIONAL, GATED, IMPORT})
+
+
+def regions(block: Any) -> list[int]:
+    """Return the region of each instruction, numbered from 0 in order of appearance; managed ones have -1.
+
+    What an instruction waits for is the union of what its inputs wait for. Equal unions are one object, and a
+    union of two is made once, so this is linear for the graphs that people write.
+    """
+    sets: dict[frozenset[int], int] = {frozenset(): 0}
+    members: list[frozenset[int]] = [frozenset()]
+    unions: dict[tuple[int, int], int] = {}
+    waits: list[int] = []
+    for i in range(len(block)):
+        total = 0
+        for at in _inputs(block, i):
+            if at < 0 or at >= i:
+                continue
+            other = _intern(sets, members, frozenset({at})) if is_managed(block, at) else waits[at]
+            if other in (0, total):
+                continue
+            pair = (total, other)
+            known = unions.get(pair)
+            if known is None:
+                known = unions[pair] = _intern(sets, members, members[total] | members[other])
+            total = known
+        waits.append(total)
+    numbers: dict[int, int] = {}
+    return [
+        MANAGED_REGION if is_managed(block, i) else numbers.setdefault(waits[i], len(numbers))
+        for i in range(len(block))
+    ]
+
+
+def _intern(sets: dict[frozenset[int], int], members: list[frozenset[int]], wanted: frozenset[int]) -> int:
+    found = sets.get(wanted)
+    if found is None:
+        found = sets[wanted] = len(members)
+        members.append(wanted)
+    return found
+
+
+def _inputs(block: Any, i: int) -> list[int]:
+    inputs = [] if block.ops[i] == IMPORT else list(block.references(i))
+    gate = block.gates.get(i)
+    if gate is not None:
+        inputs += [gate.condition] if gate.condition is not None else []
+        local = block.local
+        inputs += [number if local is None else local.get(number, -1) for number in gate.after]
+    return inputs
+
+
+def is_managed(block: Any, i: int) -> bool:
+    """Say whether an instruction takes time of its own."""
+    if block.ops[i] not in _PLAIN:
+        return True
+    form = block.forms[i]
+    return form is not None and (form.is_async or form.task.mode in ("blocking", "compute"))
