@@ -119,11 +119,9 @@ def _special(
     if op == IMPORT:
         return _import(frame, i, at, agenda)
     regs = frame.regs
+    if _waits(frame, i, at):
+        return PENDING
     references = frame.block.references(i)
-    for reference in references:
-        if regs[reference] is PENDING:
-            frame.park(reference, (frame, i))
-            return PENDING
     gate = frame.block.gates.get(i)
     if gate is not None:
         if i in frame.skips:  # decided before; its `otherwise` is there now
@@ -152,6 +150,33 @@ def _special(
         return _call(run, frame, i, form, [regs[reference] for reference in references], ready)
     ready.append((frame, i, PENDING))
     return PENDING
+
+
+def _waits(frame: Frame, i: int, at: int) -> bool:
+    """Park an instruction with an input that has no value yet, if there is one.
+
+    The last such input, because what started last tends to end last; and those behind it have values from now
+    on, so the next look begins there. A container of many results is thus looked at a few times, not once each.
+    """
+    regs = frame.regs
+    kind = frame.block.kinds[i]
+    if kind == CALL1:
+        if regs[at] is PENDING:
+            frame.park(at, (frame, i))
+            return True
+        return False
+    if kind == CALL0:
+        return False
+    operands, looked = frame.operands, frame.looked
+    place = looked.pop(i, at + operands[at]) if looked else at + operands[at]
+    while place > at:
+        reference = operands[place]
+        if regs[reference] is PENDING:
+            looked[i] = place
+            frame.park(reference, (frame, i))
+            return True
+        place -= 1
+    return False
 
 
 def _import(frame: Frame, i: int, number: int, agenda: list[Any]) -> Any:

@@ -32,7 +32,7 @@ class Lane:
         self.template = follower.world.template(plan, block)
         self.at = plan.first_override
         self.args: tuple[Any, ...] = ()
-        """What `finish` must complete first; empty: nothing."""
+        """What `feed` must complete first; empty: nothing."""
 
     def takes(self, jump: Jump) -> bool:
         """Say whether a jump is like the one that the lane was made for."""
@@ -44,7 +44,7 @@ class Lane:
         )
 
     def enter(self, jump: Jump) -> Any:
-        """Enter the state; return what it returns, or PENDING if `finish` must wait for something first."""
+        """Enter the state; return what it returns, or PENDING if that takes time: what feeds it, or its call."""
         follower, plan, frame = self.follower, self.plan, self.frame
         run, spot = follower.run, follower.spot
         follower.count += 1
@@ -65,16 +65,13 @@ class Lane:
         args = follower.args = [regs[reference] for reference in plan.placed]
         inline = self.form.inline
         if inline is None or run.observed or not run.inline:
-            self.args = ()
             return PENDING
         return inline(*args)
 
-    async def finish(self) -> Any:
-        """Wait for what feeds the state, and call it where it belongs."""
-        follower, plan = self.follower, self.plan
-        run = follower.run
-        if self.args:
-            await complete(run, self.frame, *self.args, plan.wanted)
-            regs = self.frame.regs
-            follower.args = [regs[reference] for reference in plan.placed]
-        return await run.invoke(run, follower.spot, self.form, follower.args, {}, None)
+    async def feed(self) -> None:
+        """Wait for what feeds the state."""
+        agenda, ready, outcome = self.args
+        self.args = ()
+        await complete(self.follower.run, self.frame, agenda, ready, outcome, self.plan.wanted)
+        regs = self.frame.regs
+        self.follower.args = [regs[reference] for reference in self.plan.placed]

@@ -119,7 +119,13 @@ class _Follower:
                 if value.__class__ is Jump and lane is not None and lane.takes(value):
                     value = lane.enter(value)
                     if value is PENDING:
-                        value = await lane.finish()
+                        if lane.args:
+                            await lane.feed()
+                        form = lane.form
+                        if form.is_async and run.inline and not run.observed:
+                            value = await form.func(*self.args)
+                        else:
+                            value = await run.invoke(run, self.spot, form, self.args, {}, None)
                 elif isinstance(value, Jump):
                     target, key, overrides = self.jump(value)
                     if target is None:
@@ -136,9 +142,11 @@ class _Follower:
                     refuse_lazy(self.form, value)
                 else:
                     return value
-            except (NodeFailure, asyncio.CancelledError):
+            except NodeFailure:
                 raise
             except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+                    raise
                 raise run.failure_at(self.spot, error) from None
             if ticker.due:
                 ticker.caught(self.form)

@@ -38,28 +38,21 @@ class Scope:
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Run `work(*args)` beside the host. In a scope that has failed already nothing starts."""
         if self.failure is None:
-            task = asyncio.get_running_loop().create_task(self._watch(work, args))
-            self._tasks.add(task)
-            task.add_done_callback(self._ended)
+            self._tasks.add(asyncio.get_running_loop().create_task(self._watch(work, args)))
 
     async def _watch(self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[Any, ...]) -> None:
         try:
             await work(*args)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if self.failure is None and task is not None and not task.cancelling():
-                self.fail(error)
         except BaseException as error:
-            self.fail(error)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            pass
-        elif (error := task.exception()) is not None:  # only what no coroutine can catch
-            self.fail(error)
-        if not self._tasks:
-            self._wake()
+            task = asyncio.current_task()
+            asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+            if not asked:
+                self.fail(error)
+        finally:
+            tasks = self._tasks
+            tasks.discard(asyncio.current_task())
+            if not tasks:
+                self._wake()
 
     def fail(self, error: BaseException) -> None:
         """Note a failure; the first one cancels the other children and reaches the host."""
@@ -105,13 +98,11 @@ class Scope:
             task.cancel()
         cancelled = False
         while self._tasks:
-            self._waiter = asyncio.get_running_loop().create_future()
             try:
-                await self._waiter
+                await asyncio.wait(self._tasks)
             except asyncio.CancelledError:
                 cancelled = True
-            finally:
-                self._waiter = None
+            self._tasks = {task for task in self._tasks if not task.done()}  # some never came to begin
         if self._interrupted:
             self._interrupted = False
             if self.host is not None and self.host.uncancel() > 0:
