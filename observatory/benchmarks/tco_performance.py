@@ -225,8 +225,8 @@ def machine():
     return f"{platform.python_implementation()} {platform.python_version()}, {model}"
 
 
-def print_rates(iterations, seconds, nodes):
-    tps = iterations / seconds
+def print_rates(iterations, taken, nodes):
+    tps = iterations / taken
     print(f"    nodes per iteration: {nodes}")
     print(f"    TPS: {tps:>12,.0f} iterations/s")
     print(f"    NPS: {tps * nodes:>12,.0f} nodes/s")

@@ -14,7 +14,7 @@ from cascade.compiler.entry import FIRST, Key, entry_plan, override, position
 from cascade.errors import JumpError
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.interpret import Ready, gate_reason, stand_in, sweep
-from cascade.runtime.lanes import Lane
+from cascade.runtime.lanes import Lane, TailLane
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import advance, complete, drive
 from cascade.runtime.scope import NodeFailure, Scope
@@ -114,6 +114,7 @@ class _Follower:
         run = self.run
         ticker = run.ticker
         lane: Lane | None = None
+        tail: TailLane | None = None
         while True:
             try:
                 if value.__class__ is Jump and lane is not None and lane.takes(value):
@@ -135,7 +136,12 @@ class _Follower:
                     lane = self.lane(jump, target, key)
                 elif isinstance(value, TailCall):
                     lane = None
-                    value = await self.tail(value)
+                    if tail is None and run.compiles:
+                        tail = TailLane(self, value)
+                    if tail is not None and tail.takes(value):
+                        value = tail.run_hot(value)
+                    else:
+                        value = await self.tail(value)
                 elif isinstance(value, CoroutineType):
                     value = await value
                 elif isinstance(value, Lazy):

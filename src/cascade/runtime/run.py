@@ -41,6 +41,7 @@ class RunState:
         "abandoned",
         "bus",
         "capacities",
+        "compiles",
         "engine",
         "executor",
         "id",
@@ -50,6 +51,7 @@ class RunState:
         "observed",
         "params",
         "patience",
+        "patience_to_compile",
         "perform",
         "resources",
         "run_map",
@@ -66,6 +68,9 @@ class RunState:
         self.executor: Any = engine.executor
         self.inline = engine.runs_inline
         self.capacities = engine.capacities
+        self.compiles = engine.tier != "interpret"
+        self.patience_to_compile = 0 if engine.tier == "compile" else 16
+        """How many entries a loop has before it is emitted."""
         self.ticker = engine.ticker
         self.params = params
         self.names = Names(run_id)

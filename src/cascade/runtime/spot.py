@@ -48,6 +48,16 @@ class Spot:
         self.iteration = count
         return count
 
+    def enter_more(self, copy: Copy, count: int) -> None:
+        """Count `count` entries at once and stand at the last."""
+        if self.suffix:
+            first = copy.items.get(self.suffix, 0)
+            copy.items[self.suffix] = first + count
+        else:
+            first = copy.entries
+            copy.entries = first + count
+        self.iteration = first + count - 1
+
     def moved(self, world: World, number: int, loop: Copy, copy: Copy | None) -> None:
         """Go on at another node of a loop, or at another entry of the same."""
         self.world = world

@@ -12,16 +12,18 @@ import threading
 import time
 from typing import Any
 
-__all__ = ["TICK", "Ticker"]
+__all__ = ["MOST_NUMBERS", "TICK", "Ticker"]
 
 TICK = 0.010
 IDLE_TICKS = 20
+MOST_NUMBERS = 1 << 14
+_NUMBERS = list(range(MOST_NUMBERS))
 
 
 class Ticker:
     """The flag of one event loop's thread; `due` is to be looked at after each call."""
 
-    __slots__ = ("armed", "due", "idle", "ticks", "used")
+    __slots__ = ("armed", "due", "idle", "ticks", "turn", "used")
 
     def __init__(self) -> None:
         self.due = False
@@ -29,6 +31,14 @@ class Ticker:
         self.armed = False
         self.used = False
         self.idle = 0
+        self.turn: list[int] | None = None
+        """The numbers that an emitted loop iterates over; a tick takes away what is left of them."""
+
+    def numbers(self, count: int) -> list[int]:
+        """Return the numbers from 0 for an emitted loop, which end when the event loop should have a turn."""
+        self.begin()
+        turn = self.turn = _NUMBERS[:count]
+        return turn
 
     def begin(self) -> None:
         """Say that a stretch of code begins: ticks from before it are not its calls' fault."""
@@ -81,6 +91,9 @@ def _tick() -> None:
         for ticker in list(_armed):
             ticker.ticks += 1
             ticker.due = True
+            turn = ticker.turn
+            if turn is not None:
+                turn.clear()
             if ticker.used:
                 ticker.used = False
                 ticker.idle = 0

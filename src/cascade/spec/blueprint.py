@@ -59,7 +59,7 @@ class EntryPlan:
     registers from `first_override` on.
     """
 
-    __slots__ = ("first_override", "is_bare", "named", "placed", "size", "steps", "wanted")
+    __slots__ = ("first_override", "hot", "is_bare", "named", "placed", "size", "steps", "wanted")
 
     def __init__(
         self,
@@ -77,6 +77,8 @@ class EntryPlan:
         self.size = size
         self.wanted = wanted
         """The registers that must have values before the state's own call."""
+        self.hot: dict[Any, Any] = {}
+        """Emitted loops, by the key and the class of the data of the jumps that they follow; False: none can be."""
         self.is_bare = False
         """The state is a call by position that nothing can skip and no policy governs."""
 

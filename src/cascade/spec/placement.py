@@ -11,7 +11,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["SHORT", "CallForm", "Profile", "profile_of"]
+__all__ = ["SHORT", "CallForm", "Profile", "placements", "profile_of"]
+
+placements = [0]
+"""Counts the moves of functions between threads and in place: code that calls in place looks again after one."""
 
 SHORT = 50e-6
 """A call that took no more seconds than this is cheaper in place than in a thread."""
@@ -90,6 +93,7 @@ class Profile:
 
     def _move(self, inline: bool) -> None:
         self.inline = inline
+        placements[0] += 1
         for form in self._forms:
             form.inline = form.func if inline else None
 

@@ -1,0 +1,277 @@
+"""Emitting hot loops: the state's calls, one after the other, in one `for`.
+
+What is emitted for a loop `step(n, chain())` that jumps back to itself:
+
+    def step_loop(turn, n):
+        for i in turn:
+            chain_1 = chain()                                        # chain flow.py:12
+            if chain_1.__class__ is not str_ and odd(chain_1): return i, 0, locals()
+            result = step(n, chain_1)                                # step flow.py:20
+            if result.__class__ is not Jump or ...: return i, result, (n, chain_1)
+            n = result.data
+        return i, result, (n, chain_1)
+
+`turn` is a list of numbers: the iteration counter and the call for a turn in one. The ticker's thread clears
+it when the event loop should have a turn, and the loop ends with the iteration it is in.
+
+A result is looked at closely only where its class differs from the one that was seen while interpreting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any
+
+from cascade.compiler.source import Namer, comment, make_function
+from cascade.spec.blueprint import Block, Blueprint, EntryPlan, TailCall
+from cascade.spec.control import Jump
+from cascade.spec.operations import CALLN
+from cascade.spec.placement import CallForm
+from cascade.spec.signal import Signal
+
+__all__ = ["ODD", "HotLoop", "emit_jump_loop", "emit_tail_loop"]
+
+ODD = object()
+"""In the place of a state's result: an instruction before it returned something that must be looked at."""
+
+MOST_STEPS = 5_000
+
+
+class HotLoop:
+    """An emitted loop, and what is needed to go on without it."""
+
+    __slots__ = ("constants", "forms", "function", "lines", "locals", "source")
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        source: str,
+        lines: dict[int, int],
+        registers: list[dict[str, int]],
+        forms: list[CallForm],
+    ) -> None:
+        self.function = function
+        self.source = source
+        self.lines = lines
+        """Which step each line carries out; the state's own call is the step after the last."""
+        self.locals = registers
+        """For each step: which local variables hold which registers once it has run."""
+        self.forms = forms
+        self.constants: list[int] = []
+        """The references that are passed behind the arguments."""
+
+    def step_of(self, error: BaseException) -> tuple[int, int]:
+        """Return which step and which iteration of the loop an error came out of, from its traceback."""
+        found = (len(self.locals), 0)
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is self.function.__code__:
+                found = self.lines.get(trace.tb_lineno, found[0]), trace.tb_frame.f_locals.get("i", 0)
+            trace = trace.tb_next
+        return found
+
+
+def emit_jump_loop(
+    blueprint: Blueprint, block: Block, plan: EntryPlan, key: Any, names: Any, cls: type
+) -> HotLoop | None:
+    """Return a loop for jumps with one key and data of one class back to the state; None if it is too much for that.
+
+    Args:
+        key: the key of the jumps, known by identity.
+        names: the arguments that the data gives by name; None: the data is the first argument, or is None.
+        cls: the class of the data.
+    """
+    if len(plan.steps) > MOST_STEPS or any(op > CALLN for _, op, _, _ in plan.steps):
+        return None
+    return _Writer(blueprint, block, plan).jump_loop(key, names, cls)
+
+
+class _Writer:
+    def __init__(self, blueprint: Blueprint, block: Block, plan: EntryPlan) -> None:
+        self.graph = blueprint.graph
+        self.block = block
+        self.plan = plan
+        self.namer = Namer()
+        self.names: dict[str, Any] = {}
+        self.text: list[str] = []
+        self.lines: dict[int, int] = {}
+        self.registers: list[dict[str, int]] = []
+        self.functions: dict[CallForm, str] = {}
+        self.classes: dict[type, str] = {}
+        self.local: dict[int, str] = {}
+        for reserved in ("i", "odd", "locals", "turn", "result", "data", "Jump", "KEY", "ODD", "len"):
+            self.namer.name(reserved)
+
+    def jump_loop(self, key: Any, names: Any, cls: type) -> HotLoop:
+        plan, block = self.plan, self.block
+        form = block.forms[block.root]
+        assert form is not None
+        count = plan.size - plan.first_override
+        arguments = [self.argument(form, names, at) for at in range(count)]
+        for at, name in enumerate(arguments):
+            self.local[plan.first_override + at] = name
+        constants = sorted({at for at in self.reads() if at < 0}, reverse=True)
+        parameters = ["turn", *arguments, *(self.constant(at) for at in constants)]
+        title = self.namer.name(f"{form.task.name}_loop")
+        self.line(0, f"def {title}({', '.join(parameters)}):")
+        self.line(1, "i = result = None")
+        self.line(1, "for i in turn:")
+        last = self.last_reads()
+        for step in range(len(plan.steps)):
+            self.step(step, last)
+        passed = [self.local[at] for at in plan.placed]
+        self.lines[len(self.text) + 1] = len(plan.steps)
+        self.line(2, f"result = {self.function(form)}({', '.join(passed)})", self.said(block.root, form))
+        args = f"({', '.join(passed)}{',' if len(passed) == 1 else ''})"
+        self.line(2, f"if {self.leaves(names, cls)}:")
+        self.line(3, f"return i, result, {args}")
+        for at, name in enumerate(arguments):
+            value = "result.data" if names is None else f"data[{self.value(names[at], names[at])}]"
+            self.line(2, f"{name} = {value}")
+        self.line(1, "return i, result, None")
+        self.names |= {"KEY": key, "odd": is_odd, "locals": locals, "Jump": Jump, "len": len}
+        source = "\n".join(self.text) + "\n"
+        forms = [*(step[2] for step in plan.steps), form]
+        hot = HotLoop(make_function(title, source, self.names), source, self.lines, self.registers, forms)
+        hot.constants = constants
+        return hot
+
+    def leaves(self, names: Any, cls: type) -> str:
+        """Return the condition under which a result is not a jump like the others."""
+        tests = ["result.__class__ is not Jump", "result.target_key is not KEY"]
+        if names is None:
+            tests.append(f"result.data.__class__ is not {self.class_name(cls)}")
+        else:
+            tests.append(f"(data := result.data).__class__ is not {self.class_name(cls)}")
+            tests.append(f"len(data) != {len(names)}")
+            tests += [f"{self.value(name, name)} not in data" for name in names]
+        return " or ".join(tests)
+
+    def reads(self) -> list[int]:
+        found = [at for step in self.plan.steps for at in self.block.references(step[0])]
+        return found + self.plan.placed
+
+    def last_reads(self) -> dict[int, int]:
+        """Return the last step that reads each register."""
+        last: dict[int, int] = {}
+        for step, (i, *_) in enumerate(self.plan.steps):
+            for at in self.block.references(i):
+                last[at] = step
+        for at in self.plan.placed:
+            last[at] = len(self.plan.steps)
+        return last
+
+    def step(self, step: int, last: dict[int, int]) -> None:
+        """Emit one call. A local whose last reader this is serves again, so no result is kept longer than needed."""
+        i, _, form, _ = self.plan.steps[step]
+        references = self.block.references(i)
+        passed = [self.local[at] for at in references]
+        if form.names:
+            split = len(passed) - len(form.names)
+            keywords = [f"{name}={at}" for name, at in zip(form.names, passed[split:], strict=True)]
+            passed = passed[:split] + keywords
+        free = [at for at in dict.fromkeys(references) if 0 <= at < self.plan.first_override and last[at] == step]
+        target = None
+        for at in free:
+            name = self.local.pop(at)
+            target = target or name
+        self.local[i] = target = target or self.namer.name(f"{form.task.name}_value")
+        self.lines[len(self.text) + 1] = step
+        self.line(2, f"{target} = {self.function(form)}({', '.join(passed)})", self.said(i, form))
+        seen = self.class_name(form.seen if form.seen is not None else type(None))
+        self.line(2, f"if {target}.__class__ is not {seen} and odd({target}):")
+        self.line(3, f"return i, ODD, ({step}, locals())")
+        self.names["ODD"] = ODD
+        self.registers.append({name: at for at, name in self.local.items() if at >= 0})
+
+    def argument(self, form: CallForm, names: Any, at: int) -> str:
+        if names is not None:
+            return self.namer.name(str(names[at]))
+        shape = form.task.shape
+        place = next((k for k, ref in enumerate(self.plan.placed) if ref == self.plan.first_override), 0)
+        known = shape.names[place] if shape is not None and place < len(shape.names) else "data"
+        return self.namer.name(known)
+
+    def constant(self, reference: int) -> str:
+        name = self.local[reference] = self.namer.name(f"constant_{-reference}")
+        return name
+
+    def function(self, form: CallForm) -> str:
+        name = self.functions.get(form)
+        if name is None:
+            name = self.functions[form] = self.namer.name(form.task.name)
+            self.names[name] = form.func
+        return name
+
+    def class_name(self, cls: type) -> str:
+        name = self.classes.get(cls)
+        if name is None:
+            name = self.classes[cls] = self.namer.name(f"{cls.__name__}_")
+            self.names[name] = cls
+        return name
+
+    def value(self, value: Any, wish: str) -> str:
+        for name, known in self.names.items():
+            if known is value:
+                return name
+        name = self.namer.name(f"name_{wish}")
+        self.names[name] = value
+        return name
+
+    def said(self, i: int, form: CallForm) -> str:
+        number = self.block.source(i)
+        return comment(f"{self.graph.name(number)} {self.graph.declared(number)}")
+
+    def line(self, depth: int, text: str, said: str = "") -> None:
+        line = "    " * depth + text
+        self.text.append(f"{line:<60}  {said}".rstrip() if said else line)
+
+
+def is_odd(value: Any) -> bool:
+    """Say whether a result is more than a value: a signal, or something to await."""
+    return isinstance(value, (Signal, CoroutineType))
+
+
+def emit_tail_loop(form: CallForm, count: int, keywords: tuple[str, ...]) -> HotLoop | None:
+    """Return a loop for tail calls of a task to itself that give the same arguments by name each time.
+
+    Args:
+        count: how many arguments a call has, all by position.
+        keywords: the names that each tail call gives.
+    """
+    shape = form.task.shape
+    if shape is None or not shape.faithful or any(shape.positions.get(name, count) >= count for name in keywords):
+        return None
+    namer = Namer()
+    for reserved in ("i", "turn", "result", "TailCall", "given", "len"):
+        namer.name(reserved)
+    function, title = namer.name(form.task.name), namer.name(f"{form.task.name}_loop")
+    arguments = [namer.name(shape.names[at]) for at in range(count)]
+    names: dict[str, Any] = {function: form.func, "TailCall": TailCall, "len": len}
+    words = {}
+    for name in keywords:
+        words[name] = namer.name(f"name_{name}")
+        names[words[name]] = name
+    tests = [
+        "result.__class__ is not TailCall",
+        "result.target_blueprint_id is not None",
+        "result.args",
+        f"len(given := result.kwargs) != {len(keywords)}",
+        *(f"{words[name]} not in given" for name in keywords),
+    ]
+    passed = ", ".join(arguments)
+    said = comment(f"{form.task.name} {form.task.declared}")
+    listed = f"({passed}{',' if count == 1 else ''})"
+    text = [
+        f"def {title}(turn, {passed}):",
+        "    i = result = None",
+        "    for i in turn:",
+        f"        {f'result = {function}({passed})':<52}  {said}",
+        f"        if {' or '.join(tests)}:",
+        f"            return i, result, {listed}",
+        *(f"        {arguments[shape.positions[name]]} = given[{words[name]}]" for name in keywords),
+        f"    return i, result, {listed}",
+    ]
+    source = "\n".join(text) + "\n"
+    return HotLoop(make_function(title, source, names), source, {4: 0}, [], [form])
