@@ -207,7 +207,7 @@ class _Writer:
     def class_name(self, cls: type) -> str:
         name = self.classes.get(cls)
         if name is None:
-            name = self.classes[cls] = self.namer.name(f"{cls.__name__}_")
+            name = self.classes[cls] = self.namer.name(f"{cls.__name__}")
             self.names[name] = cls
         return name
 
