@@ -8,16 +8,26 @@ wait for a run; so that the two never wait for each other, the engine says so wi
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
-from cascade.runtime.channels import PASSING, Batch, Channel, Feed, Hub, present_call
-from cascade.spec.events import Event
+from cascade.runtime.channels import PASSING, Batch, Call, Channel, Feed, Hub, present_call
+from cascade.spec.events import (
+    Event,
+    TaskBlocked,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskRetrying,
+    TaskSkipped,
+)
 
 __all__ = ["MessageBus", "Stream", "Subscription"]
 
 BUFFER: Final = 10_000
 """How many events a subscriber may be behind before runs wait for it."""
+
+_NO_HANDLER: Final = nullcontext()
+_TASK_EVENTS: Final = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped, TaskRetrying, TaskBlocked)
 
 E = TypeVar("E", bound=Event)
 
@@ -33,6 +43,7 @@ class MessageBus:
             raise ValueError(f"previews is a number of characters or None, not {previews!r}")
         self.previews = previews
         self._hub = Hub()
+        self._watched = (-1, False)
 
     # --- for subscribers
 
@@ -88,6 +99,16 @@ class MessageBus:
         except KeyError:
             return bool(self._hub.route(event_type))
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether any task event would reach anybody."""
+        version, watched = self._watched
+        if version != self._hub.version:
+            version = self._hub.version
+            watched = any(self.wants(kind) for kind in _TASK_EVENTS)
+            self._watched = version, watched
+        return watched
+
     def publish(self, event: Event) -> None:
         """Give an event to all who want it; on the loop's thread only.
 
@@ -127,26 +148,29 @@ class MessageBus:
 
         Streams are not waited for, nor is a handler that itself waits for this run.
         """
+        if not self._hub.channels:
+            return
         self._hub.flush()
         marks = [(each, each.accepted) for each in self._hub.channels]
         await self._hub.wait(run_id, lambda: [each for each, mark in marks if each.active and each.finished < mark])
 
-    @contextmanager
-    def waiting_for(self, *run_ids: str) -> Iterator[None]:
+    def waiting_for(self, *run_ids: str) -> AbstractContextManager[None]:
         """Say, around an `await` that ends only after these runs, that they must not wait for the caller.
 
         It matters if an async handler is the caller, or called it, and does nothing otherwise.
         """
         call = present_call.get()
-        if call is not None:
-            call.waits_for.extend(run_ids)
-            self._hub.moved()
+        return _NO_HANDLER if call is None else self._waiting(call, run_ids)
+
+    @contextmanager
+    def _waiting(self, call: Call, run_ids: tuple[str, ...]) -> Iterator[None]:
+        call.waits_for.extend(run_ids)
+        self._hub.moved()
         try:
             yield
         finally:
-            if call is not None:
-                for run_id in run_ids:
-                    call.waits_for.remove(run_id)
+            for run_id in run_ids:
+                call.waits_for.remove(run_id)
 
 
 class Subscription:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import islice
+from types import CoroutineType
 from typing import Any
 
 from cascade.runtime.frame import NOTHING, Frame
@@ -16,9 +18,12 @@ from cascade.spec.graph import Gate
 from cascade.spec.layout import order_of
 from cascade.spec.lazy import MappedResult
 from cascade.spec.placement import CallForm
+from cascade.spec.signal import Signal
 from cascade.spec.task import check_iterable, check_lengths
 
 __all__ = ["run_map"]
+
+LARGEST_BLOCK = 1 << 14
 
 
 async def run_map(run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -55,8 +60,26 @@ async def _read(node: MappedResult[Any], name: str, value: Any) -> Any:
     return value if hasattr(value, "__len__") else list(value)
 
 
+def _results(call: Any, items: Iterator[Any]) -> list[Any]:
+    return [call(item) for item in items]
+
+
 class _Map:
-    __slots__ = ("args", "form", "frame", "gate", "i", "node", "order", "results", "run", "same", "scope")
+    __slots__ = (
+        "args",
+        "form",
+        "frame",
+        "gate",
+        "i",
+        "is_bare",
+        "measured",
+        "node",
+        "order",
+        "results",
+        "run",
+        "same",
+        "scope",
+    )
 
     def __init__(
         self, run: RunState, frame: Frame, i: int, node: MappedResult[Any], args: Any, kwargs: dict[str, Any]
@@ -74,29 +97,39 @@ class _Map:
         self.gate: Gate | None = frame.block.gates.get(i)
         self.scope = Scope()
         self.results: list[Any] = []
+        self.lacks = False
+        """Some item has nothing to give."""
+        self.measured = 0
+        """How many items were started on their own, first, to time the function."""
+        self.is_bare = node.each == placed and not self.args and not self.same and not named and len(placed) == 1
 
     async def run_all(self, inputs: list[Any]) -> Any:
         self.results = [NOTHING] * len(inputs[0])
-        items = enumerate(zip(*inputs, strict=True))
         self.scope.host = asyncio.current_task()
         try:
-            await self.spread(items)
+            await self.spread(inputs)
             await self.scope.join()
         except BaseException as error:
             ending = await self.scope.close(error)
             if ending is error:
                 raise
             raise ending from None
-        results = self.results
-        return NOTHING if any(result is NOTHING for result in results) else results
+        return NOTHING if self.lacks else self.results
 
-    async def spread(self, items: Iterator[tuple[int, Any]]) -> None:
+    async def spread(self, inputs: list[Any]) -> None:
         """Go through the items: in place while calls are short and nothing has to be waited for."""
         run, form = self.run, self.form
+        sources = [iter(values) for values in inputs]
+        items: Iterator[tuple[int, Any]] = enumerate(zip(*sources, strict=True))
         policy = form.task.needs or (self.gate is not None and (self.gate.is_policy or self.gate.selector is not None))
         in_place = run.inline and not policy
         if in_place and form.inline is None and form.task.mode == "auto" and not form.is_async:
             await self.measure(items)
+        if in_place and self.is_bare and run.compiles:
+            done = self.measured + await self.sweep_blocks(sources[0])
+            if done == len(self.results):
+                return
+            items = enumerate(zip(*sources, strict=True), done)
         if in_place and await self.sweep(items):
             return
         concurrency = self.node.concurrency
@@ -113,6 +146,7 @@ class _Map:
         """Start the first item, so that the function's speed is known before the others are placed."""
         for index, values in items:
             self.scope.start(self.perform, index, values)
+            self.measured = 1
             if not self.form.profile.measured:
                 await self.run.wait_for_measure(self.form.profile)
             return
@@ -122,8 +156,7 @@ class _Map:
         run, form, results = self.run, self.form, self.results
         ticker = run.ticker
         ticker.begin()
-        bare = len(self.node.each) == 1 and self.order == self.node.each and not self.args and not form.names
-        index = -1
+        bare, index = self.is_bare, -1
         while form.inline is not None:
             call, observed = form.inline, run.observed
             try:
@@ -153,6 +186,56 @@ class _Map:
             ticker.begin()
         return False
 
+    async def sweep_blocks(self, items: Iterator[Any]) -> int:
+        """Call in place, block by block, in one comprehension each; return how many items that took.
+
+        A tick takes away what is left of the block's copy that the comprehension iterates over.
+        """
+        run, form, ticker = self.run, self.form, self.run.ticker
+        size, done = 64, 0
+        ticker.begin()
+        while form.inline is not None and not run.observed:
+            block = list(islice(items, size))
+            if not block:
+                break
+            size = min(size * 4, LARGEST_BLOCK)
+            while block:
+                done += self.call_block(self.measured + done, block)
+                if not ticker.due:
+                    continue
+                ticker.caught(form)
+                await run.turn()
+                ticker.begin()
+                if form.inline is None or run.observed:  # the rest of this block goes the long way
+                    for value in block:
+                        self.scope.start(self.perform, self.measured + done, (value,))
+                        done += 1
+                    break
+        return done
+
+    def call_block(self, index: int, block: list[Any]) -> int:
+        """Call for the items of a block, until a tick ends it; take them off and return how many they were."""
+        form, ticker = self.form, self.run.ticker
+        turn = ticker.turn = block.copy()
+        waiting: Any = iter(turn)
+        try:
+            values = _results(form.inline, waiting)
+        except BaseException as error:
+            spot = Spot(self.frame, self.i, f"[{index + waiting.__reduce__()[2] - 1}]")
+            raise self.run.failure_at(spot, error) from None
+        finally:
+            ticker.turn = None
+        for cls in set(map(type, values)):
+            if issubclass(cls, (Signal, CoroutineType)):
+                for at, value in enumerate(values):
+                    if value.__class__ is cls:
+                        self.scope.start(self.perform, index + at, (block[at],), value)
+                        values[at] = NOTHING
+        done = len(values)
+        self.results[index : index + done] = values
+        del block[:done]
+        return done
+
     def arguments(self, values: tuple[Any, ...]) -> tuple[Any, dict[str, Any]]:
         """Return the arguments of one item, by position where the function allows it."""
         named = dict(zip(self.node.each, values, strict=True))
@@ -180,5 +263,6 @@ class _Map:
         if is_signal(value):
             value = await follow(run, spot, value, form, args, kwargs, gate, (args, kwargs))
         self.results[index] = value
+        self.lacks = self.lacks or value is NOTHING
         if self.frame.loop is None:
             copy.items.pop(spot.suffix, None)

@@ -30,7 +30,6 @@ from cascade.spec.signal import uncrossable
 
 __all__ = ["RunState"]
 
-_TASK_EVENTS = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped, TaskRetrying, TaskBlocked)
 _new = tuple.__new__
 
 
@@ -57,7 +56,6 @@ class RunState:
         "run_map",
         "stall",
         "ticker",
-        "version",
         "worlds",
     )
 
@@ -80,7 +78,6 @@ class RunState:
         self.patience = 4
         """How many more functions this run waits for whose first call turns out to be slow."""
         self.abandoned: list[tuple[Any, asyncio.Future[None]]] = []
-        self.version = -1
         self.observed = False
         self.look()
         # What the modules that carry out instructions need of each other goes by way of the run, so that none
@@ -93,10 +90,7 @@ class RunState:
 
     def look(self) -> None:
         """See whether somebody listens to task events."""
-        bus = self.bus
-        if self.version != bus.version:
-            self.version = bus.version
-            self.observed = any(bus.wants(kind) for kind in _TASK_EVENTS)
+        self.observed = self.bus.is_watched
 
     async def turn(self) -> None:
         """Give the event loop a turn, and batches, cancels and subscriptions their effect."""
