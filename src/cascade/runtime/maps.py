@@ -66,19 +66,8 @@ def _results(call: Any, items: Iterator[Any]) -> list[Any]:
 
 class _Map:
     __slots__ = (
-        "args",
-        "form",
-        "frame",
-        "gate",
-        "i",
-        "is_bare",
-        "measured",
-        "node",
-        "order",
-        "results",
-        "run",
-        "same",
-        "scope",
+        *("args", "form", "frame", "gate", "i", "is_bare", "lacks", "measured"),
+        *("node", "order", "results", "run", "same", "scope"),
     )
 
     def __init__(
