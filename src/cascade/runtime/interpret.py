@@ -44,12 +44,13 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
         i = -1
         try:
             for i, op, form, at in steps:
-                if op == call1 and (call := form.inline) is not None:
+                if op == call1:
                     value = regs[at]
                     if value is PENDING:
                         frame.park(at, (frame, i))
                         continue
-                    value = call(value)
+                    call = form.inline
+                    value = _call(run, frame, i, form, (value,), ready) if call is None else call(value)
                 elif op <= calls and (call := form.inline) is not None and not form.names:
                     if op == CALL0:
                         value = call()

@@ -12,8 +12,7 @@ from cascade.runtime.run import RunState
 from cascade.runtime.scope import Scope
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
-from cascade.spec.operations import CALLN
-from cascade.spec.placement import CallForm
+from cascade.spec.operations import CALL1, CALLN
 
 __all__ = ["advance", "complete", "drive", "evaluate"]
 
@@ -53,20 +52,35 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any) -> None:
     """Carry out a call that takes time, then what it makes possible."""
     scope, ticker = frame.scope, run.ticker
     while True:
-        if begun is PENDING and run.inline and not run.observed and frame.block.ops[i] <= CALLN:
-            form = frame.block.forms[i]
-            if form is not None and form.is_async:
-                value = await _await_plain(run, frame, i, form)
-            else:
-                value = await run.perform(run, frame, i, begun)
-        else:
+        block = frame.block
+        form = block.forms[i]
+        if form is None or not form.is_async or not _is_plain(run, block.ops[i], begun):
             value = await run.perform(run, frame, i, begun)
+        else:  # what `perform` would do, in one coroutine instead of three
+            args, kwargs = arguments(form, [frame.regs[reference] for reference in block.references(i)])
+            try:
+                value = await form.func(*args, **kwargs)
+            except BaseException as error:
+                if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+                    raise
+                raise run.failure_at(Spot(frame, i), error) from None
+            if value.__class__ is not form.seen:
+                if is_signal(value):
+                    value = await run.perform(run, frame, i, value)
+                else:
+                    form.seen = value.__class__
         if ticker.due:
             await run.turn()
         frame.regs[i] = value
         waiting = frame.waiters.pop(i, None) if frame.waiters else None
         if waiting is None:
             return
+        if len(waiting) == 1 and waiting[0].__class__ is tuple:
+            after, j = waiting[0]
+            form = after.block.forms[j]
+            if form is not None and form.is_async and after.block.ops[j] == CALL1 and after.scope is scope:
+                frame, i, begun = after, j, PENDING  # a chain: this was its one input, so there is nothing to sweep
+                continue
         agenda: list[Any] = []
         frame.wake(waiting, agenda)
         if not agenda:
@@ -77,24 +91,9 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any) -> None:
         frame, i, begun = call
 
 
-async def _await_plain(run: RunState, frame: Frame, i: int, form: CallForm) -> Any:
-    """Await a plain call of an async task: what `perform` would do, in one coroutine instead of three."""
-    regs = frame.regs
-    values = [regs[reference] for reference in frame.block.references(i)]
-    args, kwargs = arguments(form, values)
-    try:
-        value = await form.func(*args, **kwargs)
-    except asyncio.CancelledError as error:
-        if run.is_cancelled():
-            raise
-        raise run.failure_at(Spot(frame, i), error) from None
-    except BaseException as error:
-        raise run.failure_at(Spot(frame, i), error) from None
-    if value.__class__ is not form.seen:
-        if is_signal(value):
-            return await run.perform(run, frame, i, value)
-        form.seen = value.__class__
-    return value
+def _is_plain(run: RunState, op: int, begun: Any) -> bool:
+    """Say whether a call needs nothing but to be made."""
+    return op <= CALLN and begun is PENDING and run.inline and not run.observed
 
 
 async def evaluate(run: RunState, frame: Frame, agenda: list[Any], wanted: list[int]) -> None:
