@@ -236,9 +236,9 @@ def print_rates(iterations, taken, nodes):
 def print_overhead(iterations, ours, by_hand, nodes):
     extra = median(a - b for a, b in zip(ours, by_hand, strict=True)) / iterations * 1e9
     ratio = median(b / a for a, b in zip(ours, by_hand, strict=True))
-    each = f", {extra / nodes:,.0f} ns a node" if nodes > 1 else ""
+    each = f", {extra / nodes:z,.1f} ns a node" if nodes > 1 else ""
     print(f"    by hand: {iterations / median(by_hand):>8,.0f} iterations/s")
-    print(f"    overhead over plain Python: {extra:,.0f} ns a step{each} ({ratio:.2f} of its speed)")
+    print(f"    overhead over plain Python: {extra:z,.0f} ns a step{each} ({ratio:.2f} of its speed)")
 
 
 def report(iterations, repeats, nodes, taken):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any, Final
 
 from cascade.errors import JumpError
@@ -68,7 +69,7 @@ def _make(blueprint: Blueprint, block: Block, number: int, key: Key) -> EntryPla
     else:
         overrides = len(key)
         for at, name in enumerate(key):
-            override(_described(blueprint, number), form, placed, named, name, size + at, receiver)
+            override(lambda: _described(blueprint, number), form, placed, named, name, size + at, receiver)
     wanted = [at for at in (*placed, *named.values()) if 0 <= at < size] + _lead(block, root)
     plan = EntryPlan(_steps(block, wanted), placed, named, size, size + overrides, wanted)
     plan.is_bare = not (
@@ -135,7 +136,7 @@ def _override_first(
 
 
 def override(
-    described: str,
+    described: Callable[[], str],
     form: Any,
     placed: list[Any],
     named: dict[str, Any],
@@ -173,6 +174,6 @@ def override(
         near = difflib.get_close_matches(str(name), known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise JumpError(
-            f"a Jump gives the argument {name!r} to {described}, which has no such argument{hint} "
+            f"a Jump gives the argument {name!r} to {described()}, which has no such argument{hint} "
             f"(it takes: {', '.join(known) or 'none'})"
         )

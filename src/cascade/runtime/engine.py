@@ -89,7 +89,9 @@ class Engine:
         executor: carries out calls; by default in this process.
         bus: where events are published.
         system_resources: capacities by name, for `with_constraints`; names without one are unlimited.
-        tier: "auto", "interpret" or "compile". Nothing is emitted yet, so all of them interpret.
+        tier: "auto" interprets and turns a loop that keeps going into a Python function; "compile" does so at
+            once; "interpret" never. It changes nothing but speed. So far loops of plain calls are emitted, and
+            everything else is interpreted.
         thread_grace: how long a cancelled run waits for a running thread, in seconds.
 
     One event loop at a time; a new loop after the old one ended is fine.

@@ -104,7 +104,7 @@ def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, read
     """Call in place if that is allowed, with events if somebody listens; else put the call aside."""
     if form.inline is None or not run.inline:
         ready.append((frame, i, PENDING))
-        if not form.is_async and run.inline and not form.profile.measured and form.task.mode == "auto":
+        if not form.is_async and run.direct and not form.profile.measured and form.task.mode == "auto":
             run.stall_for(form.profile)
         return PENDING
     args, kwargs = arguments(form, values)

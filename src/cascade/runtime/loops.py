@@ -7,6 +7,7 @@ entry has registers of its own, so it starts from the declaration; what came bef
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
 
@@ -123,7 +124,7 @@ class _Follower:
                         if lane.args:
                             await lane.feed()
                         form = lane.form
-                        if form.is_async and run.inline and not run.observed:
+                        if form.is_async and run.direct and not run.observed:
                             value = await form.func(*self.args)
                         else:
                             value = await run.invoke(run, self.spot, form, self.args, {}, None)
@@ -252,13 +253,17 @@ class _Follower:
         declared, named = self.item
         args, kwargs = list(declared), dict(named)
         receiver = 1 if gate is not None and gate.receiver else 0
-        described = f"{graph.name(self.home_number)} (declared at {graph.declared(self.home_number)})"
         for name, value in zip(key, overrides, strict=True):
             if key is FIRST:
-                name = _first_name(form, receiver, described)
-            override(described, form, args, kwargs, name, value, receiver)
+                name = _first_name(form, receiver, self.described)
+            override(self.described, form, args, kwargs, name, value, receiver)
         self.move(self.home.world, self.home_number, graph.jumps.get(self.home_number), gate)
         return await self.call(form, args, kwargs, gate)
+
+    def described(self) -> str:
+        """Return the node where the loop began."""
+        graph = self.home.world.blueprint.graph
+        return f"{graph.name(self.home_number)} (declared at {graph.declared(self.home_number)})"
 
     async def call(self, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None) -> Any:
         run = self.run
@@ -372,9 +377,9 @@ class _Follower:
         return await self.call(self.form, args, kwargs, self.gate)
 
 
-def _first_name(form: CallForm, receiver: int, described: str) -> Any:
+def _first_name(form: CallForm, receiver: int, described: Callable[[], str]) -> Any:
     shape = form.task.shape
     names = () if shape is None else (*shape.names[receiver:], *shape.keywords)
     if not names:
-        raise JumpError(f"a Jump carries data to {described}, which takes no argument for it")
+        raise JumpError(f"a Jump carries data to {described()}, which takes no argument for it")
     return names[0]

@@ -88,15 +88,15 @@ async def invoke(
 
 async def call(run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
     """Call a task where it belongs."""
-    if not run.inline:
-        value = await run.executor.execute(run.call_node(spot, form), tuple(args), kwargs)
-    elif form.is_async:
-        return await form.func(*args, **kwargs)
-    elif form.inline is not None:
+    if run.inline and form.inline is not None:
         run.ticker.begin()
         value = form.inline(*args, **kwargs)
         if run.ticker.due:
             run.ticker.caught(form)
+    elif not run.direct:
+        value = await run.executor.execute(run.call_node(spot, form), tuple(args), kwargs)
+    elif form.is_async:
+        return await form.func(*args, **kwargs)
     else:
         value = await run.place(spot, form, args, kwargs)
     return await value if isinstance(value, CoroutineType) else value

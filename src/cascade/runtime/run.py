@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from time import perf_counter, time
 from typing import Any
 
+from cascade.adapters.executors.local import LocalExecutor
 from cascade.errors import JumpError
 from cascade.runtime.frame import Frame, World, needs_of, root_frame
 from cascade.runtime.identity import Names
@@ -41,6 +42,7 @@ class RunState:
         "bus",
         "capacities",
         "compiles",
+        "direct",
         "engine",
         "executor",
         "id",
@@ -65,6 +67,9 @@ class RunState:
         self.bus = engine.bus
         self.executor: Any = engine.executor
         self.inline = engine.runs_inline
+        """Short functions may be called in place."""
+        self.direct = type(self.executor).execute is LocalExecutor.execute
+        """The engine carries out the other calls, too, without asking `execute`."""
         self.capacities = engine.capacities
         self.compiles = engine.tier != "interpret"
         self.patience_to_compile = 0 if engine.tier == "compile" else 16
@@ -133,7 +138,7 @@ class RunState:
 
     async def in_thread(self, func: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of a resource in a worker thread."""
-        executor = self.executor if self.inline else self.engine.spare_executor()
+        executor = self.executor if self.direct else self.engine.spare_executor()
         return await executor.in_thread(func, args, {})
 
     def abandon(self, spot: Spot, job: Any, ended: asyncio.Future[None]) -> None:

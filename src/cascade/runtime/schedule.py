@@ -93,7 +93,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any) -> None:
 
 def _is_plain(run: RunState, op: int, begun: Any) -> bool:
     """Say whether a call needs nothing but to be made."""
-    return op <= CALLN and begun is PENDING and run.inline and not run.observed
+    return op <= CALLN and begun is PENDING and run.direct and not run.observed
 
 
 async def evaluate(run: RunState, frame: Frame, agenda: list[Any], wanted: list[int]) -> None:

@@ -43,7 +43,7 @@ def merge_tail(
         if call.args and receiver <= at < receiver + len(call.args):
             raise TypeError(f"a TailCall of task {task.name!r} (declared at {task.declared}) gives {name!r} twice")
         try:
-            override(f"task {task.name!r}", form, placed, named, name, value)
+            override(lambda: f"task {task.name!r}", form, placed, named, name, value)
         except JumpError as error:
             raise TypeError(
                 f"a TailCall of task {task.name!r} (declared at {task.declared}) gives it an argument it does not "

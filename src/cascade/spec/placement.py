@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 __all__ = ["SHORT", "CallForm", "Profile", "placements", "profile_of"]
@@ -18,7 +19,9 @@ placements = [0]
 
 SHORT = 50e-6
 """A call that took no more seconds than this is cheaper in place than in a thread."""
-LONGEST_PROBATION = 1 << 20
+MOST_RELAPSES = 16
+GOOD_SECONDS = 60.0
+"""A function that was short for so long has its relapses forgotten: a busy machine can make any call look slow."""
 
 
 class CallForm:
@@ -49,7 +52,7 @@ class CallForm:
 class Profile:
     """What is known of one function's speed, shared by all tasks made of it."""
 
-    __slots__ = ("__weakref__", "_forms", "inline", "measured", "owed", "relapses", "started", "waiters")
+    __slots__ = ("__weakref__", "_forms", "inline", "measured", "owed", "promoted", "relapses", "started", "waiters")
 
     def __init__(self) -> None:
         self.inline = False
@@ -59,6 +62,8 @@ class Profile:
         self.owed = 1
         """How many short calls in a row are still needed for promotion."""
         self.relapses = 0
+        self.promoted = 0.0
+        """When it last began to be called in place (monotonic seconds)."""
         self.waiters: list[Any] = []
         """Futures of those who wait for the first measure."""
         self._forms: weakref.WeakSet[CallForm] = weakref.WeakSet()
@@ -78,7 +83,7 @@ class Profile:
         if self.inline:
             return
         if seconds > SHORT:
-            self.owed = 1 << min(self.relapses, 20)
+            self.owed = 1 << self.relapses
             return
         self.owed -= 1
         if self.owed <= 0:
@@ -87,12 +92,15 @@ class Profile:
     def demote(self) -> None:
         """Send the function back to threads: a call in place held the loop."""
         if self.inline:
-            self.relapses += 1
-            self.owed = min(1 << self.relapses, LONGEST_PROBATION)
+            if monotonic() - self.promoted > GOOD_SECONDS:
+                self.relapses = 0
+            self.relapses = min(self.relapses + 1, MOST_RELAPSES)
+            self.owed = 1 << self.relapses
             self._move(False)
 
     def _move(self, inline: bool) -> None:
         self.inline = inline
+        self.promoted = monotonic()
         placements[0] += 1
         for form in self._forms:
             form.inline = form.func if inline else None
