@@ -57,6 +57,8 @@ class CallShape:
 
     def takes(self, count: int, given: dict[str, Any]) -> bool:
         """Say whether a call with `count` positional arguments and the `given` keywords fits."""
+        if self._takes_plainly(count, given):
+            return True
         if count > self.most or not self.required_keywords <= given.keys():
             return False
         for name in given:
@@ -70,6 +72,20 @@ class CallShape:
         return all(
             name in self.defaults or (at >= self.only and name in given) for at, name in enumerate(names[count:], count)
         )
+
+    def _takes_plainly(self, count: int, given: dict[str, Any]) -> bool:
+        """Say whether a call fits that gives by keyword only what could go by position, as most calls do."""
+        positions, least = self.positions, self.least
+        for name in given:
+            if positions.get(name, -1) < count:
+                return False
+        if self.required_keywords or count > self.most:
+            return False
+        if count < least:
+            for name in self.names[count:least]:
+                if name not in given:
+                    return False
+        return True
 
     def accepts(self, name: str) -> bool:
         """Say whether an argument of this name can be given by keyword."""

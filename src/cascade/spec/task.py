@@ -104,29 +104,37 @@ class Task(Generic[P, R]):
             TypeError: the arguments do not fit the function's signature, or one of them is a task
                 that was not called.
         """
-        lazy = _new(LazyResult)
-        if self.receiver is not None:
-            args = (self.receiver, *args)
-        if kwargs:
-            if self.shape is not None and not self.shape.takes(len(args), kwargs):
-                self._refuse(args, kwargs)
-            for value in kwargs.values():
-                if value.__class__ is Task:
-                    self._refuse_task(value)
-            lazy.kwargs = kwargs
-        else:
-            if not self._least <= len(args) <= self._most:
-                self._refuse(args, kwargs)
-            lazy.kwargs = None
+        if kwargs or self.receiver is not None:
+            return self._declare(args, kwargs, _frame(1))
+        if not self._least <= len(args) <= self._most:
+            self._refuse(args, kwargs)
         for value in args:
             if value.__class__ is Task:
                 self._refuse_task(value)
-        lazy.task = self.origin
+        lazy = _new(LazyResult)
+        lazy.task = self
         lazy.args = args
         frame = _frame(1)
         lazy.code = frame.f_code
         lazy.lasti = frame.f_lasti
-        lazy.plan = lazy.config = None
+        lazy.kwargs = lazy.plan = lazy.config = None
+        return lazy
+
+    def _declare(self, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> LazyResult[R]:
+        """Declare a call with keywords, or of a method."""
+        if self.receiver is not None:
+            args = (self.receiver, *args)
+        if self.shape is not None and not self.shape.takes(len(args), kwargs):
+            self._refuse(args, kwargs)
+        for value in (*args, *kwargs.values()):
+            if value.__class__ is Task:
+                self._refuse_task(value)
+        lazy = _new(LazyResult)
+        lazy.task = self.origin
+        lazy.args = args
+        lazy.kwargs = kwargs or None
+        lazy.config = None
+        place(lazy, frame)
         if self.receiver is not None:
             lazy.config = Config()
             lazy.config.receiver = True
