@@ -225,6 +225,27 @@ def test_data_whose_kind_changes(tier: str) -> None:
 
 
 @pytest.mark.parametrize("tier", TIERS)
+def test_one_key_that_leads_elsewhere_from_each_state(tier: str) -> None:
+    passed: list[str] = []
+
+    @cs.task(mode="inline")
+    def ping(n: int) -> cs.Jump:
+        passed.append("ping")
+        return cs.Jump("next", n - 1) if n else cs.Jump("exit", "ping")
+
+    @cs.task(mode="inline")
+    def pong(n: int) -> cs.Jump:
+        passed.append("pong")
+        return cs.Jump("next", n - 1) if n else cs.Jump("exit", "pong")
+
+    one, two = ping(101), pong(0)
+    cs.bind(one, cs.select_jump({"next": two, "exit": None}))
+    cs.bind(two, cs.select_jump({"next": one, "exit": None}))
+    assert run(one, tier) == "pong"
+    assert passed == ["ping", "pong"] * 51
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_tail_calls(tier: str) -> None:
     calls = 0
 

@@ -165,8 +165,10 @@ class _Follower:
             return None
         block = self.world.blueprint.state(target)
         plan = block.plans.get(key)
-        if plan is None or not plan.is_bare or self.routes is not block.jumps.get(block.root):
+        if plan is None or not plan.is_bare:
             return None
+        if self.routes is None or self.routes.get(jump.target_key) != target:
+            return None  # the same key leads elsewhere from here
         return Lane(self, jump, block, plan, key)
 
     # --- jumps
