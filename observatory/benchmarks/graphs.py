@@ -145,6 +145,26 @@ async def chain_100k() -> list[Line]:
     return await at_100k("chain", chain, chain_by_hand)
 
 
+@row("flat-fresh")
+async def flat_fresh() -> list[Line]:
+    """100,000 nodes of a function that nobody has called before: it must not go through threads, call by call."""
+    n = 100_000
+
+    async def ours() -> float:
+        made: dict[str, Any] = {}
+        exec("def increment(x):\n    return x + 1\n", made)
+        start = time.perf_counter()
+        async with cs.Engine() as engine:
+            fresh = cs.task(made["increment"])
+            result = await engine.run([fresh(x) for x in range(n)])
+        taken = time.perf_counter() - start
+        check(flat, n, result)
+        return taken
+
+    found = await pairs(ours, once_by_hand(flat_by_hand, n), 9)
+    return [speed("flat, 100,000 nodes, fresh function", found, n)]
+
+
 async def scaled(name: str, shape: Any, by_hand: Any) -> list[Line]:
     """Compare the ratio at a million nodes to the ratio at a tenth of that, measured in turns."""
     small, large = Pairs(), Pairs()

@@ -24,8 +24,9 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.source import Namer, comment, make_function
-from cascade.spec.blueprint import Block, Blueprint, EntryPlan, TailCall
+from cascade.spec.blueprint import Block, EntryPlan, TailCall
 from cascade.spec.control import Jump
+from cascade.spec.graph import Graph
 from cascade.spec.operations import CALLN
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
@@ -37,11 +38,13 @@ ODD = object()
 
 MOST_STEPS = 5_000
 
+Updates = list[tuple[int, str | None]]
+
 
 class HotLoop:
     """An emitted loop, and what is needed to go on without it."""
 
-    __slots__ = ("constants", "forms", "function", "lines", "locals", "source")
+    __slots__ = ("constants", "forms", "function", "is_async", "lines", "locals", "source")
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class HotLoop:
         lines: dict[int, int],
         registers: list[dict[str, int]],
         forms: list[CallForm],
+        constants: list[int],
     ) -> None:
         self.function = function
         self.source = source
@@ -58,7 +62,8 @@ class HotLoop:
         self.locals = registers
         """For each step: which local variables hold which registers once it has run."""
         self.forms = forms
-        self.constants: list[int] = []
+        self.is_async = any(form.is_async for form in forms)
+        self.constants = constants
         """The references that are passed behind the arguments."""
 
     def step_of(self, error: BaseException) -> tuple[int, int]:
@@ -73,24 +78,31 @@ class HotLoop:
 
 
 def emit_jump_loop(
-    blueprint: Blueprint, block: Block, plan: EntryPlan, key: Any, names: Any, cls: type
+    graph: Graph, block: Block, root: int, plan: EntryPlan, key: Any, updates: Updates, cls: type
 ) -> HotLoop | None:
-    """Return a loop for jumps with one key and data of one class back to the state; None if it is too much for that.
+    """Return a loop for jumps with one key and data of one class back to a state; None if that cannot be one.
 
     Args:
+        root: the register of the state.
         key: the key of the jumps, known by identity.
-        names: the arguments that the data gives by name; None: the data is the first argument, or is None.
+        updates: which registers the data of a jump goes into, and under which name; without a name it is the
+            data itself.
         cls: the class of the data.
     """
     if len(plan.steps) > MOST_STEPS or any(op > CALLN for _, op, _, _ in plan.steps):
         return None
-    return _Writer(blueprint, block, plan).jump_loop(key, names, cls)
+    state = block.forms[root]
+    assert state is not None
+    if sum(form.is_async for form in (*(step[2] for step in plan.steps), state)) > 1:
+        return None  # they could run side by side, which is the scheduler's business
+    return _Writer(graph, block, root, plan).jump_loop(key, updates, cls)
 
 
 class _Writer:
-    def __init__(self, blueprint: Blueprint, block: Block, plan: EntryPlan) -> None:
-        self.graph = blueprint.graph
+    def __init__(self, graph: Graph, block: Block, root: int, plan: EntryPlan) -> None:
+        self.graph = graph
         self.block = block
+        self.root = root
         self.plan = plan
         self.namer = Namer()
         self.names: dict[str, Any] = {}
@@ -100,21 +112,21 @@ class _Writer:
         self.functions: dict[CallForm, str] = {}
         self.classes: dict[type, str] = {}
         self.local: dict[int, str] = {}
-        for reserved in ("i", "odd", "locals", "turn", "result", "data", "Jump", "KEY", "ODD", "len"):
+        for reserved in ("i", "odd", "locals", "turn", "ticker", "result", "data", "Jump", "KEY", "ODD", "len"):
             self.namer.name(reserved)
 
-    def jump_loop(self, key: Any, names: Any, cls: type) -> HotLoop:
-        plan, block = self.plan, self.block
-        form = block.forms[block.root]
+    def jump_loop(self, key: Any, updates: Updates, cls: type) -> HotLoop:
+        plan = self.plan
+        form = self.block.forms[self.root]
         assert form is not None
-        count = plan.size - plan.first_override
-        arguments = [self.argument(form, names, at) for at in range(count)]
-        for at, name in enumerate(arguments):
-            self.local[plan.first_override + at] = name
+        forms = [*(step[2] for step in plan.steps), form]
+        is_async = any(form.is_async for form in forms)
+        parameters = [self.parameter(form, at) for at in range(plan.first_override, plan.size)]
         constants = sorted({at for at in self.reads() if at < 0}, reverse=True)
-        parameters = ["turn", *arguments, *(self.constant(at) for at in constants)]
+        parameters += [self.constant(at) for at in constants]
+        parameters[:0] = ["turn", "ticker"] if is_async else ["turn"]
         title = self.namer.name(f"{form.task.name}_loop")
-        self.line(0, f"def {title}({', '.join(parameters)}):")
+        self.line(0, f"{'async ' if is_async else ''}def {title}({', '.join(parameters)}):")
         self.line(1, "i = result = None")
         self.line(1, "for i in turn:")
         last = self.last_reads()
@@ -122,25 +134,29 @@ class _Writer:
             self.step(step, last)
         passed = [self.local[at] for at in plan.placed]
         self.lines[len(self.text) + 1] = len(plan.steps)
-        self.line(2, f"result = {self.function(form)}({', '.join(passed)})", self.said(block.root, form))
-        args = f"({', '.join(passed)}{',' if len(passed) == 1 else ''})"
-        self.line(2, f"if {self.leaves(names, cls)}:")
-        self.line(3, f"return i, result, {args}")
-        for at, name in enumerate(arguments):
-            value = "result.data" if names is None else f"data[{self.value(names[at], names[at])}]"
-            self.line(2, f"{name} = {value}")
+        self.line(2, f"result = {self.call(form, passed)}", self.said(self.root, form))
+        self.line(2, f"if {self.leaves(updates, cls)}:")
+        self.line(3, f"return i, result, ({', '.join(passed)}{',' if len(passed) == 1 else ''})")
+        for at, name in updates:
+            value = "result.data" if name is None else f"data[{self.value(name, name)}]"
+            self.line(2, f"{self.local[at]} = {value}")
+        if is_async:
+            self.line(2, "if ticker.due or not ticker.armed:")
+            self.line(3, "break")
         self.line(1, "return i, result, None")
         self.names |= {"KEY": key, "odd": is_odd, "locals": locals, "Jump": Jump, "len": len}
         source = "\n".join(self.text) + "\n"
-        forms = [*(step[2] for step in plan.steps), form]
-        hot = HotLoop(make_function(title, source, self.names), source, self.lines, self.registers, forms)
-        hot.constants = constants
-        return hot
+        function = make_function(title, source, self.names)
+        return HotLoop(function, source, self.lines, self.registers, forms, constants)
 
-    def leaves(self, names: Any, cls: type) -> str:
+    def call(self, form: CallForm, passed: list[str]) -> str:
+        return f"{'await ' if form.is_async else ''}{self.function(form)}({', '.join(passed)})"
+
+    def leaves(self, updates: Updates, cls: type) -> str:
         """Return the condition under which a result is not a jump like the others."""
         tests = ["result.__class__ is not Jump", "result.target_key is not KEY"]
-        if names is None:
+        names = [name for _, name in updates if name is not None]
+        if not names:
             tests.append(f"result.data.__class__ is not {self.class_name(cls)}")
         else:
             tests.append(f"(data := result.data).__class__ is not {self.class_name(cls)}")
@@ -178,20 +194,19 @@ class _Writer:
             target = target or name
         self.local[i] = target = target or self.namer.name(f"{form.task.name}_value")
         self.lines[len(self.text) + 1] = step
-        self.line(2, f"{target} = {self.function(form)}({', '.join(passed)})", self.said(i, form))
+        self.line(2, f"{target} = {self.call(form, passed)}", self.said(i, form))
         seen = self.class_name(form.seen if form.seen is not None else type(None))
         self.line(2, f"if {target}.__class__ is not {seen} and odd({target}):")
         self.line(3, f"return i, ODD, ({step}, locals())")
         self.names["ODD"] = ODD
         self.registers.append({name: at for at, name in self.local.items() if at >= 0})
 
-    def argument(self, form: CallForm, names: Any, at: int) -> str:
-        if names is not None:
-            return self.namer.name(str(names[at]))
+    def parameter(self, form: CallForm, register: int) -> str:
         shape = form.task.shape
-        place = next((k for k, ref in enumerate(self.plan.placed) if ref == self.plan.first_override), 0)
-        known = shape.names[place] if shape is not None and place < len(shape.names) else "data"
-        return self.namer.name(known)
+        place = self.plan.placed.index(register) if register in self.plan.placed else -1
+        known = shape.names[place] if shape is not None and 0 <= place < len(shape.names) else "data"
+        name = self.local[register] = self.namer.name(known)
+        return name
 
     def constant(self, reference: int) -> str:
         name = self.local[reference] = self.namer.name(f"constant_{-reference}")
@@ -274,4 +289,4 @@ def emit_tail_loop(form: CallForm, count: int, keywords: tuple[str, ...]) -> Hot
         f"    return i, result, {listed}",
     ]
     source = "\n".join(text) + "\n"
-    return HotLoop(make_function(title, source, names), source, {4: 0}, [], [form])
+    return HotLoop(make_function(title, source, names), source, {4: 0}, [], [form], [])

@@ -1,11 +1,15 @@
-"""Lanes: the short way for a jump that is like the last one, which nearly every jump of a long loop is."""
+"""Lanes: the short way for a jump that is like the last one, which nearly every jump of a long loop is.
+
+A lane that has been used for a while runs as an emitted loop, and interprets only what that hands back.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from cascade.compiler.emit import ODD, HotLoop, emit_jump_loop, emit_tail_loop
-from cascade.compiler.entry import Key
+from cascade.compiler.entry import FIRST, Key
 from cascade.runtime.frame import PENDING
 from cascade.runtime.interpret import Ready, sweep
 from cascade.runtime.schedule import complete
@@ -14,50 +18,52 @@ from cascade.runtime.spot import Spot
 from cascade.runtime.tail import merge_tail
 from cascade.runtime.ticker import MOST_NUMBERS
 from cascade.spec.blueprint import EntryPlan, TailCall
-from cascade.spec.control import Jump
+from cascade.spec.control import Jump, Value
 from cascade.spec.placement import CallForm, placements
 
-__all__ = ["Lane", "TailLane"]
+__all__ = ["Lane", "TailLane", "item_lane", "state_lane"]
+
+ENDLESS = range(1 << 62)
 
 
 class Lane:
-    """The short way for a jump that is like the last one: same key, same arguments, a state that is a plain call."""
+    """The short way back into one state: same key, same arguments given, a state that is a plain call."""
 
     __slots__ = (
-        "args",
-        "at",
-        "block",
-        "cls",
-        "follower",
-        "form",
-        "frame",
-        "hot",
-        "key",
-        "names",
-        "placed_at",
-        "plan",
-        "size",
-        "template",
-        "uses",
+        *("args", "block", "cls", "follower", "form", "frame", "hot", "hot_jump", "key", "names"),
+        *("placed_at", "plan", "register", "size", "template", "updates"),
     )
 
-    def __init__(self, follower: Any, jump: Jump, block: Any, plan: EntryPlan, key: Key) -> None:
+    def __init__(
+        self,
+        follower: Any,
+        jump: Jump,
+        key: Key,
+        where: tuple[Any, int],
+        plan: EntryPlan,
+        frame: Any,
+        template: list[Any],
+        updates: list[int],
+    ) -> None:
         self.follower = follower
         self.key = jump.target_key
         self.cls = jump.data.__class__
         self.names = key if isinstance(jump.data, dict) else None
-        self.block = block
+        self.block, register = where
+        self.register = register
+        self.form: CallForm = self.block.forms[register]
         self.plan = plan
-        self.form: CallForm = block.forms[block.root]
-        self.frame = follower.frames[plan]
-        self.template = follower.world.template(plan, block)
-        self.at = plan.first_override
+        self.frame = frame
+        self.template = template
+        self.updates = updates
+        """The registers that the data of a jump is put into."""
         self.hot: Any = None
-        self.uses = 0
+        self.hot_jump: Jump | None = None
+        """The jump that an emitted coroutine is to go on from."""
         self.size = 16
         self.placed_at = -1
         self.args: tuple[Any, ...] = ()
-        """What `feed` must complete first; empty: nothing."""
+        """What must be completed before the state's own call; empty: nothing."""
 
     def takes(self, jump: Jump) -> bool:
         """Say whether a jump is like the one that the lane was made for."""
@@ -69,19 +75,34 @@ class Lane:
         )
 
     def enter(self, jump: Jump) -> Any:
-        """Enter the state; return what it returns, or PENDING if that takes time: what feeds it, or its call."""
-        follower, plan, frame = self.follower, self.plan, self.frame
-        run, spot = follower.run, follower.spot
+        """Enter the state; return what it returns, or PENDING if `finish` must wait for something."""
+        run = self.follower.run
         if run.compiles and self.is_hot():
+            if self.hot.is_async:
+                self.hot_jump = jump
+                return PENDING
             return self.run_hot(jump)
-        follower.count += 1
-        frame.iteration = spot.enter(follower.copy)
-        regs = frame.regs = self.template.copy()
+        return self.interpret(jump)
+
+    def registers(self, jump: Jump) -> list[Any]:
+        """Return fresh registers, with the data of a jump in its place."""
+        regs = self.template.copy()
         if self.names is not None:
-            regs[self.at : self.at + len(self.names)] = jump.data.values()
-        elif jump.data is not None:
-            regs[self.at] = jump.data
+            for register, value in zip(self.updates, jump.data.values(), strict=True):
+                regs[register] = value
+        elif self.updates:
+            regs[self.updates[0]] = jump.data
+        return regs
+
+    def interpret(self, jump: Jump) -> Any:
+        """Enter the state instruction by instruction."""
+        follower, plan, frame = self.follower, self.plan, self.frame
+        run = follower.run
+        follower.count += 1
+        iteration = follower.spot.enter(follower.copy)
+        regs = self.registers(jump)
         if plan.steps:
+            frame.iteration, frame.regs = iteration, regs
             ready: list[Ready] = []
             agenda: list[Any] = [(frame, iter(plan.steps))]
             run.ticker.ticks = 0
@@ -95,44 +116,97 @@ class Lane:
             return PENDING
         return inline(*args)
 
+    async def finish(self) -> Any:
+        """Wait for what `enter` could not do at once; return what the state returned, or PENDING again."""
+        follower, form = self.follower, self.form
+        run = follower.run
+        if self.hot_jump is not None:
+            jump, self.hot_jump = self.hot_jump, None
+            return await self.await_hot(jump)
+        if self.args:
+            agenda, ready, outcome = self.args
+            self.args = ()
+            await complete(run, self.frame, agenda, ready, outcome, self.plan.wanted)
+            regs = self.frame.regs
+            follower.args = [regs[reference] for reference in self.plan.placed]
+        if form.is_async and run.direct and not run.observed:
+            return await form.func(*follower.args)
+        return await run.invoke(run, follower.spot, form, follower.args, {}, None)
+
     # --- the emitted loop
 
     def is_hot(self) -> bool:
         """Say whether the emitted loop can take this entry; emit it when the lane has been used enough."""
         run = self.follower.run
-        if run.observed or not run.inline:
+        if run.observed or not run.direct:
             return False
         if self.hot is None:
-            self.uses += 1
-            if self.uses <= run.patience_to_compile or self.form.inline is None:
+            self.plan.uses += 1
+            if self.plan.uses <= run.patience_to_compile or (self.form.inline is None and not self.form.is_async):
                 return False
             hot = self.plan.hot.get((self.key, self.cls))
             if hot is None:
-                blueprint = self.follower.world.blueprint
-                hot = emit_jump_loop(blueprint, self.block, self.plan, self.key, self.names, self.cls) or False
-                self.plan.hot[self.key, self.cls] = hot
+                hot = self.plan.hot[self.key, self.cls] = self.emit() or False
             self.hot = hot
         if self.hot is False:
             return False
         if self.placed_at != placements[0]:
-            if any(form.inline is None for form in self.hot.forms):
+            if any(form.inline is None and not form.is_async for form in self.hot.forms):
                 return False
             self.placed_at = placements[0]
         return True
 
+    def emit(self) -> HotLoop | None:
+        """Return the emitted loop for this lane, if there can be one."""
+        names = self.names or (None,) * len(self.updates)
+        updates = list(zip(self.updates, names, strict=True))
+        graph = self.follower.world.blueprint.graph
+        return emit_jump_loop(graph, self.block, self.register, self.plan, self.key, updates, self.cls)
+
+    def parameters(self, jump: Jump) -> list[Any]:
+        """Return what the emitted loop is called with behind its turn."""
+        regs, plan = self.registers(jump), self.plan
+        return regs[plan.first_override : plan.size] + [regs[at] for at in self.hot.constants]
+
     def run_hot(self, jump: Jump) -> Any:
-        """Run the emitted loop until it has to be left; return what the state returned last, or PENDING."""
-        hot = self.hot
-        if self.names is not None:
-            values = [jump.data[name] for name in self.names]
-        else:
-            values = [] if jump.data is None else [jump.data]
-        values += [self.template[at] for at in hot.constants]
+        """Run the emitted loop for one turn at the most; return what the state returned last, or PENDING."""
+        follower, hot = self.follower, self.hot
+        ticker = follower.run.ticker
         self.size = min(self.size * 4, MOST_NUMBERS)
-        done, result, args = run_emitted(self.follower, hot, self.size, values, self.plan, self.frame)
-        if not done:
+        values = self.parameters(jump)
+        try:
+            outcome = hot.function(ticker.numbers(self.size), *values)
+        except BaseException as error:
+            raise attributed(follower, hot, error, self.plan, self.frame) from None
+        finally:
+            ticker.turn = None
+        return self.left(jump, outcome)
+
+    async def await_hot(self, jump: Jump) -> Any:
+        """Do the same with an emitted coroutine."""
+        follower, hot = self.follower, self.hot
+        ticker = follower.run.ticker
+        ticker.begin()
+        values = self.parameters(jump)
+        try:
+            outcome = await hot.function(ENDLESS, ticker, *values)
+        except asyncio.CancelledError as error:
+            if follower.run.is_cancelled():
+                raise
+            raise attributed(follower, hot, error, self.plan, self.frame) from None
+        except BaseException as error:
+            raise attributed(follower, hot, error, self.plan, self.frame) from None
+        value = self.left(jump, outcome)
+        return await self.finish() if value is PENDING else value
+
+    def left(self, jump: Jump, outcome: tuple[Any, Any, Any]) -> Any:
+        """Take over from the emitted loop where it was left."""
+        i, result, args = outcome
+        if i is None:  # the turn was over before it began
             return jump
-        self.frame.iteration = self.follower.spot.iteration
+        counted(self.follower, self.hot, i)
+        if self.frame is not None:
+            self.frame.iteration = self.follower.spot.iteration
         if result is ODD:
             return self.resume(*args)
         if args is not None:
@@ -158,13 +232,43 @@ class Lane:
         self.args = (agenda, ready, sweep(run, agenda, ready))
         return PENDING
 
-    async def feed(self) -> None:
-        """Wait for what feeds the state."""
-        agenda, ready, outcome = self.args
-        self.args = ()
-        await complete(self.follower.run, self.frame, agenda, ready, outcome, self.plan.wanted)
-        regs = self.frame.regs
-        self.follower.args = [regs[reference] for reference in self.plan.placed]
+
+def state_lane(follower: Any, jump: Jump, target: int, key: Key) -> Lane | None:
+    """Return a lane for more jumps like this one, which has just entered a state, if the state allows it."""
+    if target < 0 or jump.data.__class__ is Value:
+        return None
+    block = follower.world.blueprint.state(target)
+    plan = block.plans.get(key)
+    if plan is None or not plan.is_bare:
+        return None
+    if follower.routes is None or follower.routes.get(jump.target_key) != target:
+        return None  # the same key leads elsewhere from here
+    updates = list(range(plan.first_override, plan.size))
+    template = follower.world.template(plan, block)
+    return Lane(follower, jump, key, (block, block.root), plan, follower.frames[plan], template, updates)
+
+
+def item_lane(follower: Any, jump: Jump, key: Key) -> Lane | None:
+    """Return the same for a jump back into an item of a map, whose arguments are all there."""
+    declared, named = follower.item
+    block, register, gate = follower.home.block, follower.spot.register, follower.gate
+    form = block.forms[register]
+    if named or form.task.needs or jump.data.__class__ is Value:
+        return None
+    if gate is not None and (gate.is_policy or gate.max_iterations is not None):
+        return None
+    if key is FIRST:
+        updates = [1 if gate is not None and gate.receiver else 0]
+    else:
+        positions = form.task.shape.positions if form.task.shape is not None else {}
+        updates = [positions.get(name, len(declared)) for name in key]
+    if any(at >= len(declared) for at in updates):
+        return None
+    plan = block.plans.get(("item", *key))
+    if plan is None:
+        count = len(declared)
+        plan = block.plans["item", *key] = EntryPlan([], list(range(count)), {}, 0, count, [])
+    return Lane(follower, jump, key, (block, register), plan, None, list(declared), updates)
 
 
 class TailLane:
@@ -184,7 +288,7 @@ class TailLane:
         """Say whether the emitted loop can take a call; emit it when there were enough like it."""
         follower = self.follower
         run, gate = follower.run, follower.gate
-        if run.observed or not run.inline or self.form.inline is None or follower.form is not self.form:
+        if run.observed or not run.direct or self.form.inline is None or follower.form is not self.form:
             return False
         if call.args or call.target_blueprint_id is not None or follower.kwargs or tuple(call.kwargs) != self.names:
             return False
@@ -198,47 +302,43 @@ class TailLane:
         return self.hot is not False
 
     def run_hot(self, call: TailCall) -> Any:
-        """Run the emitted loop until it has to be left; return what the task returned last."""
-        follower = self.follower
-        args, _ = merge_tail(self.form, follower.args, {}, call, 0)
+        """Run the emitted loop for one turn at the most; return what the task returned last."""
+        follower, hot = self.follower, self.hot
+        ticker = follower.run.ticker
+        values, _ = merge_tail(self.form, follower.args, {}, call, 0)
         self.size = min(self.size * 4, MOST_NUMBERS)
-        done, result, args = run_emitted(follower, self.hot, self.size, args, None, None)
-        if not done:
+        try:
+            i, result, args = hot.function(ticker.numbers(self.size), *values)
+        except BaseException as error:
+            raise attributed(follower, hot, error, None, None) from None
+        finally:
+            ticker.turn = None
+        if i is None:
             return call
+        counted(follower, hot, i)
         follower.args = list(args)
         return result
 
 
-def run_emitted(
-    follower: Any, hot: HotLoop, size: int, values: list[Any], plan: EntryPlan | None, frame: Any
-) -> tuple[bool, Any, Any]:
-    """Run an emitted loop for one turn at the most.
-
-    Returns whether it had at least one iteration, what it left with, and the arguments of the last call.
-
-    Raises:
-        NodeFailure: an instruction before the state's own call raised; what that call raises comes out as it is.
-    """
-    run, spot = follower.run, follower.spot
-    ticker = run.ticker
-    try:
-        i, result, args = hot.function(ticker.numbers(size), *values)
-    except BaseException as error:
-        step, i = hot.step_of(error)
-        spot.enter_more(follower.copy, i + 1)
-        if plan is not None and step < len(plan.steps):
-            frame.iteration = spot.iteration
-            raise run.failure_at(Spot(frame, plan.steps[step][0]), error) from None
-        raise
-    finally:
-        ticker.turn = None
-    if i is None:  # the turn was over before it began
-        return False, None, None
+def counted(follower: Any, hot: HotLoop, i: int) -> None:
+    """Count the entries that an emitted loop has had, of which the last was its `i`-th, from 0."""
     follower.count += i + 1
-    spot.enter_more(follower.copy, i + 1)
-    if ticker.ticks >= 2:  # a call held the loop: each function has to prove itself again
+    follower.spot.enter_more(follower.copy, i + 1)
+    ticker = follower.run.ticker
+    if ticker.ticks >= 2 and not hot.is_async:  # a call held the loop: each function has to prove itself again
         for form in hot.forms:
             if form.task.mode == "auto":
                 form.profile.demote()
         ticker.ticks = 0
-    return True, result, args
+
+
+def attributed(follower: Any, hot: HotLoop, error: BaseException, plan: EntryPlan | None, frame: Any) -> BaseException:
+    """Count the entries up to an error; return it, or the failure of the instruction before the state that raised."""
+    step, i = hot.step_of(error)
+    spot = follower.spot
+    spot.enter_more(follower.copy, (i or 0) + 1)
+    if plan is None or step >= len(plan.steps):
+        return error
+    frame.iteration = spot.iteration
+    failure: BaseException = follower.run.failure_at(Spot(frame, plan.steps[step][0]), error)
+    return failure

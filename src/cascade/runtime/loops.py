@@ -15,7 +15,7 @@ from cascade.compiler.entry import FIRST, Key, entry_plan, override, position
 from cascade.errors import JumpError
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.interpret import Ready, gate_reason, stand_in, sweep
-from cascade.runtime.lanes import Lane, TailLane
+from cascade.runtime.lanes import Lane, TailLane, item_lane, state_lane
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import advance, complete, drive
 from cascade.runtime.scope import NodeFailure, Scope
@@ -121,13 +121,7 @@ class _Follower:
                 if value.__class__ is Jump and lane is not None and lane.takes(value):
                     value = lane.enter(value)
                     if value is PENDING:
-                        if lane.args:
-                            await lane.feed()
-                        form = lane.form
-                        if form.is_async and run.direct and not run.observed:
-                            value = await form.func(*self.args)
-                        else:
-                            value = await run.invoke(run, self.spot, form, self.args, {}, None)
+                        value = await lane.finish()
                 elif isinstance(value, Jump):
                     target, key, overrides = self.jump(value)
                     if target is None:
@@ -160,16 +154,12 @@ class _Follower:
                 await run.turn()
 
     def lane(self, jump: Jump, target: int, key: Key) -> Lane | None:
-        """Return a short way for more jumps like this one, if the state that it entered allows it."""
-        if target < 0 or self.item is not None or jump.data.__class__ is Value:
-            return None
-        block = self.world.blueprint.state(target)
-        plan = block.plans.get(key)
-        if plan is None or not plan.is_bare:
-            return None
-        if self.routes is None or self.routes.get(jump.target_key) != target:
-            return None  # the same key leads elsewhere from here
-        return Lane(self, jump, block, plan, key)
+        """Return a short way for more jumps like this one, if what it entered allows it."""
+        if self.item is None:
+            return state_lane(self, jump, target, key)
+        if target == self.home_number and self.world is self.home.world and key:
+            return item_lane(self, jump, key)
+        return None
 
     # --- jumps
 

@@ -59,7 +59,7 @@ class EntryPlan:
     registers from `first_override` on.
     """
 
-    __slots__ = ("first_override", "hot", "is_bare", "named", "placed", "size", "steps", "wanted")
+    __slots__ = ("first_override", "hot", "is_bare", "named", "placed", "size", "steps", "uses", "wanted")
 
     def __init__(
         self,
@@ -79,6 +79,8 @@ class EntryPlan:
         """The registers that must have values before the state's own call."""
         self.hot: dict[Any, Any] = {}
         """Emitted loops, by the key and the class of the data of the jumps that they follow; False: none can be."""
+        self.uses = 0
+        """How many entries a short way has made by this plan before it was emitted."""
         self.is_bare = False
         """The state is a call by position that nothing can skip and no policy governs."""
 
