@@ -374,6 +374,94 @@ def test_a_function_that_turns_slow_holds_the_loop_for_one_call_and_then_runs_in
     assert here[0] is True
 
 
+@pytest.mark.parametrize("tier", TIERS)
+def test_an_async_state_is_awaited_in_place(tier: str) -> None:
+    calls = 0
+
+    @cs.task
+    async def step(n: int, fed: Any) -> cs.Jump:
+        nonlocal calls
+        calls += 1
+        if n % 100 == 0:
+            await asyncio.sleep(0)
+        return cs.Jump("again", {"n": n - 1}) if n else cs.Jump("exit", fed)
+
+    target = loop(step(2_000, noop()))
+    assert run(target, tier) == "done"
+    assert calls == 2_001
+    assert bool(hot_loops(target)) == (tier != "interpret")
+    if tier == "compile":
+        (hot,) = hot_loops(target)
+        assert "    result = await step(n, noop_value)" in hot.source
+        assert hot.source.startswith("async def step_loop(turn, ticker, n):")
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_an_async_loop_that_never_waits_gives_turns_and_can_be_cancelled(tier: str) -> None:
+    calls = [0]
+
+    @cs.task
+    async def step(n: int) -> cs.Jump:
+        calls[0] += 1
+        return cs.Jump("again", n + 1)
+
+    async def main() -> None:
+        going = Engine(tier=tier).start(loop(step(0)))  # type: ignore[arg-type]
+        while calls[0] < 10_000:
+            await asyncio.sleep(0)
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_an_error_in_an_async_loop_names_its_iteration(tier: str) -> None:
+    @cs.task
+    async def step(n: int) -> cs.Jump:
+        if n == 5:
+            raise LookupError("here")
+        return cs.Jump("again", n - 1)
+
+    with pytest.raises(LookupError) as caught:
+        run(loop(step(1_005)), tier)
+    assert "iteration 1000," in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("waits", [False, True])
+def test_items_of_a_map_loop_each_on_its_own(tier: str, waits: bool) -> None:
+    calls: dict[str, int] = {}
+
+    def body(n: int, name: str) -> cs.Jump:
+        calls[name] = calls.get(name, 0) + 1
+        return cs.Jump("again", {"n": n - 1}) if n else cs.Jump("exit", name)
+
+    async def body_async(n: int, name: str) -> cs.Jump:
+        await asyncio.sleep(0)
+        return body(n, name)
+
+    step = cs.task(body_async) if waits else cs.task(mode="inline")(body)
+    mapped = step.map(n=[100, 50, 200], name=["a", "b", "c"])
+    cs.bind(mapped, cs.select_jump({"again": mapped, "exit": None}))
+    assert run(mapped, tier) == ["a", "b", "c"]
+    assert calls == {"a": 101, "b": 51, "c": 201}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_sync_function_that_returns_a_coroutine_is_awaited_in_a_loop(tier: str) -> None:
+    async def later(n: int) -> cs.Jump:
+        await asyncio.sleep(0)
+        return cs.Jump("again", n - 1) if n else cs.Jump("exit", "done")
+
+    @cs.task(mode="inline")
+    def step(n: int) -> Any:
+        return later(n)
+
+    assert run(loop(step(100)), tier) == "done"
+
+
 def test_names_that_users_choose_never_become_code() -> None:
     @cs.task(mode="inline", name="x'); import os #")
     def step(i: int, turn: Any = None, result: Any = None) -> cs.Jump:
