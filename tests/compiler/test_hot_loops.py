@@ -484,7 +484,7 @@ def test_the_text_is_there_for_debuggers_and_goes_with_the_plan() -> None:
     target = loop(countdown(50))
     run(target)
     (hot,) = hot_loops(target)
-    filename = hot.function.__code__.co_filename  # type: ignore[attr-defined]
+    filename = hot.function.__code__.co_filename
     assert filename.startswith("<cascade plan countdown_loop ")
     assert "".join(linecache.getlines(filename)) == hot.source
     del target, hot

@@ -145,12 +145,16 @@ class _Builder:
                 found += [value for value in node.kwargs.values() if isinstance(value, (Lazy, Pack))]
             config = node.config
             if config is not None:
-                if isinstance(config.condition, Lazy):
+                if isinstance(config.condition, (Lazy, Pack)):
                     found.append(config.condition)
                 found += config.after
             return found
         if cls is Pack:
-            return [item for item in node.items if item.__class__ not in ATOMS and isinstance(item, (Lazy, Pack))]
+            return [
+                item
+                for item in node.items
+                if item.__class__ is LazyResult or (item.__class__ not in ATOMS and isinstance(item, (Lazy, Pack)))
+            ]
         if cls is Optional:
             return [node.result]
         if isinstance(node, Router):
@@ -169,9 +173,13 @@ class _Builder:
             for name, value in kwargs.items():
                 if value.__class__ not in ATOMS and is_container(value):
                     kwargs[name] = self.frozen(value, node)
+        config = node.config
+        if config is not None:
+            config.condition = self.frozen(config.condition, node)
+            config.otherwise = self.frozen(config.otherwise, node)
 
     def frozen(self, value: Any, node: Lazy) -> Any:
-        return freeze(value, self.memo, repr(node)) if is_container(value) else value
+        return freeze(value, self.memo, node) if is_container(value) else value
 
     def emit(self, node: Any) -> None:
         """Number `node`, whose inputs are numbered."""
@@ -182,7 +190,9 @@ class _Builder:
         if isinstance(node, LazyResult):
             self.emit_result(node)
         elif node.__class__ is Pack:
-            self.add(node, PACK, None, [self.reference(item) for item in node.items])
+            index = graph.index
+            items = [index[item] if item.__class__ is LazyResult else self.reference(item) for item in node.items]
+            self.add(node, PACK, None, items)
         elif node.__class__ is Optional:
             self.add(node, OPTIONAL, None, [self.reference(node.result)])
         else:

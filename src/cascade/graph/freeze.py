@@ -7,12 +7,13 @@ from typing import Any
 
 from cascade.errors import StaticGraphError
 from cascade.spec.graph import Pack
-from cascade.spec.lazy import Lazy
+from cascade.spec.lazy import Lazy, LazyResult
 
 __all__ = ["CONTAINERS", "freeze", "is_container"]
 
 CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 ATOMS = frozenset({int, str, float, bool, type(None), bytes, complex})
+LEAVES = ATOMS | {LazyResult}
 
 
 def is_container(value: Any) -> bool:
@@ -21,7 +22,7 @@ def is_container(value: Any) -> bool:
     return cls in CONTAINERS or (isinstance(value, tuple) and hasattr(cls, "_fields"))
 
 
-def freeze(container: Any, memo: dict[int, Any], where: str, read: Callable[[Lazy], Lazy] | None = None) -> Any:
+def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[Lazy], Lazy] | None = None) -> Any:
     """Return a `Pack` of what the container holds now if a lazy result is in it, at any depth, else itself.
 
     Args:
@@ -41,7 +42,7 @@ def freeze(container: Any, memo: dict[int, Any], where: str, read: Callable[[Laz
             stack.pop()
             continue
         items = _items(current, where)
-        inner = [item for item in items if item.__class__ not in ATOMS and is_container(item)]
+        inner = [item for item in items if item.__class__ not in LEAVES and is_container(item)]
         waiting = [item for item in inner if id(item) not in memo]
         if waiting and mark not in opened:
             opened.add(mark)
@@ -54,7 +55,7 @@ def freeze(container: Any, memo: dict[int, Any], where: str, read: Callable[[Laz
     return memo[id(container)][1]
 
 
-def _items(container: Any, where: str) -> Any:
+def _items(container: Any, where: object) -> Any:
     if isinstance(container, dict):
         for key in container:
             if isinstance(key, Lazy) or (isinstance(key, (tuple, frozenset)) and _deep(key)):
@@ -83,7 +84,12 @@ def _packed(container: Any, items: Any, memo: dict[int, Any], read: Callable[[La
     resolved = []
     lazy = False
     for item in items:
-        if item.__class__ in ATOMS:
+        cls = item.__class__
+        if cls is LazyResult:
+            lazy = True
+            if read is not None and item.config is not None:
+                item = read(item)
+        elif cls in ATOMS:
             pass
         elif isinstance(item, Lazy):
             lazy = True

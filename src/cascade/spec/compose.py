@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Any
+from typing import Any, NoReturn
 
 from cascade.spec.lazy import Lazy, LazyResult, place
+from cascade.spec.policies import refuse_option
 
 __all__ = ["SubflowResult", "pipeline", "sequence", "subflow"]
 
@@ -70,6 +71,14 @@ class SubflowResult(LazyResult[Any]):
         """What this node is called."""
         config = self.config
         return config.label if config is not None and config.label is not None else "subflow"
+
+    def with_retry(self, *args: Any, **options: Any) -> NoReturn:
+        """Not built yet; the tasks inside may have retries of their own."""
+        refuse_option("cs.subflow(...).with_retry")
+
+    def with_constraints(self, **amounts: float) -> NoReturn:
+        """Not built yet; the tasks inside may have constraints of their own."""
+        refuse_option("cs.subflow(...).with_constraints")
 
 
 def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult:
