@@ -14,7 +14,7 @@ import pytest
 import cascade as cs
 from cascade.compiler.emit import HotLoop
 from cascade.runtime import Engine, MessageBus
-from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted
+from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 
 TIERS = ["interpret", "compile", "auto"]
 
@@ -460,6 +460,72 @@ def test_a_sync_function_that_returns_a_coroutine_is_awaited_in_a_loop(tier: str
         return later(n)
 
     assert run(loop(step(100)), tier) == "done"
+
+
+def story(target: Any, tier: str, *, fails: bool = False) -> list[tuple[Any, ...]]:
+    """What is published of a run, but for times and ids of the run."""
+    bus = MessageBus()
+    told: list[tuple[Any, ...]] = []
+
+    def tell(event: TaskEvent) -> None:
+        detail = (event.status, event.error) if isinstance(event, TaskExecutionFinished) else ()
+        told.append((type(event).__name__, event.task_id, event.task_name, event.iteration, *detail))
+
+    bus.subscribe(TaskEvent, tell)
+    if fails:
+        with pytest.raises(ValueError, match="at 30"):
+            run(target, tier, bus=bus)
+    else:
+        run(target, tier, bus=bus)
+    return told
+
+
+def test_an_observed_loop_tells_the_same_story_on_every_tier() -> None:
+    def declare(fail_at: int = -1) -> Any:
+        @cs.task(mode="inline")
+        def feed(value: Any = None) -> Any:
+            return value
+
+        @cs.task(mode="inline")
+        def step(n: int, fed: Any = None) -> cs.Jump:
+            if n == fail_at:
+                raise ValueError(f"at {n}")
+            return cs.Jump("again", {"n": n - 1}) if n else cs.Jump("exit", "done")
+
+        return loop(step(60, feed(feed())))
+
+    plain = story(declare(), "interpret")
+    assert len(plain) == 61 * 3 * 2
+    assert story(declare(), "compile") == plain
+    assert story(declare(), "auto") == plain
+    failing = story(declare(30), "interpret", fails=True)
+    assert failing[-1][-2:] == ("Failed", "ValueError: at 30")
+    assert story(declare(30), "compile", fails=True) == failing
+
+
+def test_an_observed_loop_is_emitted_with_what_it_publishes() -> None:
+    target = loop(countdown(50, noop()))
+    bus = MessageBus()
+    bus.subscribe(TaskExecutionFinished, lambda event: None)
+    run(target, bus=bus)
+    (hot,) = hot_loops(target)
+    assert hot.source.count("publish(new(Finished,") == 2
+    assert "Started" not in hot.source
+
+
+def test_keywords_that_are_no_identifiers_stay_out_of_the_source() -> None:
+    @cs.task(mode="inline")
+    def feed(**words: int) -> int:
+        return sum(words.values())
+
+    @cs.task(mode="inline")
+    def step(n: int, fed: int) -> cs.Jump:
+        return cs.Jump("again", {"n": n - 1}) if n else cs.Jump("exit", fed)
+
+    target = loop(step(50, feed(**{"a b": 1, "x=1); print(": 2, "class": 3})))
+    assert run(target) == 6
+    assert hot_loops(target) == []
+    assert run(loop(step(50, feed(plain=1)))) == 1
 
 
 def test_names_that_users_choose_never_become_code() -> None:

@@ -19,13 +19,16 @@ A result is looked at closely only where its class differs from the one that was
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Callable
+from time import perf_counter, time
 from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.source import Namer, comment, make_function
 from cascade.spec.blueprint import Block, EntryPlan, TailCall
 from cascade.spec.control import Jump
+from cascade.spec.events import TaskExecutionFinished, TaskExecutionStarted
 from cascade.spec.graph import Graph
 from cascade.spec.operations import CALLN
 from cascade.spec.placement import CallForm
@@ -39,6 +42,21 @@ ODD = object()
 MOST_STEPS = 5_000
 
 Updates = list[tuple[int, str | None]]
+Watch = tuple[bool, bool]
+"""Whether somebody wants to know of each start, and of each end of a call."""
+
+RESERVED = ("i", "odd", "locals", "turn", "ticker", "result", "data", "Jump", "KEY", "ODD", "len")
+PUBLISHING: dict[str, Any] = {
+    "Started": TaskExecutionStarted,
+    "Finished": TaskExecutionFinished,
+    "new": tuple.__new__,
+    "time": time,
+    "clock": perf_counter,
+    "publish": None,
+    "first": None,
+    "sites": None,
+    "start": None,
+}
 
 
 class HotLoop:
@@ -66,19 +84,23 @@ class HotLoop:
         self.constants = constants
         """The references that are passed behind the arguments."""
 
-    def step_of(self, error: BaseException) -> tuple[int, int]:
-        """Return which step and which iteration of the loop an error came out of, from its traceback."""
-        found = (len(self.locals), 0)
+    def step_of(self, error: BaseException) -> tuple[int, int, float | None]:
+        """Return which step and which iteration an error came out of, and when the call began if that was noted.
+
+        All of it stands in the error's traceback.
+        """
+        found: tuple[int, int, float | None] = (len(self.locals), 0, None)
         trace = error.__traceback__
         while trace is not None:
             if trace.tb_frame.f_code is self.function.__code__:
-                found = self.lines.get(trace.tb_lineno, found[0]), trace.tb_frame.f_locals.get("i", 0)
+                known = trace.tb_frame.f_locals
+                found = self.lines.get(trace.tb_lineno, found[0]), known.get("i") or 0, known.get("start")
             trace = trace.tb_next
         return found
 
 
 def emit_jump_loop(
-    graph: Graph, block: Block, root: int, plan: EntryPlan, key: Any, updates: Updates, cls: type
+    graph: Graph, block: Block, root: int, plan: EntryPlan, key: Any, updates: Updates, cls: type, watch: Watch
 ) -> HotLoop | None:
     """Return a loop for jumps with one key and data of one class back to a state; None if that cannot be one.
 
@@ -88,6 +110,7 @@ def emit_jump_loop(
         updates: which registers the data of a jump goes into, and under which name; without a name it is the
             data itself.
         cls: the class of the data.
+        watch: whether to publish the start and the end of each call.
     """
     if len(plan.steps) > MOST_STEPS or any(op > CALLN for _, op, _, _ in plan.steps):
         return None
@@ -95,15 +118,23 @@ def emit_jump_loop(
     assert state is not None
     if sum(form.is_async for form in (*(step[2] for step in plan.steps), state)) > 1:
         return None  # they could run side by side, which is the scheduler's business
-    return _Writer(graph, block, root, plan).jump_loop(key, updates, cls)
+    if not all(_is_word(name) for _, _, form, _ in plan.steps for name in form.names):
+        return None
+    return _Writer(graph, block, root, plan, watch).jump_loop(key, updates, cls)
+
+
+def _is_word(name: str) -> bool:
+    """Say whether a keyword can stand in a call as it is: `f(**{...})` takes names that are no identifiers."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
 
 
 class _Writer:
-    def __init__(self, graph: Graph, block: Block, root: int, plan: EntryPlan) -> None:
+    def __init__(self, graph: Graph, block: Block, root: int, plan: EntryPlan, watch: Watch) -> None:
         self.graph = graph
         self.block = block
         self.root = root
         self.plan = plan
+        self.watch = watch
         self.namer = Namer()
         self.names: dict[str, Any] = {}
         self.text: list[str] = []
@@ -112,7 +143,7 @@ class _Writer:
         self.functions: dict[CallForm, str] = {}
         self.classes: dict[type, str] = {}
         self.local: dict[int, str] = {}
-        for reserved in ("i", "odd", "locals", "turn", "ticker", "result", "data", "Jump", "KEY", "ODD", "len"):
+        for reserved in (*RESERVED, *PUBLISHING):
             self.namer.name(reserved)
 
     def jump_loop(self, key: Any, updates: Updates, cls: type) -> HotLoop:
@@ -125,6 +156,9 @@ class _Writer:
         constants = sorted({at for at in self.reads() if at < 0}, reverse=True)
         parameters += [self.constant(at) for at in constants]
         parameters[:0] = ["turn", "ticker"] if is_async else ["turn"]
+        if any(self.watch):
+            parameters += ["publish", "first", "sites"]
+            self.names |= PUBLISHING
         title = self.namer.name(f"{form.task.name}_loop")
         self.line(0, f"{'async ' if is_async else ''}def {title}({', '.join(parameters)}):")
         self.line(1, "i = result = None")
@@ -133,8 +167,7 @@ class _Writer:
         for step in range(len(plan.steps)):
             self.step(step, last)
         passed = [self.local[at] for at in plan.placed]
-        self.lines[len(self.text) + 1] = len(plan.steps)
-        self.line(2, f"result = {self.call(form, passed)}", self.said(self.root, form))
+        self.made(len(plan.steps), f"result = {self.call(form, passed)}", self.said(self.root, form))
         self.line(2, f"if {self.leaves(updates, cls)}:")
         self.line(3, f"return i, result, ({', '.join(passed)}{',' if len(passed) == 1 else ''})")
         for at, name in updates:
@@ -193,13 +226,25 @@ class _Writer:
             name = self.local.pop(at)
             target = target or name
         self.local[i] = target = target or self.namer.name(f"{form.task.name}_value")
-        self.lines[len(self.text) + 1] = step
-        self.line(2, f"{target} = {self.call(form, passed)}", self.said(i, form))
+        self.made(step, f"{target} = {self.call(form, passed)}", self.said(i, form))
         seen = self.class_name(form.seen if form.seen is not None else type(None))
         self.line(2, f"if {target}.__class__ is not {seen} and odd({target}):")
         self.line(3, f"return i, ODD, ({step}, locals())")
         self.names["ODD"] = ODD
         self.registers.append({name: at for at, name in self.local.items() if at >= 0})
+
+    def made(self, step: int, call: str, said: str) -> None:
+        """Emit a call, and around it what is published of it."""
+        started, finished = self.watch
+        if started:
+            self.line(2, f"publish(new(Started, (sites[{step}], time(), first + i)))")
+        if finished:
+            self.line(2, "start = clock()")
+        self.lines[len(self.text) + 1] = step
+        self.line(2, call, said)
+        if finished:
+            ending = '"Succeeded", clock() - start, None, None'
+            self.line(2, f"publish(new(Finished, (sites[{step}], time(), first + i, {ending})))")
 
     def parameter(self, form: CallForm, register: int) -> str:
         shape = form.task.shape

@@ -53,6 +53,8 @@ class _Builder:
         self.graph = Graph()
         self.memo: dict[int, Any] = {}
         self.pure = PureCalls()
+        self.lazily = False
+        """Some router or `otherwise` leads to a node."""
         self.lazy_edges: list[Any] = []
         self.jump_edges: list[Any] = []
         self.gated: list[tuple[int, Any]] = []
@@ -209,6 +211,7 @@ class _Builder:
     def later(self, value: Any) -> None:
         """Walk `value` once the nodes that are needed for certain are numbered."""
         if isinstance(value, (Lazy, Pack)):
+            self.lazily = True
             self.lazy_edges.append(value)
 
     def emit_input(self, node: Input) -> None:
@@ -289,7 +292,7 @@ class _Builder:
                 graph.jumps[i] = {
                     key: None if route is None else self.reference(route) for key, route in gate.selector.routes.items()
                 }
-        if graph.needed > graph.strict or graph.jumps:
+        if self.lazily or graph.jumps:
             check_loops(graph)
 
     def gate(self, node: LazyResult[Any]) -> Gate:

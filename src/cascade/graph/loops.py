@@ -17,8 +17,7 @@ def check_loops(graph: Graph) -> None:
         CycleError: nodes wait for each other by way of a route or an `otherwise`.
         StaticGraphError: a state depends on a state of its own loop.
     """
-    if graph.needed > graph.strict or len(graph) > graph.needed:
-        _check_cycles(graph)
+    _check_cycles(graph)
     if graph.jumps:
         _check_states(graph)
 
@@ -39,8 +38,9 @@ def sources(graph: Graph, i: int) -> list[int]:
 
 
 def _check_cycles(graph: Graph) -> None:
+    """Look around from each router and each `otherwise`: every cycle left has one, for the walk found the others."""
     done = bytearray(len(graph))
-    for root in range(graph.strict, len(graph)):
+    for root in (*graph.routes, *(i for i, gate in graph.gates.items() if gate.otherwise is not None)):
         if done[root]:
             continue
         path: list[int] = []
@@ -74,9 +74,7 @@ def states_of(graph: Graph, entry: int) -> list[int]:
 
 def _check_states(graph: Graph) -> None:
     """A bound node that waits for a bound node: only those need a closer look, and only their ancestors."""
-    holds = bytearray(len(graph))
-    for i in range(len(graph)):
-        holds[i] = i in graph.jumps or any(holds[at] for at in sources(graph, i))
+    holds = _readers(graph)
     suspects = [i for i in graph.jumps if any(holds[at] for at in sources(graph, i))]
     checked: set[tuple[int, ...]] = set()
     for entry in graph.jumps if suspects else ():
@@ -87,6 +85,22 @@ def _check_states(graph: Graph) -> None:
         checked.add(mark)
         for state in states:
             _check_state(graph, state, set(states), holds)
+
+
+def _readers(graph: Graph) -> bytearray:
+    """Mark the bound nodes and all that may wait for one; a route may be numbered behind its router."""
+    holds = bytearray(len(graph))
+    readers: dict[int, list[int]] = {}
+    for i in range(len(graph)):
+        for at in sources(graph, i):
+            readers.setdefault(at, []).append(i)
+    stack = list(graph.jumps)
+    while stack:
+        i = stack.pop()
+        if not holds[i]:
+            holds[i] = 1
+            stack += readers.get(i, ())
+    return holds
 
 
 def _check_state(graph: Graph, state: int, loop: set[int], holds: bytearray) -> None:

@@ -6,6 +6,7 @@ A lane that has been used for a while runs as an emitted loop, and interprets on
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import Any
 
 from cascade.compiler.emit import ODD, HotLoop, emit_jump_loop, emit_tail_loop
@@ -24,6 +25,8 @@ from cascade.spec.placement import CallForm, placements
 __all__ = ["Lane", "TailLane", "item_lane", "state_lane"]
 
 ENDLESS = range(1 << 62)
+ITEM = object()
+"""Marks the plans of items of maps among those of a block."""
 
 
 class Lane:
@@ -31,7 +34,7 @@ class Lane:
 
     __slots__ = (
         *("args", "block", "cls", "follower", "form", "frame", "hot", "hot_jump", "key", "names"),
-        *("placed_at", "plan", "register", "size", "template", "updates"),
+        *("placed_at", "plan", "register", "sites", "size", "template", "updates", "watch"),
     )
 
     def __init__(
@@ -62,6 +65,8 @@ class Lane:
         """The jump that an emitted coroutine is to go on from."""
         self.size = 16
         self.placed_at = -1
+        self.watch = (False, False)
+        self.sites: list[Any] | None = None
         self.args: tuple[Any, ...] = ()
         """What must be completed before the state's own call; empty: nothing."""
 
@@ -138,15 +143,18 @@ class Lane:
     def is_hot(self) -> bool:
         """Say whether the emitted loop can take this entry; emit it when the lane has been used enough."""
         run = self.follower.run
-        if run.observed or not run.direct:
+        if not run.direct or (run.bus.previews is not None and any(run.watch)):
             return False
+        if self.watch != run.watch:
+            self.watch, self.hot, self.placed_at = run.watch, None, -1
         if self.hot is None:
             self.plan.uses += 1
             if self.plan.uses <= run.patience_to_compile or (self.form.inline is None and not self.form.is_async):
                 return False
-            hot = self.plan.hot.get((self.key, self.cls))
+            mark = (self.key, self.cls, self.watch)
+            hot = self.plan.hot.get(mark)
             if hot is None:
-                hot = self.plan.hot[self.key, self.cls] = self.emit() or False
+                hot = self.plan.hot[mark] = self.emit() or False
             self.hot = hot
         if self.hot is False:
             return False
@@ -161,12 +169,26 @@ class Lane:
         names = self.names or (None,) * len(self.updates)
         updates = list(zip(self.updates, names, strict=True))
         graph = self.follower.world.blueprint.graph
-        return emit_jump_loop(graph, self.block, self.register, self.plan, self.key, updates, self.cls)
+        return emit_jump_loop(graph, self.block, self.register, self.plan, self.key, updates, self.cls, self.watch)
 
     def parameters(self, jump: Jump) -> list[Any]:
         """Return what the emitted loop is called with behind its turn."""
         regs, plan = self.registers(jump), self.plan
-        return regs[plan.first_override : plan.size] + [regs[at] for at in self.hot.constants]
+        values = regs[plan.first_override : plan.size] + [regs[at] for at in self.hot.constants]
+        if any(self.watch):
+            follower = self.follower
+            values += [follower.run.bus.publish, follower.spot.had(follower.copy), self.watched_sites()]
+        return values
+
+    def watched_sites(self) -> list[Any]:
+        """Return where the events of each step come from, the state's own last."""
+        follower, plan = self.follower, self.plan
+        names = follower.run.names
+        if self.sites is None:
+            spots = [Spot(self.frame, step[0]) for step in plan.steps]
+            self.sites = [spot.copy(names).site_of(spot.suffix) for spot in spots]
+            self.sites.append(follower.spot.copy(names).site_of(follower.spot.suffix))
+        return self.sites
 
     def run_hot(self, jump: Jump) -> Any:
         """Run the emitted loop for one turn at the most; return what the state returned last, or PENDING."""
@@ -264,21 +286,23 @@ def item_lane(follower: Any, jump: Jump, key: Key) -> Lane | None:
         updates = [positions.get(name, len(declared)) for name in key]
     if any(at >= len(declared) for at in updates):
         return None
-    plan = block.plans.get(("item", *key))
+    plan = block.plans.get((ITEM, register, *key))
     if plan is None:
         count = len(declared)
-        plan = block.plans["item", *key] = EntryPlan([], list(range(count)), {}, 0, count, [])
+        plan = block.plans[ITEM, register, *key] = EntryPlan([], list(range(count)), {}, 0, count, [])
     return Lane(follower, jump, key, (block, register), plan, None, list(declared), updates)
 
 
 class TailLane:
     """The short way for tail calls of a task to itself that give the same arguments each time."""
 
-    __slots__ = ("follower", "form", "hot", "names", "size", "uses")
+    __slots__ = ("count", "follower", "form", "gate", "hot", "names", "size", "uses")
 
     def __init__(self, follower: Any, call: TailCall) -> None:
         self.follower = follower
         self.form: CallForm = follower.form
+        self.gate = follower.gate
+        self.count = len(follower.args)
         self.names = tuple(call.kwargs)
         self.hot: Any = None
         self.uses = 0
@@ -287,9 +311,11 @@ class TailLane:
     def takes(self, call: TailCall) -> bool:
         """Say whether the emitted loop can take a call; emit it when there were enough like it."""
         follower = self.follower
-        run, gate = follower.run, follower.gate
+        run, gate = follower.run, self.gate
         if run.observed or not run.direct or self.form.inline is None or follower.form is not self.form:
             return False
+        if follower.gate is not gate or len(follower.args) != self.count:
+            return False  # another node of the same task
         if call.args or call.target_blueprint_id is not None or follower.kwargs or tuple(call.kwargs) != self.names:
             return False
         if self.hot is None:
@@ -334,11 +360,13 @@ def counted(follower: Any, hot: HotLoop, i: int) -> None:
 
 def attributed(follower: Any, hot: HotLoop, error: BaseException, plan: EntryPlan | None, frame: Any) -> BaseException:
     """Count the entries up to an error; return it, or the failure of the instruction before the state that raised."""
-    step, i = hot.step_of(error)
-    spot = follower.spot
-    spot.enter_more(follower.copy, (i or 0) + 1)
-    if plan is None or step >= len(plan.steps):
-        return error
-    frame.iteration = spot.iteration
-    failure: BaseException = follower.run.failure_at(Spot(frame, plan.steps[step][0]), error)
-    return failure
+    step, i, start = hot.step_of(error)
+    run, spot = follower.run, follower.spot
+    spot.enter_more(follower.copy, i + 1)
+    is_state = plan is None or step >= len(plan.steps)
+    if frame is not None:
+        frame.iteration = spot.iteration
+    at = spot if is_state or plan is None else Spot(frame, plan.steps[step][0])
+    if start is not None:
+        run.publish_finished(at, "Failed", perf_counter() - start, error, None)
+    return error if is_state else run.failure_at(at, error)

@@ -58,6 +58,7 @@ class RunState:
         "run_map",
         "stall",
         "ticker",
+        "watch",
         "worlds",
     )
 
@@ -95,7 +96,9 @@ class RunState:
 
     def look(self) -> None:
         """See whether somebody listens to task events."""
-        self.observed = self.bus.is_watched
+        bus = self.bus
+        self.observed = bus.is_watched
+        self.watch = (bus.wants(TaskExecutionStarted), bus.wants(TaskExecutionFinished))
 
     async def turn(self) -> None:
         """Give the event loop a turn, and batches, cancels and subscriptions their effect."""

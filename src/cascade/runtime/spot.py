@@ -48,6 +48,10 @@ class Spot:
         self.iteration = count
         return count
 
+    def had(self, copy: Copy) -> int:
+        """Return how many entries the loop that `copy` is has had in this run."""
+        return copy.items.get(self.suffix, 0) if self.suffix else copy.entries
+
     def enter_more(self, copy: Copy, count: int) -> None:
         """Count `count` entries at once and stand at the last."""
         if self.suffix:
