@@ -119,36 +119,43 @@ def _special(
     """Carry out an instruction that is more than a call; PENDING if it has to wait."""
     if op == IMPORT:
         return _import(frame, i, at, agenda)
-    regs = frame.regs
-    if _waits(frame, i, at):
+    if i in frame.looked and _waits(frame, i, at):
         return PENDING
-    references = frame.block.references(i)
-    gate = frame.block.gates.get(i)
+    regs, block = frame.regs, frame.block
+    references = block.references(i)
+    values = [regs[reference] for reference in references]
+    lacks = False
+    for value in values:
+        if value is PENDING:
+            _waits(frame, i, at)
+            return PENDING
+        if value is NOTHING:
+            lacks = True
+    gate = block.gates.get(i)
     if gate is not None:
         if i in frame.skips:  # decided before; its `otherwise` is there now
             return stand_in(frame, frame.skips[i], gate, agenda, (frame, i))
         reason = gate_reason(frame, gate, agenda, (frame, i))
         if reason is PENDING:
             return PENDING
-        if reason is None and any(regs[reference] is NOTHING for reference in references):
+        if reason is None and lacks:
             reason = "UpstreamSkipped_Data"
         if reason is not None:
             skip = frame.skips[i] = Skip(reason)
-            if run.observed and frame.block.kinds[i] <= CALLN:
+            if run.observed and block.kinds[i] <= CALLN:
                 run.publish_skip(Spot(frame, i), reason)
             return stand_in(frame, skip, gate, agenda, (frame, i))
     elif op == OPTIONAL:
-        return None if regs[references[0]] is NOTHING else regs[references[0]]
-    elif any(regs[reference] is NOTHING for reference in references):
+        return None if lacks else values[0]
+    elif lacks:
         frame.skips[i] = Skip("UpstreamSkipped_Data")
         return NOTHING
     if op == PACK:
-        node = frame.world.blueprint.graph.nodes[frame.block.source(i)]
-        return node.make([regs[reference] for reference in references])
+        return frame.world.blueprint.graph.nodes[block.source(i)].make(values)
     if op == ROUTE:
         return _route(frame, i, references[0], agenda)
     if op <= CALLN or (op == GATED and form.inline is not None):
-        return _call(run, frame, i, form, [regs[reference] for reference in references], ready)
+        return _call(run, frame, i, form, values, ready)
     ready.append((frame, i, PENDING))
     return PENDING
 
