@@ -125,12 +125,18 @@ async def _run(
 
 def block_on(work: Coroutine[Any, Any, R]) -> R:
     """Run a coroutine to its end from synchronous code, wherever that is called from."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _is_looping():
         return asyncio.run(work)
     value: R = _Helper(work).wait()
     return value
+
+
+def _is_looping() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class _Helper:

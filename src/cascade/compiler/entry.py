@@ -68,10 +68,11 @@ def _make(blueprint: Blueprint, block: Block, number: int, key: Key) -> EntryPla
         overrides = 1
     else:
         overrides = len(key)
-        for at, name in enumerate(key):
+        for at, name in sorted(enumerate(key), key=lambda one: _place(form, one[1])):
             override(lambda: _described(blueprint, number), form, placed, named, name, size + at, receiver)
     wanted = [at for at in (*placed, *named.values()) if 0 <= at < size] + _lead(block, root)
     plan = EntryPlan(_steps(block, wanted), placed, named, size, size + overrides, wanted)
+    plan.keeps_first = gate is None or gate.first in _first_of(form, placed, named, receiver)
     plan.is_bare = not (
         named
         or block.lazies
@@ -80,6 +81,23 @@ def _make(blueprint: Blueprint, block: Block, number: int, key: Key) -> EntryPla
         or (gate is not None and (gate.is_policy or gate.max_iterations is not None or gate.condition is not None))
     )
     return plan
+
+
+def _place(form: Any, name: Any) -> int:
+    """Where an argument stands among those by position, so that they are given in that order."""
+    if name.__class__ is Position:
+        return int(name.at)
+    names = () if form.task.shape is None else form.task.shape.names
+    return names.index(name) if name in names else len(names)
+
+
+def _first_of(form: Any, placed: list[Any], named: dict[str, Any], receiver: int) -> list[Any]:
+    """Return the reference of the first argument, or nothing if there is none."""
+    if len(placed) > receiver:
+        return [placed[receiver]]
+    shape = form.task.shape
+    order = () if shape is None else (*shape.names, *shape.keywords)
+    return [named[min(named, key=lambda name: order.index(name) if name in order else len(order))]] if named else []
 
 
 def position(at: int) -> Position:
@@ -125,7 +143,7 @@ def _override_first(
     shape = form.task.shape
     if at < len(placed):
         placed[at] = value
-    elif shape is not None and len(shape.names) > at and (shape.names[at] in named or not shape.faithful):
+    elif shape is not None and len(shape.names) > at >= shape.only and (shape.names[at] in named or not shape.faithful):
         named[shape.names[at]] = value
     elif shape is None or shape.extra_positions or len(shape.names) > at:
         placed.append(value)
@@ -165,7 +183,7 @@ def override(
     at = shape.names.index(name, receiver) if name in shape.names[receiver:] else -1
     if 0 <= at < len(placed):
         placed[at] = value
-    elif at == len(placed) and shape.faithful and name not in named:
+    elif at == len(placed) and (shape.faithful or at < shape.only) and name not in named:
         placed.append(value)
     elif at >= shape.only or name in shape.keywords or (at < 0 and shape.extra_keywords and isinstance(name, str)):
         named[name] = value

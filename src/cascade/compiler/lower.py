@@ -115,7 +115,7 @@ def _hoisted(graph: Graph) -> frozenset[int]:
             needs = [*needs, *(at for at in (gate.condition, gate.otherwise) if at is not None)]
         if all(at < 0 or at in found for at in needs):
             found.add(i)
-    return frozenset(found)
+    return frozenset(i for i in found if graph.kinds[i] != PACK)  # each reader has a container of its own
 
 
 def _lower_state(blueprint: Blueprint, number: int) -> Block:

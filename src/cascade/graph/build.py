@@ -193,7 +193,7 @@ class _Builder:
             self.emit_result(node)
         elif node.__class__ is Pack:
             index = graph.index
-            items = [index[item] if item.__class__ is LazyResult else self.reference(item) for item in node.items]
+            items = [index[item] if item.__class__ is LazyResult else self.item(item) for item in node.items]
             self.add(node, PACK, None, items)
         elif node.__class__ is Optional:
             self.add(node, OPTIONAL, None, [self.reference(node.result)])
@@ -279,6 +279,10 @@ class _Builder:
         constants.append(value.value if value.__class__ is Value else value)
         return -len(constants)
 
+    def item(self, value: Any) -> int:
+        """Return the reference of what a container holds: nothing is unwrapped there."""
+        return self.reference(Value(value) if value.__class__ is Value else value)
+
     def connect(self) -> None:
         """Fill in what refers to nodes that were numbered later: routes, gates, jumps."""
         graph = self.graph
@@ -313,7 +317,9 @@ class _Builder:
 
     def refuse_cycle(self, stack: list[Any], again: Any) -> NoReturn:
         """Raise for `again`, which is being walked and was met a second time; draw the way around."""
-        opened = [node for node in stack if self.graph.index.get(node) is OPEN]
+        # A node that was pushed by several readers was opened where it lies topmost.
+        top = {node: at for at, node in enumerate(stack)}
+        opened = [node for at, node in enumerate(stack) if self.graph.index.get(node) is OPEN and top[node] == at]
         around = opened[opened.index(again) :] if again in opened else opened
         if stack[-1] is not around[-1]:
             around.append(stack[-1])

@@ -11,14 +11,20 @@ from cascade.spec.lazy import Lazy, LazyResult
 
 __all__ = ["PureCalls"]
 
+ATOMS = frozenset({int, str, bytes, bool, type(None)})
+
 
 class PureCalls:
     """The pure calls of one graph, by what tells them apart."""
 
-    __slots__ = ("_key", "_known")
+    __slots__ = ("_key", "_known", "_numbers", "_packs")
 
     def __init__(self) -> None:
         self._known: dict[Any, int] = {}
+        self._numbers: dict[Any, int] = {}
+        """Equal containers have one number: by type, and what identifies each item."""
+        self._packs: dict[int, Any] = {}
+        """What identifies the containers with lazy results inside, by id; the graph keeps them alive."""
 
     def find(self, node: LazyResult[Any], index: dict[Any, Any]) -> int | None:
         """Return the number of a call equal to `node`, if there is one."""
@@ -31,14 +37,16 @@ class PureCalls:
 
     def _key_of(self, node: LazyResult[Any], index: dict[Any, Any]) -> Any:
         form, values = layout_of(node.task, node.args, node.kwargs)
-        tokens: list[Any] = [id(form.task), form.names]
-        for value in values:
-            _spell(value, index, tokens)
+        spelled = [self._spell(value, index) for value in values]
+        split = len(spelled) - len(form.names)
+        named = frozenset(zip(form.names, spelled[split:], strict=True))
+        tokens: list[Any] = [id(form.task), *spelled[:split], named]
         config = node.config
         if config is not None:
-            for value in (config.condition, config.otherwise, list(config.after)):
-                _spell(value, index, tokens)
             tokens += (
+                self._spell(config.condition, index),
+                self._spell(config.otherwise, {}),  # which of its nodes have a number yet is chance
+                tuple(_leaf(other, index) for other in config.after),
                 config.retry,
                 config.constraints,
                 config.label,
@@ -48,33 +56,70 @@ class PureCalls:
             tokens += (config.receiver, config.passes_first, config.none_if_skipped)
         return tuple(tokens)
 
+    def _spell(self, value: Any, index: dict[Any, Any]) -> Any:
+        """Return what identifies `value`: atoms by type and value, containers by their items, nodes by number.
 
-def _spell(value: Any, index: dict[Any, Any], tokens: list[Any]) -> None:
-    """Append what identifies `value`: atoms by type and value, containers by their items, nodes by number.
+        A stack instead of recursion: containers may be nested to any depth. A container inside itself is
+        spelled by identity.
+        """
+        if value.__class__ is Value:  # what it wraps is passed as it is, even a lazy result
+            value, index = value.value, {}
+        if _items(value) is None:
+            return _leaf(value, index)
+        spelled = self._packs if index else {}
+        done: dict[int, Any] = {}
+        opened: set[int] = set()
+        stack = [value]
+        while stack:
+            current = stack[-1]
+            mark = id(current)
+            items = _items(current)
+            if items is None or mark in done:
+                stack.pop()
+            elif mark in spelled:
+                done[mark] = spelled[mark]
+            elif mark not in opened:
+                opened.add(mark)
+                stack += [item for item in items if id(item) not in opened and _items(item) is not None]
+            else:
+                parts = [done[id(item)] if id(item) in done else _leaf(item, index) for item in items]
+                done[mark] = self._number(current, parts)
+                if current.__class__ is Pack:
+                    spelled[mark] = done[mark]
+        return done[id(value)]
 
-    A stack instead of recursion: containers may be nested to any depth. A container that is open further up
-    is spelled by identity, so one that holds itself ends.
-    """
-    stack = [value]
-    seen: set[int] = set()
-    while stack:
-        value = stack.pop()
-        cls = value.__class__
-        if cls in (int, str, bytes, bool, type(None)):
-            tokens += (cls, value)
-        elif cls is float:
-            tokens += (cls, value.hex() if value == value else id(value))
-        elif cls is complex:
-            tokens += (cls, repr(value) if value == value else id(value))
-        elif isinstance(value, (Lazy, Pack)):
-            at = index.get(value)
-            tokens += ("node", at) if isinstance(at, int) else ("later", id(value))
-        elif cls is Value:
-            stack.append(value.value)
-        elif cls in (list, tuple, dict) and id(value) not in seen:
-            seen.add(id(value))
-            tokens += (cls, len(value))
-            items = [part for pair in value.items() for part in pair] if cls is dict else list(value)
-            stack.extend(reversed(items))
+    def _number(self, container: Any, parts: list[Any]) -> Any:
+        cls = container.type if container.__class__ is Pack else container.__class__
+        if cls is dict:
+            half = len(parts) // 2
+            key = (cls, frozenset(zip(parts[:half], parts[half:], strict=True)))
         else:
-            tokens += ("object", id(value))
+            key = (cls, tuple(parts))
+        return "container", self._numbers.setdefault(key, len(self._numbers))
+
+
+def _items(value: Any) -> Any:
+    """Return the items of what is known by its items (of a dict: the keys, then the values), else None."""
+    cls = value.__class__
+    if cls is list or cls is tuple:
+        return value
+    if cls is dict:
+        return (*value, *value.values())
+    if cls is Pack and value.type in (list, tuple, dict):
+        return value.items if value.keys is None else (*value.keys, *value.items)
+    return None
+
+
+def _leaf(value: Any, index: dict[Any, Any]) -> Any:
+    cls = value.__class__
+    if cls in ATOMS:
+        return cls, value
+    if cls is float:
+        return cls, value.hex() if value == value else id(value)
+    if cls is complex:
+        return cls, repr(value) if value == value else id(value)
+    if isinstance(value, (Lazy, Pack)):
+        at = index.get(value)
+        if isinstance(at, int):
+            return "node", at
+    return "object", id(value)

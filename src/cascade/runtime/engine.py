@@ -7,7 +7,7 @@ import itertools
 import os
 from collections.abc import Coroutine, Generator, Iterable, Mapping
 from time import perf_counter
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
@@ -22,7 +22,7 @@ from cascade.runtime.prepare import Plan, prepare
 from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import evaluate
-from cascade.runtime.scope import NodeFailure, Scope
+from cascade.runtime.scope import Interrupted, NodeFailure, spelled, to_the_end
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import RunFinished, RunStarted
@@ -33,6 +33,7 @@ from cascade.spec.resource import Resource
 __all__ = ["Engine", "Run"]
 
 Tier = Literal["auto", "interpret", "compile"]
+LATER = frozenset({"pause", "resume", "set_limit", "clear_limit", "limits", "as_completed"})
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
@@ -56,8 +57,8 @@ class Run:
         task = self._task
         if not task.done():
             return "Running"
-        if task.cancelled():
-            return "Cancelled"
+        if task.cancelled():  # asked for, or else a task of the run raised it
+            return "Cancelled" if task.cancelling() else "Failed"
         error = task.exception()
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             return "Cancelled"
@@ -132,6 +133,8 @@ class Engine:
         self.resources: dict[str, Resource] = {}
         self.blueprints: dict[str, Blueprint] = {}
         self._active: dict[str, asyncio.Task[Any] | None] = {}
+        self._ends: dict[str, asyncio.Future[None]] = {}
+        """For active runs that somebody waits for: resolved when they have ended."""
         self._kept: set[asyncio.Task[Any]] = set()
         self._spare: LocalExecutor | None = None
 
@@ -178,10 +181,10 @@ class Engine:
             DependencyMissingError: the target was skipped and has nothing to give.
             StaticGraphError, ParameterError, ConstraintError: before anything runs.
         """
-        plan, given, known = self._prepared(target, params, timeout, resources)
+        plan, constants, given, known = self._prepared(target, params, timeout, resources)
         if plan is None:
             return target
-        return await self._execute(plan, given, self._name(run_id), known)
+        return await self._execute(plan, constants, given, self._name(run_id), known)
 
     def start(
         self,
@@ -194,10 +197,13 @@ class Engine:
         resources: Iterable[Resource] = (),
     ) -> Run:
         """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
-        plan, given, known = self._prepared(target, params, timeout, resources)
+        loop = asyncio.get_running_loop()
+        plan, constants, given, known = self._prepared(target, params, timeout, resources)
         name = self._name(run_id)
-        work = _itself(target) if plan is None else self._execute(plan, given, name, known)
-        return Run(name, asyncio.get_running_loop().create_task(work), self)
+        work = _itself(target) if plan is None else self._execute(plan, constants, given, name, known)
+        task = self._active[name] = loop.create_task(work)
+        task.add_done_callback(lambda task: self._ended(name, task))  # it may be cancelled before it begins
+        return Run(name, task, self)
 
     def _prepared(
         self,
@@ -205,13 +211,13 @@ class Engine:
         params: Mapping[str, Any] | None,
         timeout: float | None,
         resources: Iterable[Resource],
-    ) -> tuple[Plan | None, Mapping[str, Any], dict[str, Resource]]:
+    ) -> tuple[Plan | None, list[Any], Mapping[str, Any], dict[str, Resource]]:
         if timeout is not None:
             refuse_option("engine.run(timeout=...)")
         plan = prepare(target, self.solver)
         given = {} if params is None else params
-        if plan is not None and plan.blueprint.graph.gates:
-            self.capacities.check(plan.blueprint.graph)
+        if plan is not None:
+            self.capacities.check(plan.blueprint)
         if given:
             known = set(plan.params) if plan is not None else set()
             for blueprint in self.blueprints.values():
@@ -220,7 +226,8 @@ class Engine:
         provided = self.resources
         for resource in resources:
             provided = {**provided, _checked(resource).name: resource}
-        return plan, given, provided
+        constants = [] if plan is None else fill(plan.blueprint.graph, given)
+        return plan, constants, given, provided
 
     def _name(self, run_id: str | None) -> str:
         name = f"run-{os.getpid():x}-{next(_numbers)}" if run_id is None else run_id
@@ -228,13 +235,14 @@ class Engine:
             raise ValueError(f"a run named {name!r} is going on already; give each run_id to one run at a time")
         return name
 
-    async def _execute(self, plan: Plan, params: Mapping[str, Any], run_id: str, known: Mapping[str, Resource]) -> Any:
+    async def _execute(
+        self, plan: Plan, constants: list[Any], params: Mapping[str, Any], run_id: str, known: Mapping[str, Resource]
+    ) -> Any:
         blueprint = plan.blueprint
-        constants = fill(blueprint.graph, params)
         run = RunState(self, run_id, params)
         run.resources = Resources(run, known)
         run.perform, run.invoke, run.run_map = perform, invoke, run_map
-        self._active[run_id] = asyncio.current_task()
+        task = self._active[run_id] = asyncio.current_task()
         try:
             if self.bus.wants(RunStarted):
                 self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=dict(params)))
@@ -244,14 +252,14 @@ class Engine:
             if failure is not None:
                 if error is None:
                     error = failure
-                else:
-                    error.add_note(f"besides, a resource failed in its teardown: {_spelled(failure)}")
+                elif not isinstance(failure, asyncio.CancelledError):
+                    error.add_note(f"besides, a resource failed in its teardown: {spelled(failure)}")
             for other in others:
-                error.add_note(f"besides, another node failed: {_spelled(other)} ({'; '.join(other.__notes__)})")
+                error.add_note(f"besides, another node failed: {spelled(other)} ({'; '.join(other.__notes__)})")
             self._publish_end(run_id, perf_counter() - start, error, others)
             await self.bus.settle(run_id)
         finally:
-            self._active.pop(run_id, None)
+            self._ended(run_id, task)
         if error is not None:
             try:
                 raise error
@@ -263,7 +271,7 @@ class Engine:
         """Run the root block; return its value, or what it failed of and what else failed."""
         block = world.blueprint.root
         try:
-            frame = root_frame(world, Scope())
+            frame = root_frame(world, run.scope)
             if block.strict:
                 with self.bus.waiting_for(run.id):
                     await evaluate(run, frame, [(frame, steps_of(block, world.blueprint.order))], [block.root])
@@ -274,15 +282,24 @@ class Engine:
                 return None, _missing(run, frame), []
             return value, None, []
         except NodeFailure as failure:
-            return None, failure.error, failure.others
+            others = dict.fromkeys(failure.others)  # one error may come from several nodes
+            others.pop(failure.error, None)
+            return None, failure.error, [*others]
+        except Interrupted as cancel:
+            return None, asyncio.CancelledError(), cancel.others
         except BaseException as error:
             return None, error, []
 
     async def _torn_down(self, run: RunState, error: BaseException | None) -> BaseException | None:
+        if run.resources.is_idle:
+            return None
         try:
-            return await run.release(error)
-        except BaseException as failure:
-            return failure
+            failure, cancel = await to_the_end(run.release(error), self.thread_grace)
+        except BaseException as other:
+            return other
+        if cancel is not None and failure is not None:
+            cancel.add_note(f"besides, a resource failed in its teardown: {spelled(failure)}")
+        return cancel or failure
 
     def _publish_end(
         self, run_id: str, seconds: float, error: BaseException | None, others: list[BaseException]
@@ -296,8 +313,14 @@ class Engine:
             task = asyncio.current_task()
             asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
             status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
-        spelled = None if error is None else "; ".join(map(_spelled, [error, *others]))
-        bus.publish(RunFinished(run_id=run_id, status=status, duration=seconds, error=spelled))
+        named = None if error is None else "; ".join(map(spelled, [error, *others]))
+        bus.publish(RunFinished(run_id=run_id, status=status, duration=seconds, error=named))
+
+    def _ended(self, run_id: str, task: asyncio.Task[Any] | None) -> None:
+        if self._active.get(run_id) is task:
+            self._active.pop(run_id, None)
+            if self._ends and (end := self._ends.pop(run_id, None)) is not None and not end.done():
+                end.set_result(None)
 
     # --- ending
 
@@ -315,17 +338,23 @@ class Engine:
 
     async def aclose(self) -> None:
         """Wait for the runs that are going on, then let the worker threads end."""
-        here = asyncio.current_task()
-        names = list(self._active)
-        waiting = [task for task in self._active.values() if task is not None and task is not here]
-        with self.bus.waiting_for(*names):
-            if waiting:
-                await asyncio.wait(waiting)
-            while self._kept:
-                await asyncio.wait(self._kept)
+        here, loop = asyncio.current_task(), asyncio.get_running_loop()
+        while names := [name for name, task in self._active.items() if task is not here]:
+            end = self._ends.setdefault(names[0], loop.create_future())
+            with self.bus.waiting_for(*names):
+                await asyncio.wait({end})
+        while self._kept:
+            await asyncio.wait(self._kept)
         for executor in (self.executor, self._spare):
             if isinstance(executor, LocalExecutor):
                 executor.close()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name in LATER:
+                refuse_option(f"engine.{name}")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     async def __aenter__(self) -> Self:
         return self
@@ -346,10 +375,6 @@ def _checked(resource: Resource) -> Resource:
     if not isinstance(resource, Resource):
         raise TypeError(f"a resource is declared with @cs.resource, which {resource!r} is not")
     return resource
-
-
-def _spelled(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
 
 
 def _missing(run: RunState, frame: Frame) -> DependencyMissingError:

@@ -22,27 +22,31 @@ class Names:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self._next: dict[str, int] = {}
-        self._copies: dict[tuple[Any, int, Copy | None], Copy] = {}
-        self._owners: dict[tuple[Any, int], tuple[Copy | None, Copy]] = {}
+        self._copies: dict[tuple[Any, int, Copy | None, bool], Copy] = {}
+        self._owners: dict[tuple[Any, int, bool], tuple[Copy | None, Copy]] = {}
         self._numbers: dict[Any, list[int]] = {}
 
-    def copy(self, world: World, number: int, loop: Copy | None) -> Copy:
-        """Return the copy of node `number` that runs in `loop`."""
-        key = (world.key, number, loop)
+    def copy(self, world: World, number: int, loop: Copy | None, entered: bool = False) -> Copy:
+        """Return the copy of node `number` that runs in `loop`; `entered` by a jump, or else for its value."""
+        entered = entered and number in world.blueprint.graph.jumps
+        key = (world.key, number, loop, entered)
         found = self._copies.get(key)
         if found is None:
-            found = self._copies[key] = self._make(world, number, loop)
+            found = self._copies[key] = self._make(world, number, loop, entered)
         return found
 
-    def _make(self, world: World, number: int, loop: Copy | None) -> Copy:
-        owner = self._owners.get((world.key, number))
+    def _make(self, world: World, number: int, loop: Copy | None, entered: bool) -> Copy:
+        owner = self._owners.get((world.key, number, entered))
         if owner is None:
-            found = self._fresh(world, number, self._number(world, number))
-            self._owners[world.key, number] = (loop, found)
+            at = self._number(world, number)
+            if (world.key, number, not entered) in self._owners:  # a state, and a loop of its own as well
+                at = self._count(world.blueprint.graph.name(number), 1)
+            found = self._fresh(world, number, at)
+            self._owners[world.key, number, entered] = (loop, found)
             return found
         first_loop, found = owner
         if first_loop is None and loop is not None:
-            self._owners[world.key, number] = (loop, found)
+            self._owners[world.key, number, entered] = (loop, found)
             return found
         if loop is None:
             return found

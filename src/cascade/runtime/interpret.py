@@ -22,6 +22,8 @@ __all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]
 
 Ready = tuple[Frame, int, Any]
 """A call put aside: its frame, its register, and what it returned if it was begun in place already."""
+MOST_READY = 512
+"""So many calls that take time are started before the event loop has a turn."""
 TURN: Final = object()
 """What `sweep` returns when the event loop must have a turn before it goes on."""
 
@@ -48,6 +50,8 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                     value = regs[at]
                     if value is PENDING:
                         frame.park(at, (frame, i))
+                        if ticker.due:
+                            return TURN
                         continue
                     call = form.inline
                     value = _call(run, frame, i, form, (value,), ready) if call is None else call(value)
@@ -75,6 +79,8 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                     if value is PENDING:
                         if run.stall is not None:
                             return run.take_stall()
+                        if ticker.due or len(ready) >= MOST_READY:
+                            return TURN
                         continue
                 regs[i] = value
                 if waiters and i in waiters:

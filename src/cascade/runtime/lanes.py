@@ -199,7 +199,8 @@ class Lane:
         try:
             outcome = hot.function(ticker.numbers(self.size), *values)
         except BaseException as error:
-            raise attributed(follower, hot, error, self.plan, self.frame) from None
+            attribute(follower, hot, error, self.plan, self.frame)
+            raise
         finally:
             ticker.turn = None
         return self.left(jump, outcome)
@@ -215,9 +216,11 @@ class Lane:
         except asyncio.CancelledError as error:
             if follower.run.is_cancelled():
                 raise
-            raise attributed(follower, hot, error, self.plan, self.frame) from None
+            attribute(follower, hot, error, self.plan, self.frame)
+            raise
         except BaseException as error:
-            raise attributed(follower, hot, error, self.plan, self.frame) from None
+            attribute(follower, hot, error, self.plan, self.frame)
+            raise
         value = self.left(jump, outcome)
         return await self.finish() if value is PENDING else value
 
@@ -277,7 +280,7 @@ def item_lane(follower: Any, jump: Jump, key: Key) -> Lane | None:
     form = block.forms[register]
     if named or form.task.needs or jump.data.__class__ is Value:
         return None
-    if gate is not None and (gate.is_policy or gate.max_iterations is not None):
+    if gate is not None and gate.is_policy:
         return None
     if key is FIRST:
         updates = [1 if gate is not None and gate.receiver else 0]
@@ -314,8 +317,8 @@ class TailLane:
         run, gate = follower.run, self.gate
         if run.observed or not run.direct or self.form.inline is None or follower.form is not self.form:
             return False
-        if follower.gate is not gate or len(follower.args) != self.count:
-            return False  # another node of the same task
+        if follower.gate is not gate or len(follower.args) != self.count or follower.limit is not None:
+            return False  # another node of the same task, or a loop whose entries are numbered
         if call.args or call.target_blueprint_id is not None or follower.kwargs or tuple(call.kwargs) != self.names:
             return False
         if self.hot is None:
@@ -323,7 +326,7 @@ class TailLane:
             if self.uses <= run.patience_to_compile:
                 return False
             self.hot = False
-            if not self.form.task.needs and not (gate is not None and (gate.is_policy or gate.max_iterations)):
+            if not self.form.task.needs and not (gate is not None and gate.is_policy):
                 self.hot = emit_tail_loop(self.form, len(follower.args), self.names) or False
         return self.hot is not False
 
@@ -331,12 +334,14 @@ class TailLane:
         """Run the emitted loop for one turn at the most; return what the task returned last."""
         follower, hot = self.follower, self.hot
         ticker = follower.run.ticker
-        values, _ = merge_tail(self.form, follower.args, {}, call, 0)
+        receiver = 1 if self.gate is not None and self.gate.receiver else 0
+        values, _ = merge_tail(self.form, follower.args, {}, call, receiver)
         self.size = min(self.size * 4, MOST_NUMBERS)
         try:
             i, result, args = hot.function(ticker.numbers(self.size), *values)
         except BaseException as error:
-            raise attributed(follower, hot, error, None, None) from None
+            attribute(follower, hot, error, None, None)
+            raise
         finally:
             ticker.turn = None
         if i is None:
@@ -358,8 +363,8 @@ def counted(follower: Any, hot: HotLoop, i: int) -> None:
         ticker.ticks = 0
 
 
-def attributed(follower: Any, hot: HotLoop, error: BaseException, plan: EntryPlan | None, frame: Any) -> BaseException:
-    """Count the entries up to an error; return it, or the failure of the instruction before the state that raised."""
+def attribute(follower: Any, hot: HotLoop, error: BaseException, plan: EntryPlan | None, frame: Any) -> None:
+    """Count the entries up to an error, and raise the failure of an instruction before the state if that raised."""
     step, i, start = hot.step_of(error)
     run, spot = follower.run, follower.spot
     spot.enter_more(follower.copy, i + 1)
@@ -369,4 +374,5 @@ def attributed(follower: Any, hot: HotLoop, error: BaseException, plan: EntryPla
     at = spot if is_state or plan is None else Spot(frame, plan.steps[step][0])
     if start is not None:
         run.publish_finished(at, "Failed", perf_counter() - start, error, None)
-    return error if is_state else run.failure_at(at, error)
+    if not is_state:
+        raise run.failure_at(at, error) from None

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from cascade.errors import ConstraintError
+from cascade.spec.blueprint import Blueprint
 from cascade.spec.graph import Graph
 
 __all__ = ["Capacities"]
@@ -29,16 +30,24 @@ class Capacities:
         self._free: dict[str, float] = dict(capacities)
         self._waiting: OrderedDict[asyncio.Future[None], dict[str, float]] = OrderedDict()
 
-    def check(self, graph: Graph) -> None:
-        """Raise ConstraintError for a node that needs more than there is."""
-        for i, gate in graph.gates.items():
-            for name, amount in gate.constraints.amounts.items() if gate.constraints is not None else ():
-                capacity = self.capacities.get(name)
-                if capacity is not None and amount > capacity:
-                    raise ConstraintError(
-                        f"{graph.name(i)} (declared at {graph.declared(i)}) needs {name}={amount}, but the engine has "
-                        f"{capacity} of it: it could never run; lower the need or raise system_resources"
-                    )
+    def check(self, blueprint: Blueprint) -> None:
+        """Raise ConstraintError for a node, in a sub-flow too, that needs more than there is."""
+        waiting = [blueprint] if self.capacities else []
+        while waiting:
+            inner = waiting.pop()
+            waiting += inner.subflows.values()
+            for i, gate in inner.graph.gates.items():
+                if gate.constraints is not None:
+                    self._check_needs(inner.graph, i, gate.constraints.amounts)
+
+    def _check_needs(self, graph: Graph, i: int, amounts: Mapping[str, float]) -> None:
+        for name, amount in amounts.items():
+            capacity = self.capacities.get(name)
+            if capacity is not None and amount > capacity:
+                raise ConstraintError(
+                    f"{graph.name(i)} (declared at {graph.declared(i)}) needs {name}={amount}, but the engine has "
+                    f"{capacity} of it: it could never run; lower the need or raise system_resources"
+                )
 
     async def acquire(self, amounts: Mapping[str, float], blocked: Callable[[], None]) -> None:
         """Wait until all amounts are free, and take them. `blocked` is called once if there is a wait."""
@@ -85,6 +94,8 @@ class Capacities:
         passed: set[str] = set()
         granted = []
         for turn, needed in self._waiting.items():
+            if turn.done():  # cancelled: it is about to leave, and would not come to take it
+                continue
             if passed.isdisjoint(needed) and self._fits(needed):
                 self._take(needed)
                 granted.append(turn)
@@ -94,7 +105,4 @@ class Capacities:
                     break
         for turn in granted:
             del self._waiting[turn]
-            if not turn.done():
-                turn.set_result(None)
-            else:  # cancelled in the meantime: it will not come to take it
-                self.release({})
+            turn.set_result(None)

@@ -12,7 +12,7 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.entry import FIRST, Key, entry_plan, override, position
-from cascade.errors import JumpError
+from cascade.errors import DependencyMissingError, JumpError
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.interpret import Ready, gate_reason, stand_in, sweep
 from cascade.runtime.lanes import Lane, TailLane, item_lane, state_lane
@@ -30,6 +30,9 @@ from cascade.spec.operations import CALLN, MAP
 from cascade.spec.placement import CallForm
 
 __all__ = ["follow"]
+
+MOST_FRAMES = 256
+"""So many kinds of entries have a frame that serves again."""
 
 
 async def follow(
@@ -53,8 +56,16 @@ async def follow(
     follower = _Follower(run, spot, form, args, kwargs, gate, item)
     home, register = spot.frame, spot.register
     value = await follower.follow(value)
+    if value is NOTHING and follower.world is not home.world:
+        reason = "skipped" if follower.skip is None else follower.skip.reason
+        error = DependencyMissingError(
+            f"the target of the blueprint that a TailCall led to was skipped ({reason}) and has nothing to give in its "
+            "place; give it one with run_if(..., otherwise=...)"
+        )
+        raise run.failure_at(spot, error)
     if item is None and follower.skip is not None:
-        home.skips[register] = follower.skip
+        skip = home.skips[register] = Skip(follower.skip.reason, ran=True)
+        skip.strict = follower.skip.strict
     return value
 
 
@@ -72,6 +83,7 @@ class _Follower:
         "home_number",
         "item",
         "kwargs",
+        "limit",
         "number",
         "routes",
         "run",
@@ -101,6 +113,8 @@ class _Follower:
         self.routes = self.world.blueprint.graph.jumps.get(spot.number)
         self.copy = spot.copy(run.names)
         self.count = 1
+        self.limit: int | None = None if gate is None else gate.max_iterations
+        """How many entries the loop may have: the least that a state it has entered allows."""
         self.skip: Skip | None = None
         self.scope = Scope()
         self.frames: dict[EntryPlan, Frame] = {}
@@ -131,7 +145,7 @@ class _Follower:
                     lane = self.lane(jump, target, key)
                 elif isinstance(value, TailCall):
                     lane = None
-                    if tail is None and run.compiles:
+                    if tail is None and run.compiles and self.limit is None:
                         tail = TailLane(self, value)
                     if tail is not None and tail.takes(value):
                         value = tail.run_hot(value)
@@ -155,6 +169,8 @@ class _Follower:
 
     def lane(self, jump: Jump, target: int, key: Key) -> Lane | None:
         """Return a short way for more jumps like this one, if what it entered allows it."""
+        if self.limit is not None:
+            return None
         if self.item is None:
             return state_lane(self, jump, target, key)
         if target == self.home_number and self.world is self.home.world and key:
@@ -203,11 +219,13 @@ class _Follower:
             return world.constants[-1 - target]
         if self.item is not None and target == self.home_number and world is self.home.world:
             return await self.enter_item(key, overrides)
+        if not key and target in blueprint.hoisted:
+            return await self.once(world.root, target)
         block = blueprint.state(target)
         plan = block.plans.get(key) or entry_plan(blueprint, target, key)
         root = block.root
         gate = block.gates.get(root)
-        self.move(world, target, block.jumps.get(root), gate)
+        self.move(world, target, None if block.kinds[root] == MAP else block.jumps.get(root), gate)
         frame = self.frame(plan, world, target, overrides)
         if plan.steps:
             agenda: list[Any] = [(frame, iter(plan.steps))]
@@ -223,17 +241,33 @@ class _Follower:
             return frame.regs[root]
         if block.lazies or (gate is not None and (gate.condition is not None or gate.after)):
             skipped, value = await self.skipped(frame, plan, root, gate)
-            self.pruned(frame, plan)
             if skipped:
+                self.pruned(frame, plan)
                 return value
         regs = frame.regs
         args = [regs[reference] for reference in plan.placed]
         kwargs = {name: regs[reference] for name, reference in plan.named.items()} if plan.named else {}
         if kind == MAP:
-            return await self.run.run_map(self.run, frame, root, args, kwargs)
-        form = block.forms[root]
-        assert form is not None
-        return await self.call(form, args, kwargs, gate)
+            value = await self.run.run_map(self.run, frame, root, args, kwargs)
+        else:
+            form = block.forms[root]
+            assert form is not None
+            value = await self.call(form, args, kwargs, gate)
+        self.pruned(frame, plan)
+        return value
+
+    async def once(self, root: Frame, number: int) -> Any:
+        """Return what a node gives that runs once a run, however often it is entered."""
+
+        def question(agenda: list[Any], waiter: Any) -> Any:
+            if root.regs[number] is PENDING:
+                root.park(number, waiter)
+                root.demand(number, agenda)
+            return root.regs[number]
+
+        value = await self.ask(question)
+        self.skip = root.skips.get(number)
+        return value
 
     async def enter_item(self, key: Key, overrides: Any) -> Any:
         """Enter the item of a map again, with the arguments declared for it but for those overridden."""
@@ -269,13 +303,15 @@ class _Follower:
     def move(self, world: World, target: int, routes: Any, gate: Gate | None) -> None:
         """Count an entry and go to its node."""
         spot = self.spot
-        if routes is not None or target == self.number:
+        if routes is not None or (world is self.world and target == self.number):
             self.count += 1
-            if gate is not None and gate.max_iterations is not None and self.count > gate.max_iterations:
+            if gate is not None and gate.max_iterations is not None:
+                self.limit = min(gate.max_iterations, self.limit or gate.max_iterations)
+            if self.limit is not None and self.count > self.limit:
                 graph = world.blueprint.graph
                 raise JumpError(
                     f"the loop of {graph.name(target)} (declared at {graph.declared(target)}) has had "
-                    f"{gate.max_iterations} entries and would go on: max_iterations={gate.max_iterations} ends it here"
+                    f"{self.limit} entries and would go on: max_iterations={self.limit} ends it here"
                 )
         self.routes = routes
         spot.enter(self.copy)
@@ -293,7 +329,9 @@ class _Follower:
             regs[at] = value
             at += 1
         frame = self.frames.get(plan)
-        if frame is None:
+        if frame is None or frame.world is not world:
+            if len(self.frames) >= MOST_FRAMES:
+                self.frames.clear()
             parent = self.home if world is self.home.world else world.root
             frame = self.frames[plan] = Frame(world, block, regs, self.scope, parent)
             frame.loop = self.copy
@@ -313,7 +351,7 @@ class _Follower:
         """Say whether the state is skipped in this entry, and what stands in for it then."""
         reason = None
         if gate is not None:
-            reason = await self.ask(frame, lambda agenda, waiter: gate_reason(frame, gate, agenda, waiter))
+            reason = await self.ask(lambda agenda, waiter: gate_reason(frame, gate, agenda, waiter))
         arguments = (*plan.placed, *plan.named.values())
         if reason is None and any(frame.regs[reference] is NOTHING for reference in arguments):
             reason = "UpstreamSkipped_Data"
@@ -322,11 +360,11 @@ class _Follower:
         skip = self.skip = Skip(reason, ran=True)
         if self.run.observed and frame.block.kinds[root] <= CALLN:
             self.run.publish_skip(self.spot, reason)
-        if gate is None or (gate.otherwise is None and gate.first not in arguments):
+        if gate is None or (gate.otherwise is None and not plan.keeps_first):
             return True, NOTHING
-        return True, await self.ask(frame, lambda agenda, waiter: stand_in(frame, skip, gate, agenda, waiter))
+        return True, await self.ask(lambda agenda, waiter: stand_in(frame, skip, gate, agenda, waiter))
 
-    async def ask(self, frame: Frame, question: Any) -> Any:
+    async def ask(self, question: Any) -> Any:
         """Ask again until the answer is known, running what it needs."""
         while True:
             agenda: list[Any] = []
@@ -334,11 +372,11 @@ class _Follower:
             answer = question(agenda, waiter)
             if answer is not PENDING:
                 return answer
-            call = await advance(self.run, agenda, self.scope)
-            if call is not None:
-                self.scope.start(drive, self.run, *call)
             self.scope.host = asyncio.current_task()
             try:
+                call = await advance(self.run, agenda, self.scope)
+                if call is not None:
+                    self.scope.start(drive, self.run, *call)
                 await waiter
                 await self.scope.join()
             except BaseException as error:

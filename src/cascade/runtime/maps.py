@@ -66,7 +66,7 @@ def _results(call: Any, items: Iterator[Any]) -> list[Any]:
 
 class _Map:
     __slots__ = (
-        *("args", "form", "frame", "gate", "i", "is_bare", "lacks", "measured"),
+        *("again", "args", "form", "frame", "gate", "i", "is_bare", "lacks", "measured"),
         *("node", "order", "results", "run", "same", "scope"),
     )
 
@@ -86,6 +86,7 @@ class _Map:
         self.gate: Gate | None = frame.block.gates.get(i)
         self.scope = Scope()
         self.results: list[Any] = []
+        self.again: bool | None = None
         self.lacks = False
         """Some item has nothing to give."""
         self.measured = 0
@@ -245,7 +246,11 @@ class _Map:
         spot = Spot(self.frame, self.i, suffix)
         copy = spot.copy(run.names)
         if (gate is not None and gate.selector is not None) or copy.items.get(spot.suffix):
-            spot.enter(copy)
+            if begun is NOTHING or not run.observed:
+                spot.enter(copy)
+            else:  # it was counted when it was begun
+                spot.enter_more(copy, 0)
+                spot.entered = True
         value = begun
         if begun is NOTHING:
             value = await run.invoke(run, spot, form, args, kwargs, gate)
@@ -253,5 +258,15 @@ class _Map:
             value = await follow(run, spot, value, form, args, kwargs, gate, (args, kwargs))
         self.results[index] = value
         self.lacks = self.lacks or value is NOTHING
-        if self.frame.loop is None:
+        if copy.items and not self.runs_again():
             copy.items.pop(spot.suffix, None)
+
+    def runs_again(self) -> bool:
+        """Say whether a loop may run this map again, so that entries of its items have to be counted on."""
+        if self.again is None:
+            blueprint, number = self.frame.world.blueprint, self.frame.block.source(self.i)
+            blocks = blueprint.all_states().items()
+            self.again = self.frame.loop is not None or any(
+                at != number and number in (block.local or ()) for at, block in blocks
+            )
+        return self.again

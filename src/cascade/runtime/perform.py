@@ -47,7 +47,11 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
     if op == LOOP or run.observed:
         copy = spot.copy(run.names)
         if op == LOOP or copy.entries or copy.items:
-            spot.enter(copy)
+            if begun is PENDING:
+                spot.enter(copy)
+            else:  # it was counted when it was begun
+                spot.enter_more(copy, 0)
+                spot.entered = True
     value = begun
     if begun is PENDING:
         value = await invoke(run, spot, form, args, kwargs, gate)
@@ -164,8 +168,7 @@ class _Attempts:
         async with run.resources.for_call(self.spot, wanted) as found:
             args = [found[value] if value.__class__ is Inject else value for value in self.args]
             kwargs = {name: found[value] if value.__class__ is Inject else value for name, value in self.kwargs.items()}
-            for name, value in self.missing().items():
-                kwargs[name] = found[value]
+            self.complete(args, kwargs, {name: found[value] for name, value in self.missing().items()})
             return await call(run, self.spot, form, args, kwargs)
 
     def injections(self) -> list[Inject]:
@@ -179,6 +182,15 @@ class _Attempts:
         task = self.form.task
         given = task.shape.names[: len(self.args)] if task.shape is not None else ()
         return {name: wanted for name, wanted in task.needs.items() if name not in given and name not in self.kwargs}
+
+    def complete(self, args: list[Any], kwargs: dict[str, Any], provided: dict[str, Any]) -> None:
+        """Add what was provided in the place of defaults: by name where the function allows it."""
+        shape = self.form.task.shape
+        only = () if shape is None else shape.names[: shape.only]
+        last = max((at + 1 for at, name in enumerate(only) if name in provided), default=0)
+        for name in only[len(args) : last]:
+            args.append(provided.pop(name) if name in provided else shape.defaults[name])
+        kwargs.update(provided)
 
     def finish(self, status: Any, error: BaseException | None, value: Any = None) -> None:
         if self.started is not None:

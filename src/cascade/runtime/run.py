@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from time import perf_counter, time
 from typing import Any
 
@@ -12,7 +13,7 @@ from cascade.errors import JumpError
 from cascade.runtime.frame import Frame, World, needs_of, root_frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
-from cascade.runtime.scope import NodeFailure, Scope
+from cascade.runtime.scope import NodeFailure, Scope, preview_of, spelled
 from cascade.runtime.spot import Spot
 from cascade.spec.events import (
     ResourceAcquired,
@@ -56,6 +57,7 @@ class RunState:
         "perform",
         "resources",
         "run_map",
+        "scope",
         "stall",
         "ticker",
         "watch",
@@ -77,13 +79,16 @@ class RunState:
         """How many entries a loop has before it is emitted."""
         self.ticker = engine.ticker
         self.params = params
+        self.scope = Scope()
+        """Of the root frame, and of those of the blueprints that tail calls lead to."""
         self.names = Names(run_id)
         self.resources: Any = None
         self.worlds: dict[str, World] = {}
         self.stall: Profile | None = None
         self.patience = 4
         """How many more functions this run waits for whose first call turns out to be slow."""
-        self.abandoned: list[tuple[Any, asyncio.Future[None]]] = []
+        self.abandoned: list[tuple[Any, Any, asyncio.Future[None]]] = []
+        """Calls that were left behind in their threads: whose they are, the job, a future for its end."""
         self.observed = False
         self.look()
         # What the modules that carry out instructions need of each other goes by way of the run, so that none
@@ -135,22 +140,23 @@ class RunState:
 
     async def place(self, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
         """Call a sync task where its function belongs."""
-        return await self.executor.place(
-            form, args, kwargs, self.engine.thread_grace, lambda job, ended: self.abandon(spot, job, ended)
+        return await self.executor.place(form, args, kwargs, self.engine.thread_grace, partial(self.abandon, spot))
+
+    async def in_thread(self, owner: Any, what: str, func: Callable[..., Any], *args: Any) -> Any:
+        """Run a piece of a resource, `what`, in a worker thread."""
+        executor = self.executor if self.direct else self.engine.spare_executor()
+        grace = self.engine.thread_grace
+        return await executor.in_thread(
+            func, args, {}, grace=grace, abandon=lambda job, ended: self.abandon(owner, job, ended, what)
         )
 
-    async def in_thread(self, func: Callable[..., Any], *args: Any) -> Any:
-        """Run a piece of a resource in a worker thread."""
-        executor = self.executor if self.direct else self.engine.spare_executor()
-        return await executor.in_thread(func, args, {})
-
-    def abandon(self, spot: Spot, job: Any, ended: asyncio.Future[None]) -> None:
-        """Leave a call behind that does not end; what it uses is torn down when it does."""
-        self.abandoned.append((job, ended))
+    def abandon(self, owner: Any, job: Any, ended: asyncio.Future[None], what: str = "") -> None:
+        """Leave a call behind that does not end; what its `owner` uses is torn down when it does."""
+        self.abandoned.append((owner, job, ended))
         if self.bus.wants(RunWarning):
             message = (
-                f"{self.described(spot)} did not end within thread_grace={self.engine.thread_grace} seconds of being "
-                "cancelled; its thread goes on alone, and its result will be dropped"
+                f"{what or self.described(owner)} did not end within thread_grace={self.engine.thread_grace} seconds "
+                "of being cancelled; its thread goes on alone, and its result will be dropped"
             )
             self.bus.publish(RunWarning(run_id=self.id, code="ThreadAbandoned", message=message))
 
@@ -171,13 +177,19 @@ class RunState:
                     f"task {form.task.name!r} (declared at {form.task.declared}) returned a TailCall to the blueprint "
                     f"{blueprint_id!r}, which is not registered; registered are: {known} (engine.register_blueprint)"
                 )
+            self.capacities.check(blueprint)
             world = self.worlds[blueprint_id] = World(blueprint, fill(blueprint.graph, self.params), blueprint_id)
-            frame = root_frame(world, Scope())
+            frame = root_frame(world, self.scope)
             frame.demanded = bytearray(len(blueprint.root))
         return world
 
+    def has_left(self, *owners: Any) -> bool:
+        """Say whether a call of one of these was left behind and may still be going on."""
+        return any(left is owner for left, *_ in self.abandoned for owner in owners)
+
     async def release(self, error: BaseException | None) -> BaseException | None:
         """Tear down the run's resources, now or when the calls that were left behind have ended."""
+        await self.resources.stop()
         if not self.abandoned:
             failure: BaseException | None = await self.resources.close(error)
             return failure
@@ -187,7 +199,7 @@ class RunState:
             nonlocal left
             left -= 1
             if not left:
-                self.engine.keep(self.resources.close(error))
+                self.engine.keep(self.resources.close_late(error))
 
         def orphaned() -> None:
             nonlocal left
@@ -195,7 +207,7 @@ class RunState:
             if not left:
                 self.resources.close_orphaned(error)
 
-        for job, end in self.abandoned:
+        for _, job, end in self.abandoned:
             job.orphaned = orphaned
             end.add_done_callback(ended)
         return None
@@ -248,9 +260,9 @@ class RunState:
         bus = self.bus
         if bus.wants(TaskExecutionFinished):
             site = spot.copy(self.names).site_of(spot.suffix)
-            spelled = None if error is None else f"{type(error).__name__}: {error}"
-            preview = None if bus.previews is None or error is not None else repr(value)[: bus.previews]
-            bus.publish(_new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled, preview)))
+            spelled_out = None if error is None else spelled(error)
+            preview = None if bus.previews is None or error is not None else preview_of(value, bus.previews)
+            bus.publish(_new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled_out, preview)))
 
     def publish_skip(self, spot: Spot, reason: str) -> None:
         """Say that a node does not run, and why."""
@@ -262,8 +274,7 @@ class RunState:
         """Say that an attempt failed and another follows."""
         if self.bus.wants(TaskRetrying):
             site = spot.copy(self.names).site_of(spot.suffix)
-            spelled = f"{type(error).__name__}: {error}"
-            self.bus.publish(_new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, spelled)))
+            self.bus.publish(_new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, spelled(error))))
 
     def publish_blocked(self, spot: Spot, amounts: Mapping[str, float]) -> None:
         """Say that a call waits for capacities."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["NodeFailure", "Scope"]
+__all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "spelled", "to_the_end"]
+
+T = TypeVar("T")
 
 
 class NodeFailure(Exception):
@@ -20,6 +22,14 @@ class NodeFailure(Exception):
         self.error = error
         self.others: list[BaseException] = []
         """What other nodes raised at about the same time."""
+
+
+class Interrupted(asyncio.CancelledError):
+    """A cancel, with what nodes raised while they were being cancelled."""
+
+    def __init__(self, others: list[BaseException]) -> None:
+        super().__init__()
+        self.others = others
 
 
 class Scope:
@@ -48,6 +58,8 @@ class Scope:
             asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
             if not asked:
                 self.fail(error)
+            elif isinstance(error, Interrupted):
+                self.others += map(NodeFailure, error.others)
         finally:
             tasks = self._tasks
             tasks.discard(asyncio.current_task())
@@ -108,9 +120,54 @@ class Scope:
             if self.host is not None and self.host.uncancel() > 0:
                 cancelled = True
             error = self.failure
+        others, self.others = self.others, []
+        failed = [each for other in others if isinstance(other, NodeFailure) for each in (other.error, *other.others)]
+        if isinstance(error, NodeFailure) and not cancelled:
+            error.others += failed
+            return error
         if isinstance(error, NodeFailure):
-            error.others += [other.error for other in self.others if isinstance(other, NodeFailure)]
-            self.others = []
-        if cancelled and not isinstance(error, asyncio.CancelledError):
-            return asyncio.CancelledError()
-        return error
+            failed = [error.error, *error.others, *failed]
+        elif isinstance(error, Interrupted):
+            failed = [*error.others, *failed]
+        if failed and (cancelled or isinstance(error, asyncio.CancelledError)):
+            return Interrupted(failed)
+        return asyncio.CancelledError() if cancelled and not isinstance(error, asyncio.CancelledError) else error
+
+
+async def to_the_end(work: Coroutine[Any, Any, T], grace: float) -> tuple[T, asyncio.CancelledError | None]:
+    """Run what a cancel must not cut short: it has `grace` seconds left then.
+
+    Returns what came of it, and the cancel.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    cancel: asyncio.CancelledError | None = None
+    until: float | None = None
+    while not task.done():
+        try:
+            left = None if until is None else until - loop.time()
+            if left is not None and left <= 0:
+                left = until = None
+                task.cancel()
+            await asyncio.wait({task}, timeout=left)
+        except asyncio.CancelledError as error:
+            if cancel is None:
+                cancel, until = error, loop.time() + grace
+    return task.result(), cancel
+
+
+def spelled(error: BaseException) -> str:
+    """Return an error as `Type: message`, also one whose own message cannot be had."""
+    try:
+        message = str(error)
+    except Exception as other:
+        message = f"(its message cannot be had: {type(other).__name__})"
+    return f"{type(error).__name__}: {message}"
+
+
+def preview_of(value: Any, length: int) -> str:
+    """Return the first characters of a result; what fails to show itself is no failure of the run."""
+    try:
+        return repr(value)[:length]
+    except Exception as error:
+        return f"<{type(value).__name__} whose repr fails: {type(error).__name__}>"[:length]

@@ -16,7 +16,7 @@ class Spot:
     Made cheaply for each call that takes time; what costs more is looked up when somebody asks.
     """
 
-    __slots__ = ("_copy", "entered", "frame", "iteration", "loop", "number", "register", "suffix", "world")
+    __slots__ = ("_copy", "entered", "frame", "iteration", "jumped", "loop", "number", "register", "suffix", "world")
 
     def __init__(self, frame: Frame, i: int, suffix: str = "") -> None:
         self.frame = frame
@@ -26,6 +26,8 @@ class Spot:
         self.loop = frame.loop
         self.iteration = frame.iteration
         self.suffix = frame.suffix + suffix
+        self.jumped = False
+        """Whether a jump led here."""
         self.entered = False
         """Whether this call was counted as an entry of the loop that its node is."""
         self._copy: Copy | None = None
@@ -33,7 +35,7 @@ class Spot:
     def copy(self, names: Any) -> Copy:
         """Return the copy of the node that runs here."""
         if self._copy is None:
-            self._copy = names.copy(self.world, self.number, self.loop)
+            self._copy = names.copy(self.world, self.number, self.loop, self.jumped)
         return self._copy
 
     def enter(self, copy: Copy) -> int:
@@ -68,3 +70,4 @@ class Spot:
         self.number = number
         self.loop = loop
         self._copy = copy
+        self.jumped = True

@@ -23,6 +23,9 @@ def merge_tail(
     placed = list(args)
     shape = form.task.shape
     if call.args:
+        if shape is not None and kwargs:  # what went by name before goes by position now
+            taken = shape.names[: receiver + len(call.args)]
+            kwargs = {name: value for name, value in kwargs.items() if name not in taken}
         placed[receiver : receiver + len(call.args)] = call.args
     given = call.kwargs
     if not given:
@@ -31,7 +34,7 @@ def merge_tail(
     count = len(placed)
     for name, value in given.items():
         at = positions.get(name, count)
-        if at >= count or (call.args and at < receiver + len(call.args)):
+        if not receiver <= at < count or (call.args and at < receiver + len(call.args)):
             break
         placed[at] = value
     else:
@@ -43,7 +46,7 @@ def merge_tail(
         if call.args and receiver <= at < receiver + len(call.args):
             raise TypeError(f"a TailCall of task {task.name!r} (declared at {task.declared}) gives {name!r} twice")
         try:
-            override(lambda: f"task {task.name!r}", form, placed, named, name, value)
+            override(lambda: f"task {task.name!r}", form, placed, named, name, value, receiver)
         except JumpError as error:
             raise TypeError(
                 f"a TailCall of task {task.name!r} (declared at {task.declared}) gives it an argument it does not "

@@ -59,7 +59,9 @@ class EntryPlan:
     registers from `first_override` on.
     """
 
-    __slots__ = ("first_override", "hot", "is_bare", "named", "placed", "size", "steps", "uses", "wanted")
+    __slots__ = (
+        *("first_override", "hot", "is_bare", "keeps_first", "named", "placed", "size", "steps", "uses", "wanted"),
+    )
 
     def __init__(
         self,
@@ -81,6 +83,8 @@ class EntryPlan:
         """Emitted loops, by the key and the class of the data of the jumps that they follow; False: none can be."""
         self.uses = 0
         """How many entries a short way has made by this plan before it was emitted."""
+        self.keeps_first = True
+        """The first argument is as it was declared."""
         self.is_bare = False
         """The state is a call by position that nothing can skip and no policy governs."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from cascade.errors import RouterError
@@ -47,7 +48,7 @@ class Jump(Signal):
         return f"Jump({self.target_key!r}, data={self.data!r})"
 
 
-def select_jump(routes: dict[Any, Lazy | None]) -> JumpSelector:
+def select_jump(routes: Mapping[Any, Lazy | None]) -> JumpSelector:
     """Return a selector that leads each Jump to the route of its key.
 
     Args:
@@ -57,7 +58,7 @@ def select_jump(routes: dict[Any, Lazy | None]) -> JumpSelector:
         TypeError: a route is neither a lazy value nor None.
         ValueError: there are no routes.
     """
-    if not isinstance(routes, dict):
+    if not isinstance(routes, Mapping):
         raise TypeError(f"cs.select_jump takes a dict of routes, not {routes!r}")
     if not routes:
         raise ValueError('cs.select_jump needs at least one route, for example {"again": step, "exit": None}')

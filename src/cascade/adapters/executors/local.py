@@ -68,6 +68,7 @@ class LocalExecutor:
             while form.inline is None and workers.is_full:
                 await self._room(workers)
             if form.inline is not None:
+                workers.wake()  # who waited for room behind this call can go in place, too
                 return form.inline(*args, **kwargs)
         return await self.in_thread(form.func, args, kwargs, task.mode, profile, grace, abandon)
 
@@ -75,9 +76,7 @@ class LocalExecutor:
         """Wait until the first call of a function is timed, or has taken so long that it is not short."""
         import asyncio
 
-        if profile.started is None:
-            profile.started = perf_counter()
-        until = profile.started + PATIENCE
+        until = (profile.started or perf_counter()) + PATIENCE
         while not profile.measured:
             left = until - perf_counter()
             if left <= 0:
@@ -123,28 +122,36 @@ class LocalExecutor:
         import asyncio
 
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        arrival: asyncio.Future[None] = loop.create_future()
+        end: asyncio.Future[None] | None = None  # for a call that is cancelled, and `arrival` with it
+        is_back = False
         workers = self._compute if mode == "compute" else self._blocking
 
         def arrived(job: Job) -> None:
-            if profile is not None:
+            nonlocal is_back
+            is_back = True
+            if profile is not None and job.state == "ended":
                 profile.learn(job.seconds)
             workers.wake()
-            if not future.done():
-                future.set_result(None)
+            for future in (arrival, end):
+                if future is not None and not future.done():
+                    future.set_result(None)
 
         def deliver(job: Job) -> None:
             try:
                 loop.call_soon_threadsafe(arrived, job)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 job.orphaned()
+                workers.wake_elsewhere()
 
         job = Job(func, args, kwargs, copy_context(), deliver)
         workers.submit(job)
         try:
-            await future
+            await arrival
         except asyncio.CancelledError:
-            await self._leave(job, future, grace, abandon)
+            if not is_back:
+                end = loop.create_future()
+                await self._leave(job, end, grace, abandon)
             raise
         if job.error is not None:
             error, job.error = job.error, None

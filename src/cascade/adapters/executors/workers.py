@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
 from time import perf_counter
@@ -16,7 +17,7 @@ IDLE_SECONDS = 10.0
 
 
 class Job:
-    """One call on its way through a worker, which calls `deliver` when it is done."""
+    """One call on its way through a worker, which calls `deliver` when it is done, or found to be withdrawn."""
 
     __slots__ = (
         "_lock",
@@ -107,6 +108,13 @@ class Workers:
                 waiter.set_result(None)
                 return
 
+    def wake_elsewhere(self) -> None:
+        """Do so from the thread of a worker whose job's event loop has ended."""
+        for waiter in list(self.waiters):
+            with suppress(RuntimeError):
+                waiter.get_loop().call_soon_threadsafe(self.wake)
+                return
+
     @property
     def is_full(self) -> bool:
         """Whether a further job would have to wait for a thread."""
@@ -142,11 +150,12 @@ class Workers:
                 return
             if job is None:
                 with self._lock:
+                    if self._load >= self._threads:  # submitted after `close`, and on its way to this thread
+                        continue
                     self._threads -= 1
                 return
             job.run()
             with self._lock:
                 self._load -= 1
-            if job.state == "ended":
-                job.deliver(job)
+            job.deliver(job)
             del job

@@ -1,0 +1,44 @@
+"""Programs that once went wrong, found by comparing random ones with the oracle; each in its plainest form."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+import cascade as cs
+from cascade.runtime import MessageBus
+from cascade.runtime.events import TaskEvent
+from cascade.testing import SpySubscriber
+from tests.workflows import Tier, every_tier, run
+
+
+@cs.task(mode="inline")
+def down(a: int, b: Any = None) -> Any:
+    """Count down to zero by jumps."""
+    return cs.Jump("again", {"a": a - 1}) if a else ("down", b)
+
+
+@cs.task(mode="inline")
+def show(*values: Any) -> Any:
+    """Return what it is given."""
+    return values
+
+
+def looping(step: Any, **options: Any) -> Any:
+    """Bind a step to itself."""
+    return cs.bind(step, cs.select_jump({"again": step, "exit": None}), **options)
+
+
+def ids_of(target: Any, tier: Tier) -> Counter[str]:
+    bus = MessageBus()
+    spy = SpySubscriber(bus)
+    run(target, tier=tier, bus=bus)
+    return Counter(event.event_id for event in spy.events_of_type(TaskEvent))
+
+
+@every_tier
+def test_items_that_loop_again_in_a_further_entry_have_events_of_their_own(tier: Tier) -> None:
+    each = looping(down.map(a=[0]))
+    assert max(ids_of(looping(down(1, each)), tier).values()) == 1
