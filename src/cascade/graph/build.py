@@ -119,10 +119,13 @@ class _Builder:
                                 node.plan = BUILT
                         continue
             seen = get(node)
-            if seen is not None and seen is not OPEN:
+            if seen is not None:
                 pop()
+                if seen is OPEN:  # on top again: all that it waited for is numbered
+                    self.emit(node)
                 continue
             waiting = self.inputs(node)
+            index[node] = OPEN
             fresh = []
             for child in waiting:
                 at = get(child)
@@ -131,7 +134,6 @@ class _Builder:
                 elif at is OPEN:
                     self.refuse_cycle(stack, child)
             if fresh:
-                index[node] = OPEN
                 stack.extend(reversed(fresh))
                 continue
             pop()

@@ -27,14 +27,18 @@ __all__ = ["Plan", "prepare"]
 class Plan:
     """A blueprint, made for one target by one solver, and what is known of its parameters."""
 
-    __slots__ = ("blueprint", "params", "solver", "targets", "version")
+    __slots__ = ("blueprint", "params", "solver", "version")
 
     def __init__(self, blueprint: Blueprint, solver: Solver, params: dict[str, Param]) -> None:
         self.blueprint = blueprint
         self.solver = solver
         self.version = configurations[0]
         self.params = params
-        self.targets = target_names(blueprint.graph)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the nodes that a run asks for; made when somebody listens, as there may be many."""
+        return target_names(self.blueprint.graph)
 
 
 def target_names(graph: Graph) -> tuple[str, ...]:

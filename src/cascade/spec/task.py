@@ -22,7 +22,6 @@ Mode = Literal["auto", "inline", "blocking", "compute", "process"]
 COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
 MODES = ("auto", "inline", "blocking", "compute", "process")
 
-_new: Callable[[type[LazyResult[Any]]], LazyResult[Any]] = object.__new__
 _frame = sys._getframe
 
 
@@ -106,12 +105,17 @@ class Task(Generic[P, R]):
         """
         if kwargs or self.receiver is not None:
             return self._declare(args, kwargs, _frame(1))
-        if not self._least <= len(args) <= self._most:
+        count = len(args)
+        if not self._least <= count <= self._most:
             self._refuse(args, kwargs)
-        for value in args:
-            if value.__class__ is Task:
-                self._refuse_task(value)
-        lazy = _new(LazyResult)
+        if count == 1:
+            if args[0].__class__ is Task:
+                self._refuse_task(args[0])
+        else:
+            for value in args:
+                if value.__class__ is Task:
+                    self._refuse_task(value)
+        lazy: LazyResult[R] = LazyResult()
         lazy.task = self
         lazy.args = args
         frame = _frame(1)
@@ -129,7 +133,7 @@ class Task(Generic[P, R]):
         for value in (*args, *kwargs.values()):
             if value.__class__ is Task:
                 self._refuse_task(value)
-        lazy = _new(LazyResult)
+        lazy: LazyResult[R] = LazyResult()
         lazy.task = self.origin
         lazy.args = args
         lazy.kwargs = kwargs or None
