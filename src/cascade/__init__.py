@@ -17,10 +17,8 @@ from cascade.errors import (
     RouterError,
     StaticGraphError,
 )
-from cascade.spec.blueprint import TailCall
 from cascade.spec.compose import pipeline, sequence, subflow
-from cascade.spec.control import Jump, Router, Value, bind, select_jump
-from cascade.spec.events import Event
+from cascade.spec.control import Jump, Router, TailCall, Value, bind, select_jump
 from cascade.spec.inputs import Env, Param
 from cascade.spec.lazy import LazyResult
 from cascade.spec.resource import inject, resource
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from cascade.app.run import arun, run
     from cascade.runtime.bus import MessageBus
     from cascade.runtime.engine import Engine, Run
+    from cascade.spec.events import Event
     from cascade.testing.overriding import override_resource
 
 __version__ = "0.1.0"
@@ -75,11 +74,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use what needs asyncio, which costs more than all the rest together."""
+    """Import on first use what declaring does not need: asyncio alone costs more than all the rest together."""
     from importlib import import_module
 
     rooms = {
         "Engine": "cascade.runtime.engine",
+        "Event": "cascade.spec.events",
         "MessageBus": "cascade.runtime.bus",
         "Run": "cascade.runtime.engine",
         "arun": "cascade.app.run",

@@ -15,40 +15,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cascade.spec.control import TailCall
 from cascade.spec.graph import Gate, Graph, Routes
 from cascade.spec.listing import listing
 from cascade.spec.operations import CALL0, CALL1
 from cascade.spec.placement import CallForm
-from cascade.spec.signal import Signal
 
 __all__ = ["Block", "Blueprint", "EntryPlan", "TailCall"]
-
-
-class TailCall(Signal):
-    """Returned by a task: call it again with these arguments, in constant memory.
-
-    Args:
-        args: positional arguments; those not given keep their value.
-        kwargs: arguments by name.
-        target_blueprint_id: hand control to the root task of the blueprint registered under this id
-            instead; it does not come back, its value is the value.
-    """
-
-    __slots__ = ("args", "kwargs", "target_blueprint_id")
-
-    def __init__(
-        self,
-        args: list[Any] | tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-        target_blueprint_id: str | None = None,
-    ) -> None:
-        self.args = args
-        self.kwargs = {} if kwargs is None else kwargs
-        self.target_blueprint_id = target_blueprint_id
-
-    def __repr__(self) -> str:
-        target = "" if self.target_blueprint_id is None else f", target_blueprint_id={self.target_blueprint_id!r}"
-        return f"TailCall(args={self.args!r}, kwargs={self.kwargs!r}{target})"
 
 
 class EntryPlan:

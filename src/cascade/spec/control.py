@@ -11,7 +11,7 @@ from cascade.spec.lazy import Lazy, LazyResult, place
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET, Signal
 
-__all__ = ["Jump", "Router", "Value", "bind", "select_jump"]
+__all__ = ["Jump", "Router", "TailCall", "Value", "bind", "select_jump"]
 
 T = TypeVar("T", bound=LazyResult[Any])
 
@@ -46,6 +46,33 @@ class Jump(Signal):
 
     def __repr__(self) -> str:
         return f"Jump({self.target_key!r}, data={self.data!r})"
+
+
+class TailCall(Signal):
+    """Returned by a task: call it again with these arguments, in constant memory.
+
+    Args:
+        args: positional arguments; those not given keep their value.
+        kwargs: arguments by name.
+        target_blueprint_id: hand control to the root task of the blueprint registered under this id
+            instead; it does not come back, its value is the value.
+    """
+
+    __slots__ = ("args", "kwargs", "target_blueprint_id")
+
+    def __init__(
+        self,
+        args: list[Any] | tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        target_blueprint_id: str | None = None,
+    ) -> None:
+        self.args = args
+        self.kwargs = {} if kwargs is None else kwargs
+        self.target_blueprint_id = target_blueprint_id
+
+    def __repr__(self) -> str:
+        target = "" if self.target_blueprint_id is None else f", target_blueprint_id={self.target_blueprint_id!r}"
+        return f"TailCall(args={self.args!r}, kwargs={self.kwargs!r}{target})"
 
 
 def select_jump(routes: Mapping[Any, Lazy | None]) -> JumpSelector:
