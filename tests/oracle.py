@@ -366,6 +366,8 @@ class _Loop:
     causes: Causes
     item: Slots | None = None
     count: int = 1
+    limit: float = float("inf")
+    """The least `max_iterations` of the states entered so far."""
 
 
 # --- evaluating
@@ -565,6 +567,7 @@ class _Machine:
 
     def call_and_follow(self, loop: _Loop) -> Outcome:
         """Call the task of a loop's first state, and go where its signals lead."""
+        loop.limit = setting(loop.at, "max_iterations") or loop.limit
         value, failure, loop.causes = self.call(loop.at, loop.slots, loop.causes)
         if failure is not None:
             return failure
@@ -581,9 +584,9 @@ class _Machine:
 
     def counted(self, loop: _Loop, lazy: Any) -> None:
         loop.count += 1
-        most = setting(lazy, "max_iterations")
-        if most is not None and loop.count > most:
-            raise JumpError(f"more than {most} entries")
+        loop.limit = min(loop.limit, setting(lazy, "max_iterations") or loop.limit)
+        if loop.count > loop.limit:
+            raise JumpError(f"more than {loop.limit} entries")
 
     def tail(self, loop: _Loop, tail: TailCall) -> Outcome | Callable[[], Any]:
         if tail.target_blueprint_id is not None:

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from random import Random
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 from zlib import crc32
 
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 import cascade as cs
 from tests.oracle import parameters
 
-__all__ = ["Boom", "Built", "Recipe", "Recorder", "build", "recipes"]
+__all__ = ["Boom", "Built", "Recipe", "Recorder", "build", "fixed_recipes", "parts", "recipes"]
 
 T = TypeVar("T")
 
@@ -34,6 +35,9 @@ class Part:
         listed: Any = fields(self)  # type: ignore[arg-type]
         shown = [(each.name, getattr(self, each.name), each.default) for each in listed]
         return f"{type(self).__name__}({', '.join(f'{n}={value!r}' for n, value, usual in shown if value != usual)})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
 
 
 @dataclass(frozen=True, repr=False)
@@ -291,10 +295,10 @@ def shaped(shape: str, do: Callable[[dict[str, Any]], Any]) -> Callable[..., Any
 
 
 def shaped_async(shape: str, do: Callable[[dict[str, Any]], Any], turns: int) -> Callable[..., Any]:
-    """Do the same for a coroutine function, which waits for some turns of the loop first."""
+    """Do the same for a coroutine function, which first waits for fewer turns of the loop than `turns`."""
 
-    async def wait() -> None:
-        for _ in range(turns):
+    async def wait(*given: Any) -> None:
+        for _ in range(crc32(repr(given).encode()) % turns):
             await asyncio.sleep(0)
 
     async def none() -> Any:
@@ -302,15 +306,15 @@ def shaped_async(shape: str, do: Callable[[dict[str, Any]], Any], turns: int) ->
         return do({})
 
     async def abc(a: Any = OMITTED, b: Any = OMITTED, c: Any = OMITTED) -> Any:
-        await wait()
+        await wait(given_of(a=a, b=b, c=c))
         return do(given_of(a=a, b=b, c=c))
 
     async def ak(a: Any = OMITTED, *, k: Any = OMITTED) -> Any:
-        await wait()
+        await wait(given_of(a=a, k=k))
         return do(given_of(a=a, k=k))
 
     async def var(*args: Any, **kwargs: Any) -> Any:
-        await wait()
+        await wait(args)
         return do({**{str(at): value for at, value in enumerate(args)}, **dict(sorted(kwargs.items()))})
 
     found: dict[str, Callable[..., Any]] = {"none": none, "abc": abc, "ak": ak, "var": var}
@@ -320,9 +324,9 @@ def shaped_async(shape: str, do: Callable[[dict[str, Any]], Any], turns: int) ->
 def task_of(body: Body, label: str, do: Callable[[dict[str, Any]], Any], pure: bool = False) -> Any:
     """Make a task."""
     if body.style in ("async", "sleepy"):
-        func = shaped_async(body.shape, do, 2 if body.style == "sleepy" else 0)
+        func = shaped_async(body.shape, do, 5 if body.style == "sleepy" else 1)
     elif body.style == "coroutine":
-        inner = shaped_async(body.shape, do, 1)
+        inner = shaped_async(body.shape, do, 3)
 
         def start(*args: Any, **kwargs: Any) -> Any:
             return inner(*args, **kwargs)
@@ -521,18 +525,18 @@ class _Builder:
         return node
 
 
-def refs_in(part: Any) -> Iterator[int]:
+def parts(part: Any) -> Iterator[Ref]:
     """Find the references to earlier steps in a part of a recipe."""
     if isinstance(part, Ref):
-        yield part.at
+        yield part
     elif isinstance(part, InOrder):
-        yield from part.steps
+        yield from map(Ref, part.steps)
     elif isinstance(part, tuple):
         for item in part:
-            yield from refs_in(item)
+            yield from parts(item)
     elif is_dataclass(part) and not isinstance(part, Body):
         for each in fields(part):
-            yield from refs_in(getattr(part, each.name))
+            yield from parts(getattr(part, each.name))
 
 
 # --- drawing
@@ -556,27 +560,31 @@ class _Known:
     """What its value is like."""
     group: int
     """States of one machine have one number; an alias has that of the original."""
+    gated: bool = False
+    """It may be skipped."""
 
 
 class _Drawer:
-    def __init__(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
-        self.draw = draw
+    """Makes one recipe out of choices among so many things."""
+
+    def __init__(self, choose: Callable[[int], int]) -> None:
+        self.choose = choose
         self.pool: list[_Known] = []
         self.steps: list[Step] = []
         self.troubles = self.one_in(4)
+        self.skips = not self.one_in(3)
         self.modes = STYLES if self.one_in(2) else STYLES[:5]
 
     # small choices
 
     def pick(self, options: Sequence[T]) -> T:
-        found: T = self.draw(st.sampled_from(options))
-        return found
+        return options[self.choose(len(options))]
 
     def one_in(self, n: int) -> bool:
-        return bool(self.draw(st.integers(0, n - 1)) == n - 1)
+        return self.choose(n) == n - 1
 
     def number(self, most: int, least: int = 0) -> int:
-        return int(self.draw(st.integers(least, most)))
+        return least + self.choose(most - least + 1)
 
     def refs(self, *kinds: str) -> list[int]:
         return [at for at, known in enumerate(self.pool) if not kinds or known.kind in kinds]
@@ -612,27 +620,49 @@ class _Drawer:
                 trouble, kind = "", self.pick(("untrue", "jump"))
         return Body(kind, self.pick(self.modes), self.pick(shapes), trouble)
 
+    def condition(self) -> Expr:
+        gated = [at for at, known in enumerate(self.pool) if known.gated]
+        if gated and self.one_in(3):
+            return Ref(self.pick(gated))
+        if self.one_in(8):
+            return self.doubtful()
+        return self.pick((self.ref("bit", "param", "router"), self.ref("bit"), False, self.ref(), True))
+
+    def fresh(self) -> Expr:
+        """Add a call that nobody else reads so far."""
+        args = (self.argument(),) if self.one_in(2) else ()
+        self.add(Call(Body(self.pick(KINDS), self.pick(self.modes)), args), "text")
+        return Ref(len(self.pool) - 1)
+
+    def doubtful(self) -> Expr:
+        """Add a call that may be skipped, and then passes on what it was given."""
+        gate = Gate((self.pick((False, self.ref("bit"))),))
+        self.add(Call(Body(self.pick(("bit", "key"))), (self.ref(),), gate=gate), "bit")
+        return Ref(len(self.pool) - 1)
+
     def gate(self, *, policies: bool = True) -> Gate:
         condition: Maybe = ()
         otherwise: Maybe = ()
-        if self.one_in(3):
-            condition = (self.pick((self.ref("bit", "param", "router"), self.ref("bit"), False, self.ref(), True)),)
+        if self.skips and self.one_in(3):
+            condition = (self.condition(),)
             if self.one_in(2):
-                otherwise = (self.argument(),)
+                otherwise = (self.fresh() if policies and self.one_in(3) else self.argument(),)
         after: tuple[int, ...] = ()
         if self.pool and self.one_in(5):
             after = tuple({self.number(len(self.pool) - 1) for _ in range(self.number(2, 1))})
-        return Gate(condition, otherwise, after, policies and self.one_in(12), policies and self.one_in(12))
+        return Gate(condition, otherwise, after, policies and self.one_in(8), policies and self.one_in(12))
 
     # steps
 
     def add(self, step: Step, kind: str, group: int | None = None) -> None:
         self.steps.append(step)
-        self.pool.append(_Known(type(step).__name__, kind, len(self.pool) if group is None else group))
+        group = len(self.pool) if group is None else group
+        gate = step.steps[-1][1] if isinstance(step, Pipe) else getattr(step, "gate", Gate())
+        self.pool.append(_Known(type(step).__name__, kind, group, bool(gate.condition)))
 
     def call(self) -> None:
         body, gate = self.body(), self.gate()
-        if gate.retry and self.one_in(2):
+        if gate.retry and not self.one_in(3):
             body = Body(body.kind, body.style, body.shape, "first")
         if self.one_in(5):
             body = Body(body.kind, body.style, self.pick(("none", "ak")), body.trouble)
@@ -665,7 +695,9 @@ class _Drawer:
 
     def router(self) -> None:
         selector = self.pick((self.ref("key"), self.ref("key", "bit"), self.ref("param"), self.number(2)))
-        routes = tuple((key, self.argument()) for key in range(self.number(3, 1)))
+        selector = self.doubtful() if self.skips and self.one_in(8) else selector
+        count = self.number(3, 1)
+        routes = tuple((key, self.fresh() if self.one_in(3) else self.argument()) for key in range(count))
         complete = len(routes) == 3 and isinstance(selector, Ref) and self.pool[selector.at].kind == "key"
         needs_default = not complete and not (self.troubles and self.one_in(3))
         default = (self.argument(),) if needs_default or self.one_in(3) else ()
@@ -690,7 +722,10 @@ class _Drawer:
             target = Box(self.pick(("list", "dict")), (target, self.ref()))
         if not any(isinstance(each, Ref) for each in (target, *(target.items if isinstance(target, Box) else ()))):
             return
-        params = tuple((name, self.argument()) for name in PARAMS if self.one_in(3))
+        if self.one_in(2):
+            self.given()
+            target = Box("list", (target, Ref(len(self.pool) - 1)))
+        params = tuple((name, self.argument()) for name in PARAMS if self.one_in(2))
         self.add(Inner(target, params, self.gate(policies=False)), "any")
 
     def in_order(self) -> None:
@@ -719,13 +754,14 @@ class _Drawer:
         states = tuple(self.state(at, count, maps, tails_only) for at in range(count))
         group = len(self.pool)
         self.steps.append(Machine(states))
-        self.pool += [_Known("Machine", "list" if each else "text", group) for each in maps]
+        for state in states:
+            self.pool.append(_Known("Machine", "list" if state.each else "text", group, bool(state.gate.condition)))
 
     def state(self, at: int, count: int, maps: list[bool], tails_only: bool) -> State:
         routes: dict[str, str | int | None] = {}
         if not tails_only:
             for other in range(count):
-                if count == 1 or other != at or self.one_in(3):
+                if count == 1 or other != at or self.one_in(2):
                     routes[f"to {other}"] = f"state {other}"
             if self.one_in(2) or not routes:
                 routes["exit"] = None
@@ -735,7 +771,7 @@ class _Drawer:
                 routes["leave"] = self.pick(outside)
         starts = (0, 1, 2, 2, 3, 5)
         start: Expr = self.pick(starts)
-        if self.one_in(60):
+        if self.one_in(20 if count == 1 else 100):
             start = 40
         if maps[at]:
             start = Box("list", tuple(self.pick(starts) for _ in range(self.number(3))))
@@ -746,7 +782,9 @@ class _Drawer:
         keys = [key for key in routes if key.startswith("to ")]
         moves = tuple(self.move(keys, maps, count) for _ in range(self.number(3, 1)))
         end = self.end(routes, keys)
-        others = tuple(self.argument() for _ in range(self.pick((0, 1, 1, 2))))
+        if end.key == "exit" and self.one_in(2) and not moves[-1].how.startswith("tail"):
+            end = Move(moves[-1].how, "exit")  # a jump that differs from the others in its key alone
+        others = tuple(self.feed() for _ in range(self.pick((0, 1, 1, 2))))
         shape = "var" if self.one_in(6) and not maps[at] else "abc"
         kwargs: Named = (("d", self.argument()),) if shape == "var" and self.one_in(2) else ()
         body = Body("text", self.pick(self.modes), shape, "some" if self.troubles and self.one_in(10) else "")
@@ -757,6 +795,9 @@ class _Drawer:
         return State(
             body, start, moves, end, tuple(routes.items()), by_name, others, kwargs, maps[at], concurrency, most, gate
         )
+
+    def feed(self) -> Expr:
+        return self.ref("pure") if self.refs("pure") and self.one_in(4) else self.argument()
 
     def move(self, keys: list[str], maps: list[bool], count: int) -> Move:
         how = self.pick(MOVES if self.one_in(2) else MOVES[:5])
@@ -790,7 +831,7 @@ class _Drawer:
         last = Ref(len(self.pool) - 1)
         if self.one_in(4):
             return last
-        read = {at for step in self.steps for at in refs_in(step)}
+        read = {part.at for step in self.steps for part in parts(step)}
         sinks = [at for at in range(len(self.pool)) if at not in read] or [last.at]
         if self.one_in(2):  # so that what is skipped does not hide the rest
             for at in list(sinks):
@@ -805,7 +846,7 @@ class _Drawer:
     def recipe(self) -> Recipe:
         makers = (
             *(self.call, self.call, self.call, self.call, self.machine, self.machine, self.router, self.router),
-            *(self.mapped, self.given, self.pure, self.in_order, self.pipe, self.inner),
+            *(self.mapped, self.given, self.pure, self.in_order, self.pipe, self.inner if self.skips else self.machine),
         )
         for _ in range(self.pick((1, 3, 4, 5, 6, 7, 8, 10))):
             self.pick(makers)()
@@ -817,6 +858,12 @@ class _Drawer:
 
 
 @st.composite
-def recipes(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Recipe:
+def recipes(draw: Callable[[st.SearchStrategy[int]], int]) -> Recipe:
     """Draw a program."""
-    return _Drawer(draw).recipe()
+    return _Drawer(lambda count: draw(st.integers(0, count - 1))).recipe()
+
+
+def fixed_recipes(count: int, seed: int = 0) -> Iterator[Recipe]:
+    """Make programs that are the same each time, on every version of everything."""
+    for at in range(count):
+        yield _Drawer(Random(f"{seed} {at}").randrange).recipe()

@@ -158,7 +158,9 @@ def check_agreement(recipe: Recipe, tier: Tier = "interpret") -> Report | None:
     executor = SpyExecutor()
     seen = observe(build(recipe), tier, executor=executor)
     compare(report, bodies, seen, watched=True)
-    assert len(executor.calls) == seen.bodies.total(), "the executor was not asked"
+    asked = Counter(node.id.rpartition("#")[0] for node, _, _ in executor.calls)
+    right = seen.bodies <= asked if report.failures else seen.bodies == asked  # what was asked for may be cancelled
+    assert right, f"the executor was asked otherwise: {differences(seen.bodies, asked)}"
     return report
 
 

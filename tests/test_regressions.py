@@ -26,6 +26,12 @@ def show(*values: Any) -> Any:
     return values
 
 
+@cs.task(mode="inline")
+def show_jump() -> Any:
+    """Jump at once."""
+    return cs.Jump("again")
+
+
 def looping(step: Any, **options: Any) -> Any:
     """Bind a step to itself."""
     return cs.bind(step, cs.select_jump({"again": step, "exit": None}), **options)
@@ -42,3 +48,24 @@ def ids_of(target: Any, tier: Tier) -> Counter[str]:
 def test_items_that_loop_again_in_a_further_entry_have_events_of_their_own(tier: Tier) -> None:
     each = looping(down.map(a=[0]))
     assert max(ids_of(looping(down(1, each)), tier).values()) == 1
+
+
+@every_tier
+def test_a_condition_does_not_read_what_is_passed_through_inside_of_a_subflow(tier: Tier) -> None:
+    skipped = show(show("shown")).run_if(False)
+    gated = show("ran").run_if(cs.subflow(cs.sequence([show(1), skipped])), otherwise="skipped")
+    assert run(gated, tier=tier) == "skipped"
+
+
+@every_tier
+def test_a_reader_of_items_that_end_with_nothing_is_skipped(tier: Tier) -> None:
+    each = down.map(a=[1])
+    cs.bind(each, cs.select_jump({"again": cs.bind(down(1).run_if(False), cs.select_jump({"again": None}))}))
+    assert run(cs.sequence([show(each)]), tier=tier) is None
+
+
+@every_tier
+def test_items_that_two_loops_leave_by_have_events_of_their_own(tier: Tier) -> None:
+    each = looping(down.map(a=[0]))
+    leave = [cs.bind(show_jump(), cs.select_jump({"again": each})) for _ in range(2)]
+    assert max(ids_of([each, *leave], tier).values()) == 1

@@ -203,7 +203,11 @@ class TestShape:
             base = inc(n)
             gated = add(base, n, [base, n], values).run_if(inc(n), otherwise=n).after(base).named("gated")
             router = cs.Router(n, {"a": gated, "b": n}, default=n)
-            return [add(router, cs.Param("p", default=1)), inc.map(x=values).with_retry(2), inc(n).with_constraints(g=1)]
+            return [
+                add(router, cs.Param("p", default=1)),
+                inc.map(x=values).with_retry(2),
+                inc(n).with_constraints(g=1),
+            ]
 
         one, same = graph_of(flow(1, [1])).shape, graph_of(flow("x", [2, 3])).shape
         assert one == same
@@ -238,6 +242,11 @@ class TestShape:
             lambda odd: inc(cs.Param("a" if odd else "b")),
             lambda odd: inc(cs.Param("a", default=1 if odd else 2)),
             lambda odd: inc(cs.Param("a", default=None) if odd else cs.Env("a", default=None)),
+            lambda odd: inc(cs.Param("a", type=int if odd else str)),
+            lambda odd: inc(cs.Param("a", default=1 if odd else True, type=int)),
+            lambda odd: cs.bind(inc(1), cs.select_jump({"a" if odd else "b": None})),
+            lambda odd: cs.bind(inc(1), cs.select_jump({"a": None})) if odd else inc(1),
+            lambda odd: cs.bind(inc(1), cs.select_jump({"a": None}), max_iterations=1 if odd else 2),
             lambda odd: inc(x=1) if odd else inc(1),
         ],
     )
@@ -246,11 +255,14 @@ class TestShape:
         assert shapes[0] != shapes[1]
 
     def test_another_place_of_declaration_has_another_shape(self) -> None:
-        def at(number: int) -> Any:
-            return inc(1) if number else inc(1)
+        def here() -> Any:
+            return inc(1)
 
-        assert graph_of(at(0)).shape == graph_of(at(0)).shape
-        assert graph_of(at(0)).shape != graph_of(at(1)).shape
+        def there() -> Any:
+            return inc(1)
+
+        assert graph_of(here()).shape == graph_of(here()).shape
+        assert graph_of(here()).shape != graph_of(there()).shape
 
     def test_another_task_has_another_shape(self) -> None:
         made = []
@@ -338,7 +350,11 @@ class TestCycles:
         a = inc(1)
         a.after(a)
         engine = Engine()
-        for door in (cs.compile, lambda it: cs.run(it, log_level="SILENT"), lambda it: engine.register_blueprint("x", it)):
+        for door in (
+            cs.compile,
+            lambda it: cs.run(it, log_level="SILENT"),
+            lambda it: engine.register_blueprint("x", it),
+        ):
             with pytest.raises(cs.CycleError):
                 door(a)
 

@@ -8,7 +8,7 @@ import pytest
 
 import cascade as cs
 from cascade.graph.build import build, target_of
-from cascade.spec.control import JumpSelector
+from cascade.spec.selector import JumpSelector
 from tests.workflows import Tier, every_tier, run
 
 

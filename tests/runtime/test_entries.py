@@ -304,6 +304,38 @@ def test_params_and_variables_are_read_once_a_run(way: Way, monkeypatch: pytest.
 
 
 @every_way
+@pytest.mark.parametrize("before", ["set", None])
+@pytest.mark.parametrize("outside", [False, True])
+def test_graphs_in_a_graph_read_no_variable_again(
+    way: Way, monkeypatch: pytest.MonkeyPatch, before: str | None, outside: bool
+) -> None:
+    name = "CASCADE_TEST_ENTRIES"
+    if before is None:
+        monkeypatch.delenv(name, raising=False)
+    else:
+        monkeypatch.setenv(name, before)
+    seen = []
+
+    @inline
+    def read(variable: str) -> str:
+        return variable
+
+    @inline
+    def note(n: int, inner: Any, outer: Any = None) -> Any:
+        seen.append(inner)
+        os.environ[name] = f"changed {n}"
+        return cs.Jump("again", {"n": n + 1}) if n < 30 else cs.TailCall(target_blueprint_id="end")
+
+    variable = cs.Env(name, "default")
+    target = note(0, cs.subflow(read(variable)), variable if outside else None)
+    try:
+        assert way.run(loop(target), blueprints={"end": read(cs.Env(name, "default"))}) == (before or "default")
+    finally:
+        monkeypatch.setenv(name, "")  # so that it is put back
+    assert seen == [before or "default"] * 31
+
+
+@every_way
 def test_a_value_is_converted_once(way: Way) -> None:
     conversions = []
 

@@ -151,7 +151,7 @@ def test_the_note_is_the_same_with_a_subscriber_and_with_another_executor(kind: 
         for options in ({}, {"bus": bus}, {"executor": SpyExecutor()}):
             target, task_id, iteration = placed(failing(lambda: Odd(1, why="so"), kind), place)
             with pytest.raises(Odd) as caught:
-                run(target, tier=tier, **options)  # type: ignore[arg-type]
+                run(target, tier=tier, **options)
             notes.append("; ".join(caught.value.__notes__))
         assert len(set(notes)) == 1
         assert notes[0].startswith(f"in task {task_id} (declared at ")
@@ -547,6 +547,19 @@ def test_an_iterable_that_fails_is_the_failure_of_its_map(tier: Tier) -> None:
             run(passes.map(x=source()), tier=tier)
         (note,) = caught.value.__notes__
         assert note.startswith(f"in task passes#1 (declared at {__file__}:")
+
+
+@every_tier
+def test_an_async_iterable_may_not_end_a_run_as_cancelled(tier: Tier) -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        raise asyncio.CancelledError
+
+    bus = MessageBus()
+    spy = SpySubscriber(bus)
+    with pytest.raises(asyncio.CancelledError):
+        run([passes.map(x=numbers()), passes(1)], tier=tier, bus=bus)
+    assert [event.status for event in spy.events_of_type(RunFinished)] == ["Failed"]
 
 
 @every_tier

@@ -591,22 +591,6 @@ def test_results_may_change_their_class(way: Way) -> None:
 
 
 @every_way
-def test_a_result_whose_class_lies(way: Way) -> None:
-    class Liar:
-        @property
-        def __class__(self) -> Any:
-            return cs.Jump
-
-        @__class__.setter
-        def __class__(self, value: Any) -> None:
-            raise AssertionError
-
-    liar = Liar()
-    with pytest.raises((AttributeError, cs.JumpError)):  # it says that it is a Jump, and has no key
-        way.run(loop(inline(lambda: liar)()))
-
-
-@every_way
 def test_a_lazy_result_returned_in_the_middle(way: Way) -> None:
     @inline
     def step(n: int) -> Any:

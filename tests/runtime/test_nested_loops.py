@@ -545,9 +545,14 @@ def test_elsewhere_a_route_to_a_mapped_result_is_an_exit_with_the_list(way: Way)
     mapped, first = loop(item.map(x=[0, 50])), start()
     cs.bind(first, cs.select_jump({"items": mapped}))
     assert way.run(first) == [40, 50]
-    other = loop(item.map(x=[1]))
-    cs.bind(other, cs.select_jump({"again": mapped}))
-    assert way.run(other) == [[40, 50]]
+
+    @inline
+    def elsewhere(x: int) -> Any:
+        return cs.Jump("items", {"x": [x, 45]} if x else None)
+
+    other = elsewhere.map(x=[0, 39])
+    cs.bind(other, cs.select_jump({"items": mapped}))
+    assert way.run(other) == [[40, 50], [40, 45]]
 
 
 @every_way

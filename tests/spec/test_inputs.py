@@ -57,7 +57,7 @@ class TestParam:
                 flow = cs.compile(graph, engine=engine)
                 ran = [await engine.run(graph), await engine.run(graph, {}), await engine.start(graph), await flow()]
                 engine.register_blueprint("it", graph)
-                call = cs.task(lambda: cs.TailCall(target_blueprint_id="it"), mode="inline")
+                call = cs.task(mode="inline")(lambda: cs.TailCall(target_blueprint_id="it"))
                 ran += [await engine.run(flow.blueprint), await engine.run(call())]
             return [*ran, await cs.arun(graph), await cs.arun(cs.subflow(graph))]
 
@@ -156,9 +156,9 @@ class TestParam:
     @every_tier
     def test_an_unknown_name_is_an_error_with_a_suggestion(self, tier: Tier) -> None:
         graph = pair(cs.Param("width", default=1), cs.Param("height", default=1))
-        with pytest.raises(cs.ParameterError, match="no parameter 'widht'; did you mean 'width'.*height, width"):
+        with pytest.raises(cs.ParameterError, match=r"no parameter 'widht'; did you mean 'width'.*height, width"):
             run(graph, {"widht": 2}, tier=tier)
-        with pytest.raises(cs.ParameterError, match="no parameter 'zzz' .*height, width"):
+        with pytest.raises(cs.ParameterError, match=r"no parameter 'zzz' .*height, width"):
             run(graph, {"zzz": 2}, tier=tier)
         with pytest.raises(cs.ParameterError, match="the graph has: no parameters"):
             run(same(1), {"zzz": 2}, tier=tier)
@@ -176,7 +176,7 @@ class TestParam:
     )
     def test_two_declarations_of_one_name_must_agree(self, other: Callable[[], cs.Param]) -> None:
         graph = pair(cs.Param("n", default=1), other())
-        with pytest.raises(cs.ParameterError, match="parameter 'n' is declared twice, differently: at .* and at "):
+        with pytest.raises(cs.ParameterError, match=r"parameter 'n' is declared twice, differently: at .* and at "):
             cs.compile(graph)
 
     @every_tier

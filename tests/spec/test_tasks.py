@@ -13,6 +13,7 @@ import pytest
 
 import cascade as cs
 from cascade.runtime import MessageBus
+from cascade.runtime.events import TaskEvent
 from cascade.testing import SpyExecutor, SpySubscriber
 from tests.workflows import Tier, every_tier, run
 
@@ -173,8 +174,8 @@ class TestWhatCanBeATask:
                 return 2 * x
 
         assert run(Numbers.twice(4), tier=tier) == 8
-        with pytest.raises(TypeError, match="put @staticmethod or @classmethod above @cs.task"):
-            cs.task(staticmethod(abs))  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"put @staticmethod or @classmethod above @cs.task"):
+            cs.task(staticmethod(abs))
 
     @pytest.mark.parametrize("wrong", [3, None, "f"])
     def test_nothing_else(self, wrong: Any) -> None:
@@ -214,7 +215,7 @@ class TestWhatCanBeATask:
 
 class TestACall:
     def test_runs_nothing(self) -> None:
-        calls = []
+        calls: list[int] = []
         result = cs.task(calls.append)(1)
         assert isinstance(result, cs.LazyResult)
         assert calls == []
@@ -258,7 +259,7 @@ class TestACall:
         assert run(every(1, b=2, d=4), tier=tier) == (1, 2, 3, (), 4, 5, {})
         assert run(every(1, 2, 0, 7, 8, d=4, e=6, f=9), tier=tier) == (1, 2, 0, (7, 8), 4, 6, {"f": 9})
         assert run(every(1, c=0, b=2, a=3, d=4), tier=tier) == (1, 2, 0, (), 4, 5, {"a": 3})
-        with pytest.raises(TypeError, match="missing a required .*argument: 'd'"):
+        with pytest.raises(TypeError, match=r"missing a required .*argument: 'd'"):
             every(1, 2)
 
     @every_tier
@@ -313,7 +314,7 @@ class TestOptions:
         bus = MessageBus()
         spy = SpySubscriber(bus)
         assert run(task(4), bus=bus) == 2
-        names = {(event.task_id, event.task_name) for event in spy.events if hasattr(event, "task_id")}
+        names = {(event.task_id, event.task_name) for event in spy.events_of_type(TaskEvent)}
         assert names == {("parse it#1", "parse it")}
         assert task.__name__ == "sqrt"
 
@@ -384,5 +385,5 @@ class TestOptions:
             cs.task(**option)
 
     def test_an_unknown_option_of_retry_is_refused(self) -> None:
-        with pytest.raises(TypeError, match="retry takes max_attempts, .* not attempts"):
+        with pytest.raises(TypeError, match=r"retry takes max_attempts, .* not attempts"):
             cs.task(retry={"attempts": 3})

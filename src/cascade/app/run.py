@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, Literal, TypeVar, overload
 
@@ -148,31 +150,57 @@ class _Helper:
         self._error: BaseException | None = None
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._interrupt: KeyboardInterrupt | None = None
+        self._done = threading.Event()
 
     def wait(self) -> Any:
-        thread = threading.Thread(target=copy_context().run, args=(self._begin,), name="cascade-run", daemon=True)
-        thread.start()
-        interrupt: BaseException | None = None
-        while thread.is_alive():
-            try:
-                thread.join()
-            except KeyboardInterrupt as error:  # end the run, and leave when it has ended
-                interrupt = error
-                if self._loop is not None and self._task is not None and not self._loop.is_closed():
-                    self._loop.call_soon_threadsafe(self._task.cancel)
-        if interrupt is not None:
-            raise interrupt
+        with _interrupts_raised():
+            self._join()
+        if self._interrupt is not None:
+            raise self._interrupt
         if self._error is not None:
             raise self._error
         return self._value
+
+    def _join(self) -> None:
+        thread = threading.Thread(target=copy_context().run, args=(self._begin,), name="cascade-run", daemon=True)
+        thread.start()
+        while not self._done.is_set():
+            try:
+                self._done.wait()  # `join` would take an interrupted thread for one that has ended
+            except KeyboardInterrupt as error:  # end the run, and leave when it has ended
+                self._interrupt = error
+                if self._loop is not None and self._task is not None:
+                    with suppress(RuntimeError):  # the loop is closed: the run has ended by itself
+                        self._loop.call_soon_threadsafe(self._task.cancel)
+        thread.join()
 
     def _begin(self) -> None:
         try:
             self._value = asyncio.run(self._noted())
         except BaseException as error:
             self._error = error
+        finally:
+            self._done.set()
 
     async def _noted(self) -> Any:
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        self._task = task = asyncio.current_task()
+        if self._interrupt is not None and task is not None:  # before there was anything to cancel
+            task.cancel()
         return await self._work
+
+
+@contextmanager
+def _interrupts_raised() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt here, where `asyncio.run` would cancel a task of the blocked loop instead."""
+    handler = signal.getsignal(signal.SIGINT)
+    asyncios = isinstance(getattr(getattr(handler, "func", None), "__self__", None), asyncio.Runner)
+    if not asyncios or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

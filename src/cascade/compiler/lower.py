@@ -67,7 +67,8 @@ def _mark_skippable(graph: Graph, root: Block) -> bool:
         ops = root.ops = bytearray(kinds)
     for i in range(len(graph)):
         gate = root.gates.get(i)
-        skips = ops[i] in (ROUTE, LOOP, SUBFLOW) or any(maybe[at] for at in graph.references(i) if at >= 0)
+        loops = i in graph.jumps  # a state that it enters may be skipped; so of the items of a map
+        skips = loops or ops[i] in (ROUTE, SUBFLOW) or any(maybe[at] for at in graph.references(i) if at >= 0)
         if gate is not None and not skips:
             skips = gate.condition is not None or any(maybe[at] for at in gate.after)
         if not skips:

@@ -90,12 +90,11 @@ class PureCalls:
 
     def _number(self, container: Any, parts: list[Any]) -> Any:
         cls = container.type if container.__class__ is Pack else container.__class__
+        items: Any = tuple(parts)
         if cls is dict:
             half = len(parts) // 2
-            key = (cls, frozenset(zip(parts[:half], parts[half:], strict=True)))
-        else:
-            key = (cls, tuple(parts))
-        return "container", self._numbers.setdefault(key, len(self._numbers))
+            items = frozenset(zip(parts[:half], parts[half:], strict=True))
+        return "container", self._numbers.setdefault((cls, items), len(self._numbers))
 
 
 def _items(value: Any) -> Any:

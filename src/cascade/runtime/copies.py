@@ -21,6 +21,10 @@ class Copy:
         self.entries = 0
         self.items: dict[str, int] = {}
 
+    def has_looped(self, suffix: str) -> bool:
+        """Say whether the node (or the item that `suffix` names) was a loop before, so that its calls are counted."""
+        return bool(self.items.get(suffix) if suffix else self.entries)
+
     def site_of(self, suffix: str) -> TaskSite:
         """Return the site of the item that `suffix` (`[17]`) names."""
         if not suffix:

@@ -14,7 +14,7 @@ from cascade.adapters.solvers.native import NativeSolver
 from cascade.errors import DependencyMissingError
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
-from cascade.runtime.inputs import check_known, fill
+from cascade.runtime.inputs import check_known, fill, read_variables
 from cascade.runtime.limits import Capacities
 from cascade.runtime.maps import run_map
 from cascade.runtime.perform import invoke, perform
@@ -28,7 +28,7 @@ from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import RunFinished, RunStarted
 from cascade.spec.policies import refuse_option
 from cascade.spec.protocols import Executor, Solver
-from cascade.spec.resource import Resource
+from cascade.spec.resource import Resource, described
 
 __all__ = ["Engine", "Run"]
 
@@ -256,7 +256,7 @@ class Engine:
                     error.add_note(f"besides, a resource failed in its teardown: {spelled(failure)}")
             for other in others:
                 error.add_note(f"besides, another node failed: {spelled(other)} ({'; '.join(other.__notes__)})")
-            self._publish_end(run_id, perf_counter() - start, error, others)
+            self._publish_end(run, perf_counter() - start, error, others)
             await self.bus.settle(run_id)
         finally:
             self._ended(run_id, task)
@@ -271,10 +271,14 @@ class Engine:
         """Run the root block; return its value, or what it failed of and what else failed."""
         block = world.blueprint.root
         try:
+            if world.blueprint.graph.inputs:
+                run.variables = read_variables(world.blueprint.graph, world.constants)
             frame = root_frame(world, run.scope)
             if block.strict:
                 with self.bus.waiting_for(run.id):
                     await evaluate(run, frame, [(frame, steps_of(block, world.blueprint.order))], [block.root])
+            if run.is_cancelled():
+                raise asyncio.CancelledError
             value = frame.regs[block.root]
             if run.observed:
                 run.publish_pruned_root(frame)
@@ -282,9 +286,7 @@ class Engine:
                 return None, _missing(run, frame), []
             return value, None, []
         except NodeFailure as failure:
-            others = dict.fromkeys(failure.others)  # one error may come from several nodes
-            others.pop(failure.error, None)
-            return None, failure.error, [*others]
+            return None, failure.error, failure.others
         except Interrupted as cancel:
             return None, asyncio.CancelledError(), cancel.others
         except BaseException as error:
@@ -302,7 +304,7 @@ class Engine:
         return cancel or failure
 
     def _publish_end(
-        self, run_id: str, seconds: float, error: BaseException | None, others: list[BaseException]
+        self, run: RunState, seconds: float, error: BaseException | None, others: list[BaseException]
     ) -> None:
         bus = self.bus
         bus.flush()
@@ -310,11 +312,10 @@ class Engine:
             return
         status: Any = "Succeeded"
         if error is not None:
-            task = asyncio.current_task()
-            asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+            asked = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
             status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
         named = None if error is None else "; ".join(map(spelled, [error, *others]))
-        bus.publish(RunFinished(run_id=run_id, status=status, duration=seconds, error=named))
+        bus.publish(RunFinished(run_id=run.id, status=status, duration=seconds, error=named))
 
     def _ended(self, run_id: str, task: asyncio.Task[Any] | None) -> None:
         if self._active.get(run_id) is task:
@@ -373,7 +374,9 @@ def may_run_inline(executor: Executor) -> bool:
 
 def _checked(resource: Resource) -> Resource:
     if not isinstance(resource, Resource):
-        raise TypeError(f"a resource is declared with @cs.resource, which {resource!r} is not")
+        raise TypeError(
+            f"a resource is declared with @cs.resource, which {described(resource)} is not; put it above its def"
+        )
     return resource
 
 

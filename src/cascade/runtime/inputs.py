@@ -9,10 +9,10 @@ from typing import Any
 
 from cascade.errors import ParameterError
 from cascade.spec.graph import Graph
-from cascade.spec.inputs import Input, Param
+from cascade.spec.inputs import Env, Input, Param
 from cascade.spec.signal import UNSET
 
-__all__ = ["check_inputs", "check_known", "fill"]
+__all__ = ["check_inputs", "check_known", "fill", "read_variables"]
 
 
 def check_inputs(graph: Graph) -> dict[str, Param]:
@@ -56,8 +56,11 @@ def check_known(known: Iterable[str], given: Mapping[str, Any]) -> None:
             )
 
 
-def fill(graph: Graph, given: Mapping[str, Any]) -> list[Any]:
+def fill(graph: Graph, given: Mapping[str, Any], variables: dict[str, str | None] | None = None) -> list[Any]:
     """Return the constants of a graph with its inputs filled in.
+
+    Args:
+        variables: what the run has found in the environment so far (None: not set), so that it reads each once.
 
     Raises:
         ParameterError: a required input is missing, or a value does not convert.
@@ -66,16 +69,25 @@ def fill(graph: Graph, given: Mapping[str, Any]) -> list[Any]:
         return graph.constants
     constants = graph.constants.copy()
     for slot, needed in graph.inputs.items():
-        constants[slot] = _value(needed, given)
+        constants[slot] = _value(needed, given, {} if variables is None else variables)
     return constants
 
 
-def _value(needed: Input, given: Mapping[str, Any]) -> Any:
+def read_variables(graph: Graph, constants: list[Any]) -> dict[str, str | None]:
+    """Return what a graph whose inputs are filled in has found in the environment; None: not set."""
+    return {
+        needed.name: None if constants[slot] is needed.default else constants[slot]
+        for slot, needed in graph.inputs.items()
+        if isinstance(needed, Env)
+    }
+
+
+def _value(needed: Input, given: Mapping[str, Any], variables: dict[str, str | None]) -> Any:
     if isinstance(needed, Param):
         if needed.name in given:
             return needed.convert(given[needed.name])
-    elif needed.name in os.environ:
-        return os.environ[needed.name]
+    elif (found := variables.setdefault(needed.name, os.environ.get(needed.name))) is not None:
+        return found
     if needed.default is not UNSET:
         return needed.default
     if isinstance(needed, Param):

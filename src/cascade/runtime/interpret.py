@@ -152,7 +152,11 @@ def _special(
                 run.publish_skip(Spot(frame, i), reason)
             return stand_in(frame, skip, gate, agenda, (frame, i))
     elif op == OPTIONAL:
-        return None if lacks else values[0]
+        if lacks:
+            return None
+        if (skip := frame.skips.get(references[0])) is not None:
+            frame.skips[i] = skip
+        return values[0]
     elif lacks:
         frame.skips[i] = Skip("UpstreamSkipped_Data")
         return NOTHING

@@ -11,6 +11,7 @@ from typing import Any
 
 from cascade.compiler.emit import ODD, HotLoop, emit_jump_loop, emit_tail_loop
 from cascade.compiler.entry import FIRST, Key
+from cascade.runtime.copies import Copy
 from cascade.runtime.frame import PENDING
 from cascade.runtime.interpret import Ready, sweep
 from cascade.runtime.schedule import complete
@@ -33,7 +34,7 @@ class Lane:
     """The short way back into one state: same key, same arguments given, a state that is a plain call."""
 
     __slots__ = (
-        *("args", "block", "cls", "follower", "form", "frame", "hot", "hot_jump", "key", "names"),
+        *("args", "block", "cls", "follower", "form", "frame", "hot", "hot_jump", "key", "names", "nodes"),
         *("placed_at", "plan", "register", "sites", "size", "template", "updates", "watch"),
     )
 
@@ -66,6 +67,7 @@ class Lane:
         self.size = 16
         self.placed_at = -1
         self.watch = (False, False)
+        self.nodes: list[Copy] | None = None
         self.sites: list[Any] | None = None
         self.args: tuple[Any, ...] = ()
         """What must be completed before the state's own call; empty: nothing."""
@@ -162,7 +164,14 @@ class Lane:
             if any(form.inline is None and not form.is_async for form in self.hot.forms):
                 return False
             self.placed_at = placements[0]
-        return True
+        return not (any(self.watch) and any(copy.entries or copy.items for copy in self.copies()))
+
+    def copies(self) -> list[Copy]:
+        """Return the copies of the nodes before the state; where one has looped itself, its entries are counted."""
+        if self.nodes is None:
+            names = self.follower.run.names
+            self.nodes = [Spot(self.frame, step[0]).copy(names) for step in self.plan.steps]
+        return self.nodes
 
     def emit(self) -> HotLoop | None:
         """Return the emitted loop for this lane, if there can be one."""
@@ -182,12 +191,11 @@ class Lane:
 
     def watched_sites(self) -> list[Any]:
         """Return where the events of each step come from, the state's own last."""
-        follower, plan = self.follower, self.plan
-        names = follower.run.names
+        follower = self.follower
         if self.sites is None:
-            spots = [Spot(self.frame, step[0]) for step in plan.steps]
-            self.sites = [spot.copy(names).site_of(spot.suffix) for spot in spots]
-            self.sites.append(follower.spot.copy(names).site_of(follower.spot.suffix))
+            suffix = "" if self.frame is None else self.frame.suffix
+            self.sites = [copy.site_of(suffix) for copy in self.copies()]
+            self.sites.append(follower.spot.copy(follower.run.names).site_of(follower.spot.suffix))
         return self.sites
 
     def run_hot(self, jump: Jump) -> Any:
@@ -214,9 +222,8 @@ class Lane:
         try:
             outcome = await hot.function(ENDLESS, ticker, *values)
         except asyncio.CancelledError as error:
-            if follower.run.is_cancelled():
-                raise
-            attribute(follower, hot, error, self.plan, self.frame)
+            status = "Cancelled" if follower.run.is_cancelled() else "Failed"
+            attribute(follower, hot, error, self.plan, self.frame, status)
             raise
         except BaseException as error:
             attribute(follower, hot, error, self.plan, self.frame)
@@ -363,7 +370,9 @@ def counted(follower: Any, hot: HotLoop, i: int) -> None:
         ticker.ticks = 0
 
 
-def attribute(follower: Any, hot: HotLoop, error: BaseException, plan: EntryPlan | None, frame: Any) -> None:
+def attribute(
+    follower: Any, hot: HotLoop, error: BaseException, plan: EntryPlan | None, frame: Any, status: str = "Failed"
+) -> None:
     """Count the entries up to an error, and raise the failure of an instruction before the state if that raised."""
     step, i, start = hot.step_of(error)
     run, spot = follower.run, follower.spot
@@ -373,6 +382,6 @@ def attribute(follower: Any, hot: HotLoop, error: BaseException, plan: EntryPlan
         frame.iteration = spot.iteration
     at = spot if is_state or plan is None else Spot(frame, plan.steps[step][0])
     if start is not None:
-        run.publish_finished(at, "Failed", perf_counter() - start, error, None)
-    if not is_state:
+        run.publish_finished(at, status, perf_counter() - start, error, None)
+    if not is_state and status == "Failed":
         raise run.failure_at(at, error) from None

@@ -7,6 +7,7 @@ entry has registers of its own, so it starts from the declaration; what came bef
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
@@ -191,9 +192,12 @@ class _Follower:
             target = routes[jump.target_key]
         except (KeyError, TypeError):
             known = ", ".join(map(repr, routes))
+            near = difflib.get_close_matches(str(jump.target_key), [key for key in routes if isinstance(key, str)], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise JumpError(
                 f"task {self.form.task.name!r} (declared at {self.form.task.declared}) returned {jump!r}, "
-                f"but its selector has no route {jump.target_key!r}; the routes are: {known}"
+                f"but its selector has no route {jump.target_key!r}; the routes are: {known}{hint} "
+                "(a Jump names a key of the dict given to cs.select_jump)"
             ) from None
         data = jump.data
         if data is None:
@@ -210,7 +214,7 @@ class _Follower:
             return target, tuple(data), tuple(data.values())
         return (None, (), data) if target is None else (target, FIRST, (data,))
 
-    async def enter(self, world: World, target: int, key: Key, overrides: Any) -> Any:
+    async def enter(self, world: World, target: int, key: Key, overrides: Any, called: bool = False) -> Any:
         """Enter a state (or an exit, a node that is not bound); return what it returns."""
         blueprint = world.blueprint
         if target < 0:
@@ -225,7 +229,7 @@ class _Follower:
         plan = block.plans.get(key) or entry_plan(blueprint, target, key)
         root = block.root
         gate = block.gates.get(root)
-        self.move(world, target, None if block.kinds[root] == MAP else block.jumps.get(root), gate)
+        self.move(world, target, None if block.kinds[root] == MAP else block.jumps.get(root), gate, called)
         frame = self.frame(plan, world, target, overrides)
         if plan.steps:
             agenda: list[Any] = [(frame, iter(plan.steps))]
@@ -300,10 +304,10 @@ class _Follower:
         run.ticker.ticks = 0
         return inline(*args, **kwargs)
 
-    def move(self, world: World, target: int, routes: Any, gate: Gate | None) -> None:
-        """Count an entry and go to its node."""
+    def move(self, world: World, target: int, routes: Any, gate: Gate | None, called: bool = False) -> None:
+        """Count an entry and go to its node; an exit does not count, but what a tail call leads to does."""
         spot = self.spot
-        if routes is not None or (world is self.world and target == self.number):
+        if routes is not None or called:
             self.count += 1
             if gate is not None and gate.max_iterations is not None:
                 self.limit = min(gate.max_iterations, self.limit or gate.max_iterations)
@@ -372,7 +376,7 @@ class _Follower:
             answer = question(agenda, waiter)
             if answer is not PENDING:
                 return answer
-            self.scope.host = asyncio.current_task()
+            self.scope.begin(self.run)
             try:
                 call = await advance(self.run, agenda, self.scope)
                 if call is not None:
@@ -400,10 +404,10 @@ class _Follower:
                     entry_plan(world.blueprint, target, key)
                 except JumpError as error:
                     raise TypeError(f"a TailCall to blueprint {call.target_blueprint_id!r}: {error}") from None
-            return await self.enter(world, target, key, (*call.args, *call.kwargs.values()))
+            return await self.enter(world, target, key, (*call.args, *call.kwargs.values()), called=True)
         receiver = 1 if self.gate is not None and self.gate.receiver else 0
         args, kwargs = merge_tail(self.form, self.args, self.kwargs, call, receiver)
-        self.move(self.world, self.number, self.routes, self.gate)
+        self.move(self.world, self.number, self.routes, self.gate, called=True)
         return await self.call(self.form, args, kwargs, self.gate)
 
 

@@ -36,20 +36,21 @@ async def run_map(run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[s
     spot = Spot(frame, i)
     node: MappedResult[Any] = frame.world.blueprint.graph.nodes[spot.number]
     try:
-        inputs = [await _read(node, name, kwargs[name]) for name in node.each]
+        spent = node.spent
+        inputs = [await _read(node, name, kwargs[name], spent) for name in node.each]
         check_lengths(node.task, {name: len(items) for name, items in zip(node.each, inputs, strict=True)})
-    except asyncio.CancelledError:
-        raise
     except BaseException as error:
+        if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+            raise
         raise run.failure_at(spot, error) from None
     return await _Map(run, frame, i, node, args, kwargs).run_all(inputs)
 
 
-async def _read(node: MappedResult[Any], name: str, value: Any) -> Any:
-    """Return one input of a map as something sized."""
+async def _read(node: MappedResult[Any], name: str, value: Any, spent: bool) -> Any:
+    """Return one input of a map as something sized; `spent` says that an earlier run took its iterators."""
     check_iterable(node.task, name, value)
-    if hasattr(value, "__next__") or hasattr(value, "__anext__"):
-        if node.spent and (node.kwargs or {}).get(name) is value:
+    if (hasattr(value, "__next__") or hasattr(value, "__anext__")) and (node.kwargs or {}).get(name) is value:
+        if spent:
             raise ValueError(
                 f"map of {node.task.name!r} (declared at {node.declared}): the iterator given as {name}= was spent by "
                 "an earlier run; give a list, or declare the map anew for each run"
@@ -95,7 +96,7 @@ class _Map:
 
     async def run_all(self, inputs: list[Any]) -> Any:
         self.results = [NOTHING] * len(inputs[0])
-        self.scope.host = asyncio.current_task()
+        self.scope.begin(self.run)
         try:
             await self.spread(inputs)
             await self.scope.join()
@@ -266,7 +267,10 @@ class _Map:
         if self.again is None:
             blueprint, number = self.frame.world.blueprint, self.frame.block.source(self.i)
             blocks = blueprint.all_states().items()
-            self.again = self.frame.loop is not None or any(
-                at != number and number in (block.local or ()) for at, block in blocks
+            jumps = blueprint.graph.jumps.items()
+            self.again = (
+                self.frame.loop is not None
+                or any(at != number and number in (block.local or ()) for at, block in blocks)
+                or any(at != number and number in routes.values() for at, routes in jumps)  # a way out of their loops
             )
         return self.again

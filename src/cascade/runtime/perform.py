@@ -46,7 +46,7 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
     spot = Spot(frame, i)
     if op == LOOP or run.observed:
         copy = spot.copy(run.names)
-        if op == LOOP or copy.entries or copy.items:
+        if op == LOOP or copy.has_looped(spot.suffix):
             if begun is PENDING:
                 spot.enter(copy)
             else:  # it was counted when it was begun
@@ -143,7 +143,11 @@ class _Attempts:
             else:
                 self.finish("Succeeded", None, value)
                 return value
-            await asyncio.sleep(delay)
+            try:
+                await asyncio.sleep(delay)
+            except asyncio.CancelledError as error:
+                self.finish("Cancelled", error)
+                raise
 
     async def run_once(self) -> Any:
         gate, run = self.gate, self.run

@@ -40,6 +40,7 @@ class RunState:
 
     __slots__ = (
         "abandoned",
+        "borne",
         "bus",
         "capacities",
         "compiles",
@@ -59,7 +60,9 @@ class RunState:
         "run_map",
         "scope",
         "stall",
+        "task",
         "ticker",
+        "variables",
         "watch",
         "worlds",
     )
@@ -79,6 +82,11 @@ class RunState:
         """How many entries a loop has before it is emitted."""
         self.ticker = engine.ticker
         self.params = params
+        self.variables: dict[str, str | None] = {}
+        """What the run has found in the environment."""
+        self.task = asyncio.current_task()
+        self.borne = 0 if self.task is None else self.task.cancelling()
+        """How many cancels of the task the run was begun in spite of."""
         self.scope = Scope()
         """Of the root frame, and of those of the blueprints that tail calls lead to."""
         self.names = Names(run_id)
@@ -114,6 +122,8 @@ class RunState:
         self.ticker.due = False
         await asyncio.sleep(0)
         self.look()
+        if self.is_cancelled():  # a task did not mind
+            raise asyncio.CancelledError
 
     def stall_for(self, profile: Profile) -> None:
         """Ask the sweep to wait for the first measure of a function, as long as that has paid off so far."""
@@ -134,7 +144,7 @@ class RunState:
     def is_cancelled(self) -> bool:
         """Say whether a CancelledError was asked for, and not just raised by a task."""
         task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
+        return task is not None and task.cancelling() > (self.borne if task is self.task else 0)
 
     # --- calls
 
@@ -178,7 +188,8 @@ class RunState:
                     f"{blueprint_id!r}, which is not registered; registered are: {known} (engine.register_blueprint)"
                 )
             self.capacities.check(blueprint)
-            world = self.worlds[blueprint_id] = World(blueprint, fill(blueprint.graph, self.params), blueprint_id)
+            constants = fill(blueprint.graph, self.params, self.variables)
+            world = self.worlds[blueprint_id] = World(blueprint, constants, blueprint_id)
             frame = root_frame(world, self.scope)
             frame.demanded = bytearray(len(blueprint.root))
         return world
@@ -235,7 +246,7 @@ class RunState:
     def observe_call(self, spot: Spot, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call in place, with events around the call."""
         copy = spot.copy(self.names)
-        if copy.entries or copy.items:
+        if copy.has_looped(spot.suffix):
             spot.enter(copy)
         self.publish_started(spot)
         start = perf_counter()
@@ -262,7 +273,9 @@ class RunState:
             site = spot.copy(self.names).site_of(spot.suffix)
             spelled_out = None if error is None else spelled(error)
             preview = None if bus.previews is None or error is not None else preview_of(value, bus.previews)
-            bus.publish(_new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled_out, preview)))
+            bus.publish(
+                _new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled_out, preview))
+            )
 
     def publish_skip(self, spot: Spot, reason: str) -> None:
         """Say that a node does not run, and why."""

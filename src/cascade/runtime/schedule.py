@@ -114,11 +114,13 @@ async def complete(
 ) -> None:
     """Do for `evaluate` what its first sweep could not do at once."""
     scope, regs = frame.scope, frame.regs
-    scope.host = asyncio.current_task()
+    scope.begin(run)
     try:
         call = await resume(run, agenda, ready, outcome, scope)
         if call is not None:
             await drive(run, *call)
+            if run.is_cancelled():  # the task did not mind
+                raise asyncio.CancelledError
         for at in wanted:
             if regs[at] is PENDING:
                 await scope.wait_until(partial(_is_there, regs, at), partial(frame.park, at))

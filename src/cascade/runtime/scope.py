@@ -35,15 +35,22 @@ class Interrupted(asyncio.CancelledError):
 class Scope:
     """The children of one host, and the first failure among them."""
 
-    __slots__ = ("_interrupted", "_tasks", "_waiter", "failure", "host", "others")
+    __slots__ = ("_interrupted", "_tasks", "_waiter", "borne", "failure", "host", "others")
 
     def __init__(self) -> None:
         self.host: asyncio.Task[Any] | None = None
+        self.borne = 0
+        """How many cancels of the host have nothing to do with the run: it was begun in spite of them."""
         self.failure: BaseException | None = None
         self.others: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiter: asyncio.Future[None] | None = None
         self._interrupted = False
+
+    def begin(self, run: Any) -> None:
+        """Make the current task the host."""
+        self.host = asyncio.current_task()
+        self.borne = run.borne if self.host is run.task else 0
 
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Run `work(*args)` beside the host. In a scope that has failed already nothing starts."""
@@ -108,7 +115,8 @@ class Scope:
             self.failure = error
         for task in self._tasks:
             task.cancel()
-        cancelled = False
+        raised, host = error, self.host
+        cancelled = isinstance(error, asyncio.CancelledError) or (host is not None and host.cancelling() > self.borne)
         while self._tasks:
             try:
                 await asyncio.wait(self._tasks)
@@ -117,21 +125,26 @@ class Scope:
             self._tasks = {task for task in self._tasks if not task.done()}  # some never came to begin
         if self._interrupted:
             self._interrupted = False
-            if self.host is not None and self.host.uncancel() > 0:
-                cancelled = True
             error = self.failure
-        others, self.others = self.others, []
-        failed = [each for other in others if isinstance(other, NodeFailure) for each in (other.error, *other.others)]
-        if isinstance(error, NodeFailure) and not cancelled:
-            error.others += failed
-            return error
+            cancelled = host is not None and host.uncancel() > self.borne
+        failed = _failed(self.failure, raised, *self.others)
+        self.others = []
+        if cancelled:
+            ending = error if isinstance(error, asyncio.CancelledError) else asyncio.CancelledError()
+            return Interrupted(failed) if failed else ending
         if isinstance(error, NodeFailure):
-            failed = [error.error, *error.others, *failed]
-        elif isinstance(error, Interrupted):
-            failed = [*error.others, *failed]
-        if failed and (cancelled or isinstance(error, asyncio.CancelledError)):
-            return Interrupted(failed)
-        return asyncio.CancelledError() if cancelled and not isinstance(error, asyncio.CancelledError) else error
+            error.others = [each for each in failed if each is not error.error]
+        return error
+
+
+def _failed(*errors: BaseException) -> list[BaseException]:
+    """Return what nodes raised; what came from several of them, once."""
+    found: dict[int, BaseException] = {}
+    for error in errors:
+        own = [error.error] if isinstance(error, NodeFailure) else []
+        others = error.others if isinstance(error, (NodeFailure, Interrupted)) else []
+        found.update((id(each), each) for each in (*own, *others))
+    return [*found.values()]
 
 
 async def to_the_end(work: Coroutine[Any, Any, T], grace: float) -> tuple[T, asyncio.CancelledError | None]:

@@ -56,7 +56,9 @@ def refuse_jump(form: CallForm, jump: Jump) -> NoReturn:
 
 def refuse_lazy(form: CallForm, value: Lazy) -> NoReturn:
     """Raise for a task that declared something and returned it instead of a value."""
+    called = f"{getattr(value, 'task', form.task).name}.func(...) "
     raise StaticGraphError(
         f"task {form.task.name!r} (declared at {form.task.declared}) returned {value!r}; a running task cannot add "
-        "to the graph: return a value, or return cs.Jump(...) from a bound task to go on elsewhere"
+        f"to the graph: return a value ({called}calls a task's function at once), or return cs.Jump(...) from a bound "
+        "task to go on elsewhere"
     )

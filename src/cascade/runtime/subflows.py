@@ -21,7 +21,7 @@ async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -
     blueprint = outer.blueprint.subflows[number]
     node = outer.blueprint.graph.nodes[number]
     try:
-        constants = fill(blueprint.graph, dict(zip(node.kwargs, values, strict=True)))
+        constants = fill(blueprint.graph, dict(zip(node.kwargs, values, strict=True)), run.variables)
     except BaseException as error:
         raise run.failure_at(Spot(around, i), error) from None
     world = World(blueprint, constants, (outer.key, number, around.loop))

@@ -46,10 +46,9 @@ def merge_tail(
         if call.args and receiver <= at < receiver + len(call.args):
             raise TypeError(f"a TailCall of task {task.name!r} (declared at {task.declared}) gives {name!r} twice")
         try:
-            override(lambda: f"task {task.name!r}", form, placed, named, name, value, receiver)
+            override(
+                lambda: f"task {task.name!r} (declared at {task.declared})", form, placed, named, name, value, receiver
+            )
         except JumpError as error:
-            raise TypeError(
-                f"a TailCall of task {task.name!r} (declared at {task.declared}) gives it an argument it does not "
-                f"take: {error}"
-            ) from None
+            raise TypeError(str(error).replace("a Jump gives", "a TailCall gives", 1)) from None
     return placed, named

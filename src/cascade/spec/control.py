@@ -111,7 +111,10 @@ def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None
         ValueError: `max_iterations` is below 1.
     """
     if not isinstance(result, LazyResult):
-        raise TypeError(f"cs.bind binds a lazy result (step = task(...); cs.bind(step, selector)), not {result!r}")
+        hint = f"; did you mean {result.name}(...)?" if callable(result) and hasattr(result, "name") else ""
+        raise TypeError(
+            f"cs.bind binds a lazy result (step = task(...); cs.bind(step, selector)), not {result!r}{hint}"
+        )
     if not isinstance(selector, JumpSelector):
         raise TypeError(f"cs.bind({result!r}, ...) takes what cs.select_jump returns, not {selector!r}")
     if max_iterations is not None and (not isinstance(max_iterations, int) or max_iterations < 1):

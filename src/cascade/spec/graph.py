@@ -106,8 +106,9 @@ class Gate:
         return self.retry is not None or self.constraints is not None or self.injects
 
     def key(self) -> tuple[Any, ...]:
-        """What tells two gates apart."""
-        return tuple(getattr(self, name) for name in Gate.__slots__ if name != "first")
+        """What tells two gates apart; the routes of a selector are told apart by the graph's jumps."""
+        parts = tuple(getattr(self, name) for name in Gate.__slots__ if name not in ("first", "selector"))
+        return (*parts, self.selector is not None)
 
 
 class Routes:
@@ -267,14 +268,14 @@ class Graph:
 
     @property
     def shape(self) -> tuple[Any, ...]:
-        """What two graphs share that differ in literals alone; hashable where keys of routes are."""
+        """What two graphs share that differ in literals alone; hashable where keys of routes and defaults are."""
         sites = tuple((id(n.code), n.lasti) if isinstance(n, Lazy) else (n.type, n.keys) for n in self.nodes)
         return (
             bytes(self.kinds),
             tuple(self.forms),
             tuple(self.places),
             tuple(self.operands),
-            tuple((slot, given.name, given.default, id(given.__class__)) for slot, given in self.inputs.items()),
+            tuple((slot, *given.key()) for slot, given in self.inputs.items()),
             tuple((i, gate.key()) for i, gate in self.gates.items()),
             tuple((i, tuple(r.routes.items()), r.default) for i, r in self.routes.items()),
             tuple((i, tuple(routes.items())) for i, routes in self.jumps.items()),

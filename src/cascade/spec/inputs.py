@@ -36,6 +36,10 @@ class Input(Lazy):
         self.name = name
         self.default = default
 
+    def key(self) -> tuple[Any, ...]:
+        """What tells two inputs apart."""
+        return (self.__class__, self.name, self.default.__class__, self.default, getattr(self, "type", None))
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, declared at {self.declared}>"
 
@@ -79,7 +83,7 @@ class Param(Input):
             return wanted(value)
         except Exception as error:
             name = getattr(wanted, "__name__", repr(wanted))
-            hint = " (true, false, 1, 0, yes, no, on, off)" if wanted is bool else f": {error}"
+            hint = ": write true, false, 1, 0, yes, no, on or off" if wanted is bool else f": {error}"
             raise ParameterError(
                 f"parameter {self.name!r} (declared at {self.declared}) cannot take {value!r} as {name}{hint}"
             ) from error

@@ -8,7 +8,7 @@ from typing import Any, Literal, overload
 from cascade.spec.policies import refuse_option
 from cascade.spec.signature import CallShape, declared_at, shape_of
 
-__all__ = ["Inject", "Resource", "Scope", "inject", "injected", "resource"]
+__all__ = ["Inject", "Resource", "Scope", "described", "inject", "injected", "resource"]
 
 Scope = Literal["run", "task", "engine"]
 
@@ -68,8 +68,16 @@ def inject(target: Resource | str) -> Any:
             with the engine or given to the run.
     """
     if not isinstance(target, (Resource, str)):
-        raise TypeError(f"cs.inject takes a resource or its name, not {target!r}; declare it with @cs.resource")
+        raise TypeError(
+            f"cs.inject takes a resource or its name, not {described(target)}; declare it with @cs.resource"
+        )
     return Inject(target)
+
+
+def described(value: Any) -> str:
+    """Return a value that was taken for a resource, for a message: a function by its name and place."""
+    name = getattr(value, "__name__", None)
+    return repr(value) if name is None else f"{name!r} ({declared_at(value)})"
 
 
 def injected(shape: CallShape | None) -> dict[str, Inject]:

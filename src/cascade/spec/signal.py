@@ -31,4 +31,7 @@ UNSET: Final = Unset()
 
 def uncrossable(error: BaseException) -> RuntimeError:
     """Return what comes out for a StopIteration or StopAsyncIteration, which would end the engine's own waiting."""
-    return RuntimeError(f"a task raised {type(error).__name__}, which cannot cross an await")
+    return RuntimeError(
+        f"a task raised {type(error).__name__}, which cannot cross an await; catch it in the task "
+        "(next() takes a default)"
+    )

@@ -51,7 +51,7 @@ class Task(Generic[P, R]):
         self.__qualname__ = getattr(func, "__qualname__", self.__name__)
         self.__module__ = getattr(func, "__module__", None) or "builtins"
         self.__doc__ = getattr(func, "__doc__", None)
-        self.name = name or self.__name__
+        self.name: str = name or self.__name__
         self.pure = pure
         self.mode = mode
         self.retry = retry
@@ -310,7 +310,10 @@ def check_lengths(task: Task[..., Any], lengths: dict[str, int]) -> None:
     """Raise ValueError if the inputs of a map differ in length."""
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ValueError(f"map of {task.name!r} ({task.declared}): the inputs differ in length: {listed}")
+        raise ValueError(
+            f"map of {task.name!r} ({task.declared}): the inputs differ in length: {listed}; give each as many "
+            f"items (a value that stays the same: {task.name}.partial(...).map(...))"
+        )
 
 
 @overload

@@ -1,0 +1,226 @@
+"""Loops run in constant memory: what an entry made is let go when the next one begins."""
+
+import asyncio
+import gc
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import cascade as cs
+from cascade.runtime.frame import Frame
+from tests.workflows import Body, Way, awaited, blocking, every_body, every_way, inline
+
+FIRST, LAST = 2_000, 20_000
+
+
+def loop(step: Any) -> Any:
+    return cs.bind(step, cs.select_jump({"again": step, "exit": None}))
+
+
+class Token:
+    """A value whose life can be watched."""
+
+    alive = 0
+
+    def __init__(self) -> None:
+        type(self).alive += 1
+        weakref.finalize(self, self.end)
+
+    @classmethod
+    def end(cls) -> None:
+        cls.alive -= 1
+
+
+class Watch:
+    """Reads how much memory is in use at two entries of a loop."""
+
+    def __init__(self, way: Way, first: int = FIRST, last: int = LAST) -> None:
+        self.way = way
+        self.first = first
+        self.last = last
+        self.blocks: list[int] = []
+
+    def __call__(self, n: int) -> bool:
+        """Look at entry `n`; say whether to go on."""
+        if n % 500 == 0:
+            self.way.events.clear()
+        if n in (self.first, self.last):
+            gc.collect()
+            self.blocks.append(sys.getallocatedblocks())
+        return n < self.last
+
+    @property
+    def growth(self) -> int:
+        """How many more blocks of memory were in use at the last look than at the first."""
+        first, last = self.blocks
+        return last - first
+
+
+@every_way
+@every_body
+def test_values_of_earlier_entries_are_let_go(way: Way, body: Body) -> None:
+    most = [0]
+    Token.alive = 0
+
+    @body
+    def feed() -> Token:
+        return Token()
+
+    @body
+    def step(n: int, fed: Token, sent: Token | None = None) -> Any:
+        del fed, sent
+        most[0] = max(most[0], Token.alive)
+        return cs.Jump("again", {"n": n + 1, "sent": Token()}) if n < 300 else "done"
+
+    assert way.run(loop(step(0, feed()))) == "done"
+    assert most[0] <= 8
+    gc.collect()
+    assert Token.alive == 0
+
+
+@every_way
+@every_body
+def test_frames_of_earlier_entries_are_let_go(way: Way, body: Body) -> None:
+    most = [0]
+
+    @body
+    def feed(x: int) -> int:
+        return x
+
+    @body
+    def step(n: int, fed: Any) -> Any:
+        if n in (10, 60, 200):
+            most[0] = max(most[0], sum(isinstance(one, Frame) for one in gc.get_objects()))
+        return cs.Jump("again", {"n": n + 1}) if n < 200 else "done"
+
+    router = cs.Router("a", {"a": feed(1), "b": feed(2)})
+    gc.collect()
+    before = sum(isinstance(one, Frame) for one in gc.get_objects())
+    assert way.run(loop(step(0, [feed(feed(1)), router]).run_if(feed(1)))) == "done"
+    assert most[0] - before <= 4
+    gc.collect()
+    assert sum(isinstance(one, Frame) for one in gc.get_objects()) <= before
+
+
+@every_way
+@pytest.mark.parametrize("kind", ["step", "chain", "states", "gated", "routed", "async", "names", "nested", "item"])
+def test_a_long_loop_takes_no_more_memory_than_a_short_one(way: Way, kind: str) -> None:
+    watch = Watch(way)
+
+    @inline
+    def feed(x: Any) -> Any:
+        return x
+
+    @inline
+    def step(n: int = 0, fed: Any = None, **rest: Any) -> Any:
+        return cs.Jump("again", {"n": n + 1}) if watch(n) else "done"
+
+    @inline
+    def naming(n: int = 0, **rest: Any) -> Any:
+        return cs.Jump("again", {"n": n + 1, f"k{n}": n}) if watch(n) else "done"
+
+    @cs.task
+    async def awaiting(n: int) -> Any:
+        if n % 100 == 0:
+            await asyncio.sleep(0)
+        return cs.Jump("again", n + 1) if watch(n) else "done"
+
+    @inline
+    def inner(n: int) -> Any:
+        return cs.Jump("again", n + 1) if n < 3 else n
+
+    ping, pong = step(), step()
+    cs.bind(ping, cs.select_jump({"again": pong}))
+    cs.bind(pong, cs.select_jump({"again": ping}))
+    targets: dict[str, Callable[[], Any]] = {
+        "step": lambda: loop(step()),
+        "chain": lambda: loop(step(0, feed(feed(feed(1))))),
+        "states": lambda: ping,
+        "gated": lambda: loop(step(0, feed(1).run_if(feed(0), otherwise=feed(2))).run_if(feed(1))),
+        "routed": lambda: loop(step(0, cs.Router(feed("a"), {"a": feed(1), "b": feed(2)}))),
+        "async": lambda: loop(awaiting(0)),
+        "names": lambda: loop(naming()),
+        "nested": lambda: loop(step(0, loop(inner(0)))),
+        "item": lambda: loop(awaiting.map(n=[0])),
+    }
+    assert way.run(targets[kind]()) in ("done", ["done"])
+    assert watch.growth < 300
+
+
+@every_way
+@pytest.mark.parametrize("body", [blocking, awaited], ids=lambda body: body.__name__)
+def test_a_long_loop_of_threads_or_turns(way: Way, body: Body) -> None:
+    watch = Watch(way, 300, 1500)
+
+    @body
+    def feed() -> int:
+        return 1
+
+    @body
+    def step(n: int, fed: int) -> Any:
+        return cs.Jump("again", {"n": n + 1}) if watch(n) else "done"
+
+    assert way.run(loop(step(0, feed()))) == "done"
+    assert watch.growth < 300
+
+
+@every_way
+def test_many_loops_one_after_the_other(way: Way) -> None:
+    watch = Watch(way, 50, 250)
+
+    @inline
+    def step(n: int) -> Any:
+        return cs.Jump("again", n + 1) if n < 40 else n
+
+    async def main() -> None:
+        async with way.engine() as engine:
+            for n in range(251):
+                assert await engine.run(loop(step(0))) == 40
+                way.events.clear()
+                watch(n)
+
+    asyncio.run(main())
+    assert watch.growth < 400
+
+
+@every_way
+def test_the_result_of_a_loop_is_kept_no_longer_than_it_is_needed(way: Way) -> None:
+    Token.alive = 0
+    seen = []
+
+    @inline
+    def step(n: int) -> Any:
+        return cs.Jump("again", n + 1) if n < 40 else cs.Jump("exit", Token())
+
+    @inline
+    def reader(token: Token) -> str:
+        return "read"
+
+    async def main() -> None:
+        async with way.engine() as engine:
+            assert await engine.run(reader(loop(step(0)))) == "read"
+            gc.collect()
+            seen.append(Token.alive)
+
+    asyncio.run(main())
+    assert seen == [0]
+
+
+@every_way
+def test_a_loop_that_failed_is_let_go(way: Way) -> None:
+    Token.alive = 0
+
+    @inline
+    def step(n: int, sent: Token | None = None) -> Any:
+        if n == 40:
+            raise ArithmeticError
+        return cs.Jump("again", {"n": n + 1, "sent": Token()})
+
+    with pytest.raises(ArithmeticError) as caught:
+        way.run(loop(step(0)))
+    del caught
+    gc.collect()
+    assert Token.alive == 0
