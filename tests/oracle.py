@@ -1,4 +1,4 @@
-"""What a program means, by a second reading: a naive evaluator that shares nothing with the engine but the declarations.
+"""What a program means, by a second reading: an evaluator that shares but the declarations with the engine.
 
 It recurses, does one thing after the other, and looks up everything again each time: what is evaluated in a frame
 is kept in a dict, a loop is a `while`, each further entry of a loop gets a frame of its own. Failures do not end
@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import CoroutineType
 from typing import Any, Final
 
@@ -76,7 +76,7 @@ class Outcome:
     blocked: bool = False
 
     def because(self, causes: Causes) -> Outcome:
-        return Outcome(self.value, self.strict, self.ran, self.causes | causes, self.blocked)
+        return replace(self, causes=self.causes | causes)
 
 
 def plain(value: Any, causes: Causes = frozenset()) -> Outcome:
@@ -641,13 +641,15 @@ class _Machine:
         outcome = self.node(target, frame).because(loop.causes)
         if not outcome.blocked:
             self.over(frame)
-        return Outcome(outcome.value, outcome.strict, True, outcome.causes, outcome.blocked)
+        return replace(outcome, ran=True)
 
     def enter(self, loop: _Loop, target: Any, overrides: Slots) -> Outcome | Callable[[], Any]:
         """Enter a state, or leave by way of an unbound or mapped result."""
         world = loop.frame.world
         if not overrides and world.hoisted(target):  # it runs once a run
-            return Outcome(*((each := self.node(target, world.root)).value, each.strict, True), loop.causes | each.causes)
+            return Outcome(
+                *((each := self.node(target, world.root)).value, each.strict, True), loop.causes | each.causes
+            )
         if setting(target, "selector") is not None and not isinstance(target, MappedResult):
             self.counted(loop, target)
         frame = _Frame(world, loop.frame, target, overrides)

@@ -573,6 +573,7 @@ class _Drawer:
         self.steps: list[Step] = []
         self.troubles = self.one_in(4)
         self.skips = not self.one_in(3)
+        """Without anything to skip, loops of plain calls become emitted ones."""
         self.modes = STYLES if self.one_in(2) else STYLES[:5]
 
     # small choices
@@ -748,7 +749,7 @@ class _Drawer:
     # loops
 
     def machine(self) -> None:
-        count = self.pick((1, 1, 2, 2, 3))
+        count = self.pick((1, 1, 2, 2, 3) if self.skips else (1, 1, 1, 1, 2))
         tails_only = count == 1 and self.one_in(6)
         maps = [self.one_in(5) for _ in range(count)]
         states = tuple(self.state(at, count, maps, tails_only) for at in range(count))
@@ -763,6 +764,8 @@ class _Drawer:
             for other in range(count):
                 if count == 1 or other != at or self.one_in(2):
                     routes[f"to {other}"] = f"state {other}"
+                    if self.one_in(4):
+                        routes[f"again {other}"] = f"state {other}"
             if self.one_in(2) or not routes:
                 routes["exit"] = None
             outside = [ref for ref, known in enumerate(self.pool) if known.what != "Machine"]
@@ -771,16 +774,19 @@ class _Drawer:
                 routes["leave"] = self.pick(outside)
         starts = (0, 1, 2, 2, 3, 5)
         start: Expr = self.pick(starts)
-        if self.one_in(20 if count == 1 else 100):
-            start = 40
+        if count == 1 and not self.skips and self.one_in(2):
+            start = self.pick((3, 5, 9, 40))
         if maps[at]:
             start = Box("list", tuple(self.pick(starts) for _ in range(self.number(3))))
             if self.one_in(3) and self.refs("items"):
                 start = self.ref("items")
         elif self.one_in(8):
             start = self.ref("bit", "key")
-        keys = [key for key in routes if key.startswith("to ")]
-        moves = tuple(self.move(keys, maps, count) for _ in range(self.number(3, 1)))
+        keys = [key for key in routes if key.startswith(("to ", "again "))]
+        moves = tuple(self.move(keys, maps, count) for _ in range(self.number(3, 1) if self.skips else 1))
+        moves += moves[-1:] * self.number(2)
+        if not self.skips and self.one_in(2):
+            moves += (self.move(keys, maps, count),)
         end = self.end(routes, keys)
         if end.key == "exit" and self.one_in(2) and not moves[-1].how.startswith("tail"):
             end = Move(moves[-1].how, "exit")  # a jump that differs from the others in its key alone
@@ -788,10 +794,10 @@ class _Drawer:
         shape = "var" if self.one_in(6) and not maps[at] else "abc"
         kwargs: Named = (("d", self.argument()),) if shape == "var" and self.one_in(2) else ()
         body = Body("text", self.pick(self.modes), shape, "some" if self.troubles and self.one_in(10) else "")
-        by_name = shape == "abc" and self.one_in(3)
+        by_name = shape == "abc" and self.skips and self.one_in(3)
         most = self.number(6, 1) if self.one_in(10) else None
+        gate = self.gate() if self.skips or self.one_in(4) else Gate()
         concurrency = self.number(2, 1) if maps[at] and self.one_in(2) else None
-        gate = self.gate()
         return State(
             body, start, moves, end, tuple(routes.items()), by_name, others, kwargs, maps[at], concurrency, most, gate
         )
@@ -853,7 +859,8 @@ class _Drawer:
         if not self.pool:
             self.call()
         target = self.target()
-        params: Named = tuple((name, self.pick((0, 1, 2, "x", False))) for name in PARAMS if self.one_in(3))
+        values: tuple[Expr, ...] = (0, 1, 2, "x", False)
+        params = tuple((name, self.pick(values)) for name in PARAMS if self.one_in(3))
         return Recipe(tuple(self.steps), target, params)
 
 

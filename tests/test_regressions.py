@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from typing import Any
 
@@ -69,3 +70,27 @@ def test_items_that_two_loops_leave_by_have_events_of_their_own(tier: Tier) -> N
     each = looping(down.map(a=[0]))
     leave = [cs.bind(show_jump(), cs.select_jump({"again": each})) for _ in range(2)]
     assert max(ids_of([each, *leave], tier).values()) == 1
+
+
+@every_tier
+def test_a_coroutine_that_a_function_returned_is_closed_when_another_node_fails(tier: Tier) -> None:
+    async def later() -> None:
+        pass
+
+    def fail() -> None:
+        raise ValueError("failed")
+
+    begun = [cs.task(mode="inline")(lambda: later())() for _ in range(3)]
+    with pytest.raises(ValueError, match="failed"):
+        run([*begun, cs.task(mode="inline")(fail)()], tier=tier)
+    gc.collect()  # a coroutine that nobody awaited would warn now
+
+
+@every_tier
+def test_such_a_coroutine_of_an_item_is_closed_too(tier: Tier) -> None:
+    async def fail() -> None:
+        raise ValueError("failed")
+
+    with pytest.raises(ValueError, match="failed"):
+        run(cs.task(mode="inline")(lambda a: fail()).map(a=[1, 2, 3]), tier=tier)
+    gc.collect()

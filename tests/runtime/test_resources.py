@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -522,6 +523,57 @@ def test_a_retry_sets_up_again_what_failed_to_set_up(kind: str, tier: Tier) -> N
     provided = cs.resource(name="db")(flaky if kind == "sync" else flaky_async)
     assert run(use(cs.inject(provided)).with_retry(3), tier=tier) == ["connected"]
     assert attempts == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+@every_kind
+@every_scope
+@pytest.mark.parametrize("phase", ["set-up", "teardown"])
+def test_an_end_of_the_process_in_a_resource_ends_the_run(error: Any, kind: str, scope: Any, phase: str) -> None:
+    def ending() -> Iterator[None]:
+        if phase == "set-up":
+            raise error("bye")
+        yield
+        raise error("bye")
+
+    async def async_ending() -> AsyncIterator[None]:
+        if phase == "set-up":
+            raise error("bye")
+        yield
+        raise error("bye")
+
+    log = Log()
+    bus = MessageBus()
+    spy = SpySubscriber(bus)
+    ends = cs.resource(name="ends", scope=scope)(ending if kind == "sync" else async_ending)
+    with pytest.raises(error, match="bye"):
+        run(use(cs.inject(log.resource("it", kind, scope)), cs.inject(ends)), bus=bus)
+    assert [word for word in log if word[0] != "!"] == ["+it", "-it"]
+    (finished,) = spy.events_of_type(RunFinished)
+    assert finished.status == "Cancelled"
+
+
+@every_kind
+@every_scope
+def test_a_teardown_may_reset_what_its_set_up_set(kind: str, scope: Any) -> None:
+    """A context variable can be reset only in the context that it was set in."""
+    variable: ContextVar[str] = ContextVar("variable", default="none")
+    seen: list[str] = []
+
+    def setting() -> Iterator[None]:
+        token = variable.set("set")
+        try:
+            yield
+        finally:
+            seen.append(variable.get())
+            variable.reset(token)
+
+    async def async_setting() -> AsyncIterator[None]:
+        for _ in setting():
+            yield
+
+    run(use(cs.inject(cs.resource(name="it", scope=scope)(setting if kind == "sync" else async_setting))))
+    assert seen == ["set"]
 
 
 @every_kind

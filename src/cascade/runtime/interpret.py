@@ -7,6 +7,7 @@ parked with that input and swept again when it has one. So there is no queue and
 
 from __future__ import annotations
 
+from types import CoroutineType
 from typing import Any, Final
 
 from cascade.errors import RouterError
@@ -93,6 +94,9 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
             else:
                 agenda.pop()
         except BaseException as error:
+            for _, _, begun in ready:
+                if begun.__class__ is CoroutineType:
+                    begun.close()  # what a function returned, and nobody will await
             raise run.failure_at(Spot(frame, i), error) from None
     return None
 
@@ -154,8 +158,8 @@ def _special(
     elif op == OPTIONAL:
         if lacks:
             return None
-        if (skip := frame.skips.get(references[0])) is not None:
-            frame.skips[i] = skip
+        if references[0] in frame.skips:
+            frame.skips[i] = frame.skips[references[0]]
         return values[0]
     elif lacks:
         frame.skips[i] = Skip("UpstreamSkipped_Data")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import Any, TypeVar
 
 __all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "spelled", "to_the_end"]
@@ -53,9 +54,18 @@ class Scope:
         self.borne = run.borne if self.host is run.task else 0
 
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        """Run `work(*args)` beside the host. In a scope that has failed already nothing starts."""
+        """Run `work(*args)` beside the host. In a scope that has failed already nothing starts.
+
+        A coroutine that comes last among the arguments is closed if nobody came to await it.
+        """
+        begun = args[-1]
         if self.failure is None:
-            self._tasks.add(asyncio.get_running_loop().create_task(self._watch(work, args)))
+            task = asyncio.get_running_loop().create_task(self._watch(work, args))
+            self._tasks.add(task)
+            if begun.__class__ is CoroutineType:
+                task.add_done_callback(lambda _: begun.close())
+        elif begun.__class__ is CoroutineType:
+            begun.close()
 
     async def _watch(self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[Any, ...]) -> None:
         try:

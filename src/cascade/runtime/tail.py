@@ -46,9 +46,11 @@ def merge_tail(
         if call.args and receiver <= at < receiver + len(call.args):
             raise TypeError(f"a TailCall of task {task.name!r} (declared at {task.declared}) gives {name!r} twice")
         try:
-            override(
-                lambda: f"task {task.name!r} (declared at {task.declared})", form, placed, named, name, value, receiver
-            )
+            override(lambda: "it", form, placed, named, name, value, receiver)
         except JumpError as error:
-            raise TypeError(str(error).replace("a Jump gives", "a TailCall gives", 1)) from None
+            what = str(error).removeprefix("a Jump gives the argument ")
+            what = what.replace(" to it, which has no such argument", ", which it does not take", 1)
+            raise TypeError(
+                f"a TailCall of task {task.name!r} (declared at {task.declared}) gives it the argument {what}"
+            ) from None
     return placed, named

@@ -83,7 +83,7 @@ class Param(Input):
             return wanted(value)
         except Exception as error:
             name = getattr(wanted, "__name__", repr(wanted))
-            hint = ": write true, false, 1, 0, yes, no, on or off" if wanted is bool else f": {error}"
+            hint = " (write true, false, 1, 0, yes, no, on or off)" if wanted is bool else f": {error}"
             raise ParameterError(
                 f"parameter {self.name!r} (declared at {self.declared}) cannot take {value!r} as {name}{hint}"
             ) from error

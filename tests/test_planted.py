@@ -1,0 +1,261 @@
+"""Bugs planted into the engine, one at a time: comparing random programs with the oracle finds every one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import pytest
+
+from cascade.compiler import emit, lower
+from cascade.graph import build as building
+from cascade.graph.identity import PureCalls
+from cascade.runtime import interpret, loops, maps
+from cascade.runtime.frame import NOTHING, PENDING, Frame
+from cascade.runtime.inputs import fill
+from cascade.runtime.lanes import Lane
+from cascade.runtime.perform import _Attempts
+from cascade.runtime.run import RunState
+from tests.strategies import Recipe, fixed_recipes
+from tests.test_agreement import check_agreement
+from tests.workflows import TIERS, Tier
+
+EXAMPLES = 500
+"""How many programs there are for a bug to show itself in."""
+
+Patch = pytest.MonkeyPatch
+
+
+@cache
+def programs() -> list[Recipe]:
+    """Keep the programs for all bugs."""
+    return list(fixed_recipes(EXAMPLES))
+
+
+def programs_until_caught(tiers: Sequence[Tier] = TIERS) -> int | None:
+    """Compare programs one after the other; return how many it took to find a difference, or None."""
+    for at, recipe in enumerate(programs()):
+        try:
+            check_agreement(recipe, tiers[at % len(tiers)])
+        except AssertionError:
+            return at + 1
+    return None
+
+
+# --- the bugs
+
+
+def passed_values_are_conditions(patch: Patch) -> None:
+    """Conditions and selectors read passed-through values."""
+    patch.setattr(Frame, "strictly", lambda frame, reference: frame.regs[reference])
+
+
+def otherwise_is_ignored(patch: Patch) -> None:
+    """Readers of a skipped node get its first argument, whatever its `otherwise`."""
+
+    def stand_in(frame: Frame, skip: Any, gate: Any, agenda: Any, waiter: Any) -> Any:
+        return NOTHING if gate.first is None else frame.regs[gate.first]
+
+    patch.setattr(interpret, "stand_in", stand_in)
+    patch.setattr(loops, "stand_in", stand_in)
+
+
+def nothing_passes_through(patch: Patch) -> None:
+    """A skipped node never gives its first argument."""
+    patch.setattr(lower, "_first", lambda graph, i: None)
+
+
+def skipped_counts_as_run(patch: Patch) -> None:
+    """`.after` is content with a skipped predecessor."""
+    plain = interpret.gate_reason
+
+    def gate_reason(*args: Any) -> Any:
+        reason = plain(*args)
+        return None if reason == "UpstreamSkipped_Sequence" else reason
+
+    patch.setattr(interpret, "gate_reason", gate_reason)
+    patch.setattr(loops, "gate_reason", gate_reason)
+
+
+def conditions_hold_once(patch: Patch) -> None:
+    """The condition of a state is looked at in its first entry alone."""
+
+    async def skipped(*args: Any) -> tuple[bool, Any]:
+        return False, None
+
+    patch.setattr(loops._Follower, "skipped", skipped)
+
+
+def overrides_are_lost(patch: Patch) -> None:
+    """What a Jump sends along never arrives."""
+    plain = loops._Follower.jump
+
+    def jump(follower: Any, signal: Any) -> Any:
+        target, key, values = plain(follower, signal)
+        return (target, key, values) if target is None else (target, (), ())
+
+    patch.setattr(loops._Follower, "jump", jump)
+
+
+def overrides_stay(patch: Patch) -> None:
+    """An override holds for all further entries on the short way."""
+    plain = Lane.registers
+    kept: dict[Lane, list[Any]] = {}
+
+    def registers(lane: Lane, jump: Any) -> list[Any]:
+        return kept.setdefault(lane, plain(lane, jump)).copy()
+
+    patch.setattr(Lane, "registers", registers)
+
+
+def entries_share_what_feeds_them(patch: Patch) -> None:
+    """A further entry reads the values of the graph around it instead of running its inputs again."""
+    plain = lower._hoisted
+
+    def hoisted(graph: Any) -> frozenset[int]:
+        return plain(graph) | {i for i in range(graph.strict) if i not in graph.jumps}
+
+    patch.setattr(lower, "_hoisted", hoisted)
+
+
+def pure_nodes_run_again(patch: Patch) -> None:
+    """Pure nodes of constants run in each entry."""
+    patch.setattr(lower, "_hoisted", lambda graph: frozenset())
+
+
+def pure_twins_are_two(patch: Patch) -> None:
+    """Two equal pure calls both run."""
+    plain = PureCalls.find
+
+    def find(calls: PureCalls, node: Any, index: Any) -> None:
+        plain(calls, node, index)
+
+    patch.setattr(PureCalls, "find", find)
+
+
+def all_routes_run(patch: Patch) -> None:
+    """A router runs every route before it chooses."""
+    plain = interpret._route
+
+    def route(frame: Frame, i: int, selector: int, agenda: list[Any]) -> Any:
+        router = frame.block.routes[i]
+        late = [at for at in router.routes.values() if at >= 0 and frame.demanded and not frame.demanded[at]]
+        if not late:
+            return plain(frame, i, selector, agenda)
+        agenda.append((frame, iter((frame.step(i),))))
+        for at in late:
+            frame.demand(at, agenda)
+        return PENDING
+
+    patch.setattr(interpret, "_route", route)
+
+
+def pruning_is_not_told(patch: Patch) -> None:
+    """Nobody hears of pruned nodes."""
+    patch.setattr(RunState, "publish_pruned_root", lambda run, frame: None)
+
+
+def pruning_in_entries_is_not_told(patch: Patch) -> None:
+    """Nobody hears of nodes pruned in an entry of a loop."""
+    patch.setattr(RunState, "publish_pruned", lambda run, frame, wanted: None)
+
+
+def results_come_as_they_end(patch: Patch) -> None:
+    """The results of a map are in the order in which its items ended."""
+    plain = maps._Map.perform
+    ended: dict[Any, list[Any]] = {}
+
+    async def perform(self: Any, index: int, values: Any, begun: Any = NOTHING) -> None:
+        await plain(self, index, values, begun)
+        order = ended.setdefault(self, [])
+        order.append(self.results[index])
+        if len(order) == len(self.results):
+            self.results[:] = order
+
+    patch.setattr(maps._Map, "perform", perform)
+
+
+def sequences_end_with_nothing(patch: Patch) -> None:
+    """A skipped end of a sequence is nothing, not None."""
+    patch.setattr(building, "_asked_for", lambda value: value)
+
+
+def subflows_have_no_parameters(patch: Patch) -> None:
+    """A sub-flow reads the defaults of its parameters."""
+    patch.setattr("cascade.runtime.subflows.fill", lambda graph, given, *others: fill(graph, {}, *others))
+
+
+def one_entry_too_many(patch: Patch) -> None:
+    """A loop has one entry more than `max_iterations` allows."""
+    plain = loops._Follower.__init__
+
+    def begin(follower: Any, *args: Any) -> None:
+        plain(follower, *args)
+        follower.count = 0
+
+    patch.setattr(loops._Follower, "__init__", begin)
+
+
+def one_attempt_too_few(patch: Patch) -> None:
+    """A retry policy makes one attempt less."""
+    plain = _Attempts.__init__
+
+    def begin(attempts: Any, *args: Any) -> None:
+        plain(attempts, *args)
+        attempts.count = 1
+
+    patch.setattr(_Attempts, "__init__", begin)
+
+
+def emitted_loops_trust_keys(patch: Patch) -> None:
+    """An emitted loop takes every Jump for one back to its state."""
+    plain = emit._Writer.leaves
+
+    def leaves(writer: Any, *args: Any) -> str:
+        return plain(writer, *args).replace("result.target_key is not KEY", "False")
+
+    patch.setattr(emit._Writer, "leaves", leaves)
+
+
+def emitted_loops_forget_data(patch: Patch) -> None:
+    """An emitted loop does not take over what a Jump sends along."""
+    plain = emit._Writer.leaves
+
+    def leaves(writer: Any, updates: list[Any], *args: Any) -> str:
+        text = plain(writer, updates, *args)
+        updates.clear()
+        return text
+
+    patch.setattr(emit._Writer, "leaves", leaves)
+
+
+BUGS: tuple[Callable[[Patch], None], ...] = (
+    passed_values_are_conditions,
+    otherwise_is_ignored,
+    nothing_passes_through,
+    skipped_counts_as_run,
+    conditions_hold_once,
+    overrides_are_lost,
+    overrides_stay,
+    entries_share_what_feeds_them,
+    pure_nodes_run_again,
+    pure_twins_are_two,
+    all_routes_run,
+    pruning_is_not_told,
+    pruning_in_entries_is_not_told,
+    results_come_as_they_end,
+    sequences_end_with_nothing,
+    subflows_have_no_parameters,
+    one_entry_too_many,
+    one_attempt_too_few,
+    emitted_loops_trust_keys,
+    emitted_loops_forget_data,
+)
+
+
+@pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
+def test_a_planted_bug_is_found(plant: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    plant(monkeypatch)
+    tiers: tuple[Tier, ...] = ("compile",) if plant.__name__.startswith("emitted") else TIERS
+    assert programs_until_caught(tiers) is not None, f"not found in {EXAMPLES} programs: {plant.__doc__}"
