@@ -53,7 +53,7 @@ class Task(Generic[P, R]):
         self.__doc__ = getattr(func, "__doc__", None)
         self.name: str = name or self.__name__
         self.pure = pure
-        self.mode = mode
+        self.mode: Mode = mode
         self.retry = retry
         self.constraints = constraints
         self.tags = tags
