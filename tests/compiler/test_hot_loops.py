@@ -366,16 +366,17 @@ def test_a_function_that_turns_slow_holds_the_loop_for_one_call_and_then_runs_in
         def step(n: int) -> cs.Jump:
             if n <= 2_000:
                 here.append(threading.current_thread() is threading.main_thread())
-                time.sleep(0.04)  # what it does to the loop is what this test is about
+                time.sleep(0.08)  # what it does to the loop is what this test is about
             return cs.Jump("again", n - 1) if n > 1_990 else cs.Jump("exit", "done")
 
         target = loop(step(3_000))
         assert run(target, tier) == "done"
         assert hot_loops(target), "it was hot before it turned slow"
-        assert not any(here[1:]), here
+        assert here == sorted(here, reverse=True), "once in threads it stays there"
         return here.count(True)
 
-    # A machine that stands still for a moment can make the function look slow before it is, so more than one try.
+    # A machine that stands still for a moment can make the function look slow before it is, or starve the thread
+    # that would notice it: hence more than one try.
     assert 1 in (held() for _ in range(5))
 
 
