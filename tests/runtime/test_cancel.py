@@ -14,6 +14,7 @@ from cascade.adapters.executors.local import LocalExecutor
 from cascade.runtime import Engine
 from cascade.runtime.events import (
     RunFinished,
+    RunStarted,
     RunWarning,
     TaskBlocked,
     TaskExecutionFinished,
@@ -377,10 +378,11 @@ def test_a_run_begun_in_spite_of_a_cancel_is_a_run_like_others(place: str, tier:
         await asyncio.Event().wait()
         return "never"
 
-    async def clean_up(engine: Engine) -> list[str]:
+    async def clean_up(engine: Engine, waiting: asyncio.Event) -> list[Any]:
         beside = [stay()] if place == "beside" else []
         found = [await engine.run(cs.task(len)("abc"))]
         try:
+            waiting.set()
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             found.append(await engine.run([cs.task(mode="blocking")(len)("abc"), cs.task(len)("abcd")]))
@@ -398,10 +400,11 @@ def test_a_run_begun_in_spite_of_a_cancel_is_a_run_like_others(place: str, tier:
     async def main() -> None:
         async with Engine(tier=tier) as engine:
             spy = SpySubscriber(engine.bus)
-            task = asyncio.ensure_future(clean_up(engine))
-            await turns()
+            waiting = asyncio.Event()
+            task = asyncio.ensure_future(clean_up(engine, waiting))
+            await waiting.wait()
             task.cancel()
-            while len(spy.events_of_type(RunFinished)) < 4:
+            while len(spy.events_of_type(RunStarted)) < 5:
                 await asyncio.sleep(0)
             await turns()
             task.cancel()

@@ -34,8 +34,18 @@ class Hall:
         self.enter = enter
 
     async def let_out(self, name: str) -> None:
-        self._doors[name].set()
+        self._doors.setdefault(name, asyncio.Event()).set()
+        while name in self.inside:
+            await asyncio.sleep(0)
+
+    async def holds(self, *names: str) -> None:
+        """Wait until these are inside, and see that no others come."""
+        for _ in range(100_000):
+            if self.inside == [*names]:
+                break
+            await asyncio.sleep(0)
         await turns()
+        assert self.inside == [*names]
 
 
 @every_tier
@@ -46,7 +56,7 @@ def test_no_more_run_at_once_than_fit(tier: Tier) -> None:
         async with Engine(tier=tier, system_resources={"seat": 2}) as engine:
             names = ["a", "b", "c", "d"]
             run = engine.start([hall.enter(name).with_constraints(seat=1) for name in names])
-            await turns()
+            await hall.holds("a", "b")
             for name in names:
                 await hall.let_out(name)
             assert await run == names
@@ -79,10 +89,9 @@ def test_each_item_of_a_map_holds_its_own_share(tier: Tier) -> None:
     async def main() -> None:
         async with Engine(tier=tier, system_resources={"seat": 2}) as engine:
             run = engine.start(hall.enter.map(name=["a", "b", "c"]).with_constraints(seat=1))
-            await turns()
-            assert hall.inside == ["a", "b"]
+            await hall.holds("a", "b")
             await hall.let_out("b")
-            assert hall.inside == ["a", "c"]
+            await hall.holds("a", "c")
             await hall.let_out("a")
             await hall.let_out("c")
             assert await run == ["a", "b", "c"]
@@ -120,12 +129,11 @@ def test_who_waits_for_a_name_holds_back_who_comes_later_for_that_name_alone(tie
                     hall.enter("memory").with_constraints(memory=4),
                 ]
             )
-            await turns()
-            assert hall.inside == ["first", "memory"]
+            await hall.holds("first", "memory")
             await hall.let_out("first")
-            assert hall.inside == ["memory", "large"]
+            await hall.holds("memory", "large")
             await hall.let_out("large")
-            assert hall.inside == ["memory", "small"]
+            await hall.holds("memory", "small")
             await hall.let_out("small")
             await hall.let_out("memory")
             assert await run == ["first", "large", "small", "memory"]
@@ -147,12 +155,11 @@ def test_a_need_of_several_names_is_granted_whole_or_not_at_all(tier: Tier) -> N
                     hall.enter("two").with_constraints(right=1, left=1),
                 ]
             )
-            await turns()
-            assert hall.inside == ["left"]
+            await hall.holds("left")
             await hall.let_out("left")
-            assert hall.inside == ["one"]
+            await hall.holds("one")
             await hall.let_out("one")
-            assert hall.inside == ["two"]
+            await hall.holds("two")
             await hall.let_out("two")
             assert await run == ["left", "one", "two"]
 
@@ -167,8 +174,7 @@ def test_names_without_a_capacity_are_unlimited(tier: Tier) -> None:
         async with Engine(tier=tier, system_resources={"gpu": 1}) as engine:
             names = [str(number) for number in range(5)]
             run = engine.start([hall.enter(name).with_constraints(disk=1_000_000) for name in names])
-            await turns()
-            assert hall.inside == names
+            await hall.holds(*names)
             for name in names:
                 await hall.let_out(name)
             await run
@@ -184,8 +190,7 @@ def test_the_runs_of_an_engine_share_its_capacities(tier: Tier) -> None:
         async with Engine(tier=tier, system_resources={"seat": 1}) as engine:
             runs = [engine.start(hall.enter(name).with_constraints(seat=1)) for name in "abc"]
             for name in "abc":
-                await turns()
-                assert hall.inside == [name]
+                await hall.holds(name)
                 await hall.let_out(name)
             assert [await run for run in runs] == ["a", "b", "c"]
 
@@ -240,17 +245,14 @@ def test_a_cancelled_call_gives_its_share_back_and_a_cancelled_wait_its_place(ti
             holds = engine.start(hall.enter("holds").with_constraints(seat=1))
             waits = engine.start(hall.enter("waits").with_constraints(seat=2))
             late = engine.start(hall.enter("late").with_constraints(seat=1))
-            await turns()
-            assert hall.inside == ["holds"]
+            await hall.holds("holds")
             waits.cancel()
-            await turns()
-            assert hall.inside == ["holds", "late"]
+            await hall.holds("holds", "late")
             holds.cancel()
             late.cancel()
             await asyncio.gather(holds, waits, late, return_exceptions=True)
             again = engine.start(hall.enter("again").with_constraints(seat=2))
-            await turns()
-            assert hall.inside == ["again"]
+            await hall.holds("again")
             await hall.let_out("again")
             assert await again == "again"
 
