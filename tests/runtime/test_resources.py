@@ -329,8 +329,8 @@ def test_the_same_resource_asked_for_twice_by_one_call(tier: Tier) -> None:
 def test_scope_engine_is_not_built_yet_and_others_are_unknown() -> None:
     with pytest.raises(NotImplementedError, match='scope="engine"'):
         cs.resource(scope="engine")
-    with pytest.raises(ValueError, match="'session'"):
-        cs.resource(scope="session")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="'module'"):
+        cs.resource(scope="module")  # type: ignore[call-overload]
 
 
 # --- resources that need resources

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from typing import Any, Literal, TypeVar, overload
@@ -154,26 +154,23 @@ class _Helper:
         self._done = threading.Event()
 
     def wait(self) -> Any:
-        with _interrupts_raised():
-            self._join()
+        thread = threading.Thread(target=copy_context().run, args=(self._begin,), name="cascade-run", daemon=True)
+        with _handling_interrupts(self._interrupted):
+            thread.start()
+            self._done.wait()
+            thread.join()
         if self._interrupt is not None:
             raise self._interrupt
         if self._error is not None:
             raise self._error
         return self._value
 
-    def _join(self) -> None:
-        thread = threading.Thread(target=copy_context().run, args=(self._begin,), name="cascade-run", daemon=True)
-        thread.start()
-        while not self._done.is_set():
-            try:
-                self._done.wait()  # `join` would take an interrupted thread for one that has ended
-            except KeyboardInterrupt as error:  # end the run, and leave when it has ended
-                self._interrupt = error
-                if self._loop is not None and self._task is not None:
-                    with suppress(RuntimeError):  # the loop is closed: the run has ended by itself
-                        self._loop.call_soon_threadsafe(self._task.cancel)
-        thread.join()
+    def _interrupted(self, signum: int, frame: Any) -> None:
+        """End the run; the blocked thread leaves when it has ended. Raising here could come at a bad moment."""
+        self._interrupt = KeyboardInterrupt()
+        if self._loop is not None and self._task is not None:
+            with suppress(RuntimeError):  # the loop is closed: the run has ended by itself
+                self._loop.call_soon_threadsafe(self._task.cancel)
 
     def _begin(self) -> None:
         try:
@@ -192,15 +189,16 @@ class _Helper:
 
 
 @contextmanager
-def _interrupts_raised() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt here, where `asyncio.run` would cancel a task of the blocked loop instead."""
-    handler = signal.getsignal(signal.SIGINT)
-    asyncios = isinstance(getattr(getattr(handler, "func", None), "__self__", None), asyncio.Runner)
-    if not asyncios or threading.current_thread() is not threading.main_thread():
+def _handling_interrupts(handle: Callable[[int, Any], None]) -> Iterator[None]:
+    """Let Ctrl-C call `handle`, unless the program has a handler of its own for it."""
+    known = signal.getsignal(signal.SIGINT)
+    asyncios = isinstance(getattr(getattr(known, "func", None), "__self__", None), asyncio.Runner)
+    usual = asyncios or known is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(signal.SIGINT, known)
