@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from cascade.compiler import emit, lower
+from cascade.compiler import emit, lower, write
+from cascade.compiler.machine import Edge
 from cascade.graph import build as building
 from cascade.graph.identity import PureCalls
-from cascade.runtime import interpret, loops, maps
+from cascade.runtime import flows, interpret, lanes, loops, maps
 from cascade.runtime.frame import NOTHING, PENDING, Frame
 from cascade.runtime.inputs import fill
 from cascade.runtime.lanes import Lane
@@ -209,25 +210,57 @@ def one_attempt_too_few(patch: Patch) -> None:
 
 
 def emitted_loops_trust_keys(patch: Patch) -> None:
-    """An emitted loop takes every Jump for one back to its state."""
-    plain = emit._Writer.leaves
+    """An emitted loop takes every Jump for one along the edge that it knows."""
+    plain = emit._LoopWriter.tests
 
-    def leaves(writer: Any, *args: Any) -> str:
-        return plain(writer, *args).replace("result.target_key is not KEY", "False")
+    def tests(writer: Any, edge: Any) -> list[tuple[str, str]]:
+        return [test for test in plain(writer, edge) if "target_key" not in test[0]]
 
-    patch.setattr(emit._Writer, "leaves", leaves)
+    patch.setattr(emit._LoopWriter, "tests", tests)
 
 
 def emitted_loops_forget_data(patch: Patch) -> None:
     """An emitted loop does not take over what a Jump sends along."""
-    plain = emit._Writer.leaves
 
-    def leaves(writer: Any, updates: list[Any], *args: Any) -> str:
-        text = plain(writer, updates, *args)
-        updates.clear()
-        return text
+    def forget(edge: Edge, *args: Any, **options: Any) -> None:
+        plain(edge, *args, **options)
+        edge.updates = edge.updates[1:]
 
-    patch.setattr(emit._Writer, "leaves", leaves)
+    plain = Edge.__init__
+    patch.setattr(Edge, "__init__", forget)
+
+
+def emitted_code_keeps_no_order(patch: Patch) -> None:
+    """An emitted state calls what feeds it a second time where it was left in the middle."""
+    plain = flows.restore
+
+    def restore(run: Any, frame: Any, emitted: Any, place: Any, values: Any, steps: list[int]) -> Any:
+        _, ready = plain(run, frame, emitted, place, values, steps)
+        return [frame.step(at) for at in steps if at != place.register], ready
+
+    patch.setattr(lanes, "restore", restore)
+    patch.setattr(flows, "restore", restore)
+
+
+def emitted_routes_run_all(patch: Patch) -> None:
+    """An emitted router takes the last route, whatever was selected."""
+    plain = write.Body.route
+
+    def route(body: Any, i: int) -> None:
+        routes = body.block.routes[i].routes
+        last = list(routes.values())[-1]
+        body.block.routes[i].routes = dict.fromkeys(routes, last)
+        try:
+            plain(body, i)
+        finally:
+            body.block.routes[i].routes = routes
+
+    patch.setattr(write.Body, "route", route)
+
+
+def emitted_conditions_hold(patch: Patch) -> None:
+    """An emitted call is made although it should be skipped."""
+    patch.setattr(write.Body, "gated", lambda body, i, dying: body.call(i, dying))
 
 
 BUGS: tuple[Callable[[Patch], None], ...] = (
@@ -251,6 +284,9 @@ BUGS: tuple[Callable[[Patch], None], ...] = (
     one_attempt_too_few,
     emitted_loops_trust_keys,
     emitted_loops_forget_data,
+    emitted_code_keeps_no_order,
+    emitted_routes_run_all,
+    emitted_conditions_hold,
 )
 
 

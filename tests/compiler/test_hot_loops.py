@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.emit import HotLoop
+from cascade.compiler.emit import Loop
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 
@@ -41,10 +41,9 @@ def run(target: Any, tier: Any = "compile", **options: Any) -> Any:
     return asyncio.run(main())
 
 
-def hot_loops(target: Any) -> list[HotLoop]:
+def hot_loops(target: Any) -> list[Loop]:
     """The loops that were emitted while `target` ran."""
-    blocks = target.plan.blueprint.states.values()
-    return [hot for block in blocks for plan in block.plans.values() for hot in plan.hot.values() if hot]
+    return [hot for hot in target.plan.blueprint.machine.made.values() if hot]
 
 
 def test_the_emitted_source_reads_like_hand_written_code() -> None:
@@ -56,17 +55,16 @@ def test_the_emitted_source_reads_like_hand_written_code() -> None:
         "def countdown_loop(turn, n):",
         "    i = result = None",
         "    for i in turn:",
-        "        noop_value = noop()",
-        "        if noop_value.__class__ is not str and odd(noop_value):",
-        "            return i, ODD, (0, locals())",
-        "        noop_value = noop(noop_value)",
-        "        if noop_value.__class__ is not str and odd(noop_value):",
-        "            return i, ODD, (1, locals())",
-        "        result = countdown(n, noop_value)",
-        "        if result.__class__ is not Jump or result.target_key is not KEY or result.data.__class__ is not int:",
-        "            return i, result, (n, noop_value)",
+        "        value = noop()",
+        "        if value.__class__ is not str: odd(value)",
+        "        chain = noop(value)",
+        "        if chain.__class__ is not str: odd(chain)",
+        "        result = countdown(n, chain)",
+        "        if result.__class__ is not Jump or result.target_key is not to_again"
+        " or result.data.__class__ is not int:",
+        "            return i, 0, result, (n, chain)",
         "        n = result.data",
-        "    return i, result, None",
+        "    return i, 0, result, None",
     ]
     assert hot.source.count("test_hot_loops.py:") == 3
 
@@ -398,7 +396,7 @@ def test_an_async_state_is_awaited_in_place(tier: str) -> None:
     assert bool(hot_loops(target)) == (tier != "interpret")
     if tier == "compile":
         (hot,) = hot_loops(target)
-        assert "    result = await step(n, noop_value)" in hot.source
+        assert "    result = await step(n, fed)" in hot.source
         assert hot.source.startswith("async def step_loop(turn, ticker, n):")
 
 
@@ -530,7 +528,9 @@ def test_keywords_that_are_no_identifiers_stay_out_of_the_source() -> None:
 
     target = loop(step(50, feed(**{"a b": 1, "x=1); print(": 2, "class": 3})))
     assert run(target) == 6
-    assert hot_loops(target) == []
+    (hot,) = hot_loops(target)
+    assert "fed = feed(**{name_a_b:" in hot.source
+    assert "print(" not in hot.source
     assert run(loop(step(50, feed(plain=1)))) == 1
 
 

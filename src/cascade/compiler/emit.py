@@ -1,337 +1,460 @@
-"""Emitting hot loops: the state's calls, one after the other, in one `for`.
+"""Emitting Python functions: stretches of calls without a loop, and loops with all their states.
 
-What is emitted for a loop `step(n, chain())` that jumps back to itself:
+What becomes of a loop `step(n, chain())` that jumps back to itself:
 
     def step_loop(turn, n):
+        i = result = None
         for i in turn:
-            chain_1 = chain()                                        # chain flow.py:12
-            if chain_1.__class__ is not str_ and odd(chain_1): return i, 0, locals()
-            result = step(n, chain_1)                                # step flow.py:20
-            if result.__class__ is not Jump or ...: return i, result, (n, chain_1)
+            chained = chain()                                        # chain flow.py:12
+            if chained.__class__ is not str: odd(chained)
+            result = step(n, chained)                                # step flow.py:20
+            if result.__class__ is not Jump or ...: return i, 0, result, (n, chained)
             n = result.data
-        return i, result, (n, chain_1)
+        return i, 0, result, None
 
 `turn` is a list of numbers: the iteration counter and the call for a turn in one. The ticker's thread clears
-it when the event loop should have a turn, and the loop ends with the iteration it is in.
-
-A result is looked at closely only where its class differs from the one that was seen while interpreting.
+it when the event loop should have a turn, and the loop ends with the iteration it is in. A loop of several states
+has a variable that says which is next.
 """
 
 from __future__ import annotations
 
-import keyword
-from collections.abc import Callable
-from time import perf_counter, time
-from types import CoroutineType
+from collections.abc import Callable, Container
 from typing import Any
 
-from cascade.compiler.source import Namer, comment, make_function
-from cascade.spec.blueprint import Block, EntryPlan, TailCall
+from cascade.compiler.fuse import in_order
+from cascade.compiler.machine import Edge, Entry, same
+from cascade.compiler.source import comment, make_function
+from cascade.compiler.write import Body, CannotEmit, Held, Log, Place, Watch, Writer, held
+from cascade.spec.blueprint import Block, Blueprint, TailCall
 from cascade.spec.control import Jump
-from cascade.spec.events import TaskExecutionFinished, TaskExecutionStarted
-from cascade.spec.graph import Graph
-from cascade.spec.operations import CALLN
+from cascade.spec.graph import Gate
+from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm
-from cascade.spec.signal import Signal
 
-__all__ = ["ODD", "HotLoop", "emit_jump_loop", "emit_tail_loop"]
-
-ODD = object()
-"""In the place of a state's result: an instruction before it returned something that must be looked at."""
+__all__ = ["Emitted", "Loop", "Stretch", "emit_loop", "emit_stretch"]
 
 MOST_STEPS = 5_000
-
-Updates = list[tuple[int, str | None]]
-Watch = tuple[bool, bool]
-"""Whether somebody wants to know of each start, and of each end of a call."""
-
-RESERVED = ("i", "odd", "locals", "turn", "ticker", "result", "data", "Jump", "KEY", "ODD", "len")
-PUBLISHING: dict[str, Any] = {
-    "Started": TaskExecutionStarted,
-    "Finished": TaskExecutionFinished,
-    "new": tuple.__new__,
-    "time": time,
-    "clock": perf_counter,
-    "publish": None,
-    "first": None,
-    "sites": None,
-    "start": None,
-}
+FEW_STATES = 6
+WIDEST = 120
+PAUSE = "if not turn: stray()"
+PAUSE_ASYNC = "if ticker.due and await rest(): stray()"
 
 
-class HotLoop:
-    """An emitted loop, and what is needed to go on without it."""
+class Emitted:
+    """A function that was emitted, and what is needed to go on without it."""
 
-    __slots__ = ("constants", "forms", "function", "is_async", "lines", "locals", "source")
+    __slots__ = ("forms", "function", "is_async", "is_sure", "log", "places", "sites", "source")
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        source: str,
-        lines: dict[int, int],
-        registers: list[dict[str, int]],
-        forms: list[CallForm],
-        constants: list[int],
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], source: str, writer: Writer, is_async: bool) -> None:
         self.function = function
         self.source = source
-        self.lines = lines
-        """Which step each line carries out; the state's own call is the step after the last."""
-        self.locals = registers
-        """For each step: which local variables hold which registers once it has run."""
-        self.forms = forms
-        self.is_async = any(form.is_async for form in forms)
-        self.constants = constants
-        """The references that are passed behind the arguments."""
+        self.places = writer.places
+        self.log: Log = writer.log
+        self.forms = list(dict.fromkeys(writer.forms))
+        self.is_sure = writer.is_sure
+        """The class of each result was known; if not, it is by now, and the function is better emitted again."""
+        self.is_async = is_async
+        self.sites = list(writer.sites)
+        """The (entry, register) that each site of events is."""
 
-    def step_of(self, error: BaseException) -> tuple[int, int, float | None]:
-        """Return which step and which iteration an error came out of, and when the call began if that was noted.
+    def where(self, error: BaseException) -> tuple[Place | None, dict[str, Any]]:
+        """Return where an error came out of the function, and the local variables there.
 
-        All of it stands in the error's traceback.
+        Both stand in the error's traceback.
         """
-        found: tuple[int, int, float | None] = (len(self.locals), 0, None)
+        found: tuple[Place | None, dict[str, Any]] = (None, {})
         trace = error.__traceback__
         while trace is not None:
             if trace.tb_frame.f_code is self.function.__code__:
-                known = trace.tb_frame.f_locals
-                found = self.lines.get(trace.tb_lineno, found[0]), known.get("i") or 0, known.get("start")
+                found = self.places.get(trace.tb_lineno), dict(trace.tb_frame.f_locals)
             trace = trace.tb_next
         return found
 
+    def held(self, place: Place, values: dict[str, Any]) -> Held:
+        """Return what is known of the registers at a place, whose local variables had these values."""
+        return held(self.log, place.at, values)
 
-def emit_jump_loop(
-    graph: Graph, block: Block, root: int, plan: EntryPlan, key: Any, updates: Updates, cls: type, watch: Watch
-) -> HotLoop | None:
-    """Return a loop for jumps with one key and data of one class back to a state; None if that cannot be one.
+    def may_run(self) -> bool:
+        """Say whether all its functions may be called in place now."""
+        return all(form.inline is not None or form.is_async for form in self.forms)
+
+
+class Stretch(Emitted):
+    """Calls one after the other: from the values of `inputs` to those of `outputs`."""
+
+    __slots__ = ("inputs", "outputs", "steps")
+
+    inputs: list[int]
+    outputs: list[int]
+    steps: list[int]
+
+
+class Loop(Emitted):
+    """A loop with all its states."""
+
+    __slots__ = ("after", "edges", "entries", "imports", "offsets", "slots", "width")
+
+    entries: list[Entry]
+    edges: frozenset[Edge]
+    offsets: list[int]
+    """Where the arguments of each entry begin among those of the function."""
+    width: int
+    """How many arguments the entries have together."""
+    slots: list[int]
+    """The constants that are passed behind the arguments."""
+    after: list[tuple[Block, int]]
+    """What runs around the loop, and must have run: (block of the state, number)."""
+    imports: list[int]
+    """The nodes of the root block whose values are passed behind the constants."""
+
+
+# --- stretches
+
+
+def emit_stretch(
+    blueprint: Blueprint,
+    block: Block,
+    steps: list[int],
+    certain: Container[int],
+    outputs: list[int],
+    watch: Watch,
+    title: str,
+) -> Stretch:
+    """Return a function that carries out `steps`, which need nothing but to be called, one after the other.
 
     Args:
-        root: the register of the state.
-        key: the key of the jumps, known by identity.
-        updates: which registers the data of a jump goes into, and under which name; without a name it is the
-            data itself.
-        cls: the class of the data.
-        watch: whether to publish the start and the end of each call.
+        outputs: the registers whose values it returns: the value of one alone, or a tuple.
+        title: what to call it.
+
+    Raises:
+        CannotEmit: these instructions cannot be one function.
     """
-    if len(plan.steps) > MOST_STEPS or any(op > CALLN for _, op, _, _ in plan.steps):
-        return None
-    state = block.forms[root]
-    assert state is not None
-    if sum(form.is_async for form in (*(step[2] for step in plan.steps), state)) > 1:
-        return None  # they could run side by side, which is the scheduler's business
-    if not all(_is_word(name) for _, _, form, _ in plan.steps for name in form.names):
-        return None
-    return _Writer(graph, block, root, plan, watch).jump_loop(key, updates, cls)
+    steps = in_order(block, steps, certain)
+    writer = Writer(watch)
+    body = Body(writer, blueprint, block, certain)
+    read = {at for i in steps for at in body.reads(i)}
+    late = [at for at in read if at >= 0 and at not in certain]
+    is_async = any(_is_async(block, i) for i in (*steps, *late))
+    body.pause = PAUSE_ASYNC if is_async else ""
+    body.wish([*steps, *late])
+    own = set(steps)
+    inputs = sorted(
+        (at for at in read if at < 0 or (at in certain and at not in own)), key=lambda at: (at >= 0, abs(at))
+    )
+    for i in (*steps, *late):
+        writer.function(block.forms[i])
+    name = writer.namer.name(title)
+    parameters = []
+    for at in inputs:
+        body.local[at] = writer.namer.name(body.base(at))
+        if at >= 0:
+            writer.log.append(("set", at, body.local[at]))
+        parameters.append(body.local[at])
+    if any(watch):
+        parameters += ["publish", "first", "sites"]
+    if is_async:
+        parameters += ["ticker", "rest"]
+    writer.line(0, f"{'async ' if is_async else ''}def {name}({', '.join(parameters)}):")
+    body.write(steps, outputs)
+    if outputs and body.may_lack(outputs[-1]):
+        test = f"if {body.local[outputs[-1]]} is {writer.mark('NOTHING')}: {writer.stray()}"
+        writer.line(1, test, "", body.place(-1))
+    body.pruned()
+    shared = [at for at in body.shared if at not in outputs]
+    outputs = [*outputs, *shared]
+    returned = [body.local.get(at) or body.shared[at] for at in outputs]
+    writer.line(1, f"return {', '.join(returned)}")
+    made: Stretch = _made(Stretch, writer, name, is_async)
+    made.inputs, made.outputs, made.steps = inputs, outputs, steps
+    return made
 
 
-def _is_word(name: str) -> bool:
-    """Say whether a keyword can stand in a call as it is: `f(**{...})` takes names that are no identifiers."""
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)
+def _is_async(block: Block, i: int) -> bool:
+    form = block.forms[i]
+    return form is not None and form.is_async
 
 
-class _Writer:
-    def __init__(self, graph: Graph, block: Block, root: int, plan: EntryPlan, watch: Watch) -> None:
-        self.graph = graph
-        self.block = block
-        self.root = root
-        self.plan = plan
-        self.watch = watch
-        self.namer = Namer()
-        self.names: dict[str, Any] = {}
-        self.text: list[str] = []
-        self.lines: dict[int, int] = {}
-        self.registers: list[dict[str, int]] = []
-        self.functions: dict[CallForm, str] = {}
-        self.classes: dict[type, str] = {}
-        self.local: dict[int, str] = {}
-        for reserved in (*RESERVED, *PUBLISHING):
-            self.namer.name(reserved)
+def _made(kind: type[Any], writer: Writer, name: str, is_async: bool) -> Any:
+    source = "\n".join(writer.text) + "\n"
+    if any("stray()" in line for line in writer.text):
+        writer.stray()
+    return kind(make_function(name, source, writer.names), source, writer, is_async)
 
-    def jump_loop(self, key: Any, updates: Updates, cls: type) -> HotLoop:
-        plan = self.plan
-        form = self.block.forms[self.root]
-        assert form is not None
-        forms = [*(step[2] for step in plan.steps), form]
-        is_async = any(form.is_async for form in forms)
-        parameters = [self.parameter(form, at) for at in range(plan.first_override, plan.size)]
-        constants = sorted({at for at in self.reads() if at < 0}, reverse=True)
-        parameters += [self.constant(at) for at in constants]
-        parameters[:0] = ["turn", "ticker"] if is_async else ["turn"]
-        if any(self.watch):
+
+# --- loops
+
+
+def emit_loop(first: Entry, edges: list[Edge], watch: Watch) -> Loop:
+    """Return a loop over all the states that `edges` lead to, `first` among them.
+
+    Args:
+        watch: what to publish of each call.
+
+    Raises:
+        CannotEmit: it cannot be one function.
+    """
+    return _LoopWriter(first, edges, watch).loop()
+
+
+def _tuple(names: list[str]) -> str:
+    return f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+
+
+class _LoopWriter:
+    def __init__(self, first: Entry, edges: list[Edge], watch: Watch) -> None:
+        self.writer = Writer(watch)
+        self.writer.now = "first + i"
+        self.entries = list(dict.fromkeys([first, *(edge.entry for edge in edges)]))
+        self.numbers = {entry: k for k, entry in enumerate(self.entries)}
+        self.edges = edges
+        self.parameters: list[str] = []
+        self.offsets: list[int] = []
+        self.locals: list[dict[int, str]] = []
+        self.slots: dict[int, str] = {}
+        self.imports: dict[int, str] = {}
+        self.orders = [in_order(entry.block, entry.steps, entry.certain) for entry in self.entries]
+        forms = [form for entry in self.entries for form in self.forms_of(entry)]
+        self.is_async = any(form.is_async for form in forms)
+        if sum(len(order) for order in self.orders) > MOST_STEPS:
+            raise CannotEmit("size")
+
+    def forms_of(self, entry: Entry) -> list[CallForm]:
+        late = entry.block.forms if entry.block.lazies else []
+        forms = [entry.form, *(step[2] for step in entry.plan.steps if step[1] != IMPORT), *late]
+        return [form for form in forms if form is not None]
+
+    def loop(self) -> Loop:
+        writer, entries = self.writer, self.entries
+        for entry in entries:
+            for form in self.forms_of(entry):
+                writer.function(form)
+        title = writer.namer.name(f"{entries[0].form.task.name}_loop")
+        bodies = [self.body(k, entry) for k, entry in enumerate(entries)]
+        several = len(entries) > 1
+        parameters = ["turn", *(["ticker"] if self.is_async else []), *(["state"] if several else [])]
+        parameters += [*self.parameters, *self.slots.values(), *self.imports.values()]
+        if any(writer.watch):
             parameters += ["publish", "first", "sites"]
-            self.names |= PUBLISHING
-        title = self.namer.name(f"{form.task.name}_loop")
-        self.line(0, f"{'async ' if is_async else ''}def {title}({', '.join(parameters)}):")
-        self.line(1, "i = result = None")
-        self.line(1, "for i in turn:")
-        last = self.last_reads()
-        for step in range(len(plan.steps)):
-            self.step(step, last)
-        passed = [self.local[at] for at in plan.placed]
-        self.made(len(plan.steps), f"result = {self.call(form, passed)}", self.said(self.root, form))
-        self.line(2, f"if {self.leaves(updates, cls)}:")
-        self.line(3, f"return i, result, ({', '.join(passed)}{',' if len(passed) == 1 else ''})")
-        for at, name in updates:
-            value = "result.data" if name is None else f"data[{self.value(name, name)}]"
-            self.line(2, f"{self.local[at]} = {value}")
-        if is_async:
-            self.line(2, "if ticker.due or not ticker.armed:")
-            self.line(3, "break")
-        self.line(1, "return i, result, None")
-        self.names |= {"KEY": key, "odd": is_odd, "locals": locals, "Jump": Jump, "len": len}
-        source = "\n".join(self.text) + "\n"
-        function = make_function(title, source, self.names)
-        return HotLoop(function, source, self.lines, self.registers, forms, constants)
-
-    def call(self, form: CallForm, passed: list[str]) -> str:
-        return f"{'await ' if form.is_async else ''}{self.function(form)}({', '.join(passed)})"
-
-    def leaves(self, updates: Updates, cls: type) -> str:
-        """Return the condition under which a result is not a jump like the others."""
-        tests = ["result.__class__ is not Jump", "result.target_key is not KEY"]
-        names = [name for _, name in updates if name is not None]
-        if not names:
-            tests.append(f"result.data.__class__ is not {self.class_name(cls)}")
+        writer.line(0, f"{'async ' if self.is_async else ''}def {title}({', '.join(parameters)}):")
+        writer.line(1, "i = here = result = None" if several else "i = result = None")
+        writer.line(1, "for i in turn:")
+        if several:
+            self.choose(bodies, 0, len(bodies), 2)
         else:
-            tests.append(f"(data := result.data).__class__ is not {self.class_name(cls)}")
-            tests.append(f"len(data) != {len(names)}")
-            tests += [f"{self.value(name, name)} not in data" for name in names]
-        return " or ".join(tests)
+            self.entry(bodies[0], 0, 2)
+        if self.is_async:
+            writer.line(2, "if ticker.due or not ticker.armed:")
+            writer.line(3, "break")
+        for k, entry in enumerate(entries):
+            if entry.kind == "call":  # its arguments are what the next call has
+                names = [self.parameters[self.offsets[k] + at] for at in entry.parameters]
+                leave = f"return i, {'here' if several else '0'}, result, {_tuple(names)}"
+                writer.line(1, f"if state == {k}: {leave}" if several else leave)
+        if several or entries[0].kind != "call":
+            writer.line(1, f"return i, {'here' if several else '0'}, result, None")
+        writer.names |= {"Jump": Jump, "TailCall": TailCall, "len": len, "same": same}
+        made: Loop = _made(Loop, writer, title, self.is_async)
+        made.entries, made.edges, made.offsets = entries, frozenset(self.edges), self.offsets
+        made.width = len(self.parameters)
+        made.slots, made.imports, made.after = list(self.slots), list(self.imports), self.after()
+        return made
 
-    def reads(self) -> list[int]:
-        found = [at for step in self.plan.steps for at in self.block.references(step[0])]
-        return found + self.plan.placed
+    def after(self) -> list[tuple[Block, int]]:
+        """Return what instructions come after that no entry runs itself."""
+        found: dict[tuple[int, int], tuple[Block, int]] = {}
+        for entry in self.entries:
+            block, certain = entry.block, entry.certain
+            for i in range(len(block)) if entry.kind == "state" else ():
+                gate = block.gates.get(i)
+                for number in () if gate is None else gate.after:
+                    if block.local is None or block.local.get(number) not in certain:
+                        found[id(block), number] = (block, number)
+        return list(found.values())
 
-    def last_reads(self) -> dict[int, int]:
-        """Return the last step that reads each register."""
-        last: dict[int, int] = {}
-        for step, (i, *_) in enumerate(self.plan.steps):
-            for at in self.block.references(i):
-                last[at] = step
-        for at in self.plan.placed:
-            last[at] = len(self.plan.steps)
-        return last
+    def body(self, k: int, entry: Entry) -> Body:
+        """Name what an entry is given: its own arguments, constants, and what runs once a run."""
+        body = Body(self.writer, entry.blueprint, entry.block, entry.certain, k, PAUSE)
+        plan, form = entry.plan, entry.form
+        names = form.task.shape.names if form.task.shape is not None else ()
+        passed = [(at, names[place]) for place, at in enumerate(plan.placed) if place < len(names)]
+        passed += [(at, name) for name, at in plan.named.items()]
+        body.wish((), [one for one in passed if one[0] >= plan.first_override])
+        body.wish(self.orders[k], passed)
+        self.offsets.append(len(self.parameters))
+        for at in entry.parameters:
+            body.local[at] = self.writer.namer.name(body.base(at) if at in body.wishes else "data")
+            self.parameters.append(body.local[at])
+        slots = entry.block.slots
+        for at in sorted({*plan.placed, *plan.named.values(), *self.all_reads(body, self.orders[k])}, reverse=True):
+            if at < 0:
+                slot = -1 - at if slots is None else slots[-1 - at]
+                if slot not in self.slots:
+                    self.slots[slot] = self.writer.namer.name(body.base(at) if at in body.wishes else "constant")
+                body.local[at] = self.slots[slot]
+            elif at < len(entry.block) and entry.block.ops[at] == IMPORT:
+                number = entry.block.places[at]
+                if number not in self.imports:
+                    self.imports[number] = self.writer.namer.name(body.base(at))
+                body.local[at] = self.imports[number]
+        return body
 
-    def step(self, step: int, last: dict[int, int]) -> None:
-        """Emit one call. A local whose last reader this is serves again, so no result is kept longer than needed."""
-        i, _, form, _ = self.plan.steps[step]
-        references = self.block.references(i)
-        passed = [self.local[at] for at in references]
-        if form.names:
-            split = len(passed) - len(form.names)
-            keywords = [f"{name}={at}" for name, at in zip(form.names, passed[split:], strict=True)]
-            passed = passed[:split] + keywords
-        free = [at for at in dict.fromkeys(references) if 0 <= at < self.plan.first_override and last[at] == step]
-        target = None
-        for at in free:
-            name = self.local.pop(at)
-            target = target or name
-        self.local[i] = target = target or self.namer.name(f"{form.task.name}_value")
-        self.made(step, f"{target} = {self.call(form, passed)}", self.said(i, form))
-        seen = self.class_name(form.seen if form.seen is not None else type(None))
-        self.line(2, f"if {target}.__class__ is not {seen} and odd({target}):")
-        self.line(3, f"return i, ODD, ({step}, locals())")
-        self.names["ODD"] = ODD
-        self.registers.append({name: at for at, name in self.local.items() if at >= 0})
+    def all_reads(self, body: Body, order: list[int]) -> set[int]:
+        found = {at for i in order for at in body.reads(i)}
+        gate = self.gate(self.entries[body.entry])
+        if gate is not None and gate.condition is not None:
+            found.add(gate.condition)
+        return found
 
-    def made(self, step: int, call: str, said: str) -> None:
-        """Emit a call, and around it what is published of it."""
-        started, finished = self.watch
-        if started:
-            self.line(2, f"publish(new(Started, (sites[{step}], time(), first + i)))")
-        if finished:
-            self.line(2, "start = clock()")
-        self.lines[len(self.text) + 1] = step
-        self.line(2, call, said)
-        if finished:
-            ending = '"Succeeded", clock() - start, None, None'
-            self.line(2, f"publish(new(Finished, (sites[{step}], time(), first + i, {ending})))")
+    @staticmethod
+    def gate(entry: Entry) -> Gate | None:
+        """Return what holds for the state itself; what is called again has passed it."""
+        return entry.block.gates.get(entry.register) if entry.kind == "state" else None
 
-    def parameter(self, form: CallForm, register: int) -> str:
-        shape = form.task.shape
-        place = self.plan.placed.index(register) if register in self.plan.placed else -1
-        known = shape.names[place] if shape is not None and 0 <= place < len(shape.names) else "data"
-        name = self.local[register] = self.namer.name(known)
-        return name
+    def choose(self, bodies: list[Body], start: int, stop: int, depth: int) -> None:
+        """Write the states from `start` to `stop`, the way to each being short."""
+        writer = self.writer
+        if stop - start > FEW_STATES:
+            middle = (start + stop) // 2
+            writer.line(depth, f"if state < {middle}:")
+            self.choose(bodies, start, middle, depth + 1)
+            writer.line(depth, "else:")
+            self.choose(bodies, middle, stop, depth + 1)
+            return
+        for k in range(start, stop):
+            body = bodies[k]
+            name = body.graph.name(self.entries[k].number)
+            test = f"{'if' if k == start else 'elif'} state == {k}:" if k < stop - 1 else "else:"
+            writer.line(depth, test, comment(name))
+            writer.line(depth + 1, f"here = {k}")
+            writer.log.append(("open", 0, ""))
+            self.entry(body, k, depth + 1)
+            writer.log.append(("close", 0, ""))
 
-    def constant(self, reference: int) -> str:
-        name = self.local[reference] = self.namer.name(f"constant_{-reference}")
-        return name
+    def entry(self, body: Body, k: int, depth: int) -> None:
+        """Write one state: what feeds it, its own call, and the ways on from it."""
+        writer, entry = self.writer, self.entries[k]
+        plan, form, root = entry.plan, entry.form, entry.register
+        body.depth = depth
+        for at in entry.parameters:
+            writer.log.append(("set", at, body.local[at]))
+        gate = self.gate(entry)
+        condition = None if gate is None else gate.condition
+        arguments = [*plan.placed, *plan.named.values()]
+        body.write(self.orders[k], [*arguments, *([] if condition is None else [condition])])
+        place = body.place(root)
+        if condition is not None:
+            if body.may_lack(condition):
+                raise CannotEmit("strict")
+            writer.line(depth, f"if not {body.local[condition]}: {writer.stray()}", "", place)
+        lacking = [body.local[at] for at in dict.fromkeys(arguments) if body.may_lack(at)]
+        if lacking:
+            nothing = writer.mark("NOTHING")
+            test = " or ".join(f"{one} is {nothing}" for one in lacking)
+            writer.line(depth, f"if {test}: {writer.stray()}", "", place)
+        for number in () if gate is None else gate.after:
+            register = (entry.block.local or {}).get(number, -1)
+            if register in entry.certain and body.may_skip(register):
+                writer.line(depth, f"if {body.flags[register]} is not None: {writer.stray()}", "", place)
+        passed = [body.local[at] for at in plan.placed]
+        named = [(name, body.local[at]) for name, at in plan.named.items()]
+        call = writer.called(form, passed, named)
+        writer.call(depth, place, (k, root), f"result = {call}", body.said(root))
+        body.pruned()
+        self.ways_on(k, depth, passed, [local for _, local in named])
 
-    def function(self, form: CallForm) -> str:
-        name = self.functions.get(form)
-        if name is None:
-            name = self.functions[form] = self.namer.name(form.task.name)
-            self.names[name] = form.func
-        return name
+    def ways_on(self, k: int, depth: int, passed: list[str], named: list[str]) -> None:
+        """Write where the state's result leads."""
+        writer, entry = self.writer, self.entries[k]
+        edges = [
+            edge
+            for edge in self.edges
+            if edge.source == entry.source and (edge.is_jump or (edge.entry.plan.size == len(passed) and not named))
+        ]
+        leave = f"return i, {k}, result, {_tuple([*passed, *named])}"
+        if not edges:
+            writer.line(depth, leave)
+            return
+        if len(edges) == 1:
+            self.ask(depth, "if", "or", [no for _, no in self.tests(edges[0])])
+            writer.line(depth + 1, leave)
+            self.update(edges[0], k, depth, passed)
+            return
+        for at, edge in enumerate(edges):
+            self.ask(depth, "elif" if at else "if", "and", [yes for yes, _ in self.tests(edge)])
+            if not self.update(edge, k, depth + 1, passed):
+                writer.line(depth + 1, "pass")
+        writer.line(depth, "else:")
+        writer.line(depth + 1, leave)
 
-    def class_name(self, cls: type) -> str:
-        name = self.classes.get(cls)
-        if name is None:
-            name = self.classes[cls] = self.namer.name(f"{cls.__name__}")
-            self.names[name] = cls
-        return name
+    def ask(self, depth: int, word: str, joined: str, tests: list[str]) -> None:
+        """Write the head of a branch, a line for each test where one line would be long."""
+        line = f"{word} {f' {joined} '.join(tests)}:"
+        if len(line) + 4 * depth <= WIDEST:
+            self.writer.line(depth, line)
+            return
+        self.writer.line(depth, f"{word} (")
+        for at, test in enumerate(tests):
+            self.writer.line(depth + 1, f"{joined} {test}" if at else test)
+        self.writer.line(depth, "):")
 
-    def value(self, value: Any, wish: str) -> str:
-        for name, known in self.names.items():
-            if known is value:
-                return name
-        name = self.namer.name(f"name_{wish}")
-        self.names[name] = value
-        return name
+    def tests(self, edge: Edge) -> list[tuple[str, str]]:
+        """Return the tests of whether a result goes along an edge, each with its opposite."""
+        writer = self.writer
+        if not edge.is_jump:
+            words = [writer.value(name, f"name_{name}") for name in edge.names or ()]
+            found = [
+                ("result.__class__ is TailCall", "result.__class__ is not TailCall"),
+                ("result.target_blueprint_id is None", "result.target_blueprint_id is not None"),
+            ]
+            if edge.count:
+                cls = writer.cls(edge.cls)
+                found += [
+                    (f"result.args.__class__ is {cls}", f"result.args.__class__ is not {cls}"),
+                    (f"len(result.args) == {edge.count}", f"len(result.args) != {edge.count}"),
+                ]
+            else:
+                found.append(("not result.args", "result.args"))
+            found.append(
+                (f"len(given := result.kwargs) == {len(words)}", f"len(given := result.kwargs) != {len(words)}")
+            )
+            return found + [(f"{word} in given", f"{word} not in given") for word in words]
+        key = writer.value(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
+        found = [("result.__class__ is Jump", "result.__class__ is not Jump")]
+        if edge.by_value:
+            found.append((f"same(result.target_key, {key})", f"not same(result.target_key, {key})"))
+        else:
+            found.append((f"result.target_key is {key}", f"result.target_key is not {key}"))
+        cls = writer.cls(edge.cls)
+        if edge.names is None:
+            return [*found, (f"result.data.__class__ is {cls}", f"result.data.__class__ is not {cls}")]
+        words = [writer.value(name, f"name_{name}") for name in edge.names]
+        found.append((f"(data := result.data).__class__ is {cls}", f"(data := result.data).__class__ is not {cls}"))
+        found.append((f"len(data) == {len(words)}", f"len(data) != {len(words)}"))
+        return found + [(f"{word} in data", f"{word} not in data") for word in words]
 
-    def said(self, i: int, form: CallForm) -> str:
-        number = self.block.source(i)
-        return comment(f"{self.graph.name(number)} {self.graph.declared(number)}")
-
-    def line(self, depth: int, text: str, said: str = "") -> None:
-        line = "    " * depth + text
-        self.text.append(f"{line:<60}  {said}".rstrip() if said else line)
-
-
-def is_odd(value: Any) -> bool:
-    """Say whether a result is more than a value: a signal, or something to await."""
-    return isinstance(value, (Signal, CoroutineType))
-
-
-def emit_tail_loop(form: CallForm, count: int, keywords: tuple[str, ...]) -> HotLoop | None:
-    """Return a loop for tail calls of a task to itself that give the same arguments by name each time.
-
-    Args:
-        count: how many arguments a call has, all by position.
-        keywords: the names that each tail call gives.
-    """
-    shape = form.task.shape
-    if shape is None or not shape.faithful or any(shape.positions.get(name, count) >= count for name in keywords):
-        return None
-    namer = Namer()
-    for reserved in ("i", "turn", "result", "TailCall", "given", "len"):
-        namer.name(reserved)
-    function, title = namer.name(form.task.name), namer.name(f"{form.task.name}_loop")
-    arguments = [namer.name(shape.names[at]) for at in range(count)]
-    names: dict[str, Any] = {function: form.func, "TailCall": TailCall, "len": len}
-    words = {}
-    for name in keywords:
-        words[name] = namer.name(f"name_{name}")
-        names[words[name]] = name
-    tests = [
-        "result.__class__ is not TailCall",
-        "result.target_blueprint_id is not None",
-        "result.args",
-        f"len(given := result.kwargs) != {len(keywords)}",
-        *(f"{words[name]} not in given" for name in keywords),
-    ]
-    passed = ", ".join(arguments)
-    said = comment(f"{form.task.name} {form.task.declared}")
-    listed = f"({passed}{',' if count == 1 else ''})"
-    text = [
-        f"def {title}(turn, {passed}):",
-        "    i = result = None",
-        "    for i in turn:",
-        f"        {f'result = {function}({passed})':<52}  {said}",
-        f"        if {' or '.join(tests)}:",
-        f"            return i, result, {listed}",
-        *(f"        {arguments[shape.positions[name]]} = given[{words[name]}]" for name in keywords),
-        f"    return i, result, {listed}",
-    ]
-    source = "\n".join(text) + "\n"
-    return HotLoop(make_function(title, source, names), source, {4: 0}, [], [form], [])
+    def update(self, edge: Edge, k: int, depth: int, passed: list[str]) -> bool:
+        """Write what a jump or a tail call gives to the entry that it leads to; say whether there was anything."""
+        writer, to = self.writer, self.numbers[edge.entry]
+        before = len(writer.text)
+        offset = self.offsets[to] - edge.entry.plan.first_override
+        given = {}
+        for register, how in edge.updates:
+            if how is None:
+                given[register] = "result.data"
+            elif isinstance(how, int):
+                given[register] = f"result.args[{how}]"
+            else:
+                given[register] = f"{'data' if edge.is_jump else 'given'}[{writer.value(how, f'name_{how}')}]"
+        if not edge.is_jump and to != k:
+            for register in edge.entry.parameters:
+                given.setdefault(register, passed[register])
+        changed = {self.parameters[offset + register]: value for register, value in given.items()}
+        if any(value in changed for value in changed.values()):  # they read each other: all at once
+            writer.line(depth, f"{', '.join(changed)} = {', '.join(changed.values())}")
+        else:
+            for name, value in changed.items():
+                writer.line(depth, f"{name} = {value}")
+        if to != k:
+            writer.line(depth, f"state = {to}")
+        return len(writer.text) > before

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cascade.compiler.entry import entry_plan
+from cascade.compiler.machine import Machine
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router
@@ -38,6 +39,7 @@ def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
     blueprint.order = order
     if graph.jumps:
         blueprint.hoisted = _hoisted(graph)
+    blueprint.machine = Machine()
     return blueprint
 
 

@@ -50,11 +50,15 @@ class Namer:
     def __init__(self) -> None:
         self._taken: set[str] = {*keyword.kwlist, *keyword.softkwlist}
 
+    @staticmethod
+    def base(wish: str) -> str:
+        """Return `wish` in the safe alphabet."""
+        base = re.sub(r"\W", "_", wish, flags=re.ASCII)[:_LONGEST_NAME].strip("_") or "value"
+        return f"v{base}" if base[0].isdigit() else base
+
     def name(self, wish: str) -> str:
         """Return an identifier like `wish` that nobody has yet."""
-        base = re.sub(r"\W", "_", wish, flags=re.ASCII)[:_LONGEST_NAME].strip("_") or "value"
-        if base[0].isdigit():
-            base = f"v{base}"
+        base = self.base(wish)
         found, count = base, 1
         while found in self._taken:
             count += 1

@@ -13,6 +13,7 @@ from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.errors import DependencyMissingError
 from cascade.runtime.bus import MessageBus
+from cascade.runtime.flows import Left, fused_for, run_piece, run_whole
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import check_known, fill, read_variables
 from cascade.runtime.limits import Capacities
@@ -241,7 +242,7 @@ class Engine:
         blueprint = plan.blueprint
         run = RunState(self, run_id, params)
         run.resources = Resources(run, known)
-        run.perform, run.invoke, run.run_map = perform, invoke, run_map
+        run.perform, run.invoke, run.run_map, run.run_piece = perform, invoke, run_map, run_piece
         task = self._active[run_id] = asyncio.current_task()
         try:
             if self.bus.wants(RunStarted):
@@ -273,10 +274,36 @@ class Engine:
         try:
             if world.blueprint.graph.inputs:
                 run.variables = read_variables(world.blueprint.graph, world.constants)
-            frame = root_frame(world, run.scope)
+            fused = fused_for(run, world) if block.strict else None
+            whole = None if fused is None else fused.whole
+            agenda: list[Any] = []
+            ready: list[Any] = []
+            if whole is not None and whole.may_run():
+                frame = root_frame(world, run.scope) if run.observed else None
+                try:
+                    if whole.is_async:
+                        with self.bus.waiting_for(run.id):
+                            value = await run_whole(run, world, whole, frame)
+                    else:
+                        value = await run_whole(run, world, whole, frame)
+                    if run.is_cancelled():
+                        raise asyncio.CancelledError
+                    return value, None, []
+                except Left as left:
+                    frame, agenda, ready = left.frame, left.agenda, left.ready
+                except NodeFailure as failure:
+                    if run.is_cancelled():
+                        raise Interrupted([failure.error]) from None
+                    raise
+            else:
+                frame = root_frame(world, run.scope)
+                steps: Any = None
+                if fused is not None and fused.steps is not None:
+                    frame.pieces, frame.watch, steps = fused.pieces, run.watch, iter(fused.steps)
+                agenda = [(frame, steps or steps_of(block, world.blueprint.order))]
             if block.strict:
                 with self.bus.waiting_for(run.id):
-                    await evaluate(run, frame, [(frame, steps_of(block, world.blueprint.order))], [block.root])
+                    await evaluate(run, frame, agenda, ready, [block.root])
             if run.is_cancelled():
                 raise asyncio.CancelledError
             value = frame.regs[block.root]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from cascade.runtime.copies import Copy
 from cascade.runtime.scope import Scope
 from cascade.spec.blueprint import Block, Blueprint, EntryPlan
+from cascade.spec.marks import NOTHING, PENDING
+from cascade.spec.operations import FUSED
 
 __all__ = [
     "NOTHING",
@@ -20,21 +22,6 @@ __all__ = [
     "steps_of",
 ]
 
-
-class _Mark:
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return self._name
-
-
-PENDING: Final = _Mark("PENDING")
-"""In a register: no value yet."""
-NOTHING: Final = _Mark("NOTHING")
-"""In a register: skipped, with nothing for a reader."""
 
 Steps = Any
 """An iterator over (register, operation, form, place)."""
@@ -98,11 +85,13 @@ class Frame:
         "loop",
         "operands",
         "parent",
+        "pieces",
         "regs",
         "scope",
         "skips",
         "suffix",
         "waiters",
+        "watch",
         "world",
     )
 
@@ -124,6 +113,10 @@ class Frame:
         self.loop: Copy | None = None
         """The innermost loop around."""
         self.iteration = 0
+        self.pieces: Any = ()
+        """The stretches of instructions that were made functions; they count on behind the registers."""
+        self.watch: Any = None
+        """For whom they publish events."""
         self.suffix = ""
         """`[17]` inside item 17 of a map."""
 
@@ -140,9 +133,11 @@ class Frame:
         skip = self.skips.get(reference) if self.skips else None
         return self.regs[reference] if skip is None else skip.strict
 
-    def step(self, i: int) -> tuple[int, int, Any, int]:
+    def step(self, i: int) -> tuple[int, int, Any, Any]:
         """Return instruction `i` as a step."""
         block = self.block
+        if i >= len(block.places):
+            return (i, FUSED, None, self.pieces[i - len(block.places)])
         return (i, block.ops[i], block.forms[i], block.places[i])
 
     def demand(self, register: int, agenda: list[tuple[Frame, Steps]]) -> None:

@@ -16,7 +16,7 @@ from cascade.runtime.run import RunState
 from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
 from cascade.spec.graph import Gate
-from cascade.spec.operations import CALL0, CALL1, CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
+from cascade.spec.operations import CALL0, CALL1, CALLN, FUSED, GATED, IMPORT, OPTIONAL, PACK, ROUTE
 from cascade.spec.placement import CallForm
 
 __all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]
@@ -124,11 +124,18 @@ def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, read
 
 
 def _special(
-    run: RunState, frame: Frame, i: int, op: int, form: Any, at: int, agenda: list[Any], ready: list[Ready]
+    run: RunState, frame: Frame, i: int, op: int, form: Any, at: Any, agenda: list[Any], ready: list[Ready]
 ) -> Any:
     """Carry out an instruction that is more than a call; PENDING if it has to wait."""
     if op == IMPORT:
         return _import(frame, i, at, agenda)
+    if op == FUSED:
+        for reference in at.inputs:
+            if frame.regs[reference] is PENDING:
+                frame.park(reference, (frame, i))
+                return PENDING
+        run.run_piece(run, frame, at, agenda, ready)
+        return PENDING
     if i in frame.looked and _waits(frame, i, at):
         return PENDING
     regs, block = frame.regs, frame.block

@@ -1,141 +1,140 @@
-"""Lanes: the short way for a jump that is like the last one, which nearly every jump of a long loop is.
+"""Lanes: the short way for a jump or tail call that is like one before, which nearly every one of a long loop is.
 
-A lane that has been used for a while runs as an emitted loop, and interprets only what that hands back.
+A lane that has been used for a while runs as an emitted loop, with all the states that were seen to follow, and
+interprets only what that hands back.
 """
 
 from __future__ import annotations
 
 import asyncio
-from time import perf_counter
 from typing import Any
 
-from cascade.compiler.emit import ODD, HotLoop, emit_jump_loop, emit_tail_loop
+from cascade.compiler.emit import emit_loop
 from cascade.compiler.entry import FIRST, Key
+from cascade.compiler.machine import Edge, Entry, Machine
+from cascade.compiler.write import CannotEmit, Leave, Place
 from cascade.runtime.copies import Copy
-from cascade.runtime.frame import PENDING
+from cascade.runtime.flows import publish_end, restore, settle
+from cascade.runtime.frame import PENDING, Frame, order_frame
 from cascade.runtime.interpret import Ready, sweep
-from cascade.runtime.schedule import complete
-from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
 from cascade.runtime.tail import merge_tail
 from cascade.runtime.ticker import MOST_NUMBERS
 from cascade.spec.blueprint import EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
-from cascade.spec.placement import CallForm, placements
+from cascade.spec.operations import CALLN
+from cascade.spec.placement import placements
 
-__all__ = ["Lane", "TailLane", "item_lane", "state_lane"]
+__all__ = ["Lane", "learn_call", "learn_item", "learn_jump"]
 
-ENDLESS = range(1 << 62)
-ITEM = object()
-"""Marks the plans of items of maps among those of a block."""
+ENDLESS = 1 << 62
+MOST_LOOPS = 64
+ITEM, CALL = object(), object()
+"""Mark the plans of items of maps, and of tasks that are called again, among those of a block."""
 
 
 class Lane:
-    """The short way back into one state: same key, same arguments given, a state that is a plain call."""
+    """The short way along one edge, in one loop that is on its way."""
 
     __slots__ = (
-        *("args", "block", "cls", "follower", "form", "frame", "hot", "hot_jump", "key", "names", "nodes"),
-        *("placed_at", "plan", "register", "sites", "size", "template", "updates", "watch"),
+        *("edge", "entry", "follower", "frame", "hot", "is_waiting", "machine", "nodes", "placed_at", "signal"),
+        *("size", "template", "version", "watch"),
     )
 
-    def __init__(
-        self,
-        follower: Any,
-        jump: Jump,
-        key: Key,
-        where: tuple[Any, int],
-        plan: EntryPlan,
-        frame: Any,
-        template: list[Any],
-        updates: list[int],
-    ) -> None:
+    def __init__(self, follower: Any, edge: Edge, machine: Machine, frame: Frame | None, template: list[Any]) -> None:
         self.follower = follower
-        self.key = jump.target_key
-        self.cls = jump.data.__class__
-        self.names = key if isinstance(jump.data, dict) else None
-        self.block, register = where
-        self.register = register
-        self.form: CallForm = self.block.forms[register]
-        self.plan = plan
+        self.edge = edge
+        self.entry: Entry = edge.entry
+        self.machine = machine
         self.frame = frame
         self.template = template
-        self.updates = updates
-        """The registers that the data of a jump is put into."""
+        """The registers with which each entry begins."""
         self.hot: Any = None
-        self.hot_jump: Jump | None = None
-        """The jump that an emitted coroutine is to go on from."""
+        self.signal: Any = None
+        """What `finish` is to go on from."""
+        self.is_waiting = False
+        """It goes on in an emitted coroutine."""
         self.size = 16
         self.placed_at = -1
-        self.watch = (False, False)
+        self.version = -1
+        self.watch: Any = None
         self.nodes: list[Copy] | None = None
-        self.sites: list[Any] | None = None
-        self.args: tuple[Any, ...] = ()
-        """What must be completed before the state's own call; empty: nothing."""
 
-    def takes(self, jump: Jump) -> bool:
-        """Say whether a jump is like the one that the lane was made for."""
-        data = jump.data
-        return (
-            jump.target_key is self.key
-            and data.__class__ is self.cls
-            and (self.names is None or tuple(data) == self.names)
-        )
+    def takes(self, signal: Any) -> bool:
+        """Say whether a jump or tail call goes along this edge."""
+        if not self.edge.takes(signal):
+            return False
+        if self.edge.is_jump:
+            return True
+        follower = self.follower
+        return follower.form is self.entry.form and len(follower.args) == self.entry.plan.size and not follower.kwargs
 
-    def enter(self, jump: Jump) -> Any:
+    def enter(self, signal: Any) -> Any:
         """Enter the state; return what it returns, or PENDING if `finish` must wait for something."""
         run = self.follower.run
         if run.compiles and self.is_hot():
-            if self.hot.is_async:
-                self.hot_jump = jump
-                return PENDING
-            return self.run_hot(jump)
-        return self.interpret(jump)
+            if not self.hot.is_async:
+                return self.run_hot(signal)
+            self.is_waiting = True
+        elif self.edge.is_jump and self.entry.plan.is_bare and self.follower.limit is None:
+            return self.interpret(signal)
+        self.signal = signal
+        return PENDING
 
-    def registers(self, jump: Jump) -> list[Any]:
-        """Return fresh registers, with the data of a jump in its place."""
+    def registers(self, signal: Any) -> list[Any]:
+        """Return fresh registers, with what a jump or tail call gives in its place."""
+        if not self.edge.is_jump:
+            receiver = 1 if self.follower.gate is not None and self.follower.gate.receiver else 0
+            args, _ = merge_tail(self.entry.form, self.follower.args, {}, signal, receiver)
+            return list(args)
         regs = self.template.copy()
-        if self.names is not None:
-            for register, value in zip(self.updates, jump.data.values(), strict=True):
+        if self.edge.names is not None:
+            for (register, _), value in zip(self.edge.updates, signal.data.values(), strict=True):
                 regs[register] = value
-        elif self.updates:
-            regs[self.updates[0]] = jump.data
+        elif self.edge.updates:
+            regs[self.edge.updates[0][0]] = signal.data
         return regs
 
     def interpret(self, jump: Jump) -> Any:
-        """Enter the state instruction by instruction."""
-        follower, plan, frame = self.follower, self.plan, self.frame
+        """Enter a state that nothing can skip, instruction by instruction."""
+        follower, plan, frame = self.follower, self.entry.plan, self.frame
         run = follower.run
         follower.count += 1
+        follower.stand_at(self.entry)
         iteration = follower.spot.enter(follower.copy)
         regs = self.registers(jump)
         if plan.steps:
+            assert frame is not None
             frame.iteration, frame.regs = iteration, regs
             ready: list[Ready] = []
             agenda: list[Any] = [(frame, iter(plan.steps))]
             run.ticker.ticks = 0
             outcome = sweep(run, agenda, ready)
             if outcome is not None or ready or any(regs[at] is PENDING for at in plan.wanted):
-                self.args = (agenda, ready, outcome)
+                follower.rest = (plan, frame, agenda, ready, outcome)
                 return PENDING
         args = follower.args = [regs[reference] for reference in plan.placed]
-        inline = self.form.inline
+        inline = self.entry.form.inline
         if inline is None or run.observed or not run.inline:
             return PENDING
         return inline(*args)
 
     async def finish(self) -> Any:
-        """Wait for what `enter` could not do at once; return what the state returned, or PENDING again."""
-        follower, form = self.follower, self.form
+        """Wait for what `enter` could not do at once; return what the state returned."""
+        follower = self.follower
         run = follower.run
-        if self.hot_jump is not None:
-            jump, self.hot_jump = self.hot_jump, None
-            return await self.await_hot(jump)
-        if self.args:
-            agenda, ready, outcome = self.args
-            self.args = ()
-            await complete(run, self.frame, agenda, ready, outcome, self.plan.wanted)
-            regs = self.frame.regs
-            follower.args = [regs[reference] for reference in self.plan.placed]
+        if self.signal is not None:
+            signal, self.signal = self.signal, None
+            if not self.is_waiting:
+                return await follower.enter_slowly(signal)
+            self.is_waiting = False
+            value = await self.await_hot(signal)
+            if value is not PENDING:
+                return value
+        if follower.rest is not None:
+            rest, follower.rest = follower.rest, None
+            return await follower.complete_entry(*rest)
+        form = self.entry.form
         if form.is_async and run.direct and not run.observed:
             return await form.func(*follower.args)
         return await run.invoke(run, follower.spot, form, follower.args, {}, None)
@@ -145,243 +144,285 @@ class Lane:
     def is_hot(self) -> bool:
         """Say whether the emitted loop can take this entry; emit it when the lane has been used enough."""
         run = self.follower.run
-        if not run.direct or (run.bus.previews is not None and any(run.watch)):
+        if not run.direct or not run.inline or (run.observed and run.bus.previews is not None):
             return False
-        if self.watch != run.watch:
-            self.watch, self.hot, self.placed_at = run.watch, None, -1
-        if self.hot is None:
-            self.plan.uses += 1
-            if self.plan.uses <= run.patience_to_compile or (self.form.inline is None and not self.form.is_async):
-                return False
-            mark = (self.key, self.cls, self.watch)
-            hot = self.plan.hot.get(mark)
-            if hot is None:
-                hot = self.plan.hot[mark] = self.emit() or False
-            self.hot = hot
+        if (self.watch != run.watch or self.version != self.machine.version) and not self.emitted(run):
+            return False
         if self.hot is False:
             return False
         if self.placed_at != placements[0]:
-            if any(form.inline is None and not form.is_async for form in self.hot.forms):
+            if not self.hot.may_run():
                 return False
             self.placed_at = placements[0]
-        return not (any(self.watch) and any(copy.entries or copy.items for copy in self.copies()))
+        return self.is_ready(run)
+
+    def emitted(self, run: Any) -> bool:
+        """Find or make the emitted loop; say whether it is time for it."""
+        edge, machine, patience = self.edge, self.machine, run.patience_to_compile
+        edge.uses += 1
+        form = self.entry.form
+        if edge.uses <= patience or (form.inline is None and not form.is_async):
+            return False
+        if edge.uses == patience + 1:
+            machine.version += 1
+        edges = machine.reached(self.entry, patience // 2)
+        mark = (frozenset(edges), run.watch)
+        hot: Any = machine.made.get(mark)
+        if hot is None or (hot and not hot.is_sure and all(form.seen is not None for form in hot.forms)):
+            try:
+                hot = emit_loop(self.entry, edges, run.watch)
+            except CannotEmit as error:
+                machine.reasons.add(str(error))
+                hot = False
+            if len(machine.made) >= MOST_LOOPS:
+                machine.made.clear()
+            machine.made[mark] = hot
+        self.hot, self.nodes, self.placed_at = hot, None, -1
+        if hot is False or hot.is_sure:
+            self.watch, self.version = run.watch, machine.version
+        return True
+
+    def is_ready(self, run: Any) -> bool:
+        """Say whether all that the loop reads from around it is there, and nothing counts differently."""
+        hot, follower = self.hot, self.follower
+        if follower.limit is not None and self.left_to_go() <= 0:
+            return False
+        if hot.imports:
+            root = follower.world.root
+            if any(root.regs[at] is PENDING or at in root.skips for at in hot.imports):
+                return False
+        for block, number in hot.after:
+            place, register, _ = order_frame(Frame(follower.world, block, [], follower.scope, follower.home), number)
+            if place.regs[register] is PENDING or register in place.skips:
+                return False
+        return not (run.observed and any(copy.entries or copy.items for copy in self.copies()))
+
+    def left_to_go(self) -> int:
+        """Return how many entries the loop may still have."""
+        follower = self.follower
+        limits = [
+            entry.block.gates[entry.register].max_iterations
+            for entry in self.hot.entries
+            if entry.register in entry.block.gates
+        ]
+        least = [limit for limit in (*limits, follower.limit) if limit is not None]
+        return min(least) - follower.count if least else ENDLESS
 
     def copies(self) -> list[Copy]:
-        """Return the copies of the nodes before the state; where one has looped itself, its entries are counted."""
+        """Return the copies of the nodes before the states; where one has looped itself, its entries are counted."""
         if self.nodes is None:
-            names = self.follower.run.names
-            self.nodes = [Spot(self.frame, step[0]).copy(names) for step in self.plan.steps]
+            follower = self.follower
+            entries, names = self.hot.entries, follower.run.names
+            self.nodes = [
+                names.copy(follower.world, entries[k].block.source(i), follower.copy)
+                for k, i in self.hot.sites
+                if i != entries[k].register
+            ]
         return self.nodes
 
-    def emit(self) -> HotLoop | None:
-        """Return the emitted loop for this lane, if there can be one."""
-        names = self.names or (None,) * len(self.updates)
-        updates = list(zip(self.updates, names, strict=True))
-        graph = self.follower.world.blueprint.graph
-        return emit_jump_loop(graph, self.block, self.register, self.plan, self.key, updates, self.cls, self.watch)
-
-    def parameters(self, jump: Jump) -> list[Any]:
+    def values(self, signal: Any) -> list[Any]:
         """Return what the emitted loop is called with behind its turn."""
-        regs, plan = self.registers(jump), self.plan
-        values = regs[plan.first_override : plan.size] + [regs[at] for at in self.hot.constants]
-        if any(self.watch):
-            follower = self.follower
-            values += [follower.run.bus.publish, follower.spot.had(follower.copy), self.watched_sites()]
+        hot, follower = self.hot, self.follower
+        k = hot.entries.index(self.entry)
+        values: list[Any] = [None] * hot.width
+        for entry, offset in zip(hot.entries, hot.offsets, strict=True):
+            if entry.kind == "item":
+                values[offset : offset + entry.plan.size] = follower.item[0]
+        regs, at = self.registers(signal), hot.offsets[k]
+        parameters = self.entry.parameters
+        values[at : at + len(parameters)] = regs[parameters.start : parameters.stop]
+        if len(hot.entries) > 1:
+            values.insert(0, k)
+        constants = follower.world.constants
+        values += [constants[slot] for slot in hot.slots]
+        values += [follower.world.root.regs[at] for at in hot.imports]
+        if any(self.watch or ()):
+            values += [follower.run.bus.publish, follower.spot.had(follower.copy), self.sites()]
         return values
 
-    def watched_sites(self) -> list[Any]:
-        """Return where the events of each step come from, the state's own last."""
-        follower = self.follower
-        if self.sites is None:
-            suffix = "" if self.frame is None else self.frame.suffix
-            self.sites = [copy.site_of(suffix) for copy in self.copies()]
-            self.sites.append(follower.spot.copy(follower.run.names).site_of(follower.spot.suffix))
-        return self.sites
+    def sites(self) -> list[Any]:
+        """Return where the events of each call come from."""
+        follower, entries = self.follower, self.hot.entries
+        names, found = follower.run.names, []
+        for k, i in self.hot.sites:
+            number = entries[k].block.source(i)
+            if i != entries[k].register:
+                copy = names.copy(follower.world, number, follower.copy)
+            else:
+                copy = follower.copy_at(entries[k])
+            found.append(copy.site_of(follower.spot.suffix))
+        return found
 
-    def run_hot(self, jump: Jump) -> Any:
+    def run_hot(self, signal: Any) -> Any:
         """Run the emitted loop for one turn at the most; return what the state returned last, or PENDING."""
         follower, hot = self.follower, self.hot
         ticker = follower.run.ticker
         self.size = min(self.size * 4, MOST_NUMBERS)
-        values = self.parameters(jump)
+        values = self.values(signal)
+        size = self.size if follower.limit is None else min(self.size, self.left_to_go())
         try:
-            outcome = hot.function(ticker.numbers(self.size), *values)
+            outcome = hot.function(ticker.numbers(size), *values)
         except BaseException as error:
-            attribute(follower, hot, error, self.plan, self.frame)
-            raise
+            return self.caught(error)
         finally:
             ticker.turn = None
-        return self.left(jump, outcome)
+        return self.left(signal, outcome)
 
-    async def await_hot(self, jump: Jump) -> Any:
+    async def await_hot(self, signal: Any) -> Any:
         """Do the same with an emitted coroutine."""
         follower, hot = self.follower, self.hot
         ticker = follower.run.ticker
         ticker.begin()
-        values = self.parameters(jump)
+        values = self.values(signal)
         try:
-            outcome = await hot.function(ENDLESS, ticker, *values)
-        except asyncio.CancelledError as error:
-            status = "Cancelled" if follower.run.is_cancelled() else "Failed"
-            attribute(follower, hot, error, self.plan, self.frame, status)
-            raise
+            outcome = await hot.function(range(self.left_to_go()), ticker, *values)
         except BaseException as error:
-            attribute(follower, hot, error, self.plan, self.frame)
-            raise
-        value = self.left(jump, outcome)
+            value = self.caught(error)
+        else:
+            value = self.left(signal, outcome)
         return await self.finish() if value is PENDING else value
 
-    def left(self, jump: Jump, outcome: tuple[Any, Any, Any]) -> Any:
-        """Take over from the emitted loop where it was left."""
-        i, result, args = outcome
+    def left(self, signal: Any, outcome: tuple[Any, Any, Any, Any]) -> Any:
+        """Take over from the emitted loop where it was left, behind a state's own call."""
+        i, k, result, args = outcome
         if i is None:  # the turn was over before it began
-            return jump
-        counted(self.follower, self.hot, i)
-        if self.frame is not None:
-            self.frame.iteration = self.follower.spot.iteration
-        if result is ODD:
-            return self.resume(*args)
+            return signal
+        self.counted(k, i)
         if args is not None:
-            self.follower.args = list(args)
+            plan, count = self.hot.entries[k].plan, len(self.hot.entries[k].plan.placed)
+            self.follower.args, self.follower.kwargs = (
+                list(args[:count]),
+                dict(zip(plan.named, args[count:], strict=False)),
+            )
         return result
 
-    def resume(self, step: int, found: dict[str, Any]) -> Any:
-        """Go on by interpreting, behind an instruction that returned something to be looked at."""
-        plan, frame, run = self.plan, self.frame, self.follower.run
-        regs = frame.regs = self.template.copy()
-        for name, register in self.hot.locals[step].items():
-            regs[register] = found[name]
-        i, op, form, _ = plan.steps[step]
-        value, regs[i] = regs[i], PENDING
-        ready: list[Ready] = []
-        agenda: list[Any] = [(frame, iter(plan.steps[step + 1 :]))]
-        try:
-            value = plain_result(run, frame, i, op, form, value, ready)
-        except BaseException as error:
-            raise run.failure_at(Spot(frame, i), error) from None
-        if value is not PENDING:
-            regs[i] = value
-        self.args = (agenda, ready, sweep(run, agenda, ready))
+    def counted(self, k: int, i: int) -> None:
+        """Count the entries that the emitted loop has had, of which the last was its `i`-th, from 0, and state `k`."""
+        follower, hot = self.follower, self.hot
+        follower.stand_at(hot.entries[k])
+        follower.count += i + 1
+        follower.spot.enter_more(follower.copy, i + 1)
+        settle(follower.run, hot)
+
+    def caught(self, error: BaseException) -> Any:
+        """Take over from the emitted loop where something was raised: an error, or `Leave`."""
+        follower, hot = self.follower, self.hot
+        run = follower.run
+        place, values = hot.where(error)
+        if place is None:
+            raise error
+        k, i = place.entry, values.get("i") or 0
+        entry: Entry = hot.entries[k]
+        self.counted(k, i)
+        own = place.register == entry.register or place.register < 0
+        if isinstance(error, Leave):
+            return self.resume(entry, follower.frame_at(entry), place, values)
+        spot = follower.spot if own else Spot(follower.frame_at(entry), place.register)
+        cancelled = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
+        publish_end(run, spot, values, error, "Cancelled" if cancelled else "Failed")
+        if own or cancelled:
+            raise error
+        raise run.failure_at(spot, error) from None
+
+    def resume(self, entry: Entry, frame: Frame, place: Place, values: dict[str, Any]) -> Any:
+        """Go on by interpreting, in the middle of an entry."""
+        follower = self.follower
+        run = follower.run
+        steps, ready = restore(run, frame, self.hot, place, values, [step[0] for step in entry.plan.steps])
+        agenda: list[Any] = [(frame, iter(steps))]
+        follower.rest = (entry.plan, frame, agenda, ready, sweep(run, agenda, ready))
         return PENDING
 
 
-def state_lane(follower: Any, jump: Jump, target: int, key: Key) -> Lane | None:
+# --- learning
+
+
+def learn_jump(follower: Any, jump: Jump, source: int, target: int, key: Key) -> Lane | None:
     """Return a lane for more jumps like this one, which has just entered a state, if the state allows it."""
     if target < 0 or jump.data.__class__ is Value:
         return None
-    block = follower.world.blueprint.state(target)
+    blueprint = follower.world.blueprint
+    block = blueprint.state(target)
+    root = block.root
+    gate = block.gates.get(root)
     plan = block.plans.get(key)
-    if plan is None or not plan.is_bare:
+    form = block.forms[root]
+    if plan is None or form is None or block.kinds[root] > CALLN or form.task.needs or (gate and gate.is_policy):
         return None
-    if follower.routes is None or follower.routes.get(jump.target_key) != target:
-        return None  # the same key leads elsewhere from here
-    updates = list(range(plan.first_override, plan.size))
-    template = follower.world.template(plan, block)
-    return Lane(follower, jump, key, (block, block.root), plan, follower.frames[plan], template, updates)
+    machine = blueprint.machine
+    entry = machine.entries.get(plan)
+    if entry is None:
+        if machine.is_full(source):
+            return None
+        entry = machine.entries[plan] = Entry("state", blueprint, block, root, plan, target, form)
+    names = key if isinstance(jump.data, dict) else None
+    updates: list[Any] = list(zip(entry.parameters, names or (None,) * len(entry.parameters), strict=True))
+    edge = machine.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))
+    if edge is None:
+        return None
+    return Lane(follower, edge, machine, follower.frames.get(plan), follower.world.template(plan, block))
 
 
-def item_lane(follower: Any, jump: Jump, key: Key) -> Lane | None:
+def learn_item(follower: Any, jump: Jump, key: Key) -> Lane | None:
     """Return the same for a jump back into an item of a map, whose arguments are all there."""
     declared, named = follower.item
     block, register, gate = follower.home.block, follower.spot.register, follower.gate
     form = block.forms[register]
-    if named or form.task.needs or jump.data.__class__ is Value:
-        return None
-    if gate is not None and gate.is_policy:
+    if named or form.task.needs or jump.data.__class__ is Value or (gate is not None and gate.is_policy):
         return None
     if key is FIRST:
-        updates = [1 if gate is not None and gate.receiver else 0]
+        places = [1 if gate is not None and gate.receiver else 0]
     else:
         positions = form.task.shape.positions if form.task.shape is not None else {}
-        updates = [positions.get(name, len(declared)) for name in key]
-    if any(at >= len(declared) for at in updates):
+        places = [positions.get(name, len(declared)) for name in key]
+    if any(at >= len(declared) for at in places):
         return None
-    plan = block.plans.get((ITEM, register, *key))
-    if plan is None:
-        count = len(declared)
-        plan = block.plans[ITEM, register, *key] = EntryPlan([], list(range(count)), {}, 0, count, [])
-    return Lane(follower, jump, key, (block, register), plan, None, list(declared), updates)
+    names = key if isinstance(jump.data, dict) else None
+    source = ~block.source(register)
+    entry = _arguments_entry(follower, "item", (ITEM, register, *key), source)
+    machine: Machine = follower.world.blueprint.machine
+    updates: list[Any] = list(zip(places, names or (None,) * len(places), strict=True))
+    edge = machine.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))
+    return None if edge is None else Lane(follower, edge, machine, None, list(declared))
 
 
-class TailLane:
-    """The short way for tail calls of a task to itself that give the same arguments each time."""
-
-    __slots__ = ("count", "follower", "form", "gate", "hot", "names", "size", "uses")
-
-    def __init__(self, follower: Any, call: TailCall) -> None:
-        self.follower = follower
-        self.form: CallForm = follower.form
-        self.gate = follower.gate
-        self.count = len(follower.args)
-        self.names = tuple(call.kwargs)
-        self.hot: Any = None
-        self.uses = 0
-        self.size = 16
-
-    def takes(self, call: TailCall) -> bool:
-        """Say whether the emitted loop can take a call; emit it when there were enough like it."""
-        follower = self.follower
-        run, gate = follower.run, self.gate
-        if run.observed or not run.direct or self.form.inline is None or follower.form is not self.form:
-            return False
-        if follower.gate is not gate or len(follower.args) != self.count or follower.limit is not None:
-            return False  # another node of the same task, or a loop whose entries are numbered
-        if call.args or call.target_blueprint_id is not None or follower.kwargs or tuple(call.kwargs) != self.names:
-            return False
-        if self.hot is None:
-            self.uses += 1
-            if self.uses <= run.patience_to_compile:
-                return False
-            self.hot = False
-            if not self.form.task.needs and not (gate is not None and gate.is_policy):
-                self.hot = emit_tail_loop(self.form, len(follower.args), self.names) or False
-        return self.hot is not False
-
-    def run_hot(self, call: TailCall) -> Any:
-        """Run the emitted loop for one turn at the most; return what the task returned last."""
-        follower, hot = self.follower, self.hot
-        ticker = follower.run.ticker
-        receiver = 1 if self.gate is not None and self.gate.receiver else 0
-        values, _ = merge_tail(self.form, follower.args, {}, call, receiver)
-        self.size = min(self.size * 4, MOST_NUMBERS)
-        try:
-            i, result, args = hot.function(ticker.numbers(self.size), *values)
-        except BaseException as error:
-            attribute(follower, hot, error, None, None)
-            raise
-        finally:
-            ticker.turn = None
-        if i is None:
-            return call
-        counted(follower, hot, i)
-        follower.args = list(args)
-        return result
+def learn_call(follower: Any, call: TailCall, source: int) -> Lane | None:
+    """Return the same for tail calls of a task to itself that give the same arguments each time."""
+    form, gate = follower.form, follower.gate
+    shape, count = form.task.shape, len(follower.args)
+    if call.__class__ is not TailCall or call.target_blueprint_id is not None or follower.kwargs:
+        return None
+    if shape is None or not shape.faithful or form.task.needs or (gate is not None and gate.is_policy):
+        return None
+    receiver = 1 if gate is not None and gate.receiver else 0
+    if receiver + len(call.args) > count or call.args.__class__ not in (list, tuple):
+        return None
+    updates: list[Any] = [(receiver + at, at) for at in range(len(call.args))]
+    for name in call.kwargs:
+        at = shape.positions.get(name, count)
+        if not receiver + len(call.args) <= at < count:
+            return None
+        updates.append((at, name))
+    entry = _arguments_entry(follower, "call", (CALL, source, count), source)
+    machine: Machine = follower.world.blueprint.machine
+    names = tuple(call.kwargs)
+    edge = machine.learn(call, Edge(source, entry, None, call.args.__class__, names, updates, len(call.args)))
+    return None if edge is None else Lane(follower, edge, machine, None, [])
 
 
-def counted(follower: Any, hot: HotLoop, i: int) -> None:
-    """Count the entries that an emitted loop has had, of which the last was its `i`-th, from 0."""
-    follower.count += i + 1
-    follower.spot.enter_more(follower.copy, i + 1)
-    ticker = follower.run.ticker
-    if ticker.ticks >= 2 and not hot.is_async:  # a call held the loop: each function has to prove itself again
-        for form in hot.forms:
-            if form.task.mode == "auto":
-                form.profile.demote()
-        ticker.ticks = 0
-
-
-def attribute(
-    follower: Any, hot: HotLoop, error: BaseException, plan: EntryPlan | None, frame: Any, status: str = "Failed"
-) -> None:
-    """Count the entries up to an error, and raise the failure of an instruction before the state if that raised."""
-    step, i, start = hot.step_of(error)
-    run, spot = follower.run, follower.spot
-    spot.enter_more(follower.copy, i + 1)
-    is_state = plan is None or step >= len(plan.steps)
-    if frame is not None:
-        frame.iteration = spot.iteration
-    at = spot if is_state or plan is None else Spot(frame, plan.steps[step][0])
-    if start is not None:
-        run.publish_finished(at, status, perf_counter() - start, error, None)
-    if not is_state and status == "Failed":
-        raise run.failure_at(at, error) from None
+def _arguments_entry(follower: Any, kind: Any, mark: Any, source: int) -> Entry:
+    """Return an entry all of whose arguments are given."""
+    blueprint = follower.world.blueprint
+    machine: Machine = blueprint.machine
+    entry = machine.entries.get(mark)
+    if entry is None:
+        if kind == "item":
+            block, register = follower.home.block, follower.spot.register
+            count = len(follower.item[0])
+        else:
+            block, register = follower.block_at(follower.number)
+            count = len(follower.args)
+        plan = EntryPlan([], list(range(count)), {}, 0, count, [])
+        plan.is_bare = True
+        entry = machine.entries[mark] = Entry(kind, blueprint, block, register, plan, source, follower.form)
+    return entry

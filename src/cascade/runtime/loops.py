@@ -13,17 +13,19 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.entry import FIRST, Key, entry_plan, override, position
+from cascade.compiler.machine import Entry
 from cascade.errors import DependencyMissingError, JumpError
+from cascade.runtime.copies import Copy
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.interpret import Ready, gate_reason, stand_in, sweep
-from cascade.runtime.lanes import Lane, TailLane, item_lane, state_lane
+from cascade.runtime.lanes import Lane, learn_call, learn_item, learn_jump
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import advance, complete, drive
 from cascade.runtime.scope import NodeFailure, Scope
 from cascade.runtime.signals import refuse_jump, refuse_lazy
 from cascade.runtime.spot import Spot
 from cascade.runtime.tail import merge_tail
-from cascade.spec.blueprint import EntryPlan, TailCall
+from cascade.spec.blueprint import Block, EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
 from cascade.spec.graph import Gate
 from cascade.spec.lazy import Lazy
@@ -32,6 +34,7 @@ from cascade.spec.placement import CallForm
 
 __all__ = ["follow"]
 
+MOST_LANES = 16
 MOST_FRAMES = 256
 """So many kinds of entries have a frame that serves again."""
 
@@ -77,6 +80,7 @@ class _Follower:
         "args",
         "copy",
         "count",
+        "ended",
         "form",
         "frames",
         "gate",
@@ -84,8 +88,10 @@ class _Follower:
         "home_number",
         "item",
         "kwargs",
+        "lanes",
         "limit",
         "number",
+        "rest",
         "routes",
         "run",
         "scope",
@@ -119,6 +125,11 @@ class _Follower:
         self.skip: Skip | None = None
         self.scope = Scope()
         self.frames: dict[EntryPlan, Frame] = {}
+        self.lanes: dict[int, list[Lane]] = {}
+        """The short ways on from each node."""
+        self.rest: Any = None
+        """What is left of an entry that an emitted loop was left in."""
+        self.ended = False
         if not spot.entered:  # a tail call made a loop of this node: what it had before was its first entry
             before = spot.iteration
             spot.enter(self.copy)
@@ -129,29 +140,27 @@ class _Follower:
     async def follow(self, value: Any) -> Any:
         run = self.run
         ticker = run.ticker
-        lane: Lane | None = None
-        tail: TailLane | None = None
         while True:
             try:
-                if value.__class__ is Jump and lane is not None and lane.takes(value):
-                    value = lane.enter(value)
-                    if value is PENDING:
-                        value = await lane.finish()
-                elif isinstance(value, Jump):
-                    target, key, overrides = self.jump(value)
-                    if target is None:
-                        return overrides
-                    jump = value
-                    value = await self.enter(self.world, target, key, overrides)
-                    lane = self.lane(jump, target, key)
-                elif isinstance(value, TailCall):
-                    lane = None
-                    if tail is None and run.compiles and self.limit is None:
-                        tail = TailLane(self, value)
-                    if tail is not None and tail.takes(value):
-                        value = tail.run_hot(value)
+                cls = value.__class__
+                if cls is Jump or cls is TailCall:
+                    for lane in self.lanes.get(self.number, ()):
+                        if lane.takes(value):
+                            value = lane.enter(value)
+                            if value is PENDING:
+                                value = await lane.finish()
+                            break
                     else:
-                        value = await self.tail(value)
+                        number, world, signal = self.number, self.world, value
+                        target, key, data = self.jump(value) if cls is Jump else (number, (), None)
+                        if target is None:
+                            return data
+                        value = await (self.tail(signal) if cls is TailCall else self.enter(world, target, key, data))
+                        self.learn(signal, world, number, target, key)
+                elif isinstance(value, (Jump, TailCall)):
+                    value = await self.enter_slowly(value)
+                    if self.ended:
+                        return value
                 elif isinstance(value, CoroutineType):
                     value = await value
                 elif isinstance(value, Lazy):
@@ -168,15 +177,56 @@ class _Follower:
                 ticker.caught(self.form)
                 await run.turn()
 
-    def lane(self, jump: Jump, target: int, key: Key) -> Lane | None:
-        """Return a short way for more jumps like this one, if what it entered allows it."""
-        if self.limit is not None:
-            return None
-        if self.item is None:
-            return state_lane(self, jump, target, key)
-        if target == self.home_number and self.world is self.home.world and key:
-            return item_lane(self, jump, key)
-        return None
+    async def enter_slowly(self, signal: Any) -> Any:
+        """Go where a jump or tail call leads, the long way; return what is returned there."""
+        if isinstance(signal, TailCall):
+            return await self.tail(signal)
+        target, key, data = self.jump(signal)
+        self.ended = target is None
+        return data if target is None else await self.enter(self.world, target, key, data)
+
+    def learn(self, signal: Any, world: World, number: int, target: int, key: Key) -> None:
+        """Keep a short way for more jumps or tail calls like one that was followed."""
+        lanes = self.lanes
+        if self.world is not world:
+            lanes.clear()  # the numbers are those of another blueprint now
+            return
+        at_item = self.item is not None and number == self.home_number and world is self.home.world
+        source = ~number if at_item else number
+        if isinstance(signal, TailCall):
+            lane = learn_call(self, signal, source)
+        elif self.item is None:
+            lane = learn_jump(self, signal, source, target, key)
+        else:
+            lane = learn_item(self, signal, key) if at_item and target == number and key else None
+        if lane is not None and len(known := lanes.setdefault(number, [])) < MOST_LANES:
+            known.append(lane)
+
+    def stand_at(self, entry: Entry) -> None:
+        """Be where an entry is, after others have counted it."""
+        if entry.number != self.number:
+            self.number = entry.number
+            same = self.world is self.home.world and entry.number == self.home_number
+            self.spot.moved(self.world, entry.number, self.copy, self.copy if same else None)
+            self.routes = self.world.blueprint.graph.jumps.get(entry.number)
+        self.form, self.gate, self.kwargs = entry.form, entry.block.gates.get(entry.register), {}
+
+    def frame_at(self, entry: Entry) -> Frame:
+        """Return a frame for the middle of an entry."""
+        return self.frame(entry.plan, self.world, entry.number, ())
+
+    def copy_at(self, entry: Entry) -> Copy:
+        """Return the copy of a state's own node."""
+        if self.world is self.home.world and entry.number == self.home_number:
+            return self.copy
+        return self.run.names.copy(self.world, entry.number, self.copy, True)
+
+    def block_at(self, number: int) -> tuple[Block, int]:
+        """Return the block that a node is in where the loop is, and its register there."""
+        if self.world is self.home.world and number == self.home_number:
+            return self.home.block, self.spot.register
+        block = self.world.blueprint.state(number)
+        return block, block.root
 
     # --- jumps
 
@@ -231,13 +281,21 @@ class _Follower:
         gate = block.gates.get(root)
         self.move(world, target, None if block.kinds[root] == MAP else block.jumps.get(root), gate, called)
         frame = self.frame(plan, world, target, overrides)
+        agenda: list[Any] = [(frame, iter(plan.steps))]
+        ready: list[Ready] = []
+        outcome = None
         if plan.steps:
-            agenda: list[Any] = [(frame, iter(plan.steps))]
-            ready: list[Ready] = []
             self.run.ticker.begin()
             outcome = sweep(self.run, agenda, ready)
-            if outcome is not None or ready or any(frame.regs[at] is PENDING for at in plan.wanted):
-                await complete(self.run, frame, agenda, ready, outcome, plan.wanted)
+        return await self.complete_entry(plan, frame, agenda, ready, outcome)
+
+    async def complete_entry(self, plan: EntryPlan, frame: Frame, agenda: Any, ready: list[Ready], outcome: Any) -> Any:
+        """Do what is left of an entry after a first sweep of what feeds it; return what its state returns."""
+        block = frame.block
+        root = block.root
+        gate = block.gates.get(root)
+        if outcome is not None or ready or any(frame.regs[at] is PENDING for at in plan.wanted):
+            await complete(self.run, frame, agenda, ready, outcome, plan.wanted)
         kind = block.kinds[root]
         if kind > CALLN and kind != MAP:
             self.skip = frame.skips.get(root)

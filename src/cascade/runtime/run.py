@@ -32,6 +32,7 @@ from cascade.spec.signal import uncrossable
 
 __all__ = ["RunState"]
 
+NOBODY = (False, False, False)
 _new = tuple.__new__
 
 
@@ -58,6 +59,7 @@ class RunState:
         "perform",
         "resources",
         "run_map",
+        "run_piece",
         "scope",
         "stall",
         "task",
@@ -104,6 +106,7 @@ class RunState:
         self.perform: Callable[..., Coroutine[Any, Any, Any]]
         self.invoke: Callable[..., Coroutine[Any, Any, Any]]
         self.run_map: Callable[..., Coroutine[Any, Any, Any]]
+        self.run_piece: Callable[..., None]
 
     # --- turns
 
@@ -111,7 +114,9 @@ class RunState:
         """See whether somebody listens to task events."""
         bus = self.bus
         self.observed = bus.is_watched
-        self.watch = (bus.wants(TaskExecutionStarted), bus.wants(TaskExecutionFinished))
+        self.watch = NOBODY
+        if self.observed:
+            self.watch = (bus.wants(TaskExecutionStarted), bus.wants(TaskExecutionFinished), bus.wants(TaskSkipped))
 
     async def turn(self) -> None:
         """Give the event loop a turn, and batches, cancels and subscriptions their effect."""
@@ -145,6 +150,10 @@ class RunState:
         """Say whether a CancelledError was asked for, and not just raised by a task."""
         task = asyncio.current_task()
         return task is not None and task.cancelling() > (self.borne if task is self.task else 0)
+
+    def frame_of(self, world: World) -> Frame:
+        """Return the root frame of a world, made when it is first asked for."""
+        return root_frame(world, self.scope)
 
     # --- calls
 

@@ -77,7 +77,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any) -> None:
             return
         if len(waiting) == 1 and waiting[0].__class__ is tuple:
             after, j = waiting[0]
-            form = after.block.forms[j]
+            form = after.block.forms[j] if j < len(after.block.forms) else None
             if form is not None and form.is_async and after.block.ops[j] == CALL1 and after.scope is scope:
                 frame, i, begun = after, j, PENDING  # a chain: this was its one input, so there is nothing to sweep
                 continue
@@ -96,13 +96,12 @@ def _is_plain(run: RunState, op: int, begun: Any) -> bool:
     return op <= CALLN and begun is PENDING and run.direct and not run.observed
 
 
-async def evaluate(run: RunState, frame: Frame, agenda: list[Any], wanted: list[int]) -> None:
-    """Carry out the agenda and wait until the `wanted` registers of `frame` have values.
+async def evaluate(run: RunState, frame: Frame, agenda: list[Any], ready: list[Ready], wanted: list[int]) -> None:
+    """Carry out the agenda and the calls put aside; wait until the `wanted` registers of `frame` have values.
 
     Raises:
         NodeFailure: a node failed; nothing that was started here is running any more.
     """
-    ready: list[Ready] = []
     run.ticker.begin()
     outcome = sweep(run, agenda, ready)
     if outcome is not None or ready or frame.waiters:

@@ -28,7 +28,7 @@ async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -
     frame = root_frame(world, Scope())
     frame.loop, frame.iteration, frame.suffix = around.loop, around.iteration, around.suffix
     if blueprint.root.strict:
-        await evaluate(run, frame, [(frame, steps_of(blueprint.root, blueprint.order))], [blueprint.root.root])
+        await evaluate(run, frame, [(frame, steps_of(blueprint.root, blueprint.order))], [], [blueprint.root.root])
     if run.observed:
         run.publish_pruned_root(frame)
     value = frame.regs[blueprint.root.root]

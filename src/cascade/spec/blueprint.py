@@ -32,9 +32,7 @@ class EntryPlan:
     registers from `first_override` on.
     """
 
-    __slots__ = (
-        *("first_override", "hot", "is_bare", "keeps_first", "named", "placed", "size", "steps", "uses", "wanted"),
-    )
+    __slots__ = (*("first_override", "is_bare", "keeps_first", "named", "placed", "size", "steps", "wanted"),)
 
     def __init__(
         self,
@@ -52,10 +50,6 @@ class EntryPlan:
         self.size = size
         self.wanted = wanted
         """The registers that must have values before the state's own call."""
-        self.hot: dict[Any, Any] = {}
-        """Emitted loops, by the key and the class of the data of the jumps that they follow; False: none can be."""
-        self.uses = 0
-        """How many entries a short way has made by this plan before it was emitted."""
         self.keeps_first = True
         """The first argument is as it was declared."""
         self.is_bare = False
@@ -67,6 +61,7 @@ class Block:
 
     __slots__ = (
         "forms",
+        "fused",
         "gates",
         "jumps",
         "kinds",
@@ -81,6 +76,7 @@ class Block:
         "routes",
         "slots",
         "strict",
+        "uses",
     )
 
     def __init__(self) -> None:
@@ -105,6 +101,10 @@ class Block:
         self.lazies = False
         """Some instruction may be skipped or be asked for late."""
         self.plans: dict[Any, EntryPlan] = {}
+        self.fused: dict[Any, Any] = {}
+        """The block as emitted functions, by who watches."""
+        self.uses = 0
+        """How often it was run."""
 
     def __len__(self) -> int:
         return len(self.ops)
@@ -133,6 +133,7 @@ class Blueprint:
         "graph",
         "hoisted",
         "lower_state",
+        "machine",
         "order",
         "root",
         "skips",
@@ -153,6 +154,8 @@ class Blueprint:
         self.order: Any = None
         """The order to look at the strict instructions in; None: as they stand."""
         self.lower_state = lower_state
+        self.machine: Any = None
+        """What is known of its loops (`cascade.compiler.machine`)."""
 
     def state(self, number: int) -> Block:
         """Return the block of the state that node `number` of the graph is, lowered when first entered."""

@@ -12,6 +12,8 @@ The first eight say what a node is; the same numbers are the instructions that a
     MANAGED             call a task under a policy (retry, constraints, resources)
     LOOP                call a task and follow its jumps until the loop ends
     IMPORT              take the value of a node of the root block that runs once a run
+
+FUSED is none of a node: it stands for a stretch of instructions that was emitted as one function.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ __all__ = [
     "CALL0",
     "CALL1",
     "CALLN",
+    "FUSED",
     "GATED",
     "IMPORT",
     "KINDS",
@@ -38,7 +41,7 @@ __all__ = [
 CALL1, CALL0, CALLN, PACK, ROUTE, MAP, SUBFLOW, OPTIONAL = range(8)
 KINDS = ("task", "task", "task", "container", "router", "map", "subflow", "optional")
 
-GATED, MANAGED, LOOP, IMPORT = range(8, 12)
+GATED, MANAGED, LOOP, IMPORT, FUSED = range(8, 13)
 OPERATIONS = (
     *("call", "call", "call", "pack", "route", "map", "subflow", "optional"),
     *("gated call", "managed call", "loop", "import"),

@@ -7,18 +7,22 @@ starts as soon as its own managed results are there, so a stretch is never a bar
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
 
-__all__ = ["MANAGED_REGION", "regions"]
+__all__ = ["MANAGED_REGION", "is_managed", "regions"]
 
 MANAGED_REGION = -1
 _PLAIN = frozenset({*range(CALLN + 1), PACK, ROUTE, OPTIONAL, GATED, IMPORT})
 
 
-def regions(block: Any) -> list[int]:
+def regions(block: Any, more: Container[int] = ()) -> list[int]:
     """Return the region of each instruction, numbered from 0 in order of appearance; managed ones have -1.
+
+    Args:
+        more: instructions to be treated as managed, besides those that take time.
 
     What an instruction waits for is the union of what its inputs wait for. Equal unions are one object, and a
     union of two is made once, so this is linear for the graphs that people write.
@@ -32,7 +36,8 @@ def regions(block: Any) -> list[int]:
         for at in _inputs(block, i):
             if at < 0 or at >= i:
                 continue
-            other = _intern(sets, members, frozenset({at})) if is_managed(block, at) else waits[at]
+            stands_alone = at in more or is_managed(block, at)
+            other = _intern(sets, members, frozenset({at})) if stands_alone else waits[at]
             if other in (0, total):
                 continue
             pair = (total, other)
@@ -43,7 +48,7 @@ def regions(block: Any) -> list[int]:
         waits.append(total)
     numbers: dict[int, int] = {}
     return [
-        MANAGED_REGION if is_managed(block, i) else numbers.setdefault(waits[i], len(numbers))
+        MANAGED_REGION if i in more or is_managed(block, i) else numbers.setdefault(waits[i], len(numbers))
         for i in range(len(block))
     ]
 

@@ -1,0 +1,170 @@
+"""What is known of the loops of a program: in which ways their states are entered, learned while interpreting.
+
+An *entry* is a way to run a state: which of its arguments come from outside, and what runs for the others. An
+*edge* leads from a state to an entry: jumps with one key and data of one kind, or tail calls that give the same
+arguments. The edges that were seen, and the entries that they lead to, are what a loop is emitted of.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from cascade.spec.blueprint import Block, Blueprint, EntryPlan, TailCall
+from cascade.spec.control import Jump
+from cascade.spec.operations import IMPORT
+from cascade.spec.placement import CallForm
+
+__all__ = ["Edge", "Entry", "Machine", "same"]
+
+Kind = Literal["state", "item", "call"]
+MOST_EDGES = 64
+
+
+class Entry:
+    """One way to run a state."""
+
+    __slots__ = ("block", "blueprint", "form", "kind", "number", "plan", "register", "source")
+
+    def __init__(
+        self,
+        kind: Kind,
+        blueprint: Blueprint,
+        block: Block,
+        register: int,
+        plan: EntryPlan,
+        source: int,
+        form: CallForm,
+    ) -> None:
+        self.kind: Kind = kind
+        """A state with what feeds it, an item of a map, or a task that is called again with arguments at hand."""
+        self.blueprint = blueprint
+        self.block = block
+        self.register = register
+        self.number = block.source(register)
+        self.plan = plan
+        self.form = form
+        self.source = source
+        """Whose edges lead on from here: the state's number, or its complement for an item of a map."""
+
+    @property
+    def parameters(self) -> range:
+        """The registers that are given from outside."""
+        return range(self.plan.first_override, self.plan.size)
+
+    @property
+    def steps(self) -> list[int]:
+        """The registers of what runs before the state's own call."""
+        return [step[0] for step in self.plan.steps if step[1] != IMPORT]
+
+    @property
+    def certain(self) -> set[int]:
+        """The registers that get a value in each entry."""
+        return {self.register, *self.parameters, *(step[0] for step in self.plan.steps)}
+
+
+class Edge:
+    """Jumps or tail calls that are alike, and where they lead.
+
+    `updates` says which registers of the entry they give and from where: the data itself (None), an item of it
+    by name, or a positional argument by number.
+    """
+
+    __slots__ = ("by_value", "cls", "count", "entry", "is_jump", "key", "names", "source", "updates", "uses")
+
+    def __init__(
+        self,
+        source: int,
+        entry: Entry,
+        key: Any,
+        cls: type,
+        names: tuple[str, ...] | None,
+        updates: list[tuple[int, str | int | None]],
+        count: int = -1,
+    ) -> None:
+        self.source = source
+        self.entry = entry
+        self.is_jump = count < 0
+        self.key = key
+        self.by_value = False
+        """The key is made anew each time, so it is compared and not only looked at."""
+        self.cls = cls
+        """Of the data of a jump, or of the positional arguments of a tail call."""
+        self.names = names
+        self.count = count
+        """How many positional arguments a tail call gives."""
+        self.updates = updates
+        self.uses = 0
+
+    def takes(self, signal: Any) -> bool:
+        """Say whether a jump or tail call is one of these."""
+        if not self.is_jump:
+            return (
+                signal.__class__ is TailCall
+                and signal.target_blueprint_id is None
+                and signal.args.__class__ is self.cls
+                and len(signal.args) == self.count
+                and tuple(signal.kwargs) == self.names
+            )
+        if signal.__class__ is not Jump or signal.data.__class__ is not self.cls:
+            return False
+        key: Any = signal.target_key
+        data: Any = signal.data
+        if key is not self.key and not (self.by_value and same(key, self.key)):
+            return False
+        return self.names is None or tuple(data) == self.names
+
+
+def same(key: Any, other: Any) -> bool:
+    """Say whether two keys are the same word."""
+    return key.__class__ is str and other.__class__ is str and key == other
+
+
+class Machine:
+    """The edges of one program that were seen so far."""
+
+    __slots__ = ("edges", "entries", "made", "reasons", "version")
+
+    def __init__(self) -> None:
+        self.edges: dict[int, list[Edge]] = {}
+        self.entries: dict[Any, Entry] = {}
+        self.made: dict[Any, Any] = {}
+        """The loops that were emitted, by their edges and by who watches; False: there can be none."""
+        self.reasons: set[str] = set()
+        """Why there can be none."""
+        self.version = 0
+        """Goes up when an edge has been seen so often that a loop should have it."""
+
+    def is_full(self, source: int) -> bool:
+        """Say whether so many edges leave a state that no more are kept."""
+        return len(self.edges.get(source, ())) >= MOST_EDGES
+
+    def learn(self, signal: Any, edge: Edge) -> Edge | None:
+        """Return the edge that a signal went along, `edge` if it is new; None if there are too many."""
+        known = self.edges.setdefault(edge.source, [])
+        for other in known:
+            if other.takes(signal) and other.entry is edge.entry:
+                return other
+            if not other.by_value and same(edge.key, other.key) and other.entry is edge.entry and other.cls is edge.cls:
+                other.by_value = True
+                self.made.clear()
+                self.version += 1
+                return other
+        if self.is_full(edge.source):
+            return None
+        known.append(edge)
+        return edge
+
+    def reached(self, entry: Entry, least: int) -> list[Edge]:
+        """Return the edges that lead on from an entry, and on from there, as far as they were used so often."""
+        found: dict[Edge, None] = {}
+        stack = [entry]
+        seen = {entry}
+        while stack:
+            for edge in self.edges.get(stack.pop().source, ()):
+                if edge.uses < least:
+                    continue
+                found[edge] = None
+                if edge.entry not in seen:
+                    seen.add(edge.entry)
+                    stack.append(edge.entry)
+        return list(found)

@@ -1,0 +1,669 @@
+"""Writing instructions as lines of Python: a local variable for each result, `if` for routes and conditions.
+
+The names are those of the arguments that the values are passed as, so a chain of calls reads
+
+    rows = load(path)                                            # load flow.py:12
+    if rows.__class__ is not list: odd(rows)
+    rows = clean(rows)                                           # clean flow.py:16
+
+The second line is how every result is looked at for signals: a result of the class that was seen before cannot be
+one, and `odd` raises `Leave` where one is. What the local variables hold at each line is noted, so that the
+interpreter can go on from any of them.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Container, Iterable
+from time import perf_counter, time
+from types import CoroutineType
+from typing import Any, NamedTuple
+
+from cascade.compiler.skips import skipping
+from cascade.compiler.source import Namer, comment
+from cascade.spec.blueprint import Block, Blueprint
+from cascade.spec.events import TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
+from cascade.spec.graph import Pack
+from cascade.spec.marks import NOTHING, PENDING
+from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
+from cascade.spec.placement import CallForm
+from cascade.spec.signal import Signal
+
+__all__ = ["Body", "CannotEmit", "Held", "Leave", "Log", "Place", "Watch", "Writer", "held", "late_needs", "needs_of"]
+
+Watch = tuple[bool, bool, bool]
+"""Whether somebody wants to know of each start, of each end and of each skip of a call."""
+
+DEEPEST = 24
+"""So deep may branches lie in each other; CPython allows 99 indents."""
+PIECE = 200
+"""After so many calls, code without a loop asks whether the event loop should have a turn."""
+MOST_TESTS = 64
+"""A router with more routes is left to the interpreter (`elif` nests, and CPython's compiler has an end)."""
+
+MARKS: dict[str, Any] = {"NOTHING": NOTHING, "PENDING": PENDING}
+PUBLISHING: dict[str, Any] = {
+    "Started": TaskExecutionStarted,
+    "Finished": TaskExecutionFinished,
+    "Skipped": TaskSkipped,
+    "new": tuple.__new__,
+    "time": time,
+    "clock": perf_counter,
+}
+RESERVED = (
+    *("i", "here", "state", "turn", "ticker", "rest", "result", "data", "given", "odd", "stray", "pause", "Jump"),
+    *("TailCall", "len", "publish", "first", "sites", "start", "way", "way_of"),
+)
+
+
+class Leave(BaseException):
+    """Raised in emitted code, to have the interpreter go on from here. It never reaches a user."""
+
+
+class CannotEmit(Exception):
+    """These instructions cannot become one function; says why, in words of `cascade.compiler.fuse.REASONS`."""
+
+
+class Place:
+    """Where a line of emitted code is: which entry, which register, and whether its call is over."""
+
+    __slots__ = ("at", "entry", "is_over", "register")
+
+    def __init__(self, entry: int, register: int, is_over: bool, at: int) -> None:
+        self.entry = entry
+        self.register = register
+        self.is_over = is_over
+        self.at = at
+        """How much of the log of local variables had been written."""
+
+
+class Writer:
+    """The lines of one function, the values that they name, and what is known at each of them."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+        self.namer = Namer()
+        self.names: dict[str, Any] = {}
+        self.text: list[str] = []
+        self.places: dict[int, Place] = {}
+        self.log: Log = []
+        """What local variables come to hold, and where branches begin and end; see `held`."""
+        self.sites: dict[tuple[int, int], int] = {}
+        """The number of each (entry, register) that events come from."""
+        self.now = "first"
+        """The iteration of the events, as text."""
+        self.forms: list[CallForm] = []
+        self.is_sure = True
+        """Each call had been made before, so the class of its result is known."""
+        self._values: dict[int, str] = {}
+        for reserved in (*RESERVED, *MARKS, *PUBLISHING):
+            self.namer.name(reserved)
+
+    def line(self, depth: int, text: str, said: str = "", place: Place | None = None) -> None:
+        """Add a line; `said` is its comment."""
+        if depth > DEEPEST:
+            raise CannotEmit("nesting")
+        line = "    " * depth + text
+        self.text.append(f"{line:<72}  {said}".rstrip() if said else line)
+        if place is not None:
+            self.places[len(self.text)] = place
+
+    def value(self, value: Any, wish: str) -> str:
+        """Return the name by which the code refers to a value."""
+        name = self._values.get(id(value))
+        if name is None:
+            name = self._values[id(value)] = self.namer.name(wish)
+            self.names[name] = value
+        return name
+
+    def mark(self, name: str) -> str:
+        """Return the name of a value that has the same name everywhere."""
+        self.names[name] = MARKS[name] if name in MARKS else PUBLISHING[name]
+        return name
+
+    def call(self, depth: int, place: Place, where: tuple[int, int], call: str, said: str) -> None:
+        """Add a call, and around it what is published of it."""
+        started, finished, _ = self.watch
+        if started:
+            self.publish(depth, "Started", where, "")
+        if finished:
+            self.line(depth, f"start = {self.mark('clock')}()")
+        self.line(depth, call, said, place)
+        if finished:
+            self.publish(depth, "Finished", where, ', "Succeeded", clock() - start, None, None')
+
+    def skipped(self, depth: int, where: tuple[int, int], why: str) -> None:
+        """Add that a call is skipped."""
+        self.publish(depth, "Skipped", where, f', "{why}"')
+
+    def publish(self, depth: int, event: str, where: tuple[int, int], more: str) -> None:
+        """Add the publishing of an event."""
+        site = self.sites.setdefault(where, len(self.sites))
+        made = f"{self.mark('new')}({self.mark(event)}, (sites[{site}], {self.mark('time')}(), {self.now}{more}))"
+        self.line(depth, f"publish({made})")
+
+    def called(self, form: CallForm, placed: list[str], named: Iterable[tuple[str, str]] = ()) -> str:
+        """Return the text of a call."""
+        self.forms.append(form)
+        function = self.function(form)
+        passed = list(placed)
+        for name, local in named:
+            passed.append(f"{name}={local}" if is_word(name) else f"**{{{self.value(name, f'name_{name}')}: {local}}}")
+        return f"{'await ' if form.is_async else ''}{function}({', '.join(passed)})"
+
+    def function(self, form: CallForm | None) -> str:
+        """Return the name by which the code calls a task's function."""
+        return "" if form is None else self.value(form.func, form.task.name)
+
+    def looked_at(self, depth: int, local: str, form: CallForm, place: Place) -> None:
+        """Add the look at a result that tells signals from values."""
+        if form.seen is None:
+            self.is_sure = False
+            look = self.value(_Look(form), f"look_{form.task.name}")
+            self.line(depth, f"{look}({local})", "", place)
+            return
+        self.names["odd"] = odd
+        self.line(depth, f"if {local}.__class__ is not {self.cls(form.seen)}: odd({local})", "", place)
+
+    def cls(self, cls: type) -> str:
+        """Return the name by which the code refers to a class."""
+        return self.value(cls, cls.__name__)
+
+    def stray(self) -> str:
+        """Return what leaves the emitted code, as text."""
+        self.names["stray"] = stray
+        return "stray()"
+
+
+Log = list[tuple[str, int, str]]
+
+
+class Held(NamedTuple):
+    """What is known of the registers at a place in emitted code."""
+
+    values: dict[int, Any]
+    reasons: dict[int, str]
+    """Why instructions among them were skipped."""
+    done: set[int]
+    """What has run, also where nobody needs its value any more."""
+
+
+def held(log: Log, end: int, values: dict[str, Any]) -> Held:
+    """Return what registers hold after so much of a log; `values` are the local variables."""
+    found: dict[int, str] = {}
+    flags: dict[int, str] = {}
+    before: list[tuple[dict[int, str], dict[int, str]]] = []
+    done: dict[int, str] = {}
+    for what, register, name in log[:end]:
+        if what == "set":
+            found[register] = done[register] = name
+        elif what == "flag":
+            flags[register] = name
+        elif what == "drop":
+            found.pop(register, None)
+        elif what == "open":
+            before.append((found, done))
+            found, done = dict(found), dict(done)
+        else:
+            found, done = before.pop()
+    registers = {at: values[name] for at, name in found.items() if values.get(name, PENDING) is not PENDING}
+    reasons = {at: "UpstreamSkipped_Data" for at, value in registers.items() if value is NOTHING}
+    reasons |= {at: values[name] for at, name in flags.items() if at in done and values.get(name) is not None}
+    return Held(registers, reasons, {at for at in done if at not in found or at in registers})
+
+
+class Body:
+    """The instructions of one block, as far as one entry needs them."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        blueprint: Blueprint,
+        block: Block,
+        certain: Container[int],
+        entry: int = -1,
+        pause: str = "",
+    ) -> None:
+        self.writer = writer
+        self.blueprint = blueprint
+        self.graph = blueprint.graph
+        self.block = block
+        self.certain = certain
+        """The registers that get a value anyway; others only when they are asked for."""
+        self.entry = entry
+        self.depth = 1
+        self.pause = pause
+        """What to write where the event loop may need a turn."""
+        self.local: dict[int, str] = {}
+        """The local variable of each register and constant that has a value here."""
+        self.shared: dict[int, str] = {}
+        """What is asked for late and from several places: its variable is PENDING until it has run."""
+        self.flags: dict[int, str] = {}
+        """For calls that may be skipped: the variable that holds why, or None."""
+        self._bases: dict[str, str] = {}
+        self._free: dict[str, list[str]] = {}
+        self.wishes: dict[int, str] = {}
+        self.skips, self.lacks = skipping(block) if blueprint.skips else (frozenset(), frozenset())
+        self.given: set[int] = set()
+        """What has a value before: none of it was skipped."""
+        self._written = 0
+
+    # --- names
+
+    def wish(self, steps: Iterable[int], more: Iterable[tuple[int, str]] = ()) -> None:
+        """Choose names for values: that of the argument which their first reader takes them as."""
+        for i in steps:
+            if self.block.forms[i] is not None and self.block.ops[i] != IMPORT:
+                names = self.graph.argument_names(self.block.source(i))
+                more = [*more, *zip(self.block.references(i), names, strict=False)]
+        for reference, name in more:
+            if not name.isdigit():
+                self.wishes.setdefault(reference, name)
+
+    def base(self, register: int) -> str:
+        """Return what the variable of a register would best be called."""
+        wish = self.wishes.get(register)
+        if wish is None:
+            form = self.block.forms[register] if register >= 0 else None
+            wish = "value" if form is None else f"{form.task.name}_value"
+        return Namer.base(wish)
+
+    def take(self, register: int, dying: Iterable[int] = ()) -> str:
+        """Return a variable for a register: one given up by those `dying` here, a free one, or a new one."""
+        if register in self.shared:
+            return self.shared[register]
+        base = self.base(register)
+        for other in dying:
+            name = self.local.get(other)
+            if name is not None and self._bases.get(name) == base:
+                self.drop(other)
+                return name
+        free = self._free.get(base)
+        name = free.pop() if free else self.writer.namer.name(base)
+        self._bases[name] = base
+        return name
+
+    def hold(self, register: int, name: str) -> None:
+        """Note that a variable holds a register from here on."""
+        self.local[register] = name
+        self.writer.log.append(("set", register, name))
+
+    def drop(self, register: int) -> str:
+        """Note that nobody needs the variable of a register any more; return it."""
+        name = self.local.pop(register)
+        self.writer.log.append(("drop", register, name))
+        return name
+
+    def place(self, register: int, is_over: bool = False) -> Place:
+        """Return where the next line is: in the call of an instruction, or behind it."""
+        return Place(self.entry, register, is_over, len(self.writer.log))
+
+    def said(self, i: int) -> str:
+        """Return the comment of an instruction: its name and where it was declared."""
+        number = self.block.source(i)
+        return comment(f"{self.graph.name(number)} {self.graph.declared(number)}")
+
+    # --- instructions
+
+    def write(self, steps: list[int], kept: Iterable[int]) -> None:
+        """Write instructions in this order; the registers `kept` are read later."""
+        self.given = set(self.local)
+        self.shared = self.asked_for_twice(steps)
+        for register, name in self.shared.items():
+            self.writer.line(self.depth, f"{name} = {self.writer.mark('PENDING')}")
+            self.writer.log.append(("set", register, name))
+        last: dict[int, int] = {}
+        for at, i in enumerate(steps):
+            for reference in self.reads(i):
+                last[reference] = at
+        ended: dict[int, list[int]] = {}
+        kept = {*kept, *self.shared}
+        for register, at in last.items():
+            if register >= 0 and register not in kept:
+                ended.setdefault(at, []).append(register)
+        for at, i in enumerate(steps):
+            if self.pause and at and at % PIECE == 0:
+                self.writer.line(self.depth, self.pause, "", self.place(-1))
+            dying = [register for register in ended.get(at, ()) if self.local.get(register) in self._bases]
+            self.instruction(i, dying)
+            names = [self.drop(register) for register in dying if register in self.local]
+            for name in names:
+                self._free.setdefault(self._bases[name], []).append(name)
+            if names and at < len(steps) - 1:
+                self.writer.line(self.depth, f"del {', '.join(names)}")
+
+    def reads(self, i: int) -> set[int]:
+        """Return all references that the lines of an instruction may read."""
+        found: set[int] = set()
+        stack = [i]
+        while stack:
+            at = stack.pop()
+            for reference in (*needs_of(self.block, at), *late_needs(self.block, at)):
+                if reference not in found:
+                    found.add(reference)
+                    if reference >= 0 and reference not in self.certain:
+                        stack.append(reference)
+        return found
+
+    def asked_for_twice(self, steps: list[int]) -> dict[int, str]:
+        """Return variables for what several instructions may ask for, or whose skips somebody wants to know of."""
+        asked: dict[int, int] = {}
+        seen: set[int] = set()
+        stack = list(steps)
+        while stack:
+            i = stack.pop()
+            if i in seen:
+                continue
+            seen.add(i)
+            found = {at for late in late_needs(self.block, i) for at in self.closure(late) if at not in self.certain}
+            for at in found:
+                asked[at] = asked.get(at, 0) + 1
+            stack += found
+        return {
+            at: self.take(at)
+            for at in sorted(asked)
+            if asked[at] > 1 or (self.writer.watch[2] and self.block.kinds[at] <= CALLN)
+        }
+
+    def closure(self, reference: int) -> set[int]:
+        """Return what must run for a reference, as far as it has not run for certain."""
+        found: set[int] = set()
+        stack = [reference]
+        while stack:
+            at = stack.pop()
+            if at >= 0 and at not in found and at not in self.local:
+                found.add(at)
+                stack += needs_of(self.block, at)
+        return found
+
+    def instruction(self, i: int, dying: list[int]) -> None:
+        """Write one instruction; the registers `dying` are not read again."""
+        self._written += 1
+        if self._written > 4 * len(self.block) + 200:
+            raise CannotEmit("size")
+        op = self.block.ops[i]
+        if op <= CALLN:
+            self.call(i, dying)
+        elif op == GATED:
+            self.gated(i, dying)
+        elif op == PACK:
+            self.pack(i)
+        elif op == ROUTE:
+            self.route(i)
+        elif op == OPTIONAL:
+            (reference,) = self.block.references(i)
+            value, name = self.local[reference], self.take(i)
+            test = f"None if {value} is {self.writer.mark('NOTHING')} else " if self.may_lack(reference) else ""
+            self.writer.line(self.depth, f"{name} = {test}{value}")
+            self.hold(i, name)
+        else:
+            raise CannotEmit("managed")
+
+    def call(self, i: int, dying: list[int] = [], name: str | None = None) -> None:  # noqa: B006
+        """Write a call that nothing keeps from being made."""
+        block, writer = self.block, self.writer
+        form = block.forms[i]
+        assert form is not None
+        references = block.references(i)
+        passed = [self.local[at] for at in references]
+        split = len(passed) - len(form.names)
+        text = writer.called(form, passed[:split], zip(form.names, passed[split:], strict=True))
+        place = self.place(i)
+        if name is None:
+            name = self.take(i, [at for at in dict.fromkeys(references) if at in dying])
+        writer.call(self.depth, place, (self.entry, i), f"{name} = {text}", self.said(i))
+        self.hold(i, name)
+        writer.looked_at(self.depth, name, form, self.place(i, True))
+
+    def pack(self, i: int) -> None:
+        """Write a container."""
+        pack: Pack = self.graph.nodes[self.block.source(i)]
+        references = self.block.references(i)
+        items = [self.local[at] for at in references]
+        if pack.keys is not None:
+            keys = [self.writer.value(key, f"key_{key}" if isinstance(key, str) else "key") for key in pack.keys]
+            text = "{" + ", ".join(f"{key}: {item}" for key, item in zip(keys, items, strict=True)) + "}"
+        elif pack.type is list:
+            text = f"[{', '.join(items)}]"
+        elif pack.type is tuple:
+            text = f"({', '.join(items)}{',' if len(items) == 1 else ''})"
+        else:
+            text = f"{self.writer.value(pack.type, pack.type.__name__)}({', '.join(items)})"
+        lacking = [self.local[at] for at in dict.fromkeys(references) if self.may_lack(at)]
+        if lacking:
+            nothing = self.writer.mark("NOTHING")
+            text = f"{nothing} if {' or '.join(f'{one} is {nothing}' for one in lacking)} else {text}"
+        name = self.take(i)
+        self.writer.line(self.depth, f"{name} = {text}", "", self.place(i))
+        self.hold(i, name)
+
+    # --- what may be skipped
+
+    def may_skip(self, reference: int) -> bool:
+        """Say whether an instruction that stands here may be skipped."""
+        return reference in self.skips and reference not in self.given
+
+    def may_lack(self, reference: int) -> bool:
+        """Say whether an instruction that stands here may give its readers nothing."""
+        return reference in self.lacks and reference not in self.given
+
+    def flag(self, i: int, name: str) -> str:
+        """Return the variable that says why an instruction was skipped."""
+        if i not in self.flags:
+            self.flags[i] = self.writer.namer.name(f"{name}_skipped")
+        return self.flags[i]
+
+    def absent(self, reference: int) -> str | None:
+        """Return the test of whether a condition or selector finds nothing; it never sees a passed-through value."""
+        gate = self.block.gates.get(reference)
+        if self.may_skip(reference) and (self.block.ops[reference] != GATED or gate is None):
+            raise CannotEmit("strict")
+        if self.may_skip(reference) and gate is not None and self.may_skip(gate.otherwise or -1):
+            raise CannotEmit("strict")
+        if self.may_skip(reference) and gate is not None and gate.otherwise is None and gate.first is not None:
+            return f"{self.flags[reference]} is not None"
+        return f"{self.local[reference]} is {self.writer.mark('NOTHING')}" if self.may_lack(reference) else None
+
+    def gated(self, i: int, dying: list[int]) -> None:
+        """Write a call that a condition, an order or a skipped input may keep from being made."""
+        block, writer, gate = self.block, self.writer, self.block.gates[i]
+        nothing = "NOTHING"
+        tests: list[tuple[str, str]] = []
+        if gate.condition is not None:
+            absent = self.absent(gate.condition)
+            if absent is not None:
+                tests.append((absent, "UpstreamSkipped_Condition"))
+            tests.append((f"not {self.local[gate.condition]}", "ConditionFalse"))
+        for number in gate.after:
+            register = number if block.local is None else block.local.get(number, -1)
+            if not self.may_skip(register):
+                continue
+            if block.ops[register] != GATED or register not in self.flags:
+                raise CannotEmit("strict")
+            tests.append((f"{self.flags[register]} is not None", "UpstreamSkipped_Sequence"))
+        lacking = [self.local[at] for at in dict.fromkeys(block.references(i)) if self.may_lack(at)]
+        if lacking:
+            tests.append((" or ".join(f"{one} is {nothing}" for one in lacking), "UpstreamSkipped_Data"))
+        if nothing in "".join(test for test, _ in tests):
+            writer.mark(nothing)
+        if not tests:
+            self.call(i, dying)
+            return
+        name = self.take(i)
+        flag = self.flag(i, name)
+        for at, (test, why) in enumerate(tests):
+            writer.line(self.depth, f"{'elif' if at else 'if'} {test}:", "", self.place(i))
+            with _Branch(self):
+                self.skip(i, name, why)
+        writer.line(self.depth, "else:")
+        with _Branch(self):
+            self.call(i, name=name)
+            writer.line(self.depth, f"{flag} = None")
+        self.hold(i, name)
+        writer.log.append(("flag", i, flag))
+
+    def skip(self, i: int, name: str, why: str) -> None:
+        """Write what stands in for a skipped call."""
+        writer, gate = self.writer, self.block.gates[i]
+        if writer.watch[2]:
+            writer.skipped(self.depth, (self.entry, i), why)
+        if gate.otherwise is not None:
+            self.demand(gate.otherwise)
+            value = self.local[gate.otherwise]
+        else:
+            value = self.local[gate.first] if gate.first is not None else writer.mark("NOTHING")
+        writer.line(self.depth, f"{name} = {value}")
+        writer.line(self.depth, f'{self.flags[i]} = "{why}"')
+
+    # --- what is asked for late
+
+    def route(self, i: int) -> None:
+        """Write a router: the selected route, and what it alone needs, in its branch."""
+        writer, router = self.writer, self.block.routes[i]
+        (reference,) = self.block.references(i)
+        absent = self.absent(reference)
+        selector, name = self.local[reference], self.take(i)
+        said = self.said(i)
+        ways = list(router.routes.items())
+        if any(self.may_lack(at) for at in late_needs(self.block, i)):
+            writer.line(self.depth, f"{self.flag(i, name)} = None")
+        tests: list[tuple[str, int]] = []
+        if absent is not None:
+            raise CannotEmit("strict")
+        if all(key is True or key is False for key, _ in ways):
+            boolean = writer.cls(bool)
+            writer.line(self.depth, f"if {selector}.__class__ is not {boolean}: {writer.stray()}", "", self.place(i))
+            tests += [(selector if key else f"not {selector}", way) for key, way in ways]
+        elif all(key.__class__ is str for key, _ in ways) and len(ways) <= MOST_TESTS:
+            text = writer.cls(str)
+            writer.line(self.depth, f"if {selector}.__class__ is not {text}: {writer.stray()}", "", self.place(i))
+            tests += [(f"{selector} == {writer.value(key, f'key_{key}')}", way) for key, way in ways]
+        else:
+            numbers = writer.value({key: at for at, (key, _) in enumerate(ways)}, "ways")
+            writer.names["way_of"] = way_of
+            writer.line(self.depth, f"way = way_of({numbers}, {selector})", said, self.place(i))
+            tests += [(f"way == {at}", way) for at, (_, way) in enumerate(ways)]
+        if len(tests) > MOST_TESTS:
+            raise CannotEmit("size")
+        for at, (test, way) in enumerate(tests):
+            writer.line(self.depth, f"{'elif' if at else 'if'} {test}:", "" if at else said, self.place(i))
+            with _Branch(self):
+                self.way(i, name, way)
+        writer.line(self.depth, "else:")
+        with _Branch(self):
+            if router.default is not None:
+                self.way(i, name, router.default)
+            else:
+                writer.line(self.depth, writer.stray(), "", self.place(i))
+        self.hold(i, name)
+        if i in self.flags:
+            writer.log.append(("flag", i, self.flags[i]))
+
+    def way(self, i: int, name: str, reference: int) -> None:
+        """Write one route."""
+        self.demand(reference)
+        self.writer.line(self.depth, f"{name} = {self.local[reference]}")
+        if self.may_lack(reference):
+            self.writer.line(self.depth, f"if {name} is {self.writer.mark('NOTHING')}:")
+            self.writer.line(self.depth + 1, f'{self.flags[i]} = "UpstreamSkipped_Data"')
+
+    def demand(self, reference: int) -> None:
+        """Write what must run for a reference, unless it has run."""
+        for i in sorted(self.closure(reference)):
+            if i in self.certain:
+                raise CannotEmit("order")  # it runs anyway, but has not yet
+            if i not in self.shared:
+                self.instruction(i, [])
+                continue
+            name = self.shared[i]
+            self.writer.line(self.depth, f"if {name} is {self.writer.mark('PENDING')}:")
+            with _Branch(self):
+                self.instruction(i, [])
+            self.local[i] = name  # the log has it from the start on
+
+    def pruned(self) -> None:
+        """Write that what nobody asked for is skipped."""
+        for i, name in self.shared.items():
+            if self.writer.watch[2] and self.block.kinds[i] <= CALLN:
+                self.writer.line(self.depth, f"if {name} is {self.writer.mark('PENDING')}:")
+                self.writer.skipped(self.depth + 1, (self.entry, i), "Pruned")
+
+
+class _Branch:
+    """The lines of one branch: what it alone has computed is not known behind it."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+
+    def __enter__(self) -> None:
+        body = self.body
+        body.depth += 1
+        body.writer.log.append(("open", 0, ""))
+        self.before = dict(body.local), {base: list(names) for base, names in body._free.items()}
+
+    def __exit__(self, *error: object) -> None:
+        body = self.body
+        body.depth -= 1
+        body.writer.log.append(("close", 0, ""))
+        body.local, body._free = self.before
+
+
+def late_needs(block: Block, i: int) -> list[int]:
+    """Return the references that instruction `i` may ask for once it runs: its routes, and what stands in for it."""
+    found: list[int] = []
+    router, gate = block.routes.get(i), block.gates.get(i)
+    if router is not None:
+        found += router.routes.values()
+        found += [] if router.default is None else [router.default]
+    if gate is not None and gate.otherwise is not None:
+        found.append(gate.otherwise)
+    return found
+
+
+def needs_of(block: Block, i: int) -> list[int]:
+    """Return the references that instruction `i` needs for certain: data, condition, and order in a root block."""
+    needs = list(block.references(i)) if block.ops[i] != IMPORT else []
+    gate = block.gates.get(i)
+    if gate is not None:
+        if gate.condition is not None:
+            needs.append(gate.condition)
+        if block.origin is None:
+            needs += gate.after
+    return needs
+
+
+class _Look:
+    """Looks at the result of a call that nobody had seen a result of."""
+
+    __slots__ = ("form",)
+
+    def __init__(self, form: CallForm) -> None:
+        self.form = form
+
+    def __call__(self, value: Any) -> None:
+        odd(value)
+        self.form.seen = value.__class__
+
+
+def odd(value: Any) -> None:
+    """Leave if a result is more than a value: a signal, or something to await."""
+    if isinstance(value, (Signal, CoroutineType)):
+        raise Leave
+
+
+def stray() -> None:
+    """Leave."""
+    raise Leave
+
+
+def way_of(ways: dict[Any, int], key: Any) -> int:
+    """Return the number of a route; -1 if there is none of that key."""
+    try:
+        return ways.get(key, -1)
+    except TypeError:  # a key that cannot be hashed names no route
+        return -1
+
+
+def is_word(name: str) -> bool:
+    """Say whether a keyword can stand in a call as it is: `f(**{...})` takes names that are no identifiers."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)

@@ -1,0 +1,217 @@
+"""Running root blocks that were made functions, and going on by interpreting where they are left."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter
+from typing import Any
+
+from cascade.compiler.blocks import Fused, fuse
+from cascade.compiler.emit import Emitted, Stretch
+from cascade.compiler.write import Leave
+from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
+from cascade.runtime.run import RunState
+from cascade.runtime.scope import NodeFailure
+from cascade.runtime.signals import plain_result
+from cascade.runtime.spot import Spot
+from cascade.spec.placement import placements
+
+__all__ = ["Left", "fused_for", "restore", "run_piece", "run_whole"]
+
+
+class Left(Exception):
+    """A function was left in the middle: `agenda` and `ready` are what is still to be done in `frame`."""
+
+    def __init__(self, frame: Frame, agenda: list[Any], ready: list[Any]) -> None:
+        self.frame = frame
+        self.agenda = agenda
+        self.ready = ready
+
+
+def fused_for(run: RunState, world: World) -> Fused | None:
+    """Return the root block as functions, made when it has been used enough; None: interpret it."""
+    blueprint = world.blueprint
+    block = blueprint.root
+    block.uses += 1
+    if block.uses <= run.patience_to_compile or blueprint.order is not None or not (run.direct and run.inline):
+        return None
+    if run.observed and run.bus.previews is not None:
+        return None
+    fused: Fused | None = block.fused.get(run.watch)
+    if fused is not None and (fused.placed_at != placements[0] or not fused.is_sure):
+        moved = any(_has_moved(block.forms[i], why) for i, why in fused.reasons.items())
+        stale = not fused.is_sure and all(form.seen is not None for form in _forms(fused))
+        fused.placed_at = placements[0]
+        if moved or stale:
+            fused = None
+    if fused is None:
+        fused = block.fused[run.watch] = fuse(blueprint, run.watch)
+    return fused
+
+
+def _has_moved(form: Any, why: str) -> bool:
+    return why == "threads" and form is not None and form.inline is not None
+
+
+def _forms(fused: Fused) -> list[Any]:
+    pieces = [fused.whole] if fused.whole is not None else fused.pieces
+    return [form for piece in pieces for form in piece.forms]
+
+
+def arguments(run: RunState, frame: Frame | None, world: World, stretch: Stretch) -> list[Any]:
+    """Return what a stretch is called with."""
+    if frame is not None:
+        regs = frame.regs
+        values = [regs[at] for at in stretch.inputs]
+    else:
+        constants = world.constants
+        values = [constants[-1 - at] for at in stretch.inputs]
+    if any(run.watch):
+        assert frame is not None
+        copies = [Spot(frame, i).copy(run.names) for _, i in stretch.sites]
+        values += [run.bus.publish, frame.iteration, [copy.site_of(frame.suffix) for copy in copies]]
+    if stretch.is_async:
+        values += [run.ticker, _rest(run)]
+    return values
+
+
+def _rest(run: RunState) -> Any:
+    watch = run.watch
+
+    async def rest() -> bool:
+        """Give the event loop a turn; say whether somebody came to watch, or left."""
+        await run.turn()
+        return run.watch != watch
+
+    return rest
+
+
+async def run_whole(run: RunState, world: World, stretch: Stretch, frame: Frame | None) -> Any:
+    """Run a root block that is one function; return the value of its target.
+
+    Args:
+        frame: the root frame, where somebody watches; it is made when it is needed.
+
+    Raises:
+        Left: the function was left in the middle.
+        NodeFailure: a task raised.
+    """
+    ticker = run.ticker
+    ticker.begin()
+    values = arguments(run, frame, world, stretch)
+    try:
+        value = await stretch.function(*values) if stretch.is_async else stretch.function(*values)
+    except BaseException as error:
+        if frame is None:
+            frame = run.frame_of(world)
+        left = _caught(run, frame, stretch, error)
+        del error
+    else:
+        if stretch.outputs[1:]:
+            value = value[0]
+        if ticker.due:
+            settle(run, stretch)
+            await run.turn()
+        return value
+    assert frame is not None
+    agenda, ready = left
+    raise Left(frame, [(frame, iter(agenda))], ready)
+
+
+def run_piece(run: RunState, frame: Frame, stretch: Stretch, agenda: list[Any], ready: list[Any]) -> None:
+    """Run a stretch between managed calls, and wake what waited for its results."""
+    copies = [Spot(frame, i).copy(run.names) for _, i in stretch.sites] if any(run.watch) else ()
+    changed = run.watch != frame.watch or any(copy.entries or copy.items for copy in copies)
+    skips = frame.world.blueprint.skips and any(at in frame.skips or frame.regs[at] is NOTHING for at in stretch.inputs)
+    if changed or skips or not stretch.may_run():
+        agenda.append((frame, iter([frame.step(i) for i in sorted(stretch.steps)])))
+        return
+    try:
+        result = stretch.function(*arguments(run, frame, frame.world, stretch))
+    except BaseException as error:
+        steps, put_aside = _caught(run, frame, stretch, error)
+        ready += put_aside
+        agenda.append((frame, iter(steps)))
+        _wake(frame, stretch.steps, agenda)
+        return
+    outputs = stretch.outputs
+    if run.ticker.due:
+        settle(run, stretch)
+    results = (result,) if len(outputs) == 1 else result
+    for at, value in zip(outputs, results, strict=True):
+        frame.regs[at] = value
+    _wake(frame, outputs, agenda)
+
+
+def _wake(frame: Frame, registers: list[int], agenda: list[Any]) -> None:
+    waiters = frame.waiters
+    if waiters:
+        for at in registers:
+            if at in waiters and frame.regs[at] is not PENDING:
+                frame.wake(waiters.pop(at), agenda)
+
+
+def settle(run: RunState, emitted: Emitted) -> None:
+    """Take note of functions that ran when the event loop should have had a turn: one of them may be slow."""
+    ticker = run.ticker
+    if ticker.ticks >= 2 and not emitted.is_async:
+        for form in emitted.forms:
+            if form.task.mode == "auto":
+                form.profile.demote()
+    ticker.ticks = 0
+
+
+def _caught(run: RunState, frame: Frame, stretch: Stretch, error: BaseException) -> tuple[list[Any], list[Any]]:
+    """Return the steps still to be made, and calls to be put aside, where a stretch was left; raise what failed."""
+    place, values = stretch.where(error)
+    if place is None:
+        raise error
+    i = place.register
+    if not isinstance(error, Leave):
+        if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+            publish_end(run, Spot(frame, i), values, error, "Cancelled")
+            raise error
+        publish_end(run, Spot(frame, i), values, error, "Failed")
+        raise run.failure_at(Spot(frame, i), error) from None
+    return restore(run, frame, stretch, place, values, sorted(stretch.steps))
+
+
+def publish_end(run: RunState, spot: Spot, values: dict[str, Any], error: BaseException, status: str) -> None:
+    """Say that a call in an emitted function failed, if its beginning was said."""
+    start = values.get("start")
+    if start is not None and run.watch[1]:
+        run.publish_finished(spot, status, perf_counter() - start, error, None)
+
+
+def restore(
+    run: RunState, frame: Frame, emitted: Emitted, place: Any, values: dict[str, Any], steps: list[int]
+) -> tuple[list[Any], list[Any]]:
+    """Put what a function has computed into registers; return the steps left to make and the calls put aside."""
+    held = emitted.held(place, values)
+    regs, block = frame.regs, frame.block
+    aside = place.register if place.is_over else -1
+    for at in held.done:
+        regs[at] = held.values.get(at, NOTHING if at in held.reasons else None)  # nobody reads what is gone
+        if frame.demanded is not None and at < len(block):
+            frame.demanded[at] = 1
+    for at, why in held.reasons.items():
+        skip = frame.skips[at] = Skip(why)
+        gate = block.gates.get(at)
+        if gate is not None and gate.otherwise is not None:
+            skip.strict = regs[at]
+    ready: list[Any] = []
+    if aside >= 0:
+        value, regs[aside] = regs[aside], PENDING
+        form = block.forms[aside]
+        assert form is not None
+        try:
+            value = plain_result(run, frame, aside, block.ops[aside], form, value, ready)
+        except BaseException as error:
+            raise _at(run, frame, aside, error) from None
+        if value is not PENDING:
+            regs[aside] = value
+    return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], ready
+
+
+def _at(run: RunState, frame: Frame, i: int, error: BaseException) -> NodeFailure:
+    return run.failure_at(Spot(frame, i), error)

@@ -1,0 +1,23 @@
+"""The two marks that stand in a register where no value is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["NOTHING", "PENDING"]
+
+
+class _Mark:
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+PENDING: Final = _Mark("PENDING")
+"""No value yet."""
+NOTHING: Final = _Mark("NOTHING")
+"""Skipped, with nothing for a reader."""
