@@ -85,18 +85,18 @@ def conditions_hold_once(patch: Patch) -> None:
     async def skipped(*args: Any) -> tuple[bool, Any]:
         return False, None
 
-    patch.setattr(loops._Follower, "skipped", skipped)
+    patch.setattr(loops.Follower, "skipped", skipped)
 
 
 def overrides_are_lost(patch: Patch) -> None:
     """What a Jump sends along never arrives."""
-    plain = loops._Follower.jump
+    plain = loops.Follower.jump
 
     def jump(follower: Any, signal: Any) -> Any:
         target, key, values = plain(follower, signal)
         return (target, key, values) if target is None else (target, (), ())
 
-    patch.setattr(loops._Follower, "jump", jump)
+    patch.setattr(loops.Follower, "jump", jump)
 
 
 def overrides_stay(patch: Patch) -> None:
@@ -189,13 +189,13 @@ def subflows_have_no_parameters(patch: Patch) -> None:
 
 def one_entry_too_many(patch: Patch) -> None:
     """A loop has one entry more than `max_iterations` allows."""
-    plain = loops._Follower.__init__
+    plain = loops.Follower.__init__
 
     def begin(follower: Any, *args: Any) -> None:
         plain(follower, *args)
         follower.count = 0
 
-    patch.setattr(loops._Follower, "__init__", begin)
+    patch.setattr(loops.Follower, "__init__", begin)
 
 
 def one_attempt_too_few(patch: Patch) -> None:

@@ -27,6 +27,7 @@ from cascade.spec.task import Task, task
 if TYPE_CHECKING:
     from cascade.app.flow import compile
     from cascade.app.run import arun, run
+    from cascade.app.sources import explain
     from cascade.runtime.bus import MessageBus
     from cascade.runtime.engine import Engine, Run
     from cascade.spec.events import Event
@@ -61,6 +62,7 @@ __all__ = [
     "arun",
     "bind",
     "compile",
+    "explain",
     "inject",
     "override_resource",
     "pipeline",
@@ -84,6 +86,7 @@ def __getattr__(name: str) -> Any:
         "Run": "cascade.runtime.engine",
         "arun": "cascade.app.run",
         "compile": "cascade.app.flow",
+        "explain": "cascade.app.sources",
         "override_resource": "cascade.testing.overriding",
         "run": "cascade.app.run",
     }

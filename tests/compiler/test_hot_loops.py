@@ -13,6 +13,7 @@ import pytest
 
 import cascade as cs
 from cascade.compiler.emit import Loop
+from cascade.compiler.shapes import MOST_KEPT
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 
@@ -43,7 +44,7 @@ def run(target: Any, tier: Any = "compile", **options: Any) -> Any:
 
 def hot_loops(target: Any) -> list[Loop]:
     """The loops that were emitted while `target` ran."""
-    return [hot for hot in target.plan.blueprint.machine.made.values() if hot]
+    return [hot.loop for hot in target.plan.blueprint.machine.made.values() if hot]
 
 
 def test_the_emitted_source_reads_like_hand_written_code() -> None:
@@ -552,13 +553,43 @@ def test_names_that_users_choose_never_become_code() -> None:
     assert "'" not in code_only
 
 
-def test_the_text_is_there_for_debuggers_and_goes_with_the_plan() -> None:
-    target = loop(countdown(50))
+def test_the_text_is_there_for_debuggers_and_goes_with_the_task() -> None:
+    @cs.task(mode="inline")
+    def short(n: int) -> cs.Jump:
+        return cs.Jump("again", n - 1) if n else cs.Jump("exit", "done")
+
+    target = loop(short(50))
     run(target)
     (hot,) = hot_loops(target)
     filename = hot.function.__code__.co_filename
-    assert filename.startswith("<cascade plan countdown_loop ")
+    assert filename.startswith("<cascade plan short_loop ")
     assert "".join(linecache.getlines(filename)) == hot.source
-    del target, hot
+    del target, hot, short
     gc.collect()
     assert filename not in linecache.cache
+
+
+def test_loops_of_one_shape_share_one_function() -> None:
+    def declared(n: int, word: str) -> Any:
+        return loop(collect(n, [], noop(word)))
+
+    first, second = declared(50, "a"), declared(70, "b")
+    other = loop(collect(50, [], noop(noop("a"))))
+    for target in (first, second, other):
+        run(target)
+    (one,), (two,), (three,) = map(hot_loops, (first, second, other))
+    assert one is two
+    assert three is not one
+
+
+def test_no_more_functions_are_kept_for_a_task_than_that() -> None:
+    @cs.task(mode="inline")
+    def step(n: int, fed: Any) -> cs.Jump:
+        return cs.Jump("again", n - 1) if n else cs.Jump("exit", fed)
+
+    for depth in range(MOST_KEPT + 20):
+        fed: Any = 0
+        for _ in range(depth):
+            fed = noop(fed)
+        run(loop(step(3, fed)))
+    assert len(step.form.kept) == MOST_KEPT

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, NoReturn, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
+from cascade.compiler.explain import explained
 from cascade.runtime.engine import Engine
 from cascade.runtime.prepare import prepare
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.lazy import LazyResult
-from cascade.spec.policies import refuse_option
 
 __all__ = ["Flow", "compile"]
 
@@ -29,9 +29,9 @@ class Flow(Generic[R]):
         return result
 
     @property
-    def source(self) -> NoReturn:
-        """Not built yet: the Python that the flow becomes."""
-        refuse_option("flow.source")
+    def source(self) -> str:
+        """The Python that the flow becomes; see `cs.explain`."""
+        return explained(self.blueprint)
 
 
 @overload

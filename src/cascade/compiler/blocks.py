@@ -6,7 +6,7 @@ from cascade.compiler.emit import Stretch, emit_stretch
 from cascade.compiler.skips import skipping
 from cascade.compiler.write import PIECE, CannotEmit, Watch, late_needs, needs_of
 from cascade.spec.blueprint import Block, Blueprint
-from cascade.spec.operations import FUSED, GATED, PACK, ROUTE
+from cascade.spec.operations import FUSED, GATED, LOOP, MANAGED, MAP, ROUTE, SUBFLOW
 from cascade.spec.placement import placements
 from cascade.spec.regions import MANAGED_REGION, is_managed, regions
 
@@ -14,6 +14,9 @@ __all__ = ["Fused", "fuse"]
 
 MOST_WHOLE = 5_000
 """A coroutine of more awaits is not worth its compilation."""
+
+
+_WORDS = {MANAGED: "policy", MAP: "map", LOOP: "loop", SUBFLOW: "sub-flow"}
 
 
 class Fused:
@@ -33,11 +36,15 @@ class Fused:
         self.is_sure = True
 
 
-def fuse(blueprint: Blueprint, watch: Watch) -> Fused:
-    """Return the root block of a blueprint as functions, as far as its instructions can be."""
+def fuse(blueprint: Blueprint, watch: Watch, expecting: bool = False) -> Fused:
+    """Return the root block of a blueprint as functions, as far as its instructions can be.
+
+    Args:
+        expecting: take functions that nobody has timed for short ones.
+    """
     block = blueprint.root
     made = Fused()
-    loose = _loose(blueprint, made)
+    loose = _loose(blueprint, made, expecting)
     if not loose and len(block) <= MOST_WHOLE and block.root >= 0 and (len(block) <= PIECE or _awaits(block)):
         try:
             steps = list(range(block.strict))
@@ -56,7 +63,7 @@ def _awaits(block: Block) -> bool:
     return any(form is not None and form.is_async for form in block.forms)
 
 
-def _loose(blueprint: Blueprint, made: Fused) -> bool:
+def _loose(blueprint: Blueprint, made: Fused, expecting: bool) -> bool:
     """Note what must be left to the interpreter; say whether there is anything but coroutines."""
     block = blueprint.root
     found = False
@@ -64,12 +71,12 @@ def _loose(blueprint: Blueprint, made: Fused) -> bool:
         form = block.forms[i]
         if i >= block.strict and i >= blueprint.graph.needed:
             continue
-        if block.ops[i] > GATED or (is_managed(block, i) and not (form is not None and form.is_async)):
-            made.reasons[i] = "managed" if block.ops[i] > PACK else "threads"
+        if block.ops[i] in _WORDS or (is_managed(block, i) and not (form is not None and form.is_async)):
+            made.reasons[i] = _WORDS.get(block.ops[i], "threads")
             found = True
         elif form is not None and form.is_async:
             made.reasons[i] = "side by side"
-        elif form is not None and form.inline is None:
+        elif form is not None and form.inline is None and not expecting:
             made.reasons[i] = "threads"
             found = True
     return found
@@ -84,7 +91,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> None:
         late = late_needs(block, i)
         if late and i not in loose and (block.ops[i] == ROUTE or block.ops[i] == GATED):
             loose.add(i)  # what it may ask for is known to nobody else
-            made.reasons[i] = "managed"
+            made.reasons[i] = "late"
     numbers = regions(block, loose)
     for last in (False, False, True):  # what may be skipped must not be seen from outside, where nobody knows why
         seen = [
@@ -97,7 +104,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> None:
         if not seen:
             break
         loose.update(seen)
-        made.reasons |= dict.fromkeys(seen, "managed")
+        made.reasons |= dict.fromkeys(seen, "late")
         numbers = regions(block, loose)
     groups: dict[int, list[int]] = {}
     for i in range(block.strict):

@@ -23,7 +23,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 from cascade.compiler.fuse import in_order
-from cascade.compiler.machine import Edge, Entry, same
+from cascade.compiler.machine import EXPECTED, Edge, Entry, same
 from cascade.compiler.source import comment, make_function
 from cascade.compiler.write import Body, CannotEmit, Held, Log, Place, Watch, Writer, held
 from cascade.spec.blueprint import Block, Blueprint, TailCall
@@ -91,22 +91,22 @@ class Stretch(Emitted):
 
 
 class Loop(Emitted):
-    """A loop with all its states."""
+    """A loop with all its states; loops of one shape share it."""
 
-    __slots__ = ("after", "edges", "entries", "imports", "offsets", "slots", "width")
+    __slots__ = ("after", "constants", "edges", "imports", "offsets", "width")
 
-    entries: list[Entry]
-    edges: frozenset[Edge]
+    edges: list[Edge]
+    """Keeps their keys alive, which the code knows by identity."""
     offsets: list[int]
     """Where the arguments of each entry begin among those of the function."""
     width: int
     """How many arguments the entries have together."""
-    slots: list[int]
-    """The constants that are passed behind the arguments."""
-    after: list[tuple[Block, int]]
-    """What runs around the loop, and must have run: (block of the state, number)."""
-    imports: list[int]
-    """The nodes of the root block whose values are passed behind the constants."""
+    constants: list[tuple[int, int]]
+    """What is passed behind the arguments: (entry, reference of a constant)."""
+    imports: list[tuple[int, int]]
+    """What is passed behind those: (entry, register of what runs once a run)."""
+    after: list[tuple[int, int, int]]
+    """What runs around the loop, and must have run: (entry, register, which of those that it comes after)."""
 
 
 # --- stretches
@@ -185,16 +185,17 @@ def _made(kind: type[Any], writer: Writer, name: str, is_async: bool) -> Any:
 # --- loops
 
 
-def emit_loop(first: Entry, edges: list[Edge], watch: Watch) -> Loop:
-    """Return a loop over all the states that `edges` lead to, `first` among them.
+def emit_loop(blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Watch) -> Loop:
+    """Return a loop over these states.
 
     Args:
+        edges: the ways between them.
         watch: what to publish of each call.
 
     Raises:
         CannotEmit: it cannot be one function.
     """
-    return _LoopWriter(first, edges, watch).loop()
+    return _LoopWriter(blueprint, entries, edges, watch).loop()
 
 
 def _tuple(names: list[str]) -> str:
@@ -202,17 +203,20 @@ def _tuple(names: list[str]) -> str:
 
 
 class _LoopWriter:
-    def __init__(self, first: Entry, edges: list[Edge], watch: Watch) -> None:
+    def __init__(self, blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Watch) -> None:
+        self.blueprint = blueprint
         self.writer = Writer(watch)
         self.writer.now = "first + i"
-        self.entries = list(dict.fromkeys([first, *(edge.entry for edge in edges)]))
-        self.numbers = {entry: k for k, entry in enumerate(self.entries)}
+        self.entries = entries
+        self.numbers = {entry: k for k, entry in enumerate(entries)}
         self.edges = edges
         self.parameters: list[str] = []
         self.offsets: list[int] = []
         self.locals: list[dict[int, str]] = []
         self.slots: dict[int, str] = {}
-        self.imports: dict[int, str] = {}
+        self.constants: list[tuple[int, int]] = []
+        self.imported: dict[int, str] = {}
+        self.imports: list[tuple[int, int]] = []
         self.orders = [in_order(entry.block, entry.steps, entry.certain) for entry in self.entries]
         forms = [form for entry in self.entries for form in self.forms_of(entry)]
         self.is_async = any(form.is_async for form in forms)
@@ -233,7 +237,7 @@ class _LoopWriter:
         bodies = [self.body(k, entry) for k, entry in enumerate(entries)]
         several = len(entries) > 1
         parameters = ["turn", *(["ticker"] if self.is_async else []), *(["state"] if several else [])]
-        parameters += [*self.parameters, *self.slots.values(), *self.imports.values()]
+        parameters += [*self.parameters, *self.slots.values(), *self.imported.values()]
         if any(writer.watch):
             parameters += ["publish", "first", "sites"]
         writer.line(0, f"{'async ' if self.is_async else ''}def {title}({', '.join(parameters)}):")
@@ -255,26 +259,24 @@ class _LoopWriter:
             writer.line(1, f"return i, {'here' if several else '0'}, result, None")
         writer.names |= {"Jump": Jump, "TailCall": TailCall, "len": len, "same": same}
         made: Loop = _made(Loop, writer, title, self.is_async)
-        made.entries, made.edges, made.offsets = entries, frozenset(self.edges), self.offsets
-        made.width = len(self.parameters)
-        made.slots, made.imports, made.after = list(self.slots), list(self.imports), self.after()
+        made.edges, made.offsets, made.width = self.edges, self.offsets, len(self.parameters)
+        made.constants, made.imports, made.after = self.constants, self.imports, self.after()
         return made
 
-    def after(self) -> list[tuple[Block, int]]:
+    def after(self) -> list[tuple[int, int, int]]:
         """Return what instructions come after that no entry runs itself."""
-        found: dict[tuple[int, int], tuple[Block, int]] = {}
-        for entry in self.entries:
+        found = []
+        for k, entry in enumerate(self.entries):
             block, certain = entry.block, entry.certain
-            for i in range(len(block)) if entry.kind == "state" else ():
-                gate = block.gates.get(i)
-                for number in () if gate is None else gate.after:
+            for i, gate in block.gates.items() if entry.kind == "state" else ():
+                for which, number in enumerate(gate.after):
                     if block.local is None or block.local.get(number) not in certain:
-                        found[id(block), number] = (block, number)
-        return list(found.values())
+                        found.append((k, i, which))
+        return found
 
     def body(self, k: int, entry: Entry) -> Body:
         """Name what an entry is given: its own arguments, constants, and what runs once a run."""
-        body = Body(self.writer, entry.blueprint, entry.block, entry.certain, k, PAUSE)
+        body = Body(self.writer, self.blueprint, entry.block, entry.certain, k, PAUSE)
         plan, form = entry.plan, entry.form
         names = form.task.shape.names if form.task.shape is not None else ()
         passed = [(at, names[place]) for place, at in enumerate(plan.placed) if place < len(names)]
@@ -290,13 +292,15 @@ class _LoopWriter:
             if at < 0:
                 slot = -1 - at if slots is None else slots[-1 - at]
                 if slot not in self.slots:
+                    self.constants.append((k, at))
                     self.slots[slot] = self.writer.namer.name(body.base(at) if at in body.wishes else "constant")
                 body.local[at] = self.slots[slot]
             elif at < len(entry.block) and entry.block.ops[at] == IMPORT:
                 number = entry.block.places[at]
-                if number not in self.imports:
-                    self.imports[number] = self.writer.namer.name(body.base(at))
-                body.local[at] = self.imports[number]
+                if number not in self.imported:
+                    self.imports.append((k, at))
+                    self.imported[number] = self.writer.namer.name(body.base(at))
+                body.local[at] = self.imported[number]
         return body
 
     def all_reads(self, body: Body, order: list[int]) -> set[int]:
@@ -425,6 +429,8 @@ class _LoopWriter:
             found.append((f"same(result.target_key, {key})", f"not same(result.target_key, {key})"))
         else:
             found.append((f"result.target_key is {key}", f"result.target_key is not {key}"))
+        if edge.cls is EXPECTED:
+            return found
         cls = writer.cls(edge.cls)
         if edge.names is None:
             return [*found, (f"result.data.__class__ is {cls}", f"result.data.__class__ is not {cls}")]

@@ -12,9 +12,13 @@ from cascade.spec.operations import IMPORT
 __all__ = ["REASONS", "in_order"]
 
 REASONS = {
-    "managed": "a policy, a map, a loop or a sub-flow is the scheduler's business",
-    "threads": "a function that is not known to be short runs in threads",
-    "side by side": "coroutines that could run at the same time do so, in the scheduler",
+    "policy": "each call is under a policy (retry, constraints, resources), which the scheduler sees to",
+    "map": "a map, which goes through its items itself",
+    "loop": "a loop, which is a function of its own",
+    "sub-flow": "a sub-flow, which is a flow of its own",
+    "late": "it may ask for others, or be skipped, while calls around it take time",
+    "threads": "the function runs in threads",
+    "side by side": "a coroutine beside which others may run",
     "strict": "a condition looks at a router or an order at something that may be skipped in several ways",
     "order": "a router may need what runs anyway, but later",
     "nesting": "routes lie in each other deeper than Python allows",

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from cascade.spec.blueprint import Block, Blueprint, EntryPlan, TailCall
+from cascade.spec.blueprint import Block, EntryPlan, TailCall
 from cascade.spec.control import Jump
 from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm
 
-__all__ = ["Edge", "Entry", "Machine", "same"]
+__all__ = ["EXPECTED", "Edge", "Entry", "Machine", "same"]
+
+
+class EXPECTED:
+    """In the place of the class of data that nobody has seen yet."""
+
 
 Kind = Literal["state", "item", "call"]
 MOST_EDGES = 64
@@ -23,12 +28,11 @@ MOST_EDGES = 64
 class Entry:
     """One way to run a state."""
 
-    __slots__ = ("block", "blueprint", "form", "kind", "number", "plan", "register", "source")
+    __slots__ = ("block", "form", "kind", "number", "plan", "register", "source")
 
     def __init__(
         self,
         kind: Kind,
-        blueprint: Blueprint,
         block: Block,
         register: int,
         plan: EntryPlan,
@@ -37,7 +41,6 @@ class Entry:
     ) -> None:
         self.kind: Kind = kind
         """A state with what feeds it, an item of a map, or a task that is called again with arguments at hand."""
-        self.blueprint = blueprint
         self.block = block
         self.register = register
         self.number = block.source(register)

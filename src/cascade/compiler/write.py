@@ -96,6 +96,7 @@ class Writer:
         self.is_sure = True
         """Each call had been made before, so the class of its result is known."""
         self._values: dict[int, str] = {}
+        self._looks: dict[CallForm, _Look] = {}
         for reserved in (*RESERVED, *MARKS, *PUBLISHING):
             self.namer.name(reserved)
 
@@ -159,7 +160,8 @@ class Writer:
         """Add the look at a result that tells signals from values."""
         if form.seen is None:
             self.is_sure = False
-            look = self.value(_Look(form), f"look_{form.task.name}")
+            known = self._looks.setdefault(form, _Look(form))
+            look = self.value(known, f"odd_{form.task.name}")
             self.line(depth, f"{look}({local})", "", place)
             return
         self.names["odd"] = odd
@@ -397,7 +399,7 @@ class Body:
             self.writer.line(self.depth, f"{name} = {test}{value}")
             self.hold(i, name)
         else:
-            raise CannotEmit("managed")
+            raise CannotEmit("policy")
 
     def call(self, i: int, dying: list[int] = [], name: str | None = None) -> None:  # noqa: B006
         """Write a call that nothing keeps from being made."""

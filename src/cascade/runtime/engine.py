@@ -17,6 +17,7 @@ from cascade.runtime.flows import Left, fused_for, run_piece, run_whole
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import check_known, fill, read_variables
 from cascade.runtime.limits import Capacities
+from cascade.runtime.loops import Follower
 from cascade.runtime.maps import run_map
 from cascade.runtime.perform import invoke, perform
 from cascade.runtime.prepare import Plan, prepare
@@ -31,11 +32,11 @@ from cascade.spec.policies import refuse_option
 from cascade.spec.protocols import Executor, Solver
 from cascade.spec.resource import Resource, described
 
-__all__ = ["Engine", "Run"]
+__all__ = ["Engine", "Run", "default_solver"]
 
 Tier = Literal["auto", "interpret", "compile"]
 LATER = frozenset({"pause", "resume", "set_limit", "clear_limit", "limits", "as_completed"})
-_default_solver = NativeSolver()
+default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
 
@@ -123,7 +124,7 @@ class Engine:
             raise ValueError(f'tier is "auto", "interpret" or "compile", not {tier!r}')
         if not thread_grace >= 0:
             raise ValueError(f"thread_grace is 0 seconds or more, not {thread_grace!r}")
-        self.solver = _default_solver if solver is None or type(solver) is NativeSolver else solver
+        self.solver = default_solver if solver is None or type(solver) is NativeSolver else solver
         self.executor = LocalExecutor() if executor is None else executor
         self.runs_inline = may_run_inline(self.executor)
         self.bus = MessageBus() if bus is None else bus
@@ -243,6 +244,7 @@ class Engine:
         run = RunState(self, run_id, params)
         run.resources = Resources(run, known)
         run.perform, run.invoke, run.run_map, run.run_piece = perform, invoke, run_map, run_piece
+        run.follower = Follower
         task = self._active[run_id] = asyncio.current_task()
         try:
             if self.bus.wants(RunStarted):

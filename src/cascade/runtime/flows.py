@@ -8,13 +8,15 @@ from typing import Any
 
 from cascade.compiler.blocks import Fused, fuse
 from cascade.compiler.emit import Emitted, Stretch
+from cascade.compiler.shapes import MOST_NODES, block_shape, keep, kept
 from cascade.compiler.write import Leave
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import NodeFailure
 from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
-from cascade.spec.placement import placements
+from cascade.spec.blueprint import Block
+from cascade.spec.placement import CallForm, placements
 
 __all__ = ["Left", "fused_for", "restore", "run_piece", "run_whole"]
 
@@ -29,15 +31,34 @@ class Left(Exception):
 
 
 def fused_for(run: RunState, world: World) -> Fused | None:
-    """Return the root block as functions, made when it has been used enough; None: interpret it."""
-    blueprint = world.blueprint
+    """Return the root block as functions, made when it has been used enough; None: interpret it.
+
+    A flow that is declared anew for each run is used whenever one of its shape is.
+    """
+    blueprint, patience = world.blueprint, run.patience_to_compile
     block = blueprint.root
     block.uses += 1
-    if block.uses <= run.patience_to_compile or blueprint.order is not None or not (run.direct and run.inline):
+    if not run.compiles or blueprint.order is not None or not (run.direct and run.inline):
         return None
     if run.observed and run.bus.previews is not None:
         return None
     fused: Fused | None = block.fused.get(run.watch)
+    shape, form = None, _last_form(block)
+    if fused is None:
+        is_due = block.uses > patience
+        if block.uses == 1 and form is not None and len(block) <= MOST_NODES:
+            form.uses += 1
+            if form.uses > patience:
+                shape = (block_shape(blueprint, block), run.watch)
+                known = kept(form, shape)
+                if isinstance(known, Fused):
+                    fused = block.fused[run.watch] = known
+                else:
+                    uses = 1 if known is None else known + 1
+                    is_due = uses > patience
+                    keep(form, shape, uses)
+        if fused is None and not is_due:
+            return None
     if fused is not None and (fused.placed_at != placements[0] or not fused.is_sure):
         moved = any(_has_moved(block.forms[i], why) for i, why in fused.reasons.items())
         stale = not fused.is_sure and all(form.seen is not None for form in _forms(fused))
@@ -46,7 +67,18 @@ def fused_for(run: RunState, world: World) -> Fused | None:
             fused = None
     if fused is None:
         fused = block.fused[run.watch] = fuse(blueprint, run.watch)
+        if form is not None and len(block) <= MOST_NODES:
+            keep(form, shape or (block_shape(blueprint, block), run.watch), fused)
     return fused
+
+
+def _last_form(block: Block) -> CallForm | None:
+    """Return the last call of a root block, with which its functions are kept."""
+    for i in range(block.strict - 1, -1, -1):
+        form = block.forms[i]
+        if form is not None:
+            return form
+    return None
 
 
 def _has_moved(form: Any, why: str) -> bool:

@@ -7,11 +7,13 @@ interprets only what that hands back.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
-from cascade.compiler.emit import emit_loop
+from cascade.compiler.emit import Loop, emit_loop
 from cascade.compiler.entry import FIRST, Key
 from cascade.compiler.machine import Edge, Entry, Machine
+from cascade.compiler.shapes import keep, kept, loop_shape
 from cascade.compiler.write import CannotEmit, Leave, Place
 from cascade.runtime.copies import Copy
 from cascade.runtime.flows import publish_end, restore, settle
@@ -73,7 +75,7 @@ class Lane:
         """Enter the state; return what it returns, or PENDING if `finish` must wait for something."""
         run = self.follower.run
         if run.compiles and self.is_hot():
-            if not self.hot.is_async:
+            if not self.hot.loop.is_async:
                 return self.run_hot(signal)
             self.is_waiting = True
         elif self.edge.is_jump and self.entry.plan.is_bare and self.follower.limit is None:
@@ -125,12 +127,7 @@ class Lane:
         run = follower.run
         if self.signal is not None:
             signal, self.signal = self.signal, None
-            if not self.is_waiting:
-                return await follower.enter_slowly(signal)
-            self.is_waiting = False
-            value = await self.await_hot(signal)
-            if value is not PENDING:
-                return value
+            return await follower.enter_slowly(signal)
         if follower.rest is not None:
             rest, follower.rest = follower.rest, None
             return await follower.complete_entry(*rest)
@@ -151,26 +148,38 @@ class Lane:
         if self.hot is False:
             return False
         if self.placed_at != placements[0]:
-            if not self.hot.may_run():
+            if not self.hot.loop.may_run():
                 return False
             self.placed_at = placements[0]
         return self.is_ready(run)
 
     def emitted(self, run: Any) -> bool:
         """Find or make the emitted loop; say whether it is time for it."""
-        edge, machine, patience = self.edge, self.machine, run.patience_to_compile
+        edge, machine, entry, patience = self.edge, self.machine, self.entry, run.patience_to_compile
         edge.uses += 1
-        form = self.entry.form
-        if edge.uses <= patience or (form.inline is None and not form.is_async):
+        form = entry.form
+        if form.inline is None and not form.is_async:
+            return False
+        is_due = edge.uses > patience
+        if not is_due and (form.kept is None or edge.uses != 1):
             return False
         if edge.uses == patience + 1:
             machine.version += 1
-        edges = machine.reached(self.entry, patience // 2)
+        edges = machine.reached(entry, patience // 2 if is_due else 0)
         mark = (frozenset(edges), run.watch)
         hot: Any = machine.made.get(mark)
-        if hot is None or (hot and not hot.is_sure and all(form.seen is not None for form in hot.forms)):
+        if hot is None or (hot and not hot.loop.is_sure and all(form.seen is not None for form in hot.loop.forms)):
+            entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
+            blueprint = self.follower.world.blueprint
+            shape = loop_shape(blueprint, entries, edges, run.watch)
+            loop: Loop | None = kept(form, shape)
+            if loop is None and not is_due:
+                return False
             try:
-                hot = emit_loop(self.entry, edges, run.watch)
+                if loop is None or not loop.is_sure:
+                    loop = emit_loop(blueprint, entries, edges, run.watch)
+                    keep(form, shape, loop)
+                hot = Bound(loop, entries)
             except CannotEmit as error:
                 machine.reasons.add(str(error))
                 hot = False
@@ -178,7 +187,7 @@ class Lane:
                 machine.made.clear()
             machine.made[mark] = hot
         self.hot, self.nodes, self.placed_at = hot, None, -1
-        if hot is False or hot.is_sure:
+        if hot is False or hot.loop.is_sure:
             self.watch, self.version = run.watch, machine.version
         return True
 
@@ -215,7 +224,7 @@ class Lane:
             entries, names = self.hot.entries, follower.run.names
             self.nodes = [
                 names.copy(follower.world, entries[k].block.source(i), follower.copy)
-                for k, i in self.hot.sites
+                for k, i in self.hot.loop.sites
                 if i != entries[k].register
             ]
         return self.nodes
@@ -224,11 +233,11 @@ class Lane:
         """Return what the emitted loop is called with behind its turn."""
         hot, follower = self.hot, self.follower
         k = hot.entries.index(self.entry)
-        values: list[Any] = [None] * hot.width
-        for entry, offset in zip(hot.entries, hot.offsets, strict=True):
+        values: list[Any] = [None] * hot.loop.width
+        for entry, offset in zip(hot.entries, hot.loop.offsets, strict=True):
             if entry.kind == "item":
                 values[offset : offset + entry.plan.size] = follower.item[0]
-        regs, at = self.registers(signal), hot.offsets[k]
+        regs, at = self.registers(signal), hot.loop.offsets[k]
         parameters = self.entry.parameters
         values[at : at + len(parameters)] = regs[parameters.start : parameters.stop]
         if len(hot.entries) > 1:
@@ -244,7 +253,7 @@ class Lane:
         """Return where the events of each call come from."""
         follower, entries = self.follower, self.hot.entries
         names, found = follower.run.names, []
-        for k, i in self.hot.sites:
+        for k, i in self.hot.loop.sites:
             number = entries[k].block.source(i)
             if i != entries[k].register:
                 copy = names.copy(follower.world, number, follower.copy)
@@ -261,29 +270,25 @@ class Lane:
         values = self.values(signal)
         size = self.size if follower.limit is None else min(self.size, self.left_to_go())
         try:
-            outcome = hot.function(ticker.numbers(size), *values)
+            outcome = hot.loop.function(ticker.numbers(size), *values)
         except BaseException as error:
             return self.caught(error)
         finally:
             ticker.turn = None
         return self.left(signal, outcome)
 
-    async def await_hot(self, signal: Any) -> Any:
-        """Do the same with an emitted coroutine."""
-        follower, hot = self.follower, self.hot
-        ticker = follower.run.ticker
+    def begin_hot(self) -> Coroutine[Any, Any, Any]:
+        """Return the emitted loop as a coroutine; `left` or `caught` takes over from it."""
+        ticker = self.follower.run.ticker
         ticker.begin()
-        values = self.values(signal)
-        try:
-            outcome = await hot.function(range(self.left_to_go()), ticker, *values)
-        except BaseException as error:
-            value = self.caught(error)
-        else:
-            value = self.left(signal, outcome)
-        return await self.finish() if value is PENDING else value
+        self.is_waiting = False
+        values = self.values(self.signal)
+        work: Coroutine[Any, Any, Any] = self.hot.loop.function(range(self.left_to_go()), ticker, *values)
+        return work
 
     def left(self, signal: Any, outcome: tuple[Any, Any, Any, Any]) -> Any:
         """Take over from the emitted loop where it was left, behind a state's own call."""
+        self.signal = None
         i, k, result, args = outcome
         if i is None:  # the turn was over before it began
             return signal
@@ -302,13 +307,14 @@ class Lane:
         follower.stand_at(hot.entries[k])
         follower.count += i + 1
         follower.spot.enter_more(follower.copy, i + 1)
-        settle(follower.run, hot)
+        settle(follower.run, hot.loop)
 
     def caught(self, error: BaseException) -> Any:
         """Take over from the emitted loop where something was raised: an error, or `Leave`."""
+        self.signal = None
         follower, hot = self.follower, self.hot
         run = follower.run
-        place, values = hot.where(error)
+        place, values = hot.loop.where(error)
         if place is None:
             raise error
         k, i = place.entry, values.get("i") or 0
@@ -328,10 +334,30 @@ class Lane:
         """Go on by interpreting, in the middle of an entry."""
         follower = self.follower
         run = follower.run
-        steps, ready = restore(run, frame, self.hot, place, values, [step[0] for step in entry.plan.steps])
+        steps, ready = restore(run, frame, self.hot.loop, place, values, [step[0] for step in entry.plan.steps])
         agenda: list[Any] = [(frame, iter(steps))]
         follower.rest = (entry.plan, frame, agenda, ready, sweep(run, agenda, ready))
         return PENDING
+
+
+class Bound:
+    """An emitted loop, and what its parts are in one program."""
+
+    __slots__ = ("after", "entries", "imports", "loop", "slots")
+
+    def __init__(self, loop: Loop, entries: list[Entry]) -> None:
+        self.loop = loop
+        self.entries = entries
+        self.slots: list[int] = []
+        """The constants that the function takes."""
+        for k, at in loop.constants:
+            known = entries[k].block.slots
+            self.slots.append(-1 - at if known is None else known[-1 - at])
+        self.imports = [entries[k].block.places[at] for k, at in loop.imports]
+        """The nodes of the root block whose values it takes."""
+        blocks = [entry.block for entry in entries]
+        self.after = [(blocks[k], blocks[k].gates[i].after[which]) for k, i, which in loop.after]
+        """What must have run around it: (block of the state, number)."""
 
 
 # --- learning
@@ -354,7 +380,7 @@ def learn_jump(follower: Any, jump: Jump, source: int, target: int, key: Key) ->
     if entry is None:
         if machine.is_full(source):
             return None
-        entry = machine.entries[plan] = Entry("state", blueprint, block, root, plan, target, form)
+        entry = machine.entries[plan] = Entry("state", block, root, plan, target, form)
     names = key if isinstance(jump.data, dict) else None
     updates: list[Any] = list(zip(entry.parameters, names or (None,) * len(entry.parameters), strict=True))
     edge = machine.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))
@@ -412,8 +438,7 @@ def learn_call(follower: Any, call: TailCall, source: int) -> Lane | None:
 
 def _arguments_entry(follower: Any, kind: Any, mark: Any, source: int) -> Entry:
     """Return an entry all of whose arguments are given."""
-    blueprint = follower.world.blueprint
-    machine: Machine = blueprint.machine
+    machine: Machine = follower.world.blueprint.machine
     entry = machine.entries.get(mark)
     if entry is None:
         if kind == "item":
@@ -424,5 +449,5 @@ def _arguments_entry(follower: Any, kind: Any, mark: Any, source: int) -> Entry:
             count = len(follower.args)
         plan = EntryPlan([], list(range(count)), {}, 0, count, [])
         plan.is_bare = True
-        entry = machine.entries[mark] = Entry(kind, blueprint, block, register, plan, source, follower.form)
+        entry = machine.entries[mark] = Entry(kind, block, register, plan, source, follower.form)
     return entry

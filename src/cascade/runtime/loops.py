@@ -32,7 +32,7 @@ from cascade.spec.lazy import Lazy
 from cascade.spec.operations import CALLN, MAP
 from cascade.spec.placement import CallForm
 
-__all__ = ["follow"]
+__all__ = ["Follower", "follow"]
 
 MOST_LANES = 16
 MOST_FRAMES = 256
@@ -57,23 +57,10 @@ async def follow(
         form, args, kwargs, gate: that call.
         item: in an item of a map, the arguments declared for it.
     """
-    follower = _Follower(run, spot, form, args, kwargs, gate, item)
-    home, register = spot.frame, spot.register
-    value = await follower.follow(value)
-    if value is NOTHING and follower.world is not home.world:
-        reason = "skipped" if follower.skip is None else follower.skip.reason
-        error = DependencyMissingError(
-            f"the target of the blueprint that a TailCall led to was skipped ({reason}) and has nothing to give in its "
-            "place; give it one with run_if(..., otherwise=...)"
-        )
-        raise run.failure_at(spot, error)
-    if item is None and follower.skip is not None:
-        skip = home.skips[register] = Skip(follower.skip.reason, ran=True)
-        skip.strict = follower.skip.strict
-    return value
+    return await Follower(run, spot, value, form, args, kwargs, gate, item).follow()
 
 
-class _Follower:
+class Follower:
     """One loop on its way: the state it is in, and how its last call was made."""
 
     __slots__ = (
@@ -97,6 +84,7 @@ class _Follower:
         "scope",
         "skip",
         "spot",
+        "value",
         "world",
     )
 
@@ -104,6 +92,7 @@ class _Follower:
         self,
         run: RunState,
         spot: Spot,
+        value: Any,
         form: CallForm,
         args: Any,
         kwargs: dict[str, Any],
@@ -112,6 +101,7 @@ class _Follower:
     ) -> None:
         self.run = run
         self.spot = spot
+        self.value = value
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         self.item = item
         self.home = spot.frame
@@ -137,8 +127,25 @@ class _Follower:
                 self.copy.items[spot.suffix] = max(self.copy.items[spot.suffix], before + 1)
             self.copy.entries = max(self.copy.entries, before + 1)
 
-    async def follow(self, value: Any) -> Any:
-        run = self.run
+    def end(self, value: Any) -> Any:
+        """Return what the loop gives, and note if that was skipped."""
+        home, register = self.home, self.spot.register
+        if value is NOTHING and self.world is not home.world:
+            reason = "skipped" if self.skip is None else self.skip.reason
+            error = DependencyMissingError(
+                f"the target of the blueprint that a TailCall led to was skipped ({reason}) and has nothing to give in "
+                "its place; give it one with run_if(..., otherwise=...)"
+            )
+            raise self.run.failure_at(self.spot, error)
+        if self.item is None and self.skip is not None:
+            skip = home.skips[register] = Skip(self.skip.reason, ran=True)
+            skip.strict = self.skip.strict
+        return value
+
+    async def follow(self) -> Any:
+        """Go where the signal leads until a plain value comes; return that."""
+        run, value = self.run, self.value
+        self.value = None
         ticker = run.ticker
         while True:
             try:
@@ -147,6 +154,13 @@ class _Follower:
                     for lane in self.lanes.get(self.number, ()):
                         if lane.takes(value):
                             value = lane.enter(value)
+                            if value is PENDING and lane.is_waiting:
+                                try:
+                                    outcome = await lane.begin_hot()
+                                except BaseException as error:
+                                    value = lane.caught(error)
+                                else:
+                                    value = lane.left(lane.signal, outcome)
                             if value is PENDING:
                                 value = await lane.finish()
                             break
@@ -154,19 +168,19 @@ class _Follower:
                         number, world, signal = self.number, self.world, value
                         target, key, data = self.jump(value) if cls is Jump else (number, (), None)
                         if target is None:
-                            return data
+                            return self.end(data)
                         value = await (self.tail(signal) if cls is TailCall else self.enter(world, target, key, data))
                         self.learn(signal, world, number, target, key)
                 elif isinstance(value, (Jump, TailCall)):
                     value = await self.enter_slowly(value)
                     if self.ended:
-                        return value
+                        return self.end(value)
                 elif isinstance(value, CoroutineType):
                     value = await value
                 elif isinstance(value, Lazy):
                     refuse_lazy(self.form, value)
                 else:
-                    return value
+                    return self.end(value)
             except NodeFailure:
                 raise
             except BaseException as error:
@@ -354,6 +368,7 @@ class _Follower:
         return f"{graph.name(self.home_number)} (declared at {graph.declared(self.home_number)})"
 
     async def call(self, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None) -> Any:
+        """Make a state's own call; return what it returns."""
         run = self.run
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         inline = form.inline
@@ -438,13 +453,14 @@ class _Follower:
             try:
                 call = await advance(self.run, agenda, self.scope)
                 if call is not None:
-                    self.scope.start(drive, self.run, *call)
+                    self.scope.start_watched(drive, self.run, *call)
                 await waiter
                 await self.scope.join()
             except BaseException as error:
                 raise await self.scope.close(error) from None
 
     def pruned(self, frame: Frame, plan: EntryPlan) -> None:
+        """Say of what an entry did not ask for that it was skipped."""
         if frame.demanded is not None and self.run.observed:
             self.run.publish_pruned(frame, [*plan.wanted])
 

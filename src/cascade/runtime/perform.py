@@ -10,7 +10,7 @@ from typing import Any
 
 from cascade.runtime.frame import PENDING, Frame
 from cascade.runtime.interpret import arguments
-from cascade.runtime.loops import follow
+from cascade.runtime.loops import Follower
 from cascade.runtime.maps import run_map
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import NodeFailure
@@ -26,7 +26,7 @@ __all__ = ["invoke", "perform"]
 
 
 async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
-    """Carry out one instruction that was put aside; return what its register gets.
+    """Carry out one instruction that was put aside; return what its register gets, or the loop that it begins.
 
     Raises:
         NodeFailure: the task raised.
@@ -57,7 +57,7 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
         value = await invoke(run, spot, form, args, kwargs, gate)
     if value.__class__ is not form.seen:
         if is_signal(value):
-            return await follow(run, spot, value, form, args, kwargs, gate, None)
+            return Follower(run, spot, value, form, args, kwargs, gate, None)
         form.seen = value.__class__
     return value
 

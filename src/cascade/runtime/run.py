@@ -48,6 +48,7 @@ class RunState:
         "direct",
         "engine",
         "executor",
+        "follower",
         "id",
         "inline",
         "invoke",
@@ -107,6 +108,7 @@ class RunState:
         self.invoke: Callable[..., Coroutine[Any, Any, Any]]
         self.run_map: Callable[..., Coroutine[Any, Any, Any]]
         self.run_piece: Callable[..., None]
+        self.follower: Any = None
 
     # --- turns
 

@@ -31,7 +31,7 @@ async def resume(run: RunState, agenda: list[Any], ready: list[Ready], outcome: 
     """Go on after a sweep that ended with `outcome`; see `advance`."""
     while outcome is not None:
         for call in ready:
-            call[0].scope.start(drive, run, *call)
+            call[0].scope.start_watched(drive, run, *call)
         ready.clear()
         if outcome is TURN:
             await run.turn()
@@ -44,51 +44,66 @@ async def resume(run: RunState, agenda: list[Any], ready: list[Ready], outcome: 
         if first is None and call[0].scope is mine:
             first = call
         else:
-            call[0].scope.start(drive, run, *call)
+            call[0].scope.start_watched(drive, run, *call)
     return first
 
 
-async def drive(run: RunState, frame: Frame, i: int, begun: Any) -> None:
-    """Carry out a call that takes time, then what it makes possible."""
+async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope | None = None) -> None:
+    """Carry out a call that takes time, then what it makes possible.
+
+    Args:
+        beside: the scope whose child this is; None: its host. (One coroutine a child: each one more that stands
+            between a task and the event loop costs at every turn.)
+    """
     scope, ticker = frame.scope, run.ticker
-    while True:
-        block = frame.block
-        form = block.forms[i]
-        if form is None or not form.is_async or not _is_plain(run, block.ops[i], begun):
-            value = await run.perform(run, frame, i, begun)
-        else:  # what `perform` would do, in one coroutine instead of three
-            args, kwargs = arguments(form, [frame.regs[reference] for reference in block.references(i)])
-            try:
-                value = await form.func(*args, **kwargs)
-            except BaseException as error:
-                if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
-                    raise
-                raise run.failure_at(Spot(frame, i), error) from None
-            if value.__class__ is not form.seen:
-                if is_signal(value):
-                    value = await run.perform(run, frame, i, value)
-                else:
-                    form.seen = value.__class__
-        if ticker.due:
-            await run.turn()
-        frame.regs[i] = value
-        waiting = frame.waiters.pop(i, None) if frame.waiters else None
-        if waiting is None:
-            return
-        if len(waiting) == 1 and waiting[0].__class__ is tuple:
-            after, j = waiting[0]
-            form = after.block.forms[j] if j < len(after.block.forms) else None
-            if form is not None and form.is_async and after.block.ops[j] == CALL1 and after.scope is scope:
-                frame, i, begun = after, j, PENDING  # a chain: this was its one input, so there is nothing to sweep
-                continue
-        agenda: list[Any] = []
-        frame.wake(waiting, agenda)
-        if not agenda:
-            return
-        call = await advance(run, agenda, scope)
-        if call is None:
-            return
-        frame, i, begun = call
+    try:
+        while True:
+            block = frame.block
+            form = block.forms[i]
+            if form is None or not form.is_async or not _is_plain(run, block.ops[i], begun):
+                value = await run.perform(run, frame, i, begun)
+            else:  # what `perform` would do, in one coroutine instead of three
+                args, kwargs = arguments(form, [frame.regs[reference] for reference in block.references(i)])
+                try:
+                    value = await form.func(*args, **kwargs)
+                except BaseException as error:
+                    if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+                        raise
+                    raise run.failure_at(Spot(frame, i), error) from None
+                if value.__class__ is not form.seen:
+                    if is_signal(value):
+                        value = await run.perform(run, frame, i, value)
+                    else:
+                        form.seen = value.__class__
+            if value.__class__ is run.follower:  # it is followed from here, so that nothing stands between
+                value = await value.follow()
+            if ticker.due:
+                await run.turn()
+            frame.regs[i] = value
+            waiting = frame.waiters.pop(i, None) if frame.waiters else None
+            if waiting is None:
+                return
+            if len(waiting) == 1 and waiting[0].__class__ is tuple:
+                after, j = waiting[0]
+                form = after.block.forms[j] if j < len(after.block.forms) else None
+                if form is not None and form.is_async and after.block.ops[j] == CALL1 and after.scope is scope:
+                    frame, i, begun = after, j, PENDING  # a chain: this was its one input, so there is nothing to sweep
+                    continue
+            agenda: list[Any] = []
+            frame.wake(waiting, agenda)
+            if not agenda:
+                return
+            call = await advance(run, agenda, scope)
+            if call is None:
+                return
+            frame, i, begun = call
+    except BaseException as error:
+        if beside is None:
+            raise
+        beside.caught(error)
+    finally:
+        if beside is not None:
+            beside.leave()
 
 
 def _is_plain(run: RunState, op: int, begun: Any) -> bool:

@@ -58,9 +58,15 @@ class Scope:
 
         A coroutine that comes last among the arguments is closed if nobody came to await it.
         """
-        begun = args[-1]
-        if self.failure is None:
-            task = asyncio.get_running_loop().create_task(self._watch(work, args))
+        self._start(self._watch(work, args) if self.failure is None else None, args[-1])
+
+    def start_watched(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Do so with work that takes this scope as its last argument, and calls `caught` and `leave` itself."""
+        self._start(work(*args, self) if self.failure is None else None, args[-1])
+
+    def _start(self, work: Coroutine[Any, Any, None] | None, begun: Any) -> None:
+        if work is not None:
+            task = asyncio.get_running_loop().create_task(work)
             self._tasks.add(task)
             if begun.__class__ is CoroutineType:
                 task.add_done_callback(lambda _: begun.close())
@@ -71,17 +77,25 @@ class Scope:
         try:
             await work(*args)
         except BaseException as error:
-            task = asyncio.current_task()
-            asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
-            if not asked:
-                self.fail(error)
-            elif isinstance(error, Interrupted):
-                self.others += map(NodeFailure, error.others)
+            self.caught(error)
         finally:
-            tasks = self._tasks
-            tasks.discard(asyncio.current_task())
-            if not tasks:
-                self._wake()
+            self.leave()
+
+    def caught(self, error: BaseException) -> None:
+        """Take note of what a child raised."""
+        task = asyncio.current_task()
+        asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
+        if not asked:
+            self.fail(error)
+        elif isinstance(error, Interrupted):
+            self.others += map(NodeFailure, error.others)
+
+    def leave(self) -> None:
+        """Take note that the current child ends."""
+        tasks = self._tasks
+        tasks.discard(asyncio.current_task())
+        if not tasks:
+            self._wake()
 
     def fail(self, error: BaseException) -> None:
         """Note a failure; the first one cancels the other children and reaches the host."""

@@ -31,7 +31,19 @@ class CallForm:
     its last plain result: a result of the same class needs no look for signals.
     """
 
-    __slots__ = ("__weakref__", "func", "inline", "is_async", "names", "plain", "profile", "seen", "task")
+    __slots__ = (
+        "__weakref__",
+        "func",
+        "inline",
+        "is_async",
+        "kept",
+        "names",
+        "plain",
+        "profile",
+        "seen",
+        "task",
+        "uses",
+    )
 
     def __init__(self, task: Any, names: tuple[str, ...], profile: Profile) -> None:
         self.task = task
@@ -39,6 +51,10 @@ class CallForm:
         self.is_async = task.is_async
         self.names = names
         self.seen: type | None = None
+        self.kept: Any = None
+        """Functions that were emitted for what this call is the end of, by their shape."""
+        self.uses = 0
+        """How often a flow that was declared anew ended with this call."""
         self.plain = task.is_plain and not task.pure
         self.profile = profile
         self.inline: Callable[..., Any] | None = None

@@ -1,0 +1,133 @@
+"""Shapes: what two graphs share that differ in their literals alone, and the functions kept for them.
+
+A function is kept with the task of the call that it is about (the target of a flow, a state of a loop), under the
+shape of what it carries out. So it goes when the task goes, and whoever declares the same again need not wait for
+it to be written and compiled again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from cascade.compiler.machine import Edge, Entry
+from cascade.spec.blueprint import Block, Blueprint
+from cascade.spec.graph import Graph, Pack
+from cascade.spec.lazy import Lazy, LazyResult
+from cascade.spec.operations import IMPORT
+from cascade.spec.placement import CallForm
+
+__all__ = ["MOST_KEPT", "MOST_NODES", "block_shape", "keep", "kept", "loop_shape"]
+
+MOST_KEPT = 32
+"""So many functions are kept for one task."""
+MOST_NODES = 5_000
+"""A larger graph keeps its functions itself: to compare its shape would cost more than it saves."""
+
+
+def kept(form: CallForm, shape: Any) -> Any:
+    """Return what is kept for a shape, or None."""
+    found = form.kept
+    if found is None or shape not in found:
+        return None
+    found.move_to_end(shape)
+    return found[shape]
+
+
+def keep(form: CallForm, shape: Any, made: Any) -> None:
+    """Keep something for a shape; what was asked for longest ago has to go."""
+    if form.kept is None:
+        form.kept = OrderedDict()
+    form.kept[shape] = made
+    while len(form.kept) > MOST_KEPT:
+        form.kept.popitem(last=False)
+
+
+def block_shape(blueprint: Blueprint, block: Block) -> tuple[Any, ...]:
+    """Return what decides which lines are written for a block."""
+    graph = blueprint.graph
+    numbers = range(len(graph)) if block.origin is None else block.origin
+    return (
+        bytes(block.ops),
+        tuple(block.forms),
+        tuple(block.places),
+        tuple(block.operands),
+        tuple([(i, gate.first, *gate.key()) for i, gate in block.gates.items()]),
+        tuple([(i, tuple(map(_exactly, r.routes.items())), r.default) for i, r in block.routes.items()]),
+        tuple([_site(graph, i) for i in numbers]),
+        block.root,
+        block.strict,
+        blueprint.skips,
+    )
+
+
+def _exactly(item: tuple[Any, Any]) -> tuple[Any, ...]:
+    return (item[0].__class__, *item)
+
+
+def _site(graph: Graph, i: int) -> Any:
+    node = graph.nodes[i]
+    if isinstance(node, Pack):
+        return node.type, None if node.keys is None else tuple([(key.__class__, key) for key in node.keys])
+    label = node.label if isinstance(node, LazyResult) else ""
+    return (_Code(node.code), node.lasti, label) if isinstance(node, Lazy) else None
+
+
+class _Code:
+    """A code object, known by identity: to hash one can take as long as to run it."""
+
+    __slots__ = ("code",)
+
+    def __init__(self, code: Any) -> None:
+        self.code = code
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Code) and self.code is other.code
+
+    def __hash__(self) -> int:
+        return id(self.code)
+
+
+def loop_shape(blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Any) -> tuple[Any, ...]:
+    """Return what decides which lines are written for a loop of these entries and edges."""
+    numbers = {entry: k for k, entry in enumerate(entries)}
+    sources: dict[int, int] = {}
+    slots: dict[int, int] = {}
+    imports: dict[int, int] = {}
+    shapes: list[Any] = []
+    for entry in entries:
+        block, plan = entry.block, entry.plan
+        shapes.append(
+            (
+                entry.kind,
+                entry.form,
+                sources.setdefault(entry.source, len(sources)),
+                block_shape(blueprint, block) if entry.kind == "state" else _site(blueprint.graph, entry.number),
+                entry.register,
+                tuple([step[0] for step in plan.steps]),
+                tuple(plan.placed),
+                tuple(plan.named.items()),
+                plan.first_override,
+                plan.size,
+            )
+        )
+        if len(entries) > 1:
+            shapes.append(tuple([slots.setdefault(slot, len(slots)) for slot in block.slots or ()]))
+        if entry.kind == "state" and blueprint.hoisted:
+            once = [at for op, at in zip(block.ops, block.places, strict=True) if op == IMPORT]
+            shapes.append(tuple([imports.setdefault(at, len(imports)) for at in once]))
+    ways = [
+        (
+            sources[edge.source],
+            numbers[edge.entry],
+            edge.is_jump,
+            id(edge.key),
+            edge.by_value,
+            edge.cls,
+            edge.names,
+            edge.count,
+            tuple(edge.updates),
+        )
+        for edge in edges
+    ]
+    return (*shapes, *ways, watch)
