@@ -197,7 +197,8 @@ class _Drawing:
                 floor = self.floors[source]
                 if floor - source[1] - source[3] / 2 > 20:
                     bends = [(starts[at], floor), *bends]
-                path, spot = _curve(starts[at], source, bends, stops[at], target)
+                turn = coming[target].index(at) % 2 if len(coming[target]) < 20 else 0
+                path, spot = _curve((starts[at], source), bends, (stops[at], target), high=bool(turn))
             out.append(_path(line, path))
             if line.name:
                 labels.append(_label(line, spot))
@@ -216,16 +217,17 @@ def _spread(place: Place, numbers: list[int], ports: dict[int, float]) -> None:
 
 
 def _curve(
-    start: float, source: Place, bends: list[tuple[float, float]], stop: float, target: Place
+    start: tuple[float, Place], bends: list[tuple[float, float]], stop: tuple[float, Place], *, high: bool
 ) -> tuple[str, tuple[float, float]]:
-    """Return the path of a line downwards, and where its name goes."""
-    points = [(start, source[1] + source[3] / 2), *bends, (stop, target[1] - target[3] / 2)]
+    """Return the path of a line downwards, and where its name goes; `high` for every other one, to make room."""
+    points = [(start[0], start[1][1] + start[1][3] / 2), *bends, (stop[0], stop[1][1] - stop[1][3] / 2)]
     path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
     for (x, y), (to_x, to_y) in zip(points, points[1:], strict=False):
         pull = (to_y - y) / 2
         path += f"C{x:.1f} {y + pull:.1f} {to_x:.1f} {to_y - pull:.1f} {to_x:.1f} {to_y:.1f}"
     (x, y), (to_x, to_y) = points[-2:]
-    return path, (x + (to_x - x) * 0.6, y + (to_y - y) * 0.58)
+    across, down = (0.3, 0.36) if high else (0.62, 0.6)
+    return path, (x + (to_x - x) * across, y + (to_y - y) * down)
 
 
 def _beside(source: Place, target: Place) -> tuple[str, tuple[float, float]]:
