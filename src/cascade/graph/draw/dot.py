@@ -28,8 +28,7 @@ def to_dot(picture: Picture) -> str:
         '  edge [fontname="Helvetica", fontsize=9, arrowsize=0.7];',
     ]
     out += _clusters(picture)
-    bound = {line.source for line in picture.lines if line.kind in ("jump", "exit")}
-    out += [_edge(line, line.kind == "jump" and line.target in bound) for line in picture.lines]
+    out += [_edge(line) for line in picture.lines]
     out.append("}")
     return "\n".join(out) + "\n"
 
@@ -54,11 +53,10 @@ def _node(shape: Shape) -> str:
     return f"  {shape.id} [label={_quoted(label)}, tooltip={_quoted(note)}, {SHAPES[shape.kind]}];"
 
 
-def _edge(line: Line, back: bool) -> str:
+def _edge(line: Line) -> str:
     style = STYLES[line.kind]
     name = clean(line.name)
     extra = "" if line.kind not in ("jump", "exit") else ", penwidth=2"
-    extra += ", constraint=false" if back else ""
     label = f"label={_quoted(shortened(name))}, fontcolor={_quoted(style.color)}, " if name else ""
     return (
         f"  {line.source} -> {line.target} [{label}kind={line.kind}, name={_quoted(name)}, "
