@@ -1,4 +1,4 @@
-"""Graph -> S-expression: calls as calls, what is read more than once in a `let*`.
+"""Graph -> S-expression: calls as calls, what is read more than once in a `let*`, other values as `#"repr"`.
 
     (let* ((rows-1 (fetch "a.csv" :limit (param limit 10))))
       (join (clean rows-1) (count rows-1)))
@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from cascade.graph.draw.picture import clean
+from cascade.graph.draw.picture import clean, shortened
 from cascade.graph.nest import Nest
 from cascade.spec.graph import Graph, Pack
 from cascade.spec.inputs import Env, Input
@@ -21,6 +21,8 @@ from cascade.spec.task import Task
 
 __all__ = ["to_lisp"]
 
+ATOMS = frozenset({type(None), bool, int, float, str})
+MOST_ITEMS = 12
 UNFIT = re.compile(r"""[\s()"';#,`|\\]+""")
 
 
@@ -54,8 +56,10 @@ def word(text: str) -> str:
 
 
 def atom(value: Any) -> str:
-    """Return a plain value as text; what Lisp has nothing for, as `#<...>`."""
+    """Return a plain value as text; what has no form of its own, as its repr: `#"..."`."""
     cls = value.__class__
+    if cls in (list, tuple) and len(value) <= MOST_ITEMS and all(item.__class__ in ATOMS for item in value):
+        return f"({' '.join([cls.__name__, *map(atom, value)])})"
     if value is None:
         return "nil"
     if cls is bool:
@@ -66,8 +70,7 @@ def atom(value: Any) -> str:
         return json.dumps(value, ensure_ascii=not value.isprintable())
     if isinstance(value, Task):
         return f"#'{word(value.name)}"
-    text = clean(repr(value))
-    return f"#<{text if len(text) <= 60 else text[:59] + '…'}>"
+    return f"#{json.dumps(shortened(repr(value), 60), ensure_ascii=False)}"
 
 
 class _Writer:

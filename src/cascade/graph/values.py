@@ -52,13 +52,13 @@ def reference_of(found: Any) -> str | None:
     at: Any = home
     for part in name.split("."):
         at = getattr(at, part, None)
-    if at is not None and (at is found or at is func or (isinstance(at, Task) and at.func is func)):
+    if at is not None and (at is found or at is func):
         return f"{module}:{name}"
     if isinstance(found, (Task, Resource)):
         for other, value in vars(home).items() if home is not None else ():
             if value is found:
                 return f"{module}:{other}"
-    return None
+    return f"{module}:{name}" if isinstance(at, Task) and at.func is func else None
 
 
 def resolve(reference: str, allow: Collection[str], what: str) -> Any:
