@@ -16,7 +16,15 @@ import pytest
 from cascade.graph.draw.picture import clean
 from cascade.graph.nest import Nest
 
-__all__ = ["edges_of_dot", "edges_of_form", "edges_of_mermaid", "edges_of_page", "edges_of_svg", "engines_edges", "tool"]
+__all__ = [
+    "edges_of_dot",
+    "edges_of_form",
+    "edges_of_mermaid",
+    "edges_of_page",
+    "edges_of_svg",
+    "engines_edges",
+    "tool",
+]
 
 Edges = Counter[tuple[str, str, str, str]]
 """(source, target, kind, name); sources and targets as the pictures call them."""
@@ -86,7 +94,7 @@ def edges_of_mermaid(text: str) -> Edges:
 def edges_of_svg(text: str) -> Edges:
     """Read the lines of an SVG document."""
     paths = ElementTree.fromstring(text).iter("{http://www.w3.org/2000/svg}path")
-    lines = [path for path in paths if "data-source" in path.keys()]
+    lines = [path for path in paths if "data-source" in path.attrib]
     names = ("data-source", "data-target", "data-kind", "data-name")
     return Counter(tuple(line.attrib[name] for name in names) for line in lines)  # type: ignore[misc]
 
@@ -120,7 +128,7 @@ def edges_of_form(text: str, nest: Nest) -> Edges:
             return f"{prefix}p{slots[form['$input']]}" if isinstance(form, dict) and "$input" in form else None
 
         def edge(form: Any, target: str, kind: str, name: str) -> None:
-            source = called(form)  # noqa: B023
+            source = called(form)
             if source is not None:
                 edges[source, target, kind, clean(name)] += 1
 

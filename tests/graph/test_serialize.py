@@ -161,7 +161,7 @@ def test_the_form_has_its_version() -> None:
 
 @pytest.mark.parametrize("text", ["[]", "{}", "3", '{"version": 1}'])
 def test_other_text_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="cs.to_json"):
+    with pytest.raises(ValueError, match=r"cs\.to_json"):
         cs.from_json(text)
 
 
@@ -247,7 +247,13 @@ def test_a_module_that_is_not_allowed_does_not_run(tmp_path: Any, monkeypatch: p
 
 @pytest.mark.parametrize(
     "name",
-    ["tests.flows:operator.mul", "tests.flows:Iterator", "tests.flows:nothing", "tests.flows:cs.run", "tests.flows:give.func.__globals__"],
+    [
+        "tests.flows:operator.mul",
+        "tests.flows:Iterator",
+        "tests.flows:nothing",
+        "tests.flows:cs.run",
+        "tests.flows:give.func.__globals__",
+    ],
 )
 def test_only_what_a_module_itself_has_is_found(name: str) -> None:
     with pytest.raises(ImportError, match="has nothing of this name of its own"):
@@ -282,7 +288,7 @@ print(cs.to_json(f()))
 
 
 def test_the_names_of_modules_come_as_a_list() -> None:
-    with pytest.raises(TypeError, match=r'allow=\[.tests.\]'):
+    with pytest.raises(TypeError, match=r"allow=\[.tests.\]"):
         cs.from_json(cs.to_json(give(1)), allow="tests")
 
 
@@ -293,7 +299,7 @@ def test_lisp_has_shared_nodes_in_a_let() -> None:
     shared = add(1, cs.Param("n", default=2))
     target = give([shared, multiply(shared, 3)], k="x").run_if(later(True), otherwise=None)
     assert cs.to_lisp(target) == (
-        "(let* ((plus-0 (retry #\"Retry(max_attempts=2, delay=0.0, backoff=1.0)\" (plus 1 (param n 2)))))\n"
+        '(let* ((plus-0 (retry #"Retry(max_attempts=2, delay=0.0, backoff=1.0)" (plus 1 (param n 2)))))\n'
         '  (if (later #t) (give (list plus-0 (mul plus-0 3)) :k "x") nil))\n'
     )
 

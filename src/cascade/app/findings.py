@@ -27,9 +27,7 @@ __all__ = ["CODES", "Finding", "check"]
 PLACE = re.compile(r"declared at (.+?:\d+)\)?")
 
 
-def check(
-    target: Any, *, resources: Iterable[Resource] = (), engine: Any = None, bus: Any = None
-) -> list[Finding]:
+def check(target: Any, *, resources: Iterable[Resource] = (), engine: Any = None, bus: Any = None) -> list[Finding]:
     """Look for mistakes in a graph and in the functions of its tasks; nothing runs.
 
     Args:

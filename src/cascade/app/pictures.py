@@ -21,16 +21,16 @@ FORMATS = ("dot", "mermaid", "svg", "html")
 class Drawing(str):
     """The text of a picture; a notebook shows the picture itself."""
 
-    format: Format = "dot"
+    kind: Format = "dot"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         text = str(self)
-        if self.format == "svg":
+        if self.kind == "svg":
             return {"image/svg+xml": text, "text/plain": "<picture>"}
-        if self.format == "html":
+        if self.kind == "html":
             frame = f'<iframe style="width:100%;height:600px;border:0" srcdoc="{escape(text)}"></iframe>'
             return {"text/html": frame, "text/plain": "<picture>"}
-        if self.format == "mermaid":
+        if self.kind == "mermaid":
             return {"text/vnd.mermaid": text, "text/plain": text}
         return {"text/plain": text}
 
@@ -52,12 +52,14 @@ def visualize(target: Any, format: Format = "dot", *, events: Any = None) -> Dra
     if format not in FORMATS:
         raise ValueError(f"cs.visualize draws {', '.join(FORMATS)}, not {format!r}")
     if events is not None and format != "html":
-        raise ValueError(f'events are laid over a page alone: cs.visualize(..., format="html", events=...), not {format!r}')
+        raise ValueError(
+            f'events are laid over a page alone: cs.visualize(..., format="html", events=...), not {format!r}'
+        )
     picture = picture_of(nest_for(target, "cs.visualize"))
     if format == "html":
         text = to_html(picture, events)
     else:
         text = {"dot": to_dot, "mermaid": to_mermaid, "svg": to_svg}[format](picture)
     drawing = Drawing(text)
-    drawing.format = format
+    drawing.kind = format
     return drawing

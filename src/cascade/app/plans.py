@@ -102,7 +102,11 @@ class DryRun:
     def __str__(self) -> str:
         lines = [f"plan of {', '.join(self.targets[:5])}{' ...' if len(self.targets) > 5 else ''}"]
         lines += [f"  with {given}" for given in self.inputs]
-        titles = {ALWAYS: "runs:", CHOSEN: "runs if a router or an otherwise asks for it:", JUMPED: "runs if jumped to:"}
+        titles = {
+            ALWAYS: "runs:",
+            CHOSEN: "runs if a router or an otherwise asks for it:",
+            JUMPED: "runs if jumped to:",
+        }
         width = len(str(len(self.rows)))
         before = ""
         for number, row in enumerate(self.rows, 1):

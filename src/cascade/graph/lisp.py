@@ -1,7 +1,7 @@
 """Graph -> S-expression: calls as calls, what is read more than once in a `let*`, other values as `#"repr"`.
 
-    (let* ((rows-1 (fetch "a.csv" :limit (param limit 10))))
-      (join (clean rows-1) (count rows-1)))
+(let* ((rows-1 (fetch "a.csv" :limit (param limit 10))))
+  (join (clean rows-1) (count rows-1)))
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def to_lisp(nest: Nest) -> str:
         else:
             writer, number, _ = item
             if (writer.at, number) in nest.inner:
-                stack += reversed(writer.wrapped(number, writer.subflow(number, writers[nest.inner[writer.at, number]])))
+                stack += reversed(
+                    writer.wrapped(number, writer.subflow(number, writers[nest.inner[writer.at, number]]))
+                )
             else:
                 stack += reversed(writer.wrapped(number, writer.call(number)))
     return "".join(out) + "\n"

@@ -208,5 +208,8 @@ class _GraphReader:
         config.after = tuple(self.value(each, what) for each in form.get("after", ()))
         if "jumps" in form:
             config.selector = JumpSelector(
-                {self.key(key, what): None if way is None else self.value(way["to"], what) for key, way in form["jumps"]}
+                {
+                    self.key(key, what): None if way is None else self.value(way["to"], what)
+                    for key, way in form["jumps"]
+                }
             )

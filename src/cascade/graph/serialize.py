@@ -27,7 +27,7 @@ __all__ = ["VERSION", "form_of", "graphs_to_json", "value_to_json"]
 VERSION = 1
 REFERENCES = frozenset({"after", "condition", "constraints", "otherwise", "selector"})
 """Settings of a node that hold references."""
-CONTAINERS = {list: "list", tuple: "tuple", dict: "dict"}
+CONTAINERS: dict[type, str] = {list: "list", tuple: "tuple", dict: "dict"}
 
 
 def graphs_to_json(nest: Nest) -> str:
@@ -175,7 +175,8 @@ class _Node:
 
     def pack(self, node: Pack, references: list[int]) -> dict[str, Any]:
         items = [
-            self.reference(reference, f"item {at} of a container", inside=True) for at, reference in enumerate(references)
+            self.reference(reference, f"item {at} of a container", inside=True)
+            for at, reference in enumerate(references)
         ]
         name = CONTAINERS.get(node.type)
         form: dict[str, Any] = {"type": name or {"$ref": reference_of(node.type)}, "items": items}

@@ -190,10 +190,13 @@ def _parts(members: list[int], rows: list[int], labels: list[str]) -> list[tuple
     for at in members:
         named.setdefault(labels[at], []).append(at)
     if 1 < len(named) <= WAYS:
-        return [(name, inside) for name, inside in named.items()]
+        return list(named.items())
     pieces = range(0, len(members), size)
     return [
-        (f"{_title(members[at : at + size], labels)} · {at + 1:,}–{min(at + size, len(members)):,}", members[at : at + size])
+        (
+            f"{_title(members[at : at + size], labels)} · {at + 1:,}–{min(at + size, len(members)):,}",
+            members[at : at + size],
+        )
         for at in pieces
     ]
 

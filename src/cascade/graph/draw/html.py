@@ -44,7 +44,8 @@ def page_data(picture: Picture, events: Any = None) -> dict[str, Any]:
     lines = sorted(
         (leaf_of[line.target], leaf_of[line.source], number_of[line.kind, clean(line.name)]) for line in picture.lines
     )
-    flat, before = [], 0
+    flat: list[int] = []
+    before = 0
     for target, source, type_ in lines:
         flat += (target - before, target - source, type_)
         before = target

@@ -6,6 +6,7 @@ there are few of them, and are drawn straight otherwise.
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 __all__ = ["Box", "Layout", "arrange", "rows_of"]
@@ -49,7 +50,7 @@ def arrange(boxes: list[Box], lines: list[tuple[int, int]]) -> Layout:
     above: list[list[int]] = [[] for _ in boxes]
     below: list[list[int]] = [[] for _ in boxes]
     for chain in chains:
-        for upper, lower in zip(chain, chain[1:], strict=False):
+        for upper, lower in itertools.pairwise(chain):
             below[upper].append(lower)
             above[lower].append(upper)
     _order(layers, above, below)
@@ -121,7 +122,7 @@ def _order(layers: list[list[int]], above: list[list[int]], below: list[list[int
         neighbours = above if sweep % 2 == 0 else below
         for layer in layers if sweep % 2 == 0 else reversed(layers):
             if len(layer) > 1:
-                layer.sort(key=lambda box: _mean([place[at] for at in neighbours[box]], place[box]))  # noqa: B023
+                layer.sort(key=lambda box: _mean([place[at] for at in neighbours[box]], place[box]))
                 for at, box in enumerate(layer):
                     place[box] = at / len(layer)
 
@@ -130,9 +131,7 @@ def _mean(values: list[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else otherwise
 
 
-def _across(
-    layers: list[list[int]], boxes: list[Box], above: list[list[int]], below: list[list[int]]
-) -> list[float]:
+def _across(layers: list[list[int]], boxes: list[Box], above: list[list[int]], below: list[list[int]]) -> list[float]:
     """Return the x of each box: as near to its neighbours as the order and the gaps allow."""
     x = [0.0] * len(boxes)
     for layer in layers:

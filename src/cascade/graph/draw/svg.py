@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from xml.sax.saxutils import escape, quoteattr
 
@@ -95,7 +96,7 @@ class _Drawing:
 
     def _arrange(self, at: int) -> None:
         items: dict[str, int] = {}
-        boxes = []
+        boxes: list[Box] = []
         for shape in self.shapes[at]:
             items[shape.id] = len(boxes)
             boxes.append(box_of(shape))
@@ -144,9 +145,7 @@ class _Drawing:
                     left + x - box.width / 2 + PADDING + slack,
                     top + y - box.height / 2 + PADDING + TITLE,
                 )
-            self.bent[at] = {
-                number: [(left + x, top + y) for x, y in bends] for number, bends in self.bent[at].items()
-            }
+            self.bent[at] = {number: [(left + x, top + y) for x, y in bends] for number, bends in self.bent[at].items()}
 
     def frames(self) -> list[str]:
         """Draw the frames of the sub-flows, outer ones first."""
@@ -184,10 +183,10 @@ class _Drawing:
         starts: dict[int, float] = {}
         stops: dict[int, float] = {}
         for place, numbers in leaving.items():
-            numbers.sort(key=lambda at: (ends[at][3] or [ends[at][2]])[0][0])
+            numbers.sort(key=lambda at: (ends[at][3] or [ends[at][2][:2]])[0][0])
             _spread(place, numbers, starts)
         for place, numbers in coming.items():
-            numbers.sort(key=lambda at: (ends[at][3] or [ends[at][1]])[-1][0])
+            numbers.sort(key=lambda at: (ends[at][3] or [ends[at][1][:2]])[-1][0])
             _spread(place, numbers, stops)
         out, labels = [], []
         for at, (line, source, target, bends) in enumerate(ends):
@@ -222,7 +221,7 @@ def _curve(
     """Return the path of a line downwards, and where its name goes; `high` for every other one, to make room."""
     points = [(start[0], start[1][1] + start[1][3] / 2), *bends, (stop[0], stop[1][1] - stop[1][3] / 2)]
     path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-    for (x, y), (to_x, to_y) in zip(points, points[1:], strict=False):
+    for (x, y), (to_x, to_y) in itertools.pairwise(points):
         pull = (to_y - y) / 2
         path += f"C{x:.1f} {y + pull:.1f} {to_x:.1f} {to_y - pull:.1f} {to_x:.1f} {to_y:.1f}"
     (x, y), (to_x, to_y) = points[-2:]
@@ -277,12 +276,9 @@ def _shape(shape: Shape, place: Place) -> str:
     else:
         round_ = {"task": 5, "capacity": 15}.get(shape.kind, 2)
         dashes = ' stroke-dasharray="4 3"' if shape.kind in ("optional", "capacity") else ""
-        drawn = (
-            f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" rx="{round_}" {paint}{dashes}/>'
-        )
+        drawn = f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" '
+        drawn += f'rx="{round_}" {paint}{dashes}/>'
     label = "" if shape.kind == "end" else escape(shortened(shape.label))
     note = escape(clean(f"{shape.kind} {shape.label}" + (f", declared at {shape.note}" if shape.note else "")))
     text = f'<text x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle" fill="#0f172a">{label}</text>' if label else ""
-    return (
-        f'<g class="node" data-id="{shape.id}" data-kind="{shape.kind}"><title>{note}</title>{drawn}{text}</g>'
-    )
+    return f'<g class="node" data-id="{shape.id}" data-kind="{shape.kind}"><title>{note}</title>{drawn}{text}</g>'

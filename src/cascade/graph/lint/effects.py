@@ -18,7 +18,10 @@ HTTP = ("get", "post", "put", "delete", "patch", "head", "options", "request")
 BLOCKING = frozenset(
     {
         *("time.sleep", "os.system", "os.wait", "os.waitpid", "input", "select.select", "signal.pause"),
-        *(f"subprocess.{name}" for name in ("run", "call", "check_call", "check_output", "getoutput", "getstatusoutput")),
+        *(
+            f"subprocess.{name}"
+            for name in ("run", "call", "check_call", "check_output", "getoutput", "getstatusoutput")
+        ),
         *(f"{package}.{name}" for package in ("requests", "requests.api", "httpx", "httpx._api") for name in HTTP),
         *("urllib.request.urlopen", "urllib.request.urlretrieve", "socket.create_connection", "socket.getaddrinfo"),
         *("socket.gethostbyname", "shutil.copytree", "shutil.rmtree", "asyncio.run", "asyncio.runners.run"),
@@ -27,10 +30,24 @@ BLOCKING = frozenset(
 """Functions that hold the thread that calls them."""
 EFFECTS = frozenset(
     {
-        *("print", "input", "os.system", "os.remove", "os.unlink", "os.rename", "os.replace", "os.mkdir", "os.makedirs"),
+        *(
+            "print",
+            "input",
+            "os.system",
+            "os.remove",
+            "os.unlink",
+            "os.rename",
+            "os.replace",
+            "os.mkdir",
+            "os.makedirs",
+        ),
         *("os.rmdir", "os.putenv", "shutil.rmtree", "shutil.move", "shutil.copy", "shutil.copyfile", "shutil.copytree"),
         *(f"subprocess.{name}" for name in ("run", "call", "check_call", "check_output", "Popen")),
-        *(f"{package}.{name}" for package in ("requests", "requests.api") for name in ("post", "put", "delete", "patch")),
+        *(
+            f"{package}.{name}"
+            for package in ("requests", "requests.api")
+            for name in ("post", "put", "delete", "patch")
+        ),
     }
 )
 WRITERS = frozenset({"write_text", "write_bytes", "unlink", "rmdir", "mkdir", "touch"})
@@ -116,15 +133,18 @@ def _annotated(source: Source, node: ast.AST) -> Any:
     hint = source.func.__annotations__.get(node.id)
     if isinstance(hint, str):
         try:
-            hint = source.value(ast.parse(hint, mode="eval").body)
+            spelled = ast.parse(hint, mode="eval").body
         except SyntaxError:
             return None
+        hint = source.value(spelled.value if isinstance(spelled, ast.Subscript) else spelled)
     return getattr(hint, "__origin__", hint)
 
 
 def _effects(task: Task[..., Any], source: Source) -> Iterator[Finding]:
     parameters = source.parameters
-    outer = {name for node in own_nodes(source.node) if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names}
+    outer = {
+        name for node in own_nodes(source.node) if isinstance(node, (ast.Global, ast.Nonlocal)) for name in node.names
+    }
     for node in own_nodes(source.node):
         what = ""
         if isinstance(node, ast.Call):

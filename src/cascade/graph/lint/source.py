@@ -37,6 +37,7 @@ class Source:
 
     @property
     def file(self) -> str:
+        """The file that it is written in."""
         return self.func.__code__.co_filename
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -83,27 +84,35 @@ def check_names(files: Iterable[str], known: set[str]) -> Iterator[Finding]:
     """
     for file in sorted(files):
         tree = file_tree(file)
-        if tree is None:
+        for line, variable, name in _never_read(tree) if tree is not None else ():
+            if name not in known and not _read_elsewhere(file, variable):
+                yield found(
+                    "unused-parameter",
+                    f"nobody uses the parameter {name!r}: {variable} is never read; pass it to a task, or leave it out",
+                    f"{file}:{line}",
+                )
+
+
+@lru_cache(maxsize=256)
+def _never_read(tree: ast.Module) -> list[tuple[int, str, str]]:
+    """Return each `variable = cs.Param("name")` whose variable is never read: (line, variable, name)."""
+    doors = _doors(tree)
+    if not doors:
+        return []
+    nodes = list(ast.walk(tree))
+    read = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    read |= set(_exported(tree))
+    declared = []
+    for node in nodes:
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(node.value, ast.Call):
             continue
-        read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-        read |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-        read |= set(_exported(tree))
-        doors = _doors(tree)
-        for node in ast.walk(tree):
-            if not isinstance(node, (ast.Assign, ast.AnnAssign)) or not isinstance(node.value, ast.Call):
-                continue
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            name = _param_name(node.value, doors)
-            only = targets[0] if len(targets) == 1 else None
-            if name is None or name in known or not isinstance(only, ast.Name) or only.id in read:
-                continue
-            if _read_elsewhere(file, only.id):
-                continue
-            yield found(
-                "unused-parameter",
-                f"nobody uses the parameter {name!r}: {only.id} is never read; pass it to a task, or leave it out",
-                f"{file}:{node.lineno}",
-            )
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        name = _param_name(node.value, doors)
+        only = targets[0] if len(targets) == 1 else None
+        if name is not None and isinstance(only, ast.Name) and only.id not in read:
+            declared.append((node.lineno, only.id, name))
+    return declared
 
 
 def _exported(tree: ast.Module) -> Iterator[str]:

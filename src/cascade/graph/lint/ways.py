@@ -129,26 +129,24 @@ def _look_at_return(source: Source, value: ast.expr | None, given: dict[str, lis
 
 def _falls_through(body: list[ast.stmt]) -> bool:
     """Say whether a block can come to its end."""
-    for node in body:
-        if isinstance(node, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
-            return False
-        if isinstance(node, ast.If) and node.orelse and not (_falls_through(node.body) or _falls_through(node.orelse)):
-            return False
-        if isinstance(node, ast.While) and isinstance(node.test, ast.Constant) and node.test.value:
-            if not any(isinstance(each, ast.Break) for each in ast.walk(node)):
-                return False
-        if isinstance(node, (ast.With, ast.AsyncWith)) and not _falls_through(node.body):
-            return False
-        if isinstance(node, ast.Try):
-            branches = [node.body + node.orelse, *(handler.body for handler in node.handlers)]
-            if not any(map(_falls_through, branches)) or (node.finalbody and not _falls_through(node.finalbody)):
-                return False
-        if isinstance(node, ast.Match):
-            last = node.cases[-1]
-            whole = last.guard is None and isinstance(last.pattern, ast.MatchAs) and last.pattern.pattern is None
-            if whole and not any(_falls_through(case.body) for case in node.cases):
-                return False
-    return True
+    return not any(map(_leaves, body))
+
+
+def _leaves(node: ast.stmt) -> bool:
+    """Say whether what stands behind a statement is never reached."""
+    match node:
+        case ast.Return() | ast.Raise() | ast.Continue() | ast.Break():
+            return True
+        case ast.If(body=body, orelse=orelse):
+            return bool(orelse) and not (_falls_through(body) or _falls_through(orelse))
+        case ast.While(test=ast.Constant(value=value)):
+            return bool(value) and not any(isinstance(each, ast.Break) for each in ast.walk(node))
+        case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
+            ways = [body + orelse, *(handler.body for handler in handlers)]
+            return not any(map(_falls_through, ways)) or not _falls_through(finalbody)
+        case ast.Match(cases=[*_, ast.match_case(pattern=ast.MatchAs(pattern=None), guard=None)] as cases):
+            return not any(_falls_through(case.body) for case in cases)
+    return False
 
 
 def _unknown_routes(graph: Graph, ways: dict[int, Ways]) -> Iterator[Finding]:
@@ -200,8 +198,9 @@ def _endless(graph: Graph, ways: dict[int, Ways]) -> Iterator[Finding]:
             continue
         if any(graph.gates[i].condition is not None for i in states):
             continue  # a state that is skipped ends the loop
-        targets = [graph.jumps[i].get(key) for i in states for key in ways[i].keys if key in graph.jumps[i]]
-        if targets and all(target in graph.jumps for target in targets):
+        targets = [graph.jumps[i].get(key, entry) for i in states for key in ways[i].keys]
+        lost = any(key not in graph.jumps[i] for i in states for key in ways[i].keys)
+        if targets and not lost and all(target in graph.jumps for target in targets):
             names = ", ".join(sorted({repr(graph.name(i)) for i in states}))
             yield found(
                 "endless-loop",
