@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import linecache
 import queue
 import re
 import subprocess
@@ -98,6 +99,15 @@ def test_a_graph_that_cannot_be_built_is_one_finding() -> None:
     assert finding.file == __file__
     with pytest.raises(TypeError, match="was not called"):
         cs.check(f)
+
+
+def test_the_source_of_a_cell_that_is_no_plain_python_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["%matplotlib inline\n", "\n", "@cs.task\n", "async def f():\n", "    time.sleep(1)\n"]
+    monkeypatch.setitem(linecache.cache, "<cell>", (1, None, lines, "<cell>"))
+    names: dict[str, Any] = {"cs": cs, "time": time}
+    exec(compile("\n" + "".join(lines[1:]), "<cell>", "exec"), names)
+    [finding] = cs.check(names["f"]())
+    assert (finding.code, finding.file, finding.line) == ("blocking-async", "<cell>", 5)
 
 
 # --- tasks

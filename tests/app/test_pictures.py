@@ -19,6 +19,7 @@ from cascade.graph.draw.html import page_data
 from cascade.graph.draw.overlay import overlay_of
 from cascade.graph.draw.picture import picture_of
 from cascade.runtime import Engine, MessageBus
+from cascade.runtime.events import TaskExecutionStarted
 from cascade.testing import SpySubscriber
 from tests import pictures
 
@@ -36,7 +37,7 @@ def second(*args: Any) -> Any:
 
 
 @cs.task
-def count(n: int) -> Any:
+def count(n: int, fed: Any = None) -> Any:
     return cs.Jump("again", n - 1) if n else n
 
 
@@ -251,6 +252,22 @@ def test_nodes_of_subflows_are_told_apart() -> None:
     assert {name: story.times for name, story in found.items()} == {
         **{"n0": 1, "n3": 1, "n4": 1, "g1n0": 1, "g1n1": 1, "g1n2": 1, "g2n0": 2},
     }
+
+
+def test_copies_of_a_node_are_counted_with_the_only_one_of_its_name() -> None:
+    @cs.task
+    def reading(n: int) -> int:
+        return n
+
+    fed = reading(1)
+    left, right = count(2, fed), count(3, fed)  # two loops that each run `fed` again: a copy for one of them
+    for step in (left, right):
+        cs.bind(step, cs.select_jump({"again": step}))
+    target = [left, right, second(fed)]
+    spy = spied(target)
+    ids = {event.task_id for event in spy.events_of_type(TaskExecutionStarted) if event.task_name == "reading"}
+    assert len(ids) > 1
+    assert stories(target, spy)["n0"].times == 1 + 2 + 3
 
 
 def test_of_several_runs_the_last_one_counts() -> None:

@@ -152,6 +152,13 @@ def test_a_task_with_other_options_is_made_anew() -> None:
     assert (back.name, back.retry.max_attempts, back.func) == ("other", 3, give.func)
 
 
+def test_objects_that_are_no_lazy_values_are_copied() -> None:
+    shared = [1]
+    first, second = run(again([give(shared), give(shared)]))
+    assert first == second == [1]
+    assert first is not second
+
+
 def test_the_form_has_its_version() -> None:
     form = json.loads(cs.to_json(give(1)))
     assert (form["cascade"], form["version"]) == ("graph", 1)

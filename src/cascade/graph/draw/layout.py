@@ -15,7 +15,7 @@ GAP = 26.0
 RISE = 50.0
 SWEEPS = 4
 MOST_WAYPOINTS = 4000
-TALL = 60.0
+TALL = 20.0
 MOST_IN_ROW = 24
 """A layer of more boxes than this is broken into rows."""
 

@@ -121,8 +121,24 @@ def source_of(func: Any) -> Source | None:
     if plain is None or plain.__name__ == "<lambda>":
         return None
     code = plain.__code__
-    node = _functions(code.co_filename).get((code.co_firstlineno, code.co_name))
+    tree = file_tree(code.co_filename)
+    node = _alone(plain) if tree is None else _functions_of(tree).get((code.co_firstlineno, code.co_name))
     return None if node is None else Source(plain, node)
+
+
+def _alone(func: FunctionType) -> FunctionNode | None:
+    """Parse a function by itself, where what is around it is no plain Python (magic commands of a notebook)."""
+    import inspect
+    import textwrap
+
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(func)))
+    except (OSError, SyntaxError, TypeError, ValueError):
+        return None
+    ast.increment_lineno(tree, func.__code__.co_firstlineno - 1)
+    node = tree.body[0] if tree.body else None
+    fits = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == func.__name__
+    return node if fits else None  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=256)
@@ -137,11 +153,6 @@ def file_tree(file: str) -> ast.Module | None:
     """Return the syntax tree of a file (or a notebook's cell), None where it cannot be read."""
     lines = tuple(linecache.getlines(file))
     return _parsed(file, lines) if lines else None
-
-
-def _functions(file: str) -> dict[tuple[int, str], FunctionNode]:
-    tree = file_tree(file)
-    return {} if tree is None else _functions_of(tree)
 
 
 @lru_cache(maxsize=256)
