@@ -74,6 +74,12 @@ def test_a_finding_is_sorted_spelled_and_a_dict() -> None:
     assert Finding(**blocking.to_dict()) == blocking
 
 
+def test_every_code_is_documented_with_its_severity() -> None:
+    page = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (\w+) \|", page, re.M))
+    assert rows == {code: severity for code, (severity, _) in CODES.items()}
+
+
 def test_findings_are_published() -> None:
     bus = MessageBus()
     spy = SpySubscriber(bus)

@@ -64,11 +64,8 @@ class _Drawing:
         nest = picture.nest
         count = len(nest.graphs)
         self.shapes: list[list[Shape]] = [[] for _ in range(count)]
-        self.home: dict[str, int] = {}
-        """The graph that each shape is drawn with."""
         for shape in picture.shapes:
-            at = self.home[shape.id] = cluster_of(nest, shape)
-            self.shapes[at].append(shape)
+            self.shapes[cluster_of(nest, shape)].append(shape)
         self.lines: list[list[Line]] = [[] for _ in range(count)]
         for line in picture.lines:
             self.lines[line.graph].append(line)
