@@ -158,6 +158,9 @@ def edges_of_form(text: str, nest: Nest) -> Edges:
                 assert target is not None
                 edges[me, target, "exit" if way is None else "jump", clean(str(key))] += 1
             for name, amount in node.get("constraints", {}).items():
+                edge(amount, me, "constraint", name)
+                if not isinstance(amount, (int, float)):
+                    continue
                 capacities += [name] if name not in capacities else []
                 edges[f"{prefix}c{capacities.index(name)}", me, "constraint", f"{amount:g}"] += 1
             if node["kind"] == "subflow":

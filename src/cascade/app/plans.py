@@ -236,10 +236,34 @@ class _Planner:
             otherwise=None if gate is None or gate.otherwise is None else self.read(at, gate.otherwise),
             after=() if gate is None else tuple(self.read(at, each) for each in gate.after),
             routes=routes,
-            policies=_policies(graph, i),
+            policies=self.policies(at, i),
             mode=_mode(graph, i),
             declared=graph.declared(i),
         )
+
+    def policies(self, at: int, i: int) -> tuple[str, ...]:
+        graph = self.nest.graphs[at]
+        found = []
+        gate, node = graph.gates.get(i), graph.nodes[i]
+        if isinstance(node, MappedResult):
+            found.append(f"for each {', '.join(node.each)}")
+            if node.concurrency is not None:
+                found.append(f"{node.concurrency} at once")
+        if gate is not None:
+            if gate.retry is not None:
+                found.append(f"up to {gate.retry.max_attempts} attempts")
+            timeout = getattr(gate, "timeout", None)
+            if timeout is not None:
+                found.append(f"timeout {timeout:g} s")
+            if gate.constraints is not None:
+                held = {name: f"{amount:g}" for name, amount in gate.constraints.amounts.items()}
+                held |= {name: self.read(at, amount) for name, amount in getattr(gate, "amounts", ())}  # lazy ones
+                found.append("holds " + ", ".join(f"{name}={amount}" for name, amount in held.items()))
+            if gate.max_iterations is not None:
+                found.append(f"at most {gate.max_iterations} entries")
+        if graph.kinds[i] not in (PACK, ROUTE, OPTIONAL, SUBFLOW):
+            found += [f"resource {needed.name}" for needed in node.task.needs.values()]
+        return tuple(found)
 
 
 def _mode(graph: Graph, i: int) -> str:
@@ -247,25 +271,3 @@ def _mode(graph: Graph, i: int) -> str:
         return ""
     task = graph.nodes[i].task
     return "async" if task.is_async else str(task.mode)
-
-
-def _policies(graph: Graph, i: int) -> tuple[str, ...]:
-    found = []
-    gate, node = graph.gates.get(i), graph.nodes[i]
-    if isinstance(node, MappedResult):
-        found.append(f"for each {', '.join(node.each)}")
-        if node.concurrency is not None:
-            found.append(f"{node.concurrency} at once")
-    if gate is not None:
-        if gate.retry is not None:
-            found.append(f"up to {gate.retry.max_attempts} attempts")
-        timeout = getattr(gate, "timeout", None)
-        if timeout is not None:
-            found.append(f"timeout {timeout:g} s")
-        if gate.constraints is not None:
-            found.append("holds " + ", ".join(f"{name}={amount}" for name, amount in gate.constraints.amounts.items()))
-        if gate.max_iterations is not None:
-            found.append(f"at most {gate.max_iterations} entries")
-    if graph.kinds[i] not in (PACK, ROUTE, OPTIONAL, SUBFLOW):
-        found += [f"resource {needed.name}" for needed in node.task.needs.values()]
-    return tuple(found)
