@@ -12,7 +12,7 @@ from cascade.spec.graph import Graph
 
 __all__ = ["Fold", "fold"]
 
-MOST = 40
+MOST = 70
 """More than so many items in one fold are folded further ..."""
 WAYS = 12
 """... into about so many parts."""
