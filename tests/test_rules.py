@@ -10,6 +10,7 @@ RULES = ROOT / "docs" / "rules.md"
 SECTIONS = [
     *("1. Declaring", "2. Running", "3. Loops", "4. Skipping"),
     *("5. Policies (what is built)", "6. Events", "7. Errors and endings"),
+    "8. Tools (what is built)",
 ]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::([\w:.]+)`")
 

@@ -25,7 +25,11 @@ from cascade.spec.resource import inject, resource
 from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
+    from cascade.app.findings import check
     from cascade.app.flow import compile
+    from cascade.app.forms import from_json, to_json, to_lisp
+    from cascade.app.pictures import visualize
+    from cascade.app.plans import dry_run
     from cascade.app.run import arun, run
     from cascade.app.sources import explain
     from cascade.runtime.bus import MessageBus
@@ -61,8 +65,11 @@ __all__ = [
     "Value",
     "arun",
     "bind",
+    "check",
     "compile",
+    "dry_run",
     "explain",
+    "from_json",
     "inject",
     "override_resource",
     "pipeline",
@@ -72,6 +79,9 @@ __all__ = [
     "sequence",
     "subflow",
     "task",
+    "to_json",
+    "to_lisp",
+    "visualize",
 ]
 
 
@@ -85,10 +95,16 @@ def __getattr__(name: str) -> Any:
         "MessageBus": "cascade.runtime.bus",
         "Run": "cascade.runtime.engine",
         "arun": "cascade.app.run",
+        "check": "cascade.app.findings",
         "compile": "cascade.app.flow",
+        "dry_run": "cascade.app.plans",
         "explain": "cascade.app.sources",
+        "from_json": "cascade.app.forms",
         "override_resource": "cascade.testing.overriding",
         "run": "cascade.app.run",
+        "to_json": "cascade.app.forms",
+        "to_lisp": "cascade.app.forms",
+        "visualize": "cascade.app.pictures",
     }
     if name not in rooms:
         raise AttributeError(f"module 'cascade' has no attribute {name!r}")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cascade.app.programs import blueprint_of
 from cascade.compiler.explain import explained
-from cascade.runtime.engine import default_solver
-from cascade.runtime.prepare import prepare
 
 __all__ = ["explain"]
 
@@ -25,7 +24,7 @@ def explain(target: Any) -> str:
         StaticGraphError, CycleError, ParameterError: what was declared cannot be run.
         TypeError: there is nothing to run.
     """
-    plan = prepare(target, default_solver)
-    if plan is None:
+    blueprint = blueprint_of(target)
+    if blueprint is None:
         raise TypeError(f"cs.explain takes a lazy result, or a container of them, not {target!r}")
-    return explained(plan.blueprint)
+    return explained(blueprint)

@@ -32,11 +32,11 @@ from cascade.spec.policies import refuse_option
 from cascade.spec.protocols import Executor, Solver
 from cascade.spec.resource import Resource, described
 
-__all__ = ["Engine", "Run", "default_solver"]
+__all__ = ["Engine", "Run"]
 
 Tier = Literal["auto", "interpret", "compile"]
 LATER = frozenset({"pause", "resume", "set_limit", "clear_limit", "limits", "as_completed"})
-default_solver = NativeSolver()
+_default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
 
@@ -124,7 +124,7 @@ class Engine:
             raise ValueError(f'tier is "auto", "interpret" or "compile", not {tier!r}')
         if not thread_grace >= 0:
             raise ValueError(f"thread_grace is 0 seconds or more, not {thread_grace!r}")
-        self.solver = default_solver if solver is None or type(solver) is NativeSolver else solver
+        self.solver = _default_solver if solver is None or type(solver) is NativeSolver else solver
         self.executor = LocalExecutor() if executor is None else executor
         self.runs_inline = may_run_inline(self.executor)
         self.bus = MessageBus() if bus is None else bus

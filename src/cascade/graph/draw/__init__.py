@@ -1,0 +1,1 @@
+"""Pictures of graphs: one model of what is drawn, and a module for each format."""

@@ -1,0 +1,157 @@
+"""What a finished run did, by shape: read off its events, to be laid over a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from cascade.graph.draw.picture import Picture
+from cascade.spec.events import (
+    RunFinished,
+    RunStarted,
+    TaskBlocked,
+    TaskEvent,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskRetrying,
+    TaskSkipped,
+)
+
+__all__ = ["Overlay", "Story", "overlay_of"]
+
+ID = re.compile(r"(.*)#(\d+)((?:\[\d+\])*)", re.DOTALL)
+MOST_ITEMS = 50
+
+
+class Story:
+    """What happened to one shape."""
+
+    __slots__ = ("attempts", "error", "items", "reason", "seconds", "started", "status", "times")
+
+    def __init__(self) -> None:
+        self.status = ""
+        self.started = 0
+        self.times = 0
+        """How many calls of it have ended: entries of a loop, items of a map."""
+        self.seconds = 0.0
+        self.attempts = 0
+        """How many attempts failed and were followed by another one."""
+        self.error = ""
+        self.reason = ""
+        self.items: list[tuple[str, str, float]] = []
+        """The slowest and the failed items of a map: (index, status, seconds)."""
+
+
+class Overlay:
+    """The stories of the shapes of one picture, and how the run as a whole went."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self.status = "Running"
+        self.seconds = 0.0
+        self.error = ""
+        self.stories: dict[int, Story] = {}
+        self.elsewhere = 0
+        """Events of copies of nodes that no shape stands for."""
+
+
+def overlay_of(picture: Picture, events: Any) -> Overlay:
+    """Return what these events tell of the picture's shapes.
+
+    Args:
+        events: events in the order in which they came, or what has them as its `events` (a SpySubscriber). Of
+            several runs the last one counts.
+    """
+    listed: list[Any] = list(_events(events))
+    run_id = next((event.run_id for event in reversed(listed) if isinstance(event, (RunStarted, TaskEvent))), "")
+    overlay = Overlay(run_id)
+    places = _Places(picture)
+    for event in listed:
+        if event.run_id != run_id:
+            continue
+        if isinstance(event, RunFinished):
+            overlay.status, overlay.seconds, overlay.error = event.status, event.duration, event.error or ""
+        elif isinstance(event, TaskEvent):
+            found = ID.fullmatch(event.task_id)
+            at = places.find(found[1], int(found[2])) if found else None
+            if at is None:
+                overlay.elsewhere += 1
+                continue
+            story = overlay.stories.get(at)
+            if story is None:
+                story = overlay.stories[at] = Story()
+            _tell(story, event, found[3] if found else "")
+    for story in overlay.stories.values():
+        if story.started > story.times and not story.status:
+            story.status = "Running"
+        story.items = sorted(story.items, key=lambda item: (item[1] == "Succeeded", -item[2]))[:MOST_ITEMS]
+    return overlay
+
+
+def _events(given: Any) -> Iterable[Any]:
+    return getattr(given, "events", given)  # type: ignore[no-any-return]
+
+
+def _tell(story: Story, event: TaskEvent, item: str) -> None:
+    match event:
+        case TaskExecutionStarted():
+            story.started += 1
+        case TaskExecutionFinished():
+            story.times += 1
+            story.seconds += event.duration
+            if story.status not in ("Failed", "Cancelled"):
+                story.status = event.status
+            story.error = story.error or event.error or ""
+            if item:
+                story.items.append((item, event.status, event.duration))
+                if len(story.items) > MOST_ITEMS * 20:
+                    story.items.sort(key=lambda item: (item[1] == "Succeeded", -item[2]))
+                    del story.items[MOST_ITEMS:]
+        case TaskSkipped():
+            story.status = story.status or "Skipped"
+            story.reason = event.reason
+        case TaskRetrying():
+            story.attempts += 1
+            story.error = story.error or event.error or ""
+        case TaskBlocked():
+            story.reason = event.reason
+
+
+class _Places:
+    """Finds the shape that a task id means.
+
+    Nodes are numbered by name, those of a graph when the first of them has an event. The first graph comes
+    first but where it has no tasks of its own; the sub-flows as they come.
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        self._shapes: dict[tuple[int, int], int] = {
+            (shape.graph, shape.number): at for at, shape in enumerate(picture.shapes) if shape.number >= 0
+        }
+        self._waiting = list(range(len(picture.nest.graphs)))
+        self._graphs = picture.nest.graphs
+        self._labels: list[dict[str, list[int]]] = []
+        for graph in self._graphs:
+            labels: dict[str, list[int]] = {}
+            for i in range(len(graph)):
+                labels.setdefault(graph.name(i), []).append(i)
+            self._labels.append(labels)
+        self._known: dict[str, list[int]] = {}
+        """The shapes by label, in the order of their numbers."""
+
+    def find(self, label: str, number: int) -> int | None:
+        """Return the shape of the node that is called `label#number`."""
+        while number > len(self._known.get(label, ())):
+            missing = number - len(self._known.get(label, ()))
+            fitting = [at for at in self._waiting if len(self._labels[at].get(label, ())) >= missing]
+            if not fitting:
+                alike = self._known.get(label, ())
+                return alike[0] if len(alike) == 1 else None  # another loop's copy of the only one
+            self._number(fitting[0])
+        return self._known[label][number - 1]
+
+    def _number(self, at: int) -> None:
+        self._waiting.remove(at)
+        for label, numbers in self._labels[at].items():
+            self._known.setdefault(label, []).extend(self._shapes[at, i] for i in numbers)

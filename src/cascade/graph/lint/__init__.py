@@ -1,0 +1,1 @@
+"""Looking for mistakes in a graph and in the functions of its tasks, without running anything."""

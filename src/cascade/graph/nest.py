@@ -1,0 +1,34 @@
+"""A graph and the graphs of the sub-flows inside it, as one flat list, whatever their depth."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cascade.spec.blueprint import Blueprint
+from cascade.spec.graph import Graph
+
+__all__ = ["Nest", "nest_of"]
+
+
+class Nest(NamedTuple):
+    """The graphs of a program: the target's own first, each sub-flow's after the one that it stands in."""
+
+    graphs: list[Graph]
+    owners: list[tuple[int, int]]
+    """For each graph: the graph around it and the number there of its sub-flow; (-1, -1) for the first."""
+    inner: dict[tuple[int, int], int]
+    """The graph of each sub-flow, by the graph around it and its number there."""
+
+
+def nest_of(blueprint: Blueprint) -> Nest:
+    """Return the graphs that a blueprint was made of."""
+    nest = Nest([], [], {})
+    waiting = [(blueprint, -1, -1)]
+    for program, around, number in waiting:
+        at = len(nest.graphs)
+        nest.graphs.append(program.graph)
+        nest.owners.append((around, number))
+        if around >= 0:
+            nest.inner[around, number] = at
+        waiting += [(each, at, i) for i, each in sorted(program.subflows.items())]
+    return nest
