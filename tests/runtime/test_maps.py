@@ -193,7 +193,7 @@ class TestInputs:
     def test_so_are_those_whose_length_only_the_run_can_tell(
         self, tier: Tier, a: Callable[[], Any], b: Callable[[], Any]
     ) -> None:
-        with pytest.raises(ValueError, match=r"the inputs differ in length: a has \d, b has \d") as caught:
+        with pytest.raises(ValueError, match=r"the inputs differ in length: a has \d( or more)?, b has \d") as caught:
             run(add.map(a=a(), b=b()), tier=tier)
         assert caught.value.__notes__[0].startswith("in task add#1 ")
 

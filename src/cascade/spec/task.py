@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from types import MethodType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
 from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, place
+from cascade.spec.outcomes import MapErrors, errors_from
 from cascade.spec.placement import CallForm, Profile, profile_of
 from cascade.spec.policies import Constraints, Retry, refuse_option, retry_from
 from cascade.spec.resource import injected
 from cascade.spec.signature import EVERY_NUMBER, declared_at, shape_of
 
-__all__ = ["Mode", "Partial", "Task", "task"]
+__all__ = ["Mode", "OnError", "Partial", "Task", "task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 Mode = Literal["auto", "inline", "blocking", "compute", "process"]
+OnError = Literal["raise", "collect", "skip"]
 
 COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
 MODES = ("auto", "inline", "blocking", "compute", "process")
@@ -154,19 +156,32 @@ class Task(Generic[P, R]):
         bound.receiver = instance
         return bound
 
-    def map(self, *, concurrency: int | None = None, on_error: str = "raise", **iterables: Any) -> MappedResult[R]:
+    def map(
+        self,
+        *,
+        concurrency: int | None = None,
+        window: int | None = None,
+        on_error: OnError = "raise",
+        max_errors: float | None = None,
+        **iterables: Any,
+    ) -> MappedResult[R]:
         """Declare one call for each item: `f.map(x=[1, 2], y=[3, 4])` calls f(x=1, y=3) and f(x=2, y=4).
 
         Args:
             concurrency: how many calls may run at once; by default all.
-            on_error: "raise"; "collect" and "skip" are not built yet.
+            window: how many items may have been read and not be done; it holds for inputs without a length (such as
+                generators), and for all if it is given. By default twice the concurrency, or 1,000.
+            on_error: "raise": the first item that fails fails the map. "collect": a `cs.Failed` takes the place of
+                a failed item. "skip": it is left out, so there are fewer results than items.
+            max_errors: how many items may fail before the map does, or a share of them (a float below 1).
             iterables: for each parameter an iterable, a lazy result of one, or an async iterable.
 
         Raises:
             TypeError: a scalar or a str is given; `partial` is for values that stay the same.
-            ValueError: the inputs differ in length.
+            ValueError: the inputs differ in length, or an option makes no sense.
         """
-        return _map(self, {}, iterables, concurrency, on_error, _frame(1))
+        options = (concurrency, window, errors_from(self.name, on_error, max_errors))
+        return _map(self, {}, iterables, options, _frame(1))
 
     def partial(self, **values: Any) -> Partial[R]:
         """Fix some arguments for all calls: `f.partial(k=1).map(x=[1, 2])`."""
@@ -229,9 +244,18 @@ class Partial(Generic[R]):
             if value.__class__ is Task:
                 task._refuse_task(value)
 
-    def map(self, *, concurrency: int | None = None, on_error: str = "raise", **iterables: Any) -> MappedResult[R]:
+    def map(
+        self,
+        *,
+        concurrency: int | None = None,
+        window: int | None = None,
+        on_error: OnError = "raise",
+        max_errors: float | None = None,
+        **iterables: Any,
+    ) -> MappedResult[R]:
         """Declare one call for each item, as `Task.map` does, with the fixed arguments added to each."""
-        return _map(self.task, self.values, iterables, concurrency, on_error, _frame(1))
+        options = (concurrency, window, errors_from(self.task.name, on_error, max_errors))
+        return _map(self.task, self.values, iterables, options, _frame(1))
 
     def partial(self, **values: Any) -> Partial[R]:
         """Fix more arguments."""
@@ -255,16 +279,13 @@ def _map(
     task: Task[..., R],
     fixed: dict[str, Any],
     iterables: dict[str, Any],
-    concurrency: int | None,
-    on_error: str,
+    options: tuple[int | None, int | None, MapErrors],
     frame: Any,
 ) -> MappedResult[R]:
-    if on_error in ("collect", "skip"):
-        refuse_option(f"map(on_error={on_error!r})")
-    if on_error != "raise":
-        raise ValueError(f'on_error is "raise", "collect" or "skip", not {on_error!r}')
-    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
-        raise ValueError(f"map of {task.name!r}: concurrency is 1 or more, not {concurrency!r}")
+    concurrency, window, errors = options
+    for option, amount in (("concurrency", concurrency), ("window", window)):
+        if amount is not None and (not isinstance(amount, int) or isinstance(amount, bool) or amount < 1):
+            raise ValueError(f"map of {task.name!r}: {option} is 1 or more, not {amount!r}")
     if not iterables:
         raise TypeError(f"map of {task.name!r} ({task.declared}) needs at least one iterable: {task.name}.map(x=[...])")
     lengths = {}
@@ -285,6 +306,8 @@ def _map(
     lazy.kwargs = arguments
     lazy.each = tuple(iterables)
     lazy.concurrency = concurrency
+    lazy.window = window
+    lazy.errors = errors
     lazy.spent = False
     lazy.config = None
     place(lazy, frame)
@@ -309,11 +332,16 @@ def check_iterable(task: Task[..., Any], name: str, value: Any) -> None:
 def check_lengths(task: Task[..., Any], lengths: dict[str, int]) -> None:
     """Raise ValueError if the inputs of a map differ in length."""
     if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ValueError(
-            f"map of {task.name!r} ({task.declared}): the inputs differ in length: {listed}; give each as many "
-            f"items (a value that stays the same: {task.name}.partial(...).map(...))"
-        )
+        refuse_lengths(task, lengths)
+
+
+def refuse_lengths(task: Task[..., Any], lengths: Mapping[str, object]) -> NoReturn:
+    """Raise ValueError for inputs of a map that differ in length."""
+    listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+    raise ValueError(
+        f"map of {task.name!r} ({task.declared}): the inputs differ in length: {listed}; give each as many "
+        f"items (a value that stays the same: {task.name}.partial(...).map(...))"
+    )
 
 
 @overload
