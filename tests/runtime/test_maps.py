@@ -395,13 +395,6 @@ class TestConcurrency:
         with pytest.raises(ValueError, match="concurrency is 1 or more"):
             inc.map(x=[1], concurrency=limit)
 
-    def test_an_error_policy_that_is_not_built_is_refused_by_name(self) -> None:
-        for policy in ("collect", "skip"):
-            with pytest.raises(NotImplementedError, match=rf"map\(on_error='{policy}'\) is not built yet"):
-                inc.map(x=[1], on_error=policy)
-        with pytest.raises(ValueError, match='on_error is "raise", "collect" or "skip", not \'ignore\''):
-            inc.map(x=[1], on_error="ignore")
-
     @every_tier
     def test_raise_is_the_error_policy_unless_told_otherwise(self, tier: Tier) -> None:
         for mapped in (inc.map(x=[1, "x"]), inc.map(x=[1, "x"], on_error="raise")):

@@ -66,7 +66,7 @@ def errors_from(task_name: str, on_error: Any, max_errors: Any) -> MapErrors:
         )
     if on_error == "raise":
         raise ValueError(
-            f'map of {task_name!r}: max_errors={max_errors!r} needs on_error="collect" or on_error="skip"; with "raise" '
+            f'map of {task_name!r}: max_errors={max_errors!r} needs on_error="collect" or on_error="skip"; with "raise"'
             "the first item that fails fails the map"
         )
     return MapErrors(on_error, max_errors)

@@ -46,9 +46,11 @@ class Flow(Sink):
 
     @property
     def waiting(self) -> int:
+        """How many results nobody took yet."""
         return self.count if self.is_fed else self.count + len(self.early)
 
     def put(self, first: int, values: list[Any]) -> None:
+        """Take results; of a map that skips items, hold back those that are early."""
         if self.skips:
             self.early.update(enumerate(values, first))
             first, values = self.rank, []
@@ -79,6 +81,7 @@ class Flow(Sink):
         self.tell()
 
     def tell(self) -> None:
+        """Wake the taker."""
         if self.arrived is not None:
             self.arrived()
 
@@ -90,7 +93,7 @@ class Flows(Source):
         wait: waits until it is told by `wake` and a condition holds.
     """
 
-    __slots__ = ("complete", "count", "flows", "lists", "names", "parts", "task", "total", "wait")
+    __slots__ = ("complete", "flows", "lists", "names", "parts", "task", "total", "wait")
 
     def __init__(self, task: Any, values: dict[str, Any], flows: dict[str, Flow], wait: Any, wake: Any) -> None:
         self.task = task
@@ -107,7 +110,7 @@ class Flows(Source):
             flow.arrived = wake
         sizes = {None if flow.skips else flow.giver.source.count for flow in flows.values()}
         sizes |= {len(values) for values in self.lists.values()}
-        self.count = sizes.pop() if len(sizes) == 1 else None
+        super().__init__(sizes.pop() if len(sizes) == 1 else None)
 
     def is_there(self) -> bool:
         """Say whether there is something to read, or nothing will come any more."""
@@ -115,6 +118,7 @@ class Flows(Source):
         return bool(self.complete) or any(flow.chunks for flow in flows) or all(flow.closed for flow in flows)
 
     async def read(self, most: int) -> Batch | None:
+        """Wait for results, and return items made of them."""
         while True:
             await self.wait(self.is_there)
             if len(self.flows) == 1:
@@ -128,6 +132,7 @@ class Flows(Source):
                 return None
 
     def read_one(self, most: int) -> Batch | None:
+        """Take results of the one map that flows in."""
         ((name, flow),) = self.flows.items()
         if not flow.chunks:
             return None

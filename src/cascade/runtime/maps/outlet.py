@@ -48,9 +48,11 @@ class Outlet(Sink):
 
     @property
     def waiting(self) -> int:
+        """How many results nobody asked for yet."""
         return len(self.values)
 
     def put(self, first: int, values: list[Any]) -> None:
+        """Take results, but for those left out."""
         self.values.extend(value for value in values if value is not SKIPPED)
         self.wake()
 

@@ -29,10 +29,11 @@ class Batch:
 class Source:
     """Gives the items of a map in batches."""
 
-    __slots__ = ()
+    __slots__ = ("count",)
 
-    count: int | None = None
-    """How many items there are, where that is known."""
+    def __init__(self, count: int | None = None) -> None:
+        self.count = count
+        """How many items there are, where that is known."""
 
     async def read(self, most: int) -> Batch | None:
         """Return up to `most` further items, None at the end. An empty batch says to try again after a turn."""
@@ -45,18 +46,20 @@ class Source:
 class Columns(Source):
     """Items of lists, tuples and ranges."""
 
-    __slots__ = ("at", "columns", "count")
+    __slots__ = ("at", "columns", "size")
 
     def __init__(self, columns: list[Any]) -> None:
         self.columns = columns
-        self.count = len(columns[0])
+        self.size = len(columns[0])
+        super().__init__(self.size)
         self.at = 0
 
     async def read(self, most: int) -> Batch | None:
+        """Return the next items, where they are."""
         at = self.at
-        if at >= self.count:
+        if at >= self.size:
             return None
-        self.at = min(at + most, self.count)
+        self.at = min(at + most, self.size)
         return Batch(0, self.columns, at, self.at)
 
 
@@ -66,7 +69,7 @@ class Stream(Source):
     A tick ends the reading of a batch, so a slow generator does not hold the event loop for many items.
     """
 
-    __slots__ = ("count", "ended", "failure", "iterators", "names", "one", "read_so_far", "sizes", "task", "ticker")
+    __slots__ = ("ended", "failure", "iterators", "names", "one", "read_so_far", "sizes", "task", "ticker")
 
     def __init__(self, task: Any, values: dict[str, Any], ticker: Ticker) -> None:
         self.task = task
@@ -77,13 +80,14 @@ class Stream(Source):
             (value.__aiter__(), True) if hasattr(value, "__aiter__") else (iter(value), False)
             for value in values.values()
         ]
-        self.count = next(iter(self.sizes.values())) if len(self.sizes) == len(values) else None
+        super().__init__(next(iter(self.sizes.values())) if len(self.sizes) == len(values) else None)
         self.one = len(self.iterators) == 1 and not self.iterators[0][1]
         self.read_so_far = 0
         self.ended = False
         self.failure: BaseException | None = None
 
     async def read(self, most: int) -> Batch | None:
+        """Read on until a tick; of async iterators one item."""
         if self.failure is not None:
             raise self.failure
         if self.ended:
@@ -131,12 +135,14 @@ class Stream(Source):
         self.ended = True
 
     def refuse(self, over: list[bool], count: int) -> None:
+        """Raise ValueError: some inputs have ended after `count` items, and others have not."""
         lengths: dict[str, object] = {
             name: count if is_over else f"{count + 1} or more" for name, is_over in zip(self.names, over, strict=True)
         }
         refuse_lengths(self.task, {**lengths, **self.sizes})
 
     async def close(self, grace: float) -> None:
+        """Close all generators; raise what the first of them raises then."""
         failure: BaseException | None = None
         for iterator, _ in self.iterators:
             try:
