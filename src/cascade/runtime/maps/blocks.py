@@ -49,18 +49,30 @@ class Caller:
         order: the names of what follows by position.
         each: the inputs that are iterated, in the order of the columns of a block.
         same: by name, what is the same for every call.
+        seen: the class that results had so far.
     """
 
     __slots__ = ("keywords", "odds", "places", "plain", "seen", "signals")
 
-    def __init__(self, before: tuple[Any, ...], order: tuple[str, ...], each: tuple[str, ...], same: dict[str, Any]):
+    def __init__(
+        self,
+        before: tuple[Any, ...],
+        order: tuple[str, ...],
+        each: tuple[str, ...],
+        same: dict[str, Any],
+        seen: type | None,
+    ) -> None:
         self.places: list[Any] | None = None
         """For each position: the number of a column, or an endless iterator; None: some column goes by name."""
-        if all(name in order for name in each):
+        self.keywords: dict[str, Any] = {}
+        if each == order and not before:
+            self.places = list(range(len(each)))
+        elif set(each) <= set(order):
             self.places = [repeat(value) for value in before]
             self.places += [each.index(name) if name in each else repeat(same[name]) for name in order]
-        self.keywords = {name: value for name, value in same.items() if name not in order}
-        self.seen: type | None = None
+        if same:
+            self.keywords = {name: value for name, value in same.items() if name not in order}
+        self.seen = seen
         self.plain: set[type] = set()
         """The classes that results had and that are no signals."""
         self.odds = 0

@@ -64,6 +64,8 @@ def call_block(items: Items, batch: Batch) -> None:
     finally:
         ticker.turn = None
     batch.at += len(values)
+    if caller.odds:
+        items.form.seen = caller.seen
     if not caller.signals:
         items.deliver(batch.first + at, values)
         return

@@ -12,6 +12,7 @@ from cascade.spec.task import check_iterable, check_lengths, refuse_lengths
 __all__ = ["Batch", "Columns", "Source", "Stream", "source_of"]
 
 END = object()
+SEQUENCES = (list, tuple, range)
 
 
 class Batch:
@@ -172,10 +173,13 @@ def source_of(node: Any, values: dict[str, Any], declared: dict[str, Any], ticke
         TypeError: one of them cannot be iterated.
         ValueError: they differ in length, or an iterator was spent by an earlier run.
     """
+    if all(value.__class__ in SEQUENCES for value in values.values()):
+        if len(values) > 1:
+            check_lengths(node.task, {name: len(value) for name, value in values.items()})
+        return Columns(list(values.values()))
     for name, value in values.items():
         check_iterable(node.task, name, value)
-    sizes = {name: len(value) for name, value in values.items() if hasattr(value, "__len__")}
-    check_lengths(node.task, sizes)
+    check_lengths(node.task, {name: len(value) for name, value in values.items() if hasattr(value, "__len__")})
     spent = node.spent
     for name, value in values.items():
         if (hasattr(value, "__next__") or hasattr(value, "__anext__")) and declared.get(name) is value:
@@ -185,6 +189,4 @@ def source_of(node: Any, values: dict[str, Any], declared: dict[str, Any], ticke
                     "by an earlier run; give a list, or declare the map anew for each run"
                 )
             node.spent = True
-    if all(value.__class__ in (list, tuple, range) for value in values.values()):
-        return Columns(list(values.values()))
     return Stream(node.task, values, ticker)

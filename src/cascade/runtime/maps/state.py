@@ -47,11 +47,12 @@ class Items:
         node: MappedResult[Any] = frame.world.blueprint.graph.nodes[block.source(i)]
         self.run, self.frame, self.i, self.node = run, frame, i, node
         self.args = tuple(args)
-        self.same = {name: value for name, value in kwargs.items() if name not in node.each}
-        self.order, named = order_of(node.task, len(self.args), (*node.each, *self.same))
+        each = node.each
+        self.same = {name: kwargs[name] for name in kwargs if name not in each} if len(kwargs) > len(each) else {}
+        self.order, named = order_of(node.task, len(self.args), (*each, *self.same))
         self.form: CallForm = node.task.form_of(named)
         self.gate: Gate | None = block.gates.get(i)
-        self.caller = Caller(self.args, self.order, node.each, self.same)
+        self.caller = Caller(self.args, self.order, each, self.same, self.form.seen)
         self.scope = Scope()
         self.source: Source
         self.results: list[Any] | None = []
