@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import MethodType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
-from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, place
-from cascade.spec.outcomes import MapErrors, errors_from
+from cascade.spec.lazy import Config, LazyResult, MappedResult, place
+from cascade.spec.mapping import OnError, Partial, declare_map
+from cascade.spec.outcomes import Failed, errors_from
 from cascade.spec.placement import CallForm, Profile, profile_of
 from cascade.spec.policies import Constraints, Retry, refuse_option, retry_from
 from cascade.spec.resource import injected
@@ -19,7 +20,6 @@ __all__ = ["Mode", "OnError", "Partial", "Task", "task"]
 P = ParamSpec("P")
 R = TypeVar("R")
 Mode = Literal["auto", "inline", "blocking", "compute", "process"]
-OnError = Literal["raise", "collect", "skip"]
 
 COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
 MODES = ("auto", "inline", "blocking", "compute", "process")
@@ -156,6 +156,26 @@ class Task(Generic[P, R]):
         bound.receiver = instance
         return bound
 
+    @overload
+    def map(
+        self,
+        *,
+        concurrency: int | None = None,
+        window: int | None = None,
+        on_error: Literal["collect"],
+        max_errors: float | None = None,
+        **iterables: Any,
+    ) -> MappedResult[R | Failed]: ...
+    @overload
+    def map(
+        self,
+        *,
+        concurrency: int | None = None,
+        window: int | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        max_errors: float | None = None,
+        **iterables: Any,
+    ) -> MappedResult[R]: ...
     def map(
         self,
         *,
@@ -164,7 +184,7 @@ class Task(Generic[P, R]):
         on_error: OnError = "raise",
         max_errors: float | None = None,
         **iterables: Any,
-    ) -> MappedResult[R]:
+    ) -> MappedResult[Any]:
         """Declare one call for each item: `f.map(x=[1, 2], y=[3, 4])` calls f(x=1, y=3) and f(x=2, y=4).
 
         Args:
@@ -181,7 +201,7 @@ class Task(Generic[P, R]):
             ValueError: the inputs differ in length, or an option makes no sense.
         """
         options = (concurrency, window, errors_from(self.name, on_error, max_errors))
-        return _map(self, {}, iterables, options, _frame(1))
+        return declare_map(self, {}, iterables, options, _frame(1))
 
     def partial(self, **values: Any) -> Partial[R]:
         """Fix some arguments for all calls: `f.partial(k=1).map(x=[1, 2])`."""
@@ -229,119 +249,6 @@ def _flags_of(func: Any) -> int:
         code = getattr(getattr(type(func), "__call__", None), "__code__", None)  # noqa: B004
     flags: int = getattr(code, "co_flags", 0)
     return flags
-
-
-class Partial(Generic[R]):
-    """A task with some arguments fixed, to be mapped over others; `task.partial` makes one."""
-
-    __slots__ = ("task", "values")
-
-    def __init__(self, task: Task[..., R], values: dict[str, Any]) -> None:
-        self.task = task
-        self.values = values
-        for name, value in values.items():
-            _check_name(task, name)
-            if value.__class__ is Task:
-                task._refuse_task(value)
-
-    def map(
-        self,
-        *,
-        concurrency: int | None = None,
-        window: int | None = None,
-        on_error: OnError = "raise",
-        max_errors: float | None = None,
-        **iterables: Any,
-    ) -> MappedResult[R]:
-        """Declare one call for each item, as `Task.map` does, with the fixed arguments added to each."""
-        options = (concurrency, window, errors_from(self.task.name, on_error, max_errors))
-        return _map(self.task, self.values, iterables, options, _frame(1))
-
-    def partial(self, **values: Any) -> Partial[R]:
-        """Fix more arguments."""
-        return Partial(self.task, {**self.values, **values})
-
-    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
-        """Declare one call with the fixed arguments added."""
-        lazy = self.task(*args, **{**self.values, **kwargs})
-        place(lazy, _frame(1))
-        return lazy
-
-
-def _check_name(task: Task[..., Any], name: str) -> None:
-    shape = task.shape
-    if shape is not None and not shape.accepts(name):
-        known = ", ".join((*shape.names[shape.only :], *shape.keywords)) or "none"
-        raise TypeError(f"task {task.name!r} ({task.declared}) has no parameter {name!r}; it has: {known}")
-
-
-def _map(
-    task: Task[..., R],
-    fixed: dict[str, Any],
-    iterables: dict[str, Any],
-    options: tuple[int | None, int | None, MapErrors],
-    frame: Any,
-) -> MappedResult[R]:
-    concurrency, window, errors = options
-    for option, amount in (("concurrency", concurrency), ("window", window)):
-        if amount is not None and (not isinstance(amount, int) or isinstance(amount, bool) or amount < 1):
-            raise ValueError(f"map of {task.name!r}: {option} is 1 or more, not {amount!r}")
-    if not iterables:
-        raise TypeError(f"map of {task.name!r} ({task.declared}) needs at least one iterable: {task.name}.map(x=[...])")
-    lengths = {}
-    for name, value in iterables.items():
-        _check_name(task, name)
-        if not isinstance(value, Lazy):
-            check_iterable(task, name, value)
-            if hasattr(value, "__len__"):
-                lengths[name] = len(value)
-    check_lengths(task, lengths)
-    arguments = {**fixed, **iterables}
-    args = () if task.receiver is None else (task.receiver,)
-    if task.shape is not None and not task.shape.takes(len(args), arguments):
-        task._refuse(args, arguments)
-    lazy: MappedResult[R] = object.__new__(MappedResult)
-    lazy.task = task.origin
-    lazy.args = args
-    lazy.kwargs = arguments
-    lazy.each = tuple(iterables)
-    lazy.concurrency = concurrency
-    lazy.window = window
-    lazy.errors = errors
-    lazy.spent = False
-    lazy.config = None
-    place(lazy, frame)
-    if task.receiver is not None:
-        lazy.config = Config()
-        lazy.config.receiver = True
-    return lazy
-
-
-def check_iterable(task: Task[..., Any], name: str, value: Any) -> None:
-    """Raise TypeError for what cannot be mapped over: a scalar, a str, bytes, a task."""
-    if isinstance(value, (str, bytes)) or not (
-        hasattr(value, "__iter__") or hasattr(value, "__aiter__") or hasattr(value, "__getitem__")
-    ):
-        what = "the task itself; did you mean to call it?" if isinstance(value, Task) else repr(value)
-        raise TypeError(
-            f"map of {task.name!r} ({task.declared}): {name}= takes something to iterate over, not {what} "
-            f"(for a value that stays the same: {task.name}.partial({name}=...).map(...))"
-        )
-
-
-def check_lengths(task: Task[..., Any], lengths: dict[str, int]) -> None:
-    """Raise ValueError if the inputs of a map differ in length."""
-    if len(set(lengths.values())) > 1:
-        refuse_lengths(task, lengths)
-
-
-def refuse_lengths(task: Task[..., Any], lengths: Mapping[str, object]) -> NoReturn:
-    """Raise ValueError for inputs of a map that differ in length."""
-    listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-    raise ValueError(
-        f"map of {task.name!r} ({task.declared}): the inputs differ in length: {listed}; give each as many "
-        f"items (a value that stays the same: {task.name}.partial(...).map(...))"
-    )
 
 
 @overload

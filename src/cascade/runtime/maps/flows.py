@@ -15,8 +15,8 @@ from cascade.runtime.interpret import gate_reason
 from cascade.runtime.maps.outlet import SKIPPED, Sink
 from cascade.runtime.maps.sources import Batch, Source
 from cascade.spec.blueprint import Block
+from cascade.spec.iterables import refuse_lengths
 from cascade.spec.operations import MAP
-from cascade.spec.task import refuse_lengths
 
 __all__ = ["Flow", "Flows", "flowing", "is_sole_reader"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from cascade.runtime.scope import to_the_end
 from cascade.runtime.ticker import MOST_NUMBERS, Ticker
-from cascade.spec.task import check_iterable, check_lengths, refuse_lengths
+from cascade.spec.iterables import check_iterable, check_lengths, refuse_lengths
 
 __all__ = ["Batch", "Columns", "Source", "Stream", "source_of"]
 
