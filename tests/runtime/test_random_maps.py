@@ -1,6 +1,7 @@
 """Random chains of maps: whatever their options, the results are those of plain Python, and nothing is left behind."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
@@ -46,7 +47,7 @@ class Chain:
         elif kind == "generator":
             source = self.numbers(count)
         elif kind != "range":
-            source = {"list": list, "iterator": iter}[kind](source)
+            source = list(source) if kind == "list" else iter(source)
         return self.next(source)
 
     async def async_numbers(self, count: int, pauses: int) -> AsyncIterator[int]:
@@ -156,11 +157,9 @@ class Chain:
         async with Engine(tier=tier, system_resources={"gpu": 2}) as engine:
             if self.random.random() < 0.5:
                 results = engine.as_completed(self.mapped)
-                try:
+                with contextlib.suppress(Odd, StopAsyncIteration):
                     for _ in range(turns):
                         await anext(results)
-                except (Odd, StopAsyncIteration):
-                    pass
                 await results.aclose()
             else:
                 run = engine.start(self.mapped)
@@ -171,10 +170,8 @@ class Chain:
             assert self.open == 0
 
     async def quietly(self, run: Any) -> None:
-        try:
+        with contextlib.suppress(Odd, asyncio.CancelledError):
             await run
-        except (Odd, asyncio.CancelledError):
-            pass
 
 
 def shorten(results: Iterable[Any]) -> list[str]:

@@ -651,6 +651,30 @@ class TestAsCompleted:
         assert tap.closed
 
     @every_tier
+    def test_closing_the_engine_ends_what_its_reader_left_open(self, tier: Tier) -> None:
+        tap = Tap(100)
+
+        async def main() -> None:
+            async with Engine(tier=tier) as engine:
+                results = engine.as_completed(awaited(lambda n: n).map(n=tap.numbers(), window=2))
+                await anext(results)
+            assert tap.closed
+            await results.aclose()
+
+        in_loop(main)
+
+    @every_tier
+    def test_closing_the_engine_waits_for_another_reader(self, tier: Tier) -> None:
+        async def main() -> None:
+            engine = Engine(tier=tier)
+            reader = asyncio.create_task(collected(engine, awaited(lambda n: n).map(n=range(100), window=2)))
+            await turns(5)
+            await engine.aclose()
+            assert sorted(await reader) == list(range(100))
+
+        in_loop(main)
+
+    @every_tier
     def test_a_reader_that_is_cancelled_ends_the_run(self, tier: Tier) -> None:
         ended = []
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
@@ -138,6 +139,8 @@ class Engine:
         self._ends: dict[str, asyncio.Future[None]] = {}
         """For active runs that somebody waits for: resolved when they have ended."""
         self._kept: set[asyncio.Task[Any]] = set()
+        self._outlets: WeakKeyDictionary[asyncio.Task[Any], Outlet] = WeakKeyDictionary()
+        """Of runs whose results somebody iterates over."""
         self._spare: LocalExecutor | None = None
 
     # --- what is known beforehand
@@ -238,6 +241,8 @@ class Engine:
         plan, constants, given, known = prepared
         work = _itself(target) if plan is None else self._execute(plan, constants, given, name, known, outlet)
         task = self._active[name] = loop.create_task(work)
+        if outlet is not None:
+            self._outlets[task] = outlet
         task.add_done_callback(lambda task: self._ended(name, task))  # it may be cancelled before it begins
         return Run(name, task, self)
 
@@ -381,8 +386,14 @@ class Engine:
         task.add_done_callback(self._kept.discard)
 
     async def aclose(self) -> None:
-        """Wait for the runs that are going on, then let the worker threads end."""
+        """Wait for the runs that are going on, then let the worker threads end.
+
+        A run whose results the caller iterated over (`as_completed`) and has not taken is cancelled.
+        """
         here, loop = asyncio.current_task(), asyncio.get_running_loop()
+        for task, outlet in [*self._outlets.items()]:
+            if outlet.reader is here:  # nobody else will take the results that the run waits to be taken
+                task.cancel()
         while names := [name for name, task in self._active.items() if task is not here]:
             end = self._ends.setdefault(names[0], loop.create_future())
             with self.bus.waiting_for(*names):

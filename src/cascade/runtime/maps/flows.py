@@ -27,7 +27,20 @@ class Flow(Sink):
     Of a map that skips items, in the order of the items, because only then is known which number each has.
     """
 
-    __slots__ = ("arrived", "chunks", "closed", "count", "drained", "early", "giver", "is_fed", "next", "rank", "skips")
+    __slots__ = (
+        "arrived",
+        "at",
+        "chunks",
+        "closed",
+        "count",
+        "drained",
+        "early",
+        "giver",
+        "is_fed",
+        "next",
+        "rank",
+        "skips",
+    )
 
     def __init__(self, giver: Any, drained: Callable[[], None], skips: bool, is_fed: bool) -> None:
         self.giver = giver
@@ -36,6 +49,8 @@ class Flow(Sink):
         self.arrived: Callable[[], None] | None = None
         """Tells the taker that there is something new."""
         self.chunks: deque[tuple[int, list[Any]]] = deque()
+        self.at = 0
+        """How much of the first chunk was taken."""
         self.count = 0
         self.closed = False
         self.skips = skips
@@ -67,13 +82,19 @@ class Flow(Sink):
 
     def take(self, most: int) -> tuple[int, list[Any]]:
         """Take up to `most` results; there are some."""
-        first, values = self.chunks.popleft()
-        if len(values) > most:
-            self.chunks.appendleft((first + most, values[most:]))
-            values = values[:most]
-        self.count -= len(values)
+        first, values = self.chunks[0]
+        at = self.at
+        if at or len(values) > most:
+            self.at += most
+            taken = values[at : at + most]
+        else:
+            taken = values
+        if at + len(taken) == len(values):
+            self.chunks.popleft()
+            self.at = 0
+        self.count -= len(taken)
         self.drained()
-        return first, values
+        return first + at, taken
 
     def close(self) -> None:
         """Say that there is nothing more to come."""

@@ -37,7 +37,7 @@ class Sink:
 class Outlet(Sink):
     """Keeps the results of the map `node` until they are asked for; it makes the map wait when there are many."""
 
-    __slots__ = ("arrival", "drained", "node", "values")
+    __slots__ = ("arrival", "drained", "node", "reader", "values")
 
     def __init__(self, node: Any) -> None:
         self.node = node
@@ -45,6 +45,8 @@ class Outlet(Sink):
         self.drained: Callable[[], None] | None = None
         """Tells the map that there is room; None as long as the map has not begun."""
         self.arrival: asyncio.Future[None] | None = None
+        self.reader: asyncio.Task[Any] | None = None
+        """Who asked last."""
 
     @property
     def waiting(self) -> int:
@@ -79,6 +81,7 @@ async def completed(start: Callable[[Outlet], Any], node: Any) -> AsyncGenerator
     values = outlet.values
     try:
         while values or not task.done():
+            outlet.reader = asyncio.current_task()
             if not values:
                 with run._engine.bus.waiting_for(run.id):
                     await outlet.wait()
