@@ -109,7 +109,7 @@ class Chain:
             return cs.task(mode=kind)(step)  # type: ignore[call-overload]
 
         async def wait(x: Any, y: int = 0) -> Any:
-            for _ in range(hash(str(x)) % 5 if kind == "slow" else 1):
+            for _ in range(x % 5 if kind == "slow" and isinstance(x, int) else 1):
                 await asyncio.sleep(0)
             return step(x, y)
 
