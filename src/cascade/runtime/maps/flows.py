@@ -219,7 +219,7 @@ def flowing(under_way: dict[tuple[Frame, int], Any], frame: Frame, j: int) -> di
             return None
     givers = [under_way[frame, reference] for reference in found.values()]
     if len(givers) > 1 and any(giver.window is not None for giver in givers):
-        return None  # each could wait for room that only what the other holds back would make
+        return None  # items would wait for their other half, as many as there are
     return found if _is_open(frame, j) else None
 
 
