@@ -12,10 +12,11 @@ from cascade.compiler import emit, lower, write
 from cascade.compiler.machine import Edge
 from cascade.graph import build as building
 from cascade.graph.identity import PureCalls
-from cascade.runtime import flows, interpret, lanes, loops, maps
+from cascade.runtime import flows, interpret, lanes, loops
 from cascade.runtime.frame import NOTHING, PENDING, Frame
 from cascade.runtime.inputs import fill
 from cascade.runtime.lanes import Lane
+from cascade.runtime.maps import calls
 from cascade.runtime.perform import _Attempts
 from cascade.runtime.run import RunState
 from tests.strategies import Recipe, fixed_recipes
@@ -164,17 +165,19 @@ def pruning_in_entries_is_not_told(patch: Patch) -> None:
 
 def results_come_as_they_end(patch: Patch) -> None:
     """The results of a map are in the order in which its items ended."""
-    plain = maps._Map.perform
+    plain = calls.perform
     ended: dict[Any, list[Any]] = {}
 
-    async def perform(self: Any, index: int, values: Any, begun: Any = NOTHING) -> None:
-        await plain(self, index, values, begun)
-        order = ended.setdefault(self, [])
-        order.append(self.results[index])
-        if len(order) == len(self.results):
-            self.results[:] = order
+    async def perform(items: Any, index: int, values: Any, begun: Any = NOTHING) -> None:
+        await plain(items, index, values, begun)
+        order = ended.setdefault(items, [])
+        if items.results is None:  # they flow on
+            return
+        order.append(items.results[index])
+        if len(order) == len(items.results):
+            items.results[:] = order
 
-    patch.setattr(maps._Map, "perform", perform)
+    patch.setattr(calls, "perform", perform)
 
 
 def sequences_end_with_nothing(patch: Patch) -> None:

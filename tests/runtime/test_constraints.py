@@ -409,7 +409,7 @@ def test_lazy_amounts_are_not_built_yet() -> None:
 
 def test_what_changes_an_engine_while_it_runs_is_not_built_yet() -> None:
     engine = Engine()
-    for name in ("pause", "resume", "set_limit", "clear_limit", "limits", "as_completed"):
+    for name in ("pause", "resume", "set_limit", "clear_limit", "limits"):
         with pytest.raises(NotImplementedError, match=rf"engine\.{name} is not built yet"):
             getattr(engine, name)("global")
     for name in ("state_backend", "connector"):

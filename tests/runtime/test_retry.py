@@ -388,9 +388,3 @@ def test_policies_of_a_sub_flow_are_not_built_yet() -> None:
         cs.subflow(task()).with_retry(3)
     with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_constraints"):
         cs.subflow(task()).with_constraints(gpu=1)
-
-
-@pytest.mark.parametrize("on_error", ["collect", "skip"])
-def test_collecting_and_skipping_failed_items_are_not_built_yet(on_error: str) -> None:
-    with pytest.raises(NotImplementedError, match=on_error):
-        Flaky(0).task().map(value=[1], on_error=on_error)

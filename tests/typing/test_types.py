@@ -121,6 +121,9 @@ def test_a_map_is_a_lazy_result_of_a_list() -> None:
     as_lazy: cs.LazyResult[list[int]] = mapped
     assert_type(parse.partial(base=2), Partial[int])
     assert_type(parse.partial(base=2).partial(base=3).map(text=["1"]), MappedResult[int])
+    assert_type(parse.map(text=["1"], on_error="skip", max_errors=1), MappedResult[int])
+    assert_type(parse.map(text=["1"], on_error="collect"), MappedResult[int | cs.Failed])
+    assert_type(parse.partial(base=2).map(text=["1"], on_error="collect"), MappedResult[int | cs.Failed])
     assert_type(parse.partial(base=2)("1"), cs.LazyResult[int])
     assert as_lazy is mapped
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Coroutine, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
@@ -18,7 +19,7 @@ from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import check_known, fill, read_variables
 from cascade.runtime.limits import Capacities
 from cascade.runtime.loops import Follower
-from cascade.runtime.maps import run_map
+from cascade.runtime.maps import Outlet, completed, run_map
 from cascade.runtime.perform import invoke, perform
 from cascade.runtime.prepare import Plan, prepare
 from cascade.runtime.resources import Resources
@@ -28,14 +29,16 @@ from cascade.runtime.scope import Interrupted, NodeFailure, spelled, to_the_end
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import RunFinished, RunStarted
+from cascade.spec.lazy import MappedResult
 from cascade.spec.policies import refuse_option
 from cascade.spec.protocols import Executor, Solver
 from cascade.spec.resource import Resource, described
 
 __all__ = ["Engine", "Run"]
 
+R = TypeVar("R")
 Tier = Literal["auto", "interpret", "compile"]
-LATER = frozenset({"pause", "resume", "set_limit", "clear_limit", "limits", "as_completed"})
+LATER = frozenset({"pause", "resume", "set_limit", "clear_limit", "limits"})
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
@@ -138,6 +141,8 @@ class Engine:
         self._ends: dict[str, asyncio.Future[None]] = {}
         """For active runs that somebody waits for: resolved when they have ended."""
         self._kept: set[asyncio.Task[Any]] = set()
+        self._outlets: WeakKeyDictionary[asyncio.Task[Any], Outlet] = WeakKeyDictionary()
+        """Of runs whose results somebody iterates over."""
         self._spare: LocalExecutor | None = None
 
     # --- what is known beforehand
@@ -199,11 +204,47 @@ class Engine:
         resources: Iterable[Resource] = (),
     ) -> Run:
         """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
+        prepared = self._prepared(target, params, timeout, resources)
+        return self._start(target, self._name(run_id), prepared)
+
+    def as_completed(
+        self,
+        mapped: MappedResult[R],
+        params: Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> AsyncGenerator[R, None]:
+        """Run a map and give its results as they come: `async for result in engine.as_completed(f.map(x=xs))`.
+
+        They are not kept: at most a `window` of items (1,000, unless the map says otherwise) are read and not done, or
+        done and not taken. What fails comes out of the iteration, after the results that were there before. Closing
+        the iterator cancels the run; `async with contextlib.aclosing(...)` does so on every way out.
+
+        Args:
+            mapped: what `task.map(...)` returned.
+            params, run_id, resources: as in `run`.
+
+        Raises:
+            TypeError: `mapped` is no mapped result.
+        """
+        if not isinstance(mapped, MappedResult):
+            raise TypeError(f"engine.as_completed takes what task.map(...) returns, not {mapped!r}; engine.run runs it")
+        given = tuple(resources)
+        self._prepared(mapped, params, None, given)
+
+        def start(outlet: Outlet) -> Run:
+            return self._start(mapped, self._name(run_id), self._prepared(mapped, params, None, given), outlet)
+
+        return completed(start, mapped)
+
+    def _start(self, target: Any, name: str, prepared: Any, outlet: Outlet | None = None) -> Run:
         loop = asyncio.get_running_loop()
-        plan, constants, given, known = self._prepared(target, params, timeout, resources)
-        name = self._name(run_id)
-        work = _itself(target) if plan is None else self._execute(plan, constants, given, name, known)
+        plan, constants, given, known = prepared
+        work = _itself(target) if plan is None else self._execute(plan, constants, given, name, known, outlet)
         task = self._active[name] = loop.create_task(work)
+        if outlet is not None:
+            self._outlets[task] = outlet
         task.add_done_callback(lambda task: self._ended(name, task))  # it may be cancelled before it begins
         return Run(name, task, self)
 
@@ -238,13 +279,20 @@ class Engine:
         return name
 
     async def _execute(
-        self, plan: Plan, constants: list[Any], params: Mapping[str, Any], run_id: str, known: Mapping[str, Resource]
+        self,
+        plan: Plan,
+        constants: list[Any],
+        params: Mapping[str, Any],
+        run_id: str,
+        known: Mapping[str, Resource],
+        outlet: Outlet | None = None,
     ) -> Any:
         blueprint = plan.blueprint
         run = RunState(self, run_id, params)
         run.resources = Resources(run, known)
         run.perform, run.invoke, run.run_map, run.run_piece = perform, invoke, run_map, run_piece
         run.follower = Follower
+        run.outlet = outlet
         task = self._active[run_id] = asyncio.current_task()
         try:
             if self.bus.wants(RunStarted):
@@ -367,8 +415,14 @@ class Engine:
         task.add_done_callback(self._kept.discard)
 
     async def aclose(self) -> None:
-        """Wait for the runs that are going on, then let the worker threads end."""
+        """Wait for the runs that are going on, then let the worker threads end.
+
+        A run whose results the caller iterated over (`as_completed`) and has not taken is cancelled.
+        """
         here, loop = asyncio.current_task(), asyncio.get_running_loop()
+        for task, outlet in [*self._outlets.items()]:
+            if outlet.reader is here:  # nobody else will take the results that the run waits to be taken
+                task.cancel()
         while names := [name for name, task in self._active.items() if task is not here]:
             end = self._ends.setdefault(names[0], loop.create_future())
             with self.bus.waiting_for(*names):

@@ -15,6 +15,7 @@ from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
 from cascade.runtime.scope import NodeFailure, Scope, preview_of, spelled
 from cascade.runtime.spot import Spot
+from cascade.spec.blueprint import Block
 from cascade.spec.events import (
     ResourceAcquired,
     ResourceReleased,
@@ -48,16 +49,19 @@ class RunState:
         "direct",
         "engine",
         "executor",
+        "flows",
         "follower",
         "id",
         "inline",
         "invoke",
         "names",
         "observed",
+        "outlet",
         "params",
         "patience",
         "patience_to_compile",
         "perform",
+        "readers",
         "resources",
         "run_map",
         "run_piece",
@@ -65,6 +69,7 @@ class RunState:
         "stall",
         "task",
         "ticker",
+        "under_way",
         "variables",
         "watch",
         "worlds",
@@ -100,6 +105,14 @@ class RunState:
         """How many more functions this run waits for whose first call turns out to be slow."""
         self.abandoned: list[tuple[Any, Any, asyncio.Future[None]]] = []
         """Calls that were left behind in their threads: whose they are, the job, a future for its end."""
+        self.outlet: Any = None
+        """Where the results of the target go one by one, if somebody iterates over them."""
+        self.under_way: dict[tuple[Frame, int], Any] = {}
+        """The maps that are going on."""
+        self.flows: dict[tuple[Frame, int], Any] = {}
+        """For a map that was begun before its inputs are there: what flows into it."""
+        self.readers: dict[Block, Any] = {}
+        """How often the registers of a block are read; counted when that matters."""
         self.observed = False
         self.look()
         # What the modules that carry out instructions need of each other goes by way of the run, so that none

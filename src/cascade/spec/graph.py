@@ -279,7 +279,9 @@ class Graph:
             tuple((i, gate.key()) for i, gate in self.gates.items()),
             tuple((i, tuple(r.routes.items()), r.default) for i, r in self.routes.items()),
             tuple((i, tuple(routes.items())) for i, routes in self.jumps.items()),
-            tuple((i, n.each, n.concurrency) for i, n in enumerate(self.nodes) if self.kinds[i] == MAP),
+            tuple(
+                (i, n.each, n.concurrency, n.window, n.errors) for i, n in enumerate(self.nodes) if self.kinds[i] == MAP
+            ),
             tuple((i, id(n.target)) for i, n in enumerate(self.nodes) if self.kinds[i] == SUBFLOW),
             sites,
             self.root,

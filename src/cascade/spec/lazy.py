@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any, Generic, NoReturn, Self, TypeVar
 
+from cascade.spec.outcomes import MapErrors
 from cascade.spec.policies import Constraints, Retry, refuse_option, retry_from
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET, Signal
@@ -207,10 +208,12 @@ class MappedResult(LazyResult[list[R]]):
     apply to each call.
     """
 
-    __slots__ = ("concurrency", "each", "spent")
+    __slots__ = ("concurrency", "each", "errors", "spent", "window")
 
     each: tuple[str, ...]
     concurrency: int | None
+    window: int | None
+    errors: MapErrors
     spent: bool
 
     def __repr__(self) -> str:

@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import MethodType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
-from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, place
+from cascade.spec.lazy import Config, LazyResult, MappedResult, place
+from cascade.spec.mapping import OnError, Partial, declare_map
+from cascade.spec.outcomes import Failed, errors_from
 from cascade.spec.placement import CallForm, Profile, profile_of
 from cascade.spec.policies import Constraints, Retry, refuse_option, retry_from
 from cascade.spec.resource import injected
 from cascade.spec.signature import EVERY_NUMBER, declared_at, shape_of
 
-__all__ = ["Mode", "Partial", "Task", "task"]
+__all__ = ["Mode", "OnError", "Partial", "Task", "task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -154,19 +156,52 @@ class Task(Generic[P, R]):
         bound.receiver = instance
         return bound
 
-    def map(self, *, concurrency: int | None = None, on_error: str = "raise", **iterables: Any) -> MappedResult[R]:
+    @overload
+    def map(
+        self,
+        *,
+        concurrency: int | None = None,
+        window: int | None = None,
+        on_error: Literal["collect"],
+        max_errors: float | None = None,
+        **iterables: Any,
+    ) -> MappedResult[R | Failed]: ...
+    @overload
+    def map(
+        self,
+        *,
+        concurrency: int | None = None,
+        window: int | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        max_errors: float | None = None,
+        **iterables: Any,
+    ) -> MappedResult[R]: ...
+    def map(
+        self,
+        *,
+        concurrency: int | None = None,
+        window: int | None = None,
+        on_error: OnError = "raise",
+        max_errors: float | None = None,
+        **iterables: Any,
+    ) -> MappedResult[Any]:
         """Declare one call for each item: `f.map(x=[1, 2], y=[3, 4])` calls f(x=1, y=3) and f(x=2, y=4).
 
         Args:
             concurrency: how many calls may run at once; by default all.
-            on_error: "raise"; "collect" and "skip" are not built yet.
+            window: how many items may have been read and not be done; it holds for inputs without a length (such as
+                generators), and for all if it is given. By default twice the concurrency, or 1,000.
+            on_error: "raise": the first item that fails fails the map. "collect": a `cs.Failed` takes the place of
+                a failed item. "skip": it is left out, so there are fewer results than items.
+            max_errors: how many items may fail before the map does, or a share of them (a float below 1).
             iterables: for each parameter an iterable, a lazy result of one, or an async iterable.
 
         Raises:
             TypeError: a scalar or a str is given; `partial` is for values that stay the same.
-            ValueError: the inputs differ in length.
+            ValueError: the inputs differ in length, or an option makes no sense.
         """
-        return _map(self, {}, iterables, concurrency, on_error, _frame(1))
+        options = (concurrency, window, errors_from(self.name, on_error, max_errors))
+        return declare_map(self, {}, iterables, options, _frame(1))
 
     def partial(self, **values: Any) -> Partial[R]:
         """Fix some arguments for all calls: `f.partial(k=1).map(x=[1, 2])`."""
@@ -214,106 +249,6 @@ def _flags_of(func: Any) -> int:
         code = getattr(getattr(type(func), "__call__", None), "__code__", None)  # noqa: B004
     flags: int = getattr(code, "co_flags", 0)
     return flags
-
-
-class Partial(Generic[R]):
-    """A task with some arguments fixed, to be mapped over others; `task.partial` makes one."""
-
-    __slots__ = ("task", "values")
-
-    def __init__(self, task: Task[..., R], values: dict[str, Any]) -> None:
-        self.task = task
-        self.values = values
-        for name, value in values.items():
-            _check_name(task, name)
-            if value.__class__ is Task:
-                task._refuse_task(value)
-
-    def map(self, *, concurrency: int | None = None, on_error: str = "raise", **iterables: Any) -> MappedResult[R]:
-        """Declare one call for each item, as `Task.map` does, with the fixed arguments added to each."""
-        return _map(self.task, self.values, iterables, concurrency, on_error, _frame(1))
-
-    def partial(self, **values: Any) -> Partial[R]:
-        """Fix more arguments."""
-        return Partial(self.task, {**self.values, **values})
-
-    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
-        """Declare one call with the fixed arguments added."""
-        lazy = self.task(*args, **{**self.values, **kwargs})
-        place(lazy, _frame(1))
-        return lazy
-
-
-def _check_name(task: Task[..., Any], name: str) -> None:
-    shape = task.shape
-    if shape is not None and not shape.accepts(name):
-        known = ", ".join((*shape.names[shape.only :], *shape.keywords)) or "none"
-        raise TypeError(f"task {task.name!r} ({task.declared}) has no parameter {name!r}; it has: {known}")
-
-
-def _map(
-    task: Task[..., R],
-    fixed: dict[str, Any],
-    iterables: dict[str, Any],
-    concurrency: int | None,
-    on_error: str,
-    frame: Any,
-) -> MappedResult[R]:
-    if on_error in ("collect", "skip"):
-        refuse_option(f"map(on_error={on_error!r})")
-    if on_error != "raise":
-        raise ValueError(f'on_error is "raise", "collect" or "skip", not {on_error!r}')
-    if concurrency is not None and (not isinstance(concurrency, int) or concurrency < 1):
-        raise ValueError(f"map of {task.name!r}: concurrency is 1 or more, not {concurrency!r}")
-    if not iterables:
-        raise TypeError(f"map of {task.name!r} ({task.declared}) needs at least one iterable: {task.name}.map(x=[...])")
-    lengths = {}
-    for name, value in iterables.items():
-        _check_name(task, name)
-        if not isinstance(value, Lazy):
-            check_iterable(task, name, value)
-            if hasattr(value, "__len__"):
-                lengths[name] = len(value)
-    check_lengths(task, lengths)
-    arguments = {**fixed, **iterables}
-    args = () if task.receiver is None else (task.receiver,)
-    if task.shape is not None and not task.shape.takes(len(args), arguments):
-        task._refuse(args, arguments)
-    lazy: MappedResult[R] = object.__new__(MappedResult)
-    lazy.task = task.origin
-    lazy.args = args
-    lazy.kwargs = arguments
-    lazy.each = tuple(iterables)
-    lazy.concurrency = concurrency
-    lazy.spent = False
-    lazy.config = None
-    place(lazy, frame)
-    if task.receiver is not None:
-        lazy.config = Config()
-        lazy.config.receiver = True
-    return lazy
-
-
-def check_iterable(task: Task[..., Any], name: str, value: Any) -> None:
-    """Raise TypeError for what cannot be mapped over: a scalar, a str, bytes, a task."""
-    if isinstance(value, (str, bytes)) or not (
-        hasattr(value, "__iter__") or hasattr(value, "__aiter__") or hasattr(value, "__getitem__")
-    ):
-        what = "the task itself; did you mean to call it?" if isinstance(value, Task) else repr(value)
-        raise TypeError(
-            f"map of {task.name!r} ({task.declared}): {name}= takes something to iterate over, not {what} "
-            f"(for a value that stays the same: {task.name}.partial({name}=...).map(...))"
-        )
-
-
-def check_lengths(task: Task[..., Any], lengths: dict[str, int]) -> None:
-    """Raise ValueError if the inputs of a map differ in length."""
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ValueError(
-            f"map of {task.name!r} ({task.declared}): the inputs differ in length: {listed}; give each as many "
-            f"items (a value that stays the same: {task.name}.partial(...).map(...))"
-        )
 
 
 @overload

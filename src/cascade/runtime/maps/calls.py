@@ -1,0 +1,174 @@
+"""Calls: the items of a map in place, block by block, or each in a coroutine of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import CoroutineType
+from typing import Any
+
+from cascade.runtime.frame import NOTHING
+from cascade.runtime.loops import follow
+from cascade.runtime.maps.sources import Batch
+from cascade.runtime.maps.state import Items
+from cascade.runtime.scope import NodeFailure
+from cascade.runtime.signals import is_signal
+from cascade.runtime.spot import Spot
+
+__all__ = ["call_in_place", "perform", "start_all"]
+
+# --- calls in place
+
+
+async def call_in_place(items: Items, batch: Batch) -> None:
+    """Call for a batch of items, block by block; what cannot be called in place any more is started."""
+    run, form, ticker = items.run, items.form, items.run.ticker
+    ticker.begin()
+    while batch.at < batch.end:
+        if form.inline is None:
+            await start_all(items, batch)
+            return
+        if run.observed or items.caller.places is None or items.node.errors.on_error != "raise":
+            call_each(items, batch)
+        else:
+            call_block(items, batch)
+        if ticker.due:
+            ticker.caught(form)
+            items.offer()
+            await run.turn()
+            ticker.begin()
+
+
+def call_block(items: Items, batch: Batch) -> None:
+    """Call for the items of a batch, until a tick ends it."""
+    caller, ticker = items.caller, items.run.ticker
+    at, end = batch.at, batch.end
+    slices = [column[at:end] for column in batch.columns]
+    first = slices[0]
+    turn: list[Any] = first if first.__class__ is list else list(first)
+    if len(turn) < end - at:
+        error = RuntimeError("the list changed its size while it was mapped over")
+        raise items.run.failure_at(Spot(items.frame, items.i), error)
+    ticker.turn = turn
+    waiting: Any = iter(turn)
+    out: list[Any] | None = [] if items.has_outlet else None
+    try:
+        values = caller.call(items.form.inline, waiting, slices[1:], out)
+    except BaseException as error:
+        for signal in caller.signals:
+            if signal.__class__ is CoroutineType:
+                signal.close()  # what a function returned, and nobody will await
+        if out:
+            items.deliver(batch.first + at, [value for value in out if not is_signal(value)])
+        spot = Spot(items.frame, items.i, f"[{batch.first + at + waiting.__reduce__()[2] - 1}]")
+        raise items.run.failure_at(spot, error) from None
+    finally:
+        ticker.turn = None
+    batch.at += len(values)
+    if caller.odds:
+        items.form.seen = caller.seen
+    if not caller.signals:
+        items.deliver(batch.first + at, values)
+        return
+    for position, value in enumerate(values, at):
+        if is_signal(value):
+            arguments = tuple(column[position] for column in batch.columns)
+            items.scope.start(perform, items, batch.first + position, arguments, value)
+        else:
+            items.deliver(batch.first + position, [value])
+
+
+def call_each(items: Items, batch: Batch) -> None:
+    """Call for the items of a batch one by one, until a tick."""
+    run, form, call = items.run, items.form, items.form.inline
+    assert call is not None
+    begun = batch.first + batch.at
+    out: list[Any] = []
+    try:
+        while batch.at < batch.end and not (run.ticker.due and out):
+            index = batch.first + batch.at
+            values = tuple([column[batch.at] for column in batch.columns])
+            batch.at += 1
+            args, kwargs = items.arguments(values)
+            try:
+                if run.observed:
+                    value = run.observe_call(Spot(items.frame, items.i, f"[{index}]"), call, args, kwargs)
+                else:
+                    value = call(*args, **kwargs)
+            except BaseException as error:
+                failure = run.failure_at(Spot(items.frame, items.i, f"[{index}]"), error)
+                value = items.failure(index, values, failure)
+            if value.__class__ is not form.seen:
+                if is_signal(value):
+                    items.deliver(begun, out)
+                    begun, out = index + 1, []
+                    items.scope.start(perform, items, index, values, value)
+                    continue
+                form.seen = value.__class__
+            out.append(value)
+    finally:
+        if out:
+            items.deliver(begun, out)
+
+
+# --- calls that take time
+
+
+async def start_all(items: Items, batch: Batch) -> None:
+    """Start the items of a batch, or queue them where only so many may run at once."""
+    run, first, limit = items.run, batch.first, items.limit
+    items.make_places(first + batch.end)
+    while batch.at < batch.end:
+        index = first + batch.at
+        values = tuple([column[batch.at] for column in batch.columns])
+        batch.at += 1
+        if limit is None:
+            items.scope.start(perform, items, index, values)
+            if run.ticker.due:
+                items.offer()
+                await run.turn()
+        else:
+            items.queue.append((index, values))
+            if items.workers < limit:
+                items.workers += 1
+                items.scope.start(work, items, items.queue)
+
+
+async def work(items: Items, queue: deque[tuple[int, tuple[Any, ...]]]) -> None:
+    """One of as many as may run at once: take the next item until there is none."""
+    while queue:
+        await perform(items, *queue.popleft())
+    items.workers -= 1
+
+
+async def perform(items: Items, index: int, values: tuple[Any, ...], begun: Any = NOTHING) -> None:
+    """Carry out one item, with its loop if it is bound."""
+    run, form, gate = items.run, items.form, items.gate
+    args, kwargs = items.arguments(values)
+    spot = Spot(items.frame, items.i, f"[{index}]")
+    suffix = spot.suffix
+    copy = spot.copy(run.names)
+    if (gate is not None and gate.selector is not None) or copy.items.get(suffix):
+        if begun is NOTHING or not run.observed:
+            spot.enter(copy)
+        else:  # it was counted when it was begun
+            spot.enter_more(copy, 0)
+            spot.entered = True
+    value = begun
+    try:
+        if begun is NOTHING:
+            value = await run.invoke(run, spot, form, args, kwargs, gate)
+        if is_signal(value):
+            value = await follow(run, spot, value, form, args, kwargs, gate, (args, kwargs))
+    except NodeFailure as failure:
+        value = items.failure(index, values, failure)
+    if copy.items and not items.runs_again():
+        copy.items.pop(suffix, None)
+    if value is NOTHING:
+        items.lacks = True
+        items.done += 1
+    else:
+        items.deliver(index, [value])
+    if items.frame.waiters:
+        items.offer()
+    if items.room is not None:
+        items.tell()

@@ -1,0 +1,114 @@
+"""Outlets: the results of a map as they come, for whoever iterates over them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+__all__ = ["SKIPPED", "Outlet", "Sink", "completed"]
+
+
+class _Skipped:
+    def __repr__(self) -> str:
+        return "SKIPPED"
+
+
+SKIPPED: Any = _Skipped()
+"""In the place of a result: the item failed and is left out."""
+
+
+class Sink:
+    """Takes the results of a map as they come."""
+
+    __slots__ = ()
+
+    @property
+    def waiting(self) -> int:
+        """How many results it has that nobody took yet."""
+        raise NotImplementedError
+
+    def put(self, first: int, values: list[Any]) -> None:
+        """Take the results of items that follow each other."""
+        raise NotImplementedError
+
+
+class Outlet(Sink):
+    """Keeps the results of the map `node` until they are asked for; it makes the map wait when there are many."""
+
+    __slots__ = ("arrival", "drained", "node", "reader", "values")
+
+    def __init__(self, node: Any) -> None:
+        self.node = node
+        self.values: deque[Any] = deque()
+        self.drained: Callable[[], None] | None = None
+        """Tells the map that there is room; None as long as the map has not begun."""
+        self.arrival: asyncio.Future[None] | None = None
+        self.reader: asyncio.Task[Any] | None = None
+        """Who asked last."""
+
+    @property
+    def waiting(self) -> int:
+        """How many results nobody asked for yet."""
+        return len(self.values)
+
+    def put(self, first: int, values: list[Any]) -> None:
+        """Take results, but for those left out."""
+        self.values.extend(value for value in values if value is not SKIPPED)
+        self.wake()
+
+    def wake(self, _: Any = None) -> None:
+        """Let the reader look again."""
+        if self.arrival is not None and not self.arrival.done():
+            self.arrival.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait for results, or for the end of the run."""
+        self.arrival = asyncio.get_running_loop().create_future()
+        try:
+            await self.arrival
+        finally:
+            self.arrival = None
+
+
+async def completed(start: Callable[[Outlet], Any], node: Any) -> AsyncGenerator[Any, None]:
+    """Start a run, yield the results of its map as they come, and end it if nobody wants more."""
+    outlet = Outlet(node)
+    run = start(outlet)
+    task: asyncio.Task[Any] = run._task
+    task.add_done_callback(outlet.wake)
+    values = outlet.values
+    try:
+        while values or not task.done():
+            outlet.reader = asyncio.current_task()
+            if not values:
+                with run._engine.bus.waiting_for(run.id):
+                    await outlet.wait()
+                continue
+            value = values.popleft()
+            if outlet.drained is not None:
+                outlet.drained()
+            yield value
+        result = await run
+        if outlet.drained is None:  # the map was skipped: what stands in for its list
+            for value in result:
+                yield value
+    finally:
+        await _end(run, task)
+
+
+async def _end(run: Any, task: asyncio.Task[Any]) -> None:
+    """Cancel a run that is still going on, and wait for its end whatever happens."""
+    cancel: asyncio.CancelledError | None = None
+    if not task.done():
+        run.cancel()
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancel = error
+    if not task.cancelled():
+        task.exception()  # looked at, so that asyncio does not complain
+    if cancel is not None:
+        raise cancel

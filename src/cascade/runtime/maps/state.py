@@ -1,0 +1,252 @@
+"""State: what is known of one map on its way, and what happens to its results."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any
+
+from cascade.runtime.frame import NOTHING, PENDING, Frame
+from cascade.runtime.maps.blocks import Caller
+from cascade.runtime.maps.flows import Flow, flowing, is_sole_reader
+from cascade.runtime.maps.outlet import SKIPPED, Sink
+from cascade.runtime.maps.sources import Source
+from cascade.runtime.run import RunState
+from cascade.runtime.schedule import drive
+from cascade.runtime.scope import NodeFailure, Scope
+from cascade.runtime.spot import Spot
+from cascade.spec.events import RunWarning
+from cascade.spec.graph import Gate
+from cascade.spec.layout import order_of
+from cascade.spec.lazy import MappedResult
+from cascade.spec.outcomes import Failed
+from cascade.spec.placement import CallForm
+
+__all__ = ["LARGEST_BLOCK", "Items"]
+
+LARGEST_BLOCK = 1 << 12
+"""Copies of so many items still fit into the processor's nearer caches."""
+DEFAULT_WINDOW = 1000
+FEWEST_AHEAD = 64
+"""With a concurrency, so many items of a list are at least taken in hand before they can start."""
+
+
+class Items:
+    """One map that is under way."""
+
+    __slots__ = (
+        *("again", "args", "caller", "done", "failed", "form", "frame", "gate", "has_outlet", "i", "is_fed", "lacks"),
+        *("last", "limit", "node", "order", "queue", "read", "results", "room", "run", "same", "scope", "sinks"),
+        *("source", "told", "window", "workers"),
+    )
+
+    def __init__(self, run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[str, Any]) -> None:
+        block = frame.block
+        node: MappedResult[Any] = frame.world.blueprint.graph.nodes[block.source(i)]
+        self.run, self.frame, self.i, self.node = run, frame, i, node
+        self.args = tuple(args)
+        each = node.each
+        self.same = {name: kwargs[name] for name in kwargs if name not in each} if len(kwargs) > len(each) else {}
+        self.order, named = order_of(node.task, len(self.args), (*each, *self.same))
+        self.form: CallForm = node.task.form_of(named)
+        self.gate: Gate | None = block.gates.get(i)
+        self.caller = Caller(self.args, self.order, each, self.same, self.form.seen)
+        self.scope = Scope()
+        self.source: Source
+        self.results: list[Any] | None = []
+        """None once they go somewhere else and nobody asks for the list."""
+        self.sinks: list[Sink] = []
+        self.has_outlet = False
+        """Somebody iterates over the results: those before a failure are wanted, too."""
+        self.is_fed = False
+        """The items come from other maps."""
+        self.limit = node.concurrency
+        self.window: int | None = node.window
+        self.read = self.done = self.workers = 0
+        """How many items were read, how many are done, how many coroutines take items from the queue."""
+        self.queue: deque[tuple[int, tuple[Any, ...]]] = deque()
+        self.room: asyncio.Future[None] | None = None
+        """What the host waits for, and what it waits to be true."""
+        self.told: Callable[[], bool] | None = None
+        self.failed = 0
+        self.last: NodeFailure | None = None
+        self.again: bool | None = None
+        self.lacks = False
+        """Some item has nothing to give."""
+
+    # --- how far to read ahead
+
+    def limit_reading(self, window: int = DEFAULT_WINDOW) -> None:
+        """Read only so far ahead, unless it was said how far."""
+        if self.window is None:
+            self.window = window if self.limit is None else 2 * self.limit
+
+    def room_left(self) -> int:
+        """Return how many more items may be read."""
+        window = self.window
+        if window is None:
+            if self.limit is None:
+                return LARGEST_BLOCK
+            window = max(2 * self.limit, FEWEST_AHEAD)
+        return window - self.pending()
+
+    def pending(self) -> int:
+        """Return how many items were read and are not done, or done and not taken."""
+        pending = self.read - self.done
+        if self.results is None:
+            for sink in self.sinks:
+                pending += sink.waiting
+        return pending
+
+    def has_room(self) -> bool:
+        """Say whether it pays to read more: not before half the queue is empty, or half of what waits is taken."""
+        room = self.room_left()
+        if self.read == self.done or self.queue:
+            return room > 0 and room >= self.pending()
+        return room > 0
+
+    async def wait_for(self, is_there: Callable[[], bool]) -> None:
+        """Wait until something is true that `tell` says may have changed."""
+        self.told = is_there
+        try:
+            await self.scope.wait_until(is_there, self.ask)
+        finally:
+            self.room = self.told = None
+
+    def ask(self, waiter: asyncio.Future[None]) -> None:
+        """Note what the host waits for."""
+        self.room = waiter
+
+    def tell(self) -> None:
+        """Wake the host if what it waits for is true now."""
+        room = self.room
+        if room is not None and not room.done() and self.told is not None and self.told():
+            room.set_result(None)
+
+    def arguments(self, values: tuple[Any, ...]) -> tuple[Any, dict[str, Any]]:
+        """Return the arguments of one item, by position where the function allows it."""
+        named = dict(zip(self.node.each, values, strict=True))
+        named.update(self.same)
+        args = (*self.args, *[named.pop(name) for name in self.order])
+        return args, named
+
+    def runs_again(self) -> bool:
+        """Say whether a loop may run this map again, so that entries of its items have to be counted on."""
+        if self.again is None:
+            blueprint, number = self.frame.world.blueprint, self.frame.block.source(self.i)
+            blocks = blueprint.all_states().items()
+            jumps = blueprint.graph.jumps.items()
+            self.again = (
+                self.frame.loop is not None
+                or any(at != number and number in (block.local or ()) for at, block in blocks)
+                or any(at != number and number in routes.values() for at, routes in jumps)  # a way out of their loops
+            )
+        return self.again
+
+    # --- results
+
+    def make_places(self, count: int) -> None:
+        """Have a place for the results of so many items."""
+        results = self.results
+        if results is not None and len(results) < count:
+            results.extend([NOTHING] * (count - len(results)))
+
+    def deliver(self, first: int, values: list[Any]) -> None:
+        """Hand on the results of items that follow each other."""
+        self.done += len(values)
+        results = self.results
+        if results is not None:
+            end = first + len(values)
+            if first == len(results):
+                results += values
+            elif end - first == 1 and end <= len(results):
+                results[first] = values[0]
+            else:
+                self.make_places(end)
+                results[first:end] = values
+        for sink in self.sinks:
+            sink.put(first, values)
+
+    def failure(self, index: int, values: tuple[Any, ...], failure: NodeFailure) -> Any:
+        """Return what stands for an item that failed; raise if the map fails with it."""
+        errors, error = self.node.errors, failure.error
+        if errors.on_error == "raise" or not isinstance(error, (Exception, asyncio.CancelledError)):
+            raise failure
+        for other in failure.others:
+            error.add_note(f"besides, another node failed: {type(other).__name__}: {other}")
+        self.failed += 1
+        self.last = failure
+        self.check_errors(False)
+        if errors.on_error == "skip":
+            return SKIPPED
+        return Failed(error, index, {**self.same, **dict(zip(self.node.each, values, strict=True))})
+
+    def check_errors(self, at_end: bool) -> None:
+        """Raise the last failure if more items failed than may."""
+        last, errors = self.last, self.node.errors
+        if last is None or errors.most is None:
+            return
+        allowed = errors.allowed(self.read if at_end else self.source.count)
+        if allowed is not None and self.failed > allowed:
+            last.error.add_note(
+                f"it was the {self.failed}. item to fail of {self.described()}, which max_errors={errors.most} does "
+                "not allow"
+            )
+            raise last
+
+    def described(self) -> str:
+        """Return which map this is and where it was declared."""
+        return f"the map {self.run.described(Spot(self.frame, self.i))}"
+
+    def warn(self) -> None:
+        """Say that items were left out."""
+        if self.run.bus.wants(RunWarning):
+            message = f"{self.failed} of the {self.read} items of {self.described()} failed and were left out"
+            self.run.bus.publish(RunWarning(run_id=self.run.id, code="ItemsSkipped", message=message))
+
+    # --- the next map
+
+    def offer(self) -> None:
+        """Let maps begin that wait for this one and nothing else."""
+        frame = self.frame
+        waiting = frame.waiters.get(self.i) if frame.waiters else None
+        if not waiting or (self.gate is not None and self.gate.selector is not None and self.may_lack()):
+            return
+        for waiter in [*waiting]:
+            if waiter.__class__ is not tuple or waiter[0] is not frame:
+                continue
+            found = flowing(self.run.under_way, frame, waiter[1])
+            if found is not None:
+                waiting.remove(waiter)
+                frame.looked.pop(waiter[1], None)
+                under_way = self.run.under_way
+                self.run.flows[waiter] = {name: under_way[frame, at].flow_out() for name, at in found.items()}
+                frame.scope.start(drive, self.run, *waiter, PENDING)
+        if not waiting:
+            del frame.waiters[self.i]
+
+    def may_lack(self) -> bool:
+        """Say whether the loop of an item may end with nothing, which would make the whole map nothing."""
+        return self.frame.world.blueprint.skips
+
+    def flow_out(self) -> Flow:
+        """Return a flow that has the results so far, and will have the others."""
+        flow = Flow(self, self.tell, self.node.errors.on_error == "skip", self.is_fed)
+        results = self.results
+        assert results is not None
+        self.sinks.append(flow)
+        first = 0
+        for is_missing, values in groupby(results, key=_is_missing):
+            found = list(values)
+            if not is_missing:
+                flow.put(first, found)
+            first += len(found)
+        if is_sole_reader(self.run.readers, self.frame.block, self.i):
+            self.results = None
+        return flow
+
+
+def _is_missing(value: Any) -> bool:
+    return value is NOTHING

@@ -1,0 +1,72 @@
+"""Outcomes: what stands for an item of a map that failed."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+__all__ = ["Failed", "MapErrors", "errors_from"]
+
+
+class Failed:
+    """In the results of a map with `on_error="collect"`: an item that failed, after all its attempts.
+
+    Args:
+        error: what the task raised, with the note that says which item it was.
+        index: the item's number in its map, from 0.
+        arguments: what the task was called with, by name; for an item that loops, what was declared for it.
+    """
+
+    __slots__ = ("arguments", "error", "index")
+
+    def __init__(self, error: BaseException, index: int, arguments: dict[str, Any]) -> None:
+        self.error = error
+        self.index = index
+        self.arguments = arguments
+
+    def __repr__(self) -> str:
+        return f"Failed({self.error!r}, index={self.index}, arguments={self.arguments!r})"
+
+
+class MapErrors(NamedTuple):
+    """What a map does about items that fail.
+
+    Args:
+        on_error: "raise" fails the map with the first; "collect" puts a `Failed` in the item's place; "skip" leaves
+            the item out.
+        most: how many items may fail before the map does: a number, a share of all items (a float below 1), or
+            None for any number.
+    """
+
+    on_error: str = "raise"
+    most: float | None = None
+
+    def allowed(self, count: int | None) -> float | None:
+        """Return how many of `count` items may fail; None: any number, or not known before the end."""
+        if not isinstance(self.most, float):
+            return self.most
+        return None if count is None else self.most * count
+
+
+def errors_from(task_name: str, on_error: Any, max_errors: Any) -> MapErrors:
+    """Check what `map(on_error=..., max_errors=...)` was given.
+
+    Raises:
+        ValueError: one of them makes no sense, or both together.
+    """
+    if on_error not in ("raise", "collect", "skip"):
+        raise ValueError(f'map of {task_name!r}: on_error is "raise", "collect" or "skip", not {on_error!r}')
+    if max_errors is None:
+        return MapErrors(on_error)
+    is_share = isinstance(max_errors, float) and 0 <= max_errors < 1
+    is_count = isinstance(max_errors, int) and not isinstance(max_errors, bool) and max_errors >= 0
+    if not is_share and not is_count:
+        raise ValueError(
+            f"map of {task_name!r}: max_errors is how many items may fail (0 or more), or a share of them (a float "
+            f"from 0.0 to below 1.0), not {max_errors!r}"
+        )
+    if on_error == "raise":
+        raise ValueError(
+            f'map of {task_name!r}: max_errors={max_errors!r} needs on_error="collect" or on_error="skip"; with "raise"'
+            "the first item that fails fails the map"
+        )
+    return MapErrors(on_error, max_errors)
