@@ -16,12 +16,11 @@ def put(command: str, printed: str, root: Path = ROOT) -> None:
         ValueError: a page has no such block, or several.
     """
     begin, end = f"<!-- output of: {command} -->\n", "<!-- end of output -->"
+    block = f"{begin}```\n{printed.strip()}\n```\n{end}"
+    pattern = re.escape(begin) + ".*?" + re.escape(end)
     for name in PAGES:
         page = root / name
-        block = f"{begin}```\n{printed.strip()}\n```\n{end}"
-        text, found = re.subn(
-            re.escape(begin) + ".*?" + re.escape(end), lambda _: block, page.read_text(encoding="utf-8"), flags=re.S
-        )
+        text, found = re.subn(pattern, lambda _: block, page.read_text(encoding="utf-8"), flags=re.S)
         if found != 1:
             raise ValueError(f"{name} has {found} blocks for the output of {command}; it needs one")
         page.write_text(text, encoding="utf-8")

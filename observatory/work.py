@@ -16,7 +16,7 @@ def combine(a: int, b: int = 0, c: int = 0) -> int:
 
 
 def layered(nodes: int = 10_000, layers: int = 100, seed: int = 7) -> list[tuple[int, ...]]:
-    """Return the predecessors of each node, by number: none in the first layer, else two or three of the layer before."""
+    """Return the predecessors of each node: none in the first layer, else two or three of the layer before."""
     draw = random.Random(seed)
     width = nodes // layers
     found: list[tuple[int, ...]] = [()] * width

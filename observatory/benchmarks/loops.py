@@ -105,7 +105,7 @@ def step(n, _structure=None):
 
 @row("heavy-process", processes=1)
 async def heavy_process() -> list[Line]:
-    """The same, each pair in a process of its own: the event loop's start is in our time, and nothing has run before."""
+    """The same, each pair in a process of its own: our time has the start of an event loop, and all is new."""
     found = Pairs()
     for turn in range(PAIRS):
         command = [sys.executable, "-c", FRESH_PROCESS, str(turn % 2)]
