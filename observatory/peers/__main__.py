@@ -118,13 +118,17 @@ HEADINGS = """\
 engine          version       nodes/s   slower      nodes/s   slower      nodes/s   slower"""
 
 
+def times(value: float) -> str:
+    return f"{value:,.0f}x" if value >= 10 else f"{value:.2f}x"
+
+
 def line(result: Result, ours: Result | None) -> str:
     text = f"{result.title:<16}{result.version:<10}"
     if result.failed:
         return f"{text}{result.failed}"
     for work, measure in COLUMNS:
         rate = result.works[work][measure]
-        slower = f"{ours.works[work][measure] / rate:,.3g}x" if ours and not ours.failed else ""
+        slower = times(ours.works[work][measure] / rate) if ours and not ours.failed else ""
         star = "*" if result.works[work]["note"] else " "
         text += f"{rate:>11,.0f}{star}{slower:>9} "
     return text.rstrip()
