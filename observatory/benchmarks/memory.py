@@ -48,7 +48,7 @@ class Watch:
     def line(self, name: str, seconds: float) -> Line:
         assert len(self.seen) == SAMPLES
         drift = (max(self.seen[WARM_UP:]) - self.seen[WARM_UP]) / 1e6
-        title = f"{self.entries // 1_000_000} M x {name} ({seconds / self.entries * 1e6:.2f} us)"
+        title = f"{self.entries:,} x {name} ({seconds / self.entries * 1e6:.2g} us)"
         return figure(title, drift, "MB of drift", most=2)
 
 
@@ -83,7 +83,7 @@ async def inline() -> list[Line]:
 @row("memory-async", processes=1)
 async def async_body() -> list[Line]:
     """A step that is a coroutine and is fed by one."""
-    watch = Watch(1_000_000)
+    watch = Watch(500_000)
 
     @cs.task
     async def feed() -> None:
@@ -101,7 +101,7 @@ async def async_body() -> list[Line]:
 @row("memory-observed", processes=1)
 async def observed() -> list[Line]:
     """Somebody listens to every event of every task."""
-    watch = Watch(1_000_000)
+    watch = Watch(500_000)
 
     @cs.task
     def step(n: int) -> Any:
@@ -117,7 +117,7 @@ async def observed() -> list[Line]:
 @row("memory-map", processes=1)
 async def mapped() -> list[Line]:
     """Each iteration maps over three items."""
-    watch = Watch(1_000_000)
+    watch = Watch(500_000)
 
     @cs.task
     def item(x: int) -> int:
@@ -137,7 +137,7 @@ async def mapped() -> list[Line]:
 @row("memory-retry", processes=1)
 async def retried() -> list[Line]:
     """Each iteration calls a task under a retry; every tenth call fails and is made again."""
-    watch = Watch(1_000_000)
+    watch = Watch(500_000)
 
     @cs.task(retry=2)
     def shaky() -> None:

@@ -49,12 +49,11 @@ def heavy() -> Work:
         return run
 
     return Work(
-        "actions and transitions, one back on a condition, run(halt_after=)",
+        "actions and transitions, one back on a condition, built for each run, run(halt_after=)",
         "burr.apache.org/concepts/transitions/",
         build,
         n * HEAVY,
         heavy_expected(n),
-        "an application runs once, so it is built for each run",
     )
 
 
