@@ -104,6 +104,8 @@ def tried(engine: str) -> Result:
             result.works[work] = worked(python, engine, work)
         package = result.works["heavy"]["package"]
         result.version = version(python, package) if package else ""
+    except subprocess.TimeoutExpired:
+        result.failed = f"no end in {LIMIT:g} s"
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         result.failed = str(error)
     return result
@@ -112,6 +114,9 @@ def tried(engine: str) -> Result:
 # --- printing
 
 COLUMNS = (("heavy", "run"), ("layered", "once"), ("layered", "run"))
+FILLED = textwrap.TextWrapper(
+    108, initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False, break_long_words=False
+)
 HEADINGS = """\
                           heavy loop            layered graph,        layered graph,
                           run                   built and run once    run alone
@@ -145,8 +150,7 @@ def told(result: Result) -> list[str]:
     more = result.works["heavy"]["more"]
     if more:
         said.append(f"does more: {more}.")
-    wrapped = [textwrap.fill(each, 108, initial_indent="    ", subsequent_indent="      ") for each in said]
-    return [result.title, *wrapped]
+    return [result.title, *(line for each in said for line in FILLED.wrap(each))]
 
 
 def report(engines: list[str]) -> tuple[list[Result], str]:
