@@ -10,9 +10,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from observatory import readme
-from observatory.benchmarks import graphs, layered, loops, maps, memory, observed, startup, waiting  # noqa: F401
-from observatory.benchmarks.harness import ROWS, Line, machine  # the modules above register their rows
+from observatory.benchmarks import graphs, layered, loops, maps, memory, observed, startup, waiting
+from observatory.benchmarks.harness import ROWS, Line, machine
 
+MODULES = [each.__name__ for each in (loops, observed, graphs, layered, waiting, maps, startup, memory)]
+NAMES = sorted(ROWS, key=lambda name: MODULES.index(ROWS[name].measure.__module__))
 LAST = readme.ROOT / "build" / "benchmarks.json"
 LIMIT = 300.0  # seconds for one row in one process
 HEADINGS = ("work", "ours", "baseline", "unit", "ratio", "min", "max", "budget", "verdict")
@@ -99,7 +101,7 @@ def report(names: list[str], processes: int | None) -> tuple[list[Line], str]:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m observatory.benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"by default all: {', '.join(ROWS)}")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"by default all: {', '.join(NAMES)}")
     parser.add_argument("--processes", type=int, metavar="N", help="measure each row in N processes; the median counts")
     parser.add_argument("--json", metavar="FILE", type=Path, default=None, help=f"write the lines there; all: {LAST}")
     parser.add_argument("--readme", action="store_true", help="measure nothing; put the last full table in the READMEs")
@@ -107,7 +109,7 @@ def parsed() -> argparse.Namespace:
     given = parser.parse_args()
     unknown = [name for name in (*given.rows, *([given.here] if given.here else ())) if name not in ROWS]
     if unknown:
-        parser.error(f"no row is called {', '.join(unknown)}; the rows are: {', '.join(ROWS)}")
+        parser.error(f"no row is called {', '.join(unknown)}; the rows are: {', '.join(NAMES)}")
     return given
 
 
@@ -119,7 +121,7 @@ def main() -> int:
     if given.readme:
         readme.put("make bench", json.loads((given.json or LAST).read_text(encoding="utf-8"))["printed"])
         return 0
-    lines, printed = report(given.rows or list(ROWS), given.processes)
+    lines, printed = report(given.rows or NAMES, given.processes)
     file = given.json or (None if given.rows else LAST)
     if file:
         record = {"schema": 2, "machine": machine(), "lines": [asdict(line) for line in lines], "printed": printed}

@@ -127,7 +127,7 @@ async def at_100k(name: str, shape: Any, by_hand: Any) -> list[Line]:
     n = 100_000
     async with cs.Engine() as engine:
         await engine.run(shape(2_000))  # the function is known; each graph is new
-        found = await pairs(once(engine, shape, n), once_by_hand(by_hand, n), 15)
+        found = await pairs(once(engine, shape, n), once_by_hand(by_hand, n), 11)
     return [speed(f"{name}, 100,000 nodes once", found, n, least=0.5)]
 
 
