@@ -29,19 +29,24 @@ def test_a_budget_of_time_is_missed_from_above() -> None:
     assert figure("x", 11.0, "us", most=10, found=found).passed is False
 
 
-def test_calls_are_counted_where_they_happen() -> None:
-    def inner() -> None: ...
+def twice(x: int, times: int = 2) -> int:
+    return x * times
 
-    async def outer() -> None:
-        await asyncio.sleep(0)
-        inner()
-        inner()
+
+async def outer(x: int) -> int:
+    await asyncio.sleep(0)
+    return await asyncio.to_thread(twice, twice(twice(x)))
+
+
+def test_calls_are_counted_in_whatever_thread_they_happen() -> None:
+    codes = twice.__code__, outer.__code__
 
     async def count() -> list[int]:
-        return await calls(outer(), inner, outer)
+        return await calls(lambda: outer(1), twice, outer)
 
-    assert asyncio.run(count()) == [2, 2]  # the coroutine begins, and goes on
-    assert sys.getprofile() is None
+    assert asyncio.run(count()) == [3, 1]
+    assert (twice.__code__, outer.__code__) == codes
+    assert asyncio.run(outer(1)) == 8
 
 
 def test_the_layered_graph_is_the_same_each_time_and_all_of_it_is_needed() -> None:
@@ -78,11 +83,11 @@ def test_the_readmes_have_a_place_for_each_table(command: str) -> None:
 
 def test_a_row_runs_in_a_process_of_its_own_and_the_exit_code_is_its_verdict(tmp_path: Path) -> None:
     file = tmp_path / "found.json"
-    command = [sys.executable, "-m", "observatory.benchmarks", "tail", "--processes", "1", "--json", str(file)]
+    command = [sys.executable, "-m", "observatory.benchmarks", "flow-fresh", "--processes", "1", "--json", str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
     record = json.loads(file.read_text(encoding="utf-8"))
     lines = [Line(**line) for line in record["lines"]]
-    assert [line.name for line in lines] == ["TailCall loop, warm"]
+    assert [line.name for line in lines] == ["flow of 22 nodes, built afresh and run"]
     assert lines[0].ours > 0
     assert done.returncode == (0 if lines[0].passed else 1)
     assert record["printed"].strip() == done.stdout.strip()

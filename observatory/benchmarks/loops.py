@@ -87,7 +87,6 @@ async def heavy_fresh() -> list[Line]:
         assert result == "done"
         return taken
 
-    assert await calls(ours(), by_hand_unrolled) == [0]
     found = await pairs(ours, by_hand(tco.heavy_by_hand, n), PAIRS)
     return [speed("heavy loop, fresh tasks, once", found, n * HEAVY, least=0.5)]
 
