@@ -131,8 +131,9 @@ async def calls(work: Awaitable[Any] | Callable[[], Any], *functions: Any) -> li
     The functions stay the same objects, so what was learned of them and compiled for them is what runs: for the
     time being, their code is replaced by code that counts and calls a twin. They must not be closures.
     """
-    counters = [_Counter(function) for function in functions]
+    counters: list[_Counter] = []
     try:
+        counters += map(_Counter, functions)
         done = work() if callable(work) else work
         if inspect.isawaitable(done):
             await done
@@ -152,7 +153,8 @@ class _Counter:
         twin = FunctionType(self.code, function.__globals__, function.__name__, function.__defaults__)
         function.__globals__[self.name] = self.counting(twin)
         made: dict[str, Any] = {}
-        exec(f"def counted(*args, **kwargs): return {self.name}(*args, **kwargs)", made)
+        begin, wait = ("async def", "await ") if inspect.iscoroutinefunction(function) else ("def", "")
+        exec(f"{begin} counted(*args, **kwargs): return {wait}{self.name}(*args, **kwargs)", made)
         function.__code__ = made["counted"].__code__
 
     def counting(self, twin: FunctionType) -> Callable[..., Any]:
