@@ -19,7 +19,7 @@ from statistics import median
 from types import FunctionType
 from typing import Any
 
-__all__ = ["ROWS", "Line", "Pairs", "Row", "calls", "figure", "machine", "pairs", "row", "speed", "wall_time"]
+__all__ = ["ROWS", "Line", "Pairs", "Row", "calls", "figure", "load", "machine", "pairs", "row", "speed", "wall_time"]
 
 Measured = Callable[[], float | Awaitable[float]]
 """Does the work once, checks what came out, and returns the seconds that the work alone took."""
@@ -179,6 +179,11 @@ def machine() -> str:
         model = platform.processor() or platform.machine()
     python = f"{platform.python_implementation()} {platform.python_version()}"
     return f"{python}, {model}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
+
+
+def load() -> str:
+    """Say how busy the machine is: figures of a busy one are worth little."""
+    return f"load {os.getloadavg()[0]:.1f}"
 
 
 SCALES = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}

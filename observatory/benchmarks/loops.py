@@ -144,7 +144,7 @@ def one_pair(n: int, ours_first: bool) -> tuple[float, float]:
     return ours(), theirs
 
 
-@row("heavy-interpreted")
+@row("heavy-interpreted", processes=1)
 async def heavy_interpreted() -> list[Line]:
     """The interpreter alone."""
     n = 10_000
@@ -228,7 +228,7 @@ def states_by_hand(n: int) -> str:
         n = jump.data
 
 
-@row("states")
+@row("states", processes=1)
 async def state_machine() -> list[Line]:
     """Three states that lead to each other."""
     n = 99_999

@@ -44,7 +44,7 @@ async def map_million() -> list[Line]:
             check(result)
             return taken
 
-        found = await pairs(ours, baseline, 15)
+        found = await pairs(ours, baseline, 11)
         assert await calls(ours(), body.func) == [len(ITEMS)]
         assert await calls(baseline, plain_body) == [len(ITEMS)]
     return [speed("map of 1,000,000 inline items", found, len(ITEMS), "ns an item", least=0.7)]

@@ -114,7 +114,7 @@ async def flow_warm() -> list[Line]:
     return await small("flow of 22 nodes, warm, new params", lambda x: flow(x=x), 1_000, NODES, most=20)
 
 
-@row("flow-200")
+@row("flow-200", processes=1)
 async def flow_of_200() -> list[Line]:
     """The same with 200 nodes."""
     flow = cs.compile(chained(cs.Param("x", default=0), 200))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from observatory import readme
-from observatory.benchmarks.harness import machine
+from observatory.benchmarks.harness import load, machine
 
 HERE = Path(__file__).parent
 ENVIRONMENTS = readme.ROOT / ".venv-peers"
@@ -160,7 +160,7 @@ def report(engines: list[str]) -> tuple[list[Result], str]:
         print(text, flush=True)
         printed.append(text)
 
-    say(machine())
+    say(f"{machine()}, {load()}")
     say("slower: how many times as long as Cascade; *: not the whole work or not the same, see below")
     say("")
     say(HEADINGS)
