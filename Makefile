@@ -1,10 +1,10 @@
 # Each recipe sets up what it needs, in .venv: all it asks for is Python 3.11 or newer and a package index.
 PYTHON := .venv/bin/python
 
-.PHONY: help run test check fix bench venv
+.PHONY: help run test check fix bench bench-peers venv
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
 
 run: venv  ## the quick start, then the benchmark that this project began with
 	$(PYTHON) examples/quickstart.py
@@ -22,8 +22,11 @@ fix: venv  ## format, and mend what lint can mend
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
 
-bench: venv  ## measure every row of the budgets; ARGS go to the benchmarks
-	$(PYTHON) -m observatory.benchmarks $(ARGS)
+bench: venv  ## measure every row of the budgets; ARGS="heavy simple" measures two, PYTHON=python3.13 on that one
+	PYTHONPATH=src $(PYTHON) -m observatory.benchmarks $(ARGS)
+
+bench-peers: venv  ## give the same work to other engines, each installed in .venv-peers; ARGS="burr dask" for two
+	PYTHONPATH=src $(PYTHON) -m observatory.peers $(ARGS)
 
 venv:
 	@sh tools/venv.sh .venv

@@ -1,4 +1,4 @@
-"""Run rows, each in a fresh process, and print how they stand to their budgets."""
+"""Run rows, each in fresh processes, and print how they stand to their budgets."""
 
 import argparse
 import asyncio
@@ -6,44 +6,51 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from observatory.benchmarks import graphs, loops, memory, startup, streams, waiting  # noqa: F401  (register their rows)
-from observatory.benchmarks.harness import ROWS, Line, machine
+from observatory import readme
+from observatory.benchmarks import graphs, layered, loops, maps, memory, observed, startup, streams, waiting
+from observatory.benchmarks.harness import ROWS, Line, load, machine
 
-ROOT = Path(__file__).parents[2]
-LIMIT = 300.0  # seconds for one row
-HEADINGS = ("", "ours", "baseline", "unit", "ratio", "min", "max", "budget", "pass")
-WIDTHS = (38, 10, 10, 16, 7, 7, 7, 22, 5)
+MODULES = [each.__name__ for each in (loops, observed, graphs, layered, waiting, maps, streams, startup, memory)]
+NAMES = sorted(ROWS, key=lambda name: MODULES.index(ROWS[name].measure.__module__))
+LAST = readme.ROOT / "build" / "benchmarks.json"
+LIMIT = 600.0  # seconds for one row in one process
+HEADINGS = ("work", "ours", "baseline", "unit", "ratio", "min", "max", "budget", "verdict")
+WIDTHS = (42, 8, 8, 15, 6, 6, 6, 17, 7)
+TO_LEFT = (True, False, False, True, False, False, False, True, True)
+VERDICTS = {None: "-", True: "pass", False: "FAIL"}
 
 
 def measured(name: str) -> list[Line]:
     """Measure a row in a process of its own."""
     command = [sys.executable, "-m", "observatory.benchmarks", "--here", name]
     try:
-        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=LIMIT, check=False)
+        done = subprocess.run(command, cwd=readme.ROOT, stdout=subprocess.PIPE, text=True, timeout=LIMIT, check=False)
     except subprocess.TimeoutExpired:
         return [Line(name, f"no end in {LIMIT:g} s", 0.0, passed=False)]
     if done.returncode:
-        return [Line(name, "failed", 0.0, passed=False)]
+        return [Line(name, "broke", 0.0, passed=False)]
     return [Line(**line) for line in json.loads(done.stdout.splitlines()[-1])]
 
 
-def repeated(name: str, runs: int) -> list[list[Line]]:
-    """Measure a row several times; return what was found for each of its lines."""
+def repeated(name: str, processes: int) -> list[Line]:
+    """Measure a row in so many processes, one after the other; return the median of each of its lines."""
     found: dict[str, list[Line]] = {}
-    for _ in range(runs):
+    for _ in range(processes):
         for line in measured(name):
             found.setdefault(line.name, []).append(line)
-    return list(found.values())
+    broken = [each for lines in found.values() for each in lines if each.unit.startswith(("broke", "no end"))]
+    return broken[:1] or [middle(lines) for lines in found.values()]
 
 
 def middle(found: list[Line]) -> Line:
-    """Return the median of several runs of a line, by what its budget is about."""
-    of = [line.ours if line.ratio is None else line.ratio for line in found]
-    broken = [line for line in found if line.unit.startswith(("failed", "no end"))]
-    return broken[0] if broken else found[of.index(sorted(of)[len(of) // 2])]
+    """Return the median line, with the extremes of all."""
+    found = sorted(found, key=lambda line: line.judged)
+    lows = [line.low for line in found if line.low is not None]
+    highs = [line.high for line in found if line.high is not None]
+    return replace(found[len(found) // 2], low=min(lows, default=None), high=max(highs, default=None))
 
 
 def number(value: float | None) -> str:
@@ -54,54 +61,73 @@ def number(value: float | None) -> str:
 
 def shown(line: Line) -> str:
     ratios = ["" if each is None else f"{each:.3f}" for each in (line.ratio, line.low, line.high)]
-    passed = {None: "-", True: "yes", False: "NO"}[line.passed]
-    cells = (line.name, number(line.ours), number(line.baseline), line.unit, *ratios, line.budget, passed)
-    return aligned(cells)
+    cells = (line.name, number(line.ours), number(line.baseline), line.unit, *ratios, line.budget)
+    return aligned((*cells, VERDICTS[line.passed]))
 
 
 def aligned(cells: tuple[str, ...]) -> str:
-    left = (True, False, False, True, False, False, False, True, True)
     put = (
         cell.ljust(width) if to_left else cell.rjust(width)
-        for cell, width, to_left in zip(cells, WIDTHS, left, strict=True)
+        for cell, width, to_left in zip(cells, WIDTHS, TO_LEFT, strict=True)
     )
     return " ".join(put).rstrip()
 
 
+def report(names: list[str], processes: int | None) -> tuple[list[Line], str]:
+    """Measure the rows, printing each as it is known; return the lines, and what was printed."""
+    lines: list[Line] = []
+    printed: list[str] = []
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+        printed.append(text)
+
+    say(f"{machine()}, {load()}")
+    say("ratio: our share of the baseline's speed (where the budget is <= 1.15, our share of its time)")
+    say("")
+    say(aligned(HEADINGS))
+    for name in names:
+        start = time.perf_counter()
+        for line in repeated(name, processes or ROWS[name].processes):
+            lines.append(line)
+            say(shown(line))
+        print(f"{time.perf_counter() - start:.0f} s for {name}", file=sys.stderr)
+    missed = sum(line.passed is False for line in lines)
+    budgeted = sum(line.passed is not None for line in lines)
+    say("")
+    say(f"{budgeted - missed} of {budgeted} budgets hold")
+    return lines, "\n".join(printed)
+
+
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m observatory.benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"by default all: {', '.join(ROWS)}")
-    parser.add_argument("--runs", type=int, default=1, help="measure each row so often; the median counts")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the lines there too")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"by default all: {', '.join(NAMES)}")
+    parser.add_argument("--processes", type=int, metavar="N", help="measure each row in N processes; the median counts")
+    parser.add_argument("--json", metavar="FILE", type=Path, default=None, help=f"write the lines there; all: {LAST}")
+    parser.add_argument("--readme", action="store_true", help="measure nothing; put the last full table in the READMEs")
     parser.add_argument("--here", metavar="ROW", help="measure one row in this process and print it as JSON")
     given = parser.parse_args()
-    unknown = [name for name in given.rows if name not in ROWS]
+    unknown = [name for name in (*given.rows, *([given.here] if given.here else ())) if name not in ROWS]
     if unknown:
-        parser.error(f"no row is called {', '.join(unknown)}; the rows are: {', '.join(ROWS)}")
+        parser.error(f"no row is called {', '.join(unknown)}; the rows are: {', '.join(NAMES)}")
     return given
 
 
 def main() -> int:
     given = parsed()
     if given.here:
-        print(json.dumps([asdict(line) for line in asyncio.run(ROWS[given.here]())]))
+        print(json.dumps([asdict(line) for line in asyncio.run(ROWS[given.here].measure())]))
         return 0
-    print(f"{machine()}; ratio: our share of the baseline's speed, unless the budget is a time's")
-    print(aligned(HEADINGS))
-    lines = []
-    for name in given.rows or ROWS:
-        start = time.perf_counter()
-        for found in repeated(name, given.runs):
-            lines.append(middle(found))
-            print(shown(lines[-1]), flush=True)
-        print(f"{time.perf_counter() - start:.0f} s for {name}", file=sys.stderr)
-    if given.json:
-        record = {"schema": 1, "machine": machine(), "runs": given.runs, "lines": [asdict(line) for line in lines]}
-        given.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    missed = [line.name for line in lines if line.passed is False]
-    if missed:
-        print(f"Over budget: {', '.join(missed)}", file=sys.stderr)
-    return 1 if missed else 0
+    if given.readme:
+        readme.put("make bench", json.loads((given.json or LAST).read_text(encoding="utf-8"))["printed"])
+        return 0
+    lines, printed = report(given.rows or NAMES, given.processes)
+    file = given.json or (None if given.rows else LAST)
+    if file:
+        record = {"schema": 2, "machine": machine(), "lines": [asdict(line) for line in lines], "printed": printed}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return 1 if any(line.passed is False for line in lines) else 0
 
 
 if __name__ == "__main__":

@@ -2,30 +2,45 @@
 
 A *row* is a coroutine function that returns *lines*. A line compares what Cascade took with what its baseline
 took, or is one figure with a budget of its own. A ratio is the median of the ratios of pairs, each pair measured
-back to back: what disturbs a machine for longer than that disturbs both.
+back to back: what disturbs a machine for longer than that disturbs both. What one process happens to get, such as
+where its memory lies, disturbs all its pairs alike; so a short row is measured in several processes.
 """
 
 import gc
 import inspect
+import itertools
+import os
 import platform
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from types import FunctionType
 from typing import Any
 
-__all__ = ["ROWS", "Line", "Pairs", "figure", "machine", "pairs", "row", "speed", "wall_time"]
+__all__ = ["ROWS", "Line", "Pairs", "Row", "calls", "figure", "load", "machine", "pairs", "row", "speed", "wall_time"]
 
 Measured = Callable[[], float | Awaitable[float]]
 """Does the work once, checks what came out, and returns the seconds that the work alone took."""
 
-ROWS: dict[str, Callable[[], Awaitable[list["Line"]]]] = {}
+PROCESSES = 3  # for a row, unless it says otherwise
+
+
+@dataclass(frozen=True)
+class Row:
+    """What measures some lines, and in how many processes that is done; of these, the median counts."""
+
+    measure: Callable[[], Awaitable[list["Line"]]]
+    processes: int
+
+
+ROWS: dict[str, Row] = {}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table. `passed` is None where the budget is for later, or there is none."""
+    """One line of the table. `passed` is None where there is no budget."""
 
     name: str
     unit: str
@@ -36,6 +51,7 @@ class Line:
     high: float | None = None
     budget: str = ""
     passed: bool | None = None
+    judged: float = 0.0  # what the budget is about: the ratio, or our figure itself
 
 
 @dataclass(frozen=True)
@@ -58,12 +74,12 @@ class Pairs:
             kept.append(await taken if inspect.isawaitable(taken) else taken)
 
 
-def row(name: str) -> Callable[[Any], Any]:
-    """Register a row under a name."""
+def row(name: str, processes: int = PROCESSES) -> Callable[[Any], Any]:
+    """Register a row under a name; one that takes long, or whose verdict is clear, takes one process."""
 
     def register(measure: Any) -> Any:
         assert name not in ROWS, name
-        ROWS[name] = measure
+        ROWS[name] = Row(measure, processes)
         return measure
 
     return register
@@ -78,42 +94,80 @@ async def pairs(ours: Measured, baseline: Measured, count: int) -> Pairs:
     return found
 
 
-def speed(
-    name: str, found: Pairs, count: int, unit: str = "ns a node", least: float | None = None, later: bool = False
-) -> Line:
+def speed(name: str, found: Pairs, count: int, unit: str = "ns a node", least: float | None = None) -> Line:
     """Return a line that asks for at least a share of the baseline's speed; `count` units were done each time."""
-    ratios = found.speeds()
-    passed = None if later or least is None else median(ratios) >= least
-    return _compared(name, found, ratios, count, unit, ">=", least, passed, later)
+    scale = SCALES[unit.partition(" ")[0]] / count
+    return _compared(name, found, found.speeds(), unit, scale, ">=", least)
 
 
-def wall_time(name: str, found: Pairs, unit: str, most: float, later: bool = False) -> Line:
-    """Return a line that asks for at most so many times the baseline's time."""
-    ratios = [1 / ratio for ratio in found.speeds()]
-    passed = None if later else median(ratios) <= most
-    return _compared(name, found, ratios, 1, unit, "<=", most, passed, later)
+def wall_time(name: str, found: Pairs, unit: str, most: float) -> Line:
+    """Return a line that asks for at most so many times the baseline's time: its ratio is one of times."""
+    return _compared(name, found, [1 / ratio for ratio in found.speeds()], unit, SCALES[unit], "<=", most)
 
 
 def figure(
     name: str,
     ours: float,
     unit: str,
+    *,
     most: float | None = None,
-    later: bool = False,
-    found: Pairs | None = None,
     least: float | None = None,
-    baseline: float | None = None,
+    found: Pairs | None = None,
 ) -> Line:
     """Return a line whose budget is for our figure itself; the speeds of `found`, if given, are for information."""
-    bound, sign = (most, "<=") if least is None else (least, ">=")
-    passed = None
-    if bound is not None and not later:
-        passed = ours <= bound if least is None else ours >= bound
-    ratios = found.speeds() if found is not None else []
-    if found is not None:
-        baseline = median(found.baseline) * SCALES[unit.partition(" ")[0]]
-    spread = (median(ratios), min(ratios), max(ratios)) if ratios else (None, None, None)
-    return Line(name, unit, ours, baseline, *spread, _budget(sign, bound, later, unit), passed)
+    sign, bound = ("<=", most) if least is None else (">=", least)
+    budget = "" if bound is None else f"{sign} {bound:g} {unit}"
+    passed = _holds(ours, sign, bound)
+    if found is None:
+        return Line(name, unit, ours, budget=budget, passed=passed, judged=ours)
+    ratios = found.speeds()
+    baseline = median(found.baseline) * SCALES[unit.partition(" ")[0]]
+    return Line(name, unit, ours, baseline, median(ratios), min(ratios), max(ratios), budget, passed, ours)
+
+
+async def calls(work: Awaitable[Any] | Callable[[], Any], *functions: Any) -> list[int]:
+    """Do the work once, not timed, and return how often each function was called, in whatever thread.
+
+    The functions stay the same objects, so what was learned of them and compiled for them is what runs: for the
+    time being, their code is replaced by code that counts and calls a twin. They must not be closures.
+    """
+    counters: list[_Counter] = []
+    try:
+        counters += map(_Counter, functions)
+        done = work() if callable(work) else work
+        if inspect.isawaitable(done):
+            await done
+    finally:
+        found = [counter.end() for counter in counters]
+    return found
+
+
+class _Counter:
+    """Counts the calls of a function from now to its end."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.code = function.__code__
+        self.count = itertools.count()  # `next` of it is atomic
+        self.name = f"_counted_{id(self)}"
+        twin = FunctionType(self.code, function.__globals__, function.__name__, function.__defaults__)
+        function.__globals__[self.name] = self.counting(twin)
+        made: dict[str, Any] = {}
+        begin, wait = ("async def", "await ") if inspect.iscoroutinefunction(function) else ("def", "")
+        exec(f"{begin} counted(*args, **kwargs): return {wait}{self.name}(*args, **kwargs)", made)
+        function.__code__ = made["counted"].__code__
+
+    def counting(self, twin: FunctionType) -> Callable[..., Any]:
+        def count_and_call(*args: Any, **kwargs: Any) -> Any:
+            next(self.count)
+            return twin(*args, **kwargs)
+
+        return count_and_call
+
+    def end(self) -> int:
+        self.function.__code__ = self.code
+        del self.function.__globals__[self.name]
+        return next(self.count)
 
 
 def machine() -> str:
@@ -123,30 +177,29 @@ def machine() -> str:
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
-    return f"{platform.python_implementation()} {platform.python_version()}, {model}, {time.strftime('%Y-%m-%d')}"
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"{python}, {model}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}"
+
+
+def load() -> str:
+    """Say how busy the machine is: figures of a busy one are worth little."""
+    return f"load {os.getloadavg()[0]:.1f}"
 
 
 SCALES = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 def _compared(
-    name: str,
-    found: Pairs,
-    ratios: list[float],
-    count: int,
-    unit: str,
-    sign: str,
-    bound: float | None,
-    passed: bool | None,
-    later: bool,
+    name: str, found: Pairs, ratios: list[float], unit: str, scale: float, sign: str, bound: float | None
 ) -> Line:
-    scale = SCALES[unit.partition(" ")[0]] / count
     ours, baseline = median(found.ours) * scale, median(found.baseline) * scale
-    budget = _budget(sign, bound, later)
-    return Line(name, unit, ours, baseline, median(ratios), min(ratios), max(ratios), budget, passed)
+    middle = median(ratios)
+    budget = "" if bound is None else f"{sign} {bound:g}"
+    passed = _holds(middle, sign, bound)
+    return Line(name, unit, ours, baseline, middle, min(ratios), max(ratios), budget, passed, middle)
 
 
-def _budget(sign: str, bound: float | None, later: bool, unit: str = "") -> str:
+def _holds(value: float, sign: str, bound: float | None) -> bool | None:
     if bound is None:
-        return ""
-    return f"{sign} {bound:g}{' ' + unit if unit else ''}{' later' if later else ''}"
+        return None
+    return value >= bound if sign == ">=" else value <= bound

@@ -1,14 +1,20 @@
-"""Rows about loops that never wait: jump loops, light and heavy, and tail calls."""
+"""Rows about loops that never wait: jump loops, light, heavy and with states, and tail calls."""
 
+import asyncio
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import cascade as cs
 from observatory.benchmarks import tco_performance as tco
-from observatory.benchmarks.harness import Line, pairs, row, speed
+from observatory.benchmarks.harness import Line, Pairs, calls, pairs, row, speed
+from observatory.readme import ROOT
 
 PAIRS = 15
+HEAVY = tco.CHAIN + 1  # nodes an iteration
 
 
 def by_hand_unrolled(n: int) -> str:
@@ -23,44 +29,46 @@ def by_hand_unrolled(n: int) -> str:
         n = jump.data
 
 
-def by_cascade(engine: cs.Engine, declare: Callable[[], Any]) -> Any:
-    """Return what measures one run of a target; what declares it is not timed."""
-
-    async def measured() -> float:
-        target = declare()
-        return await tco.seconds(engine.run(target))
-
-    return measured
+def by_cascade(engine: cs.Engine, target: Any) -> Any:
+    """Return what measures one run of a target that was declared before."""
+    return lambda: tco.seconds(engine.run(target))
 
 
 def by_hand(loop: Callable[[int], str], n: int) -> Callable[[], float]:
     return lambda: tco.seconds_by_hand(loop, n)
 
 
-async def warm(name: str, declare: Any, loop: Any, n: int, nodes: int, least: float) -> list[Line]:
-    """Compare a loop that has run before, at the tier that an engine chooses."""
-    unit = "ns a node" if nodes > 1 else "ns an iteration"
+async def check_heavy(engine: cs.Engine, target: Any, n: int, loop: Callable[[int], str] = tco.heavy_by_hand) -> None:
+    """See that both make 22 calls in each of n iterations."""
+    expected = [tco.CHAIN * n, n]
+    assert await calls(engine.run(target), tco.noop.func, tco.heavy_step.func) == expected
+    assert await calls(lambda: loop(n), tco.plain_noop, tco.plain_heavy_step) == expected
+    assert sum(expected) == HEAVY * n
+
+
+async def warm(name: str, target: Any, task: Any, loop: Any, plain: Any, n: int, least: float | None) -> Line:
+    """Compare a loop of one call an iteration that has run before, at the tier that an engine chooses."""
     async with cs.Engine() as engine:
-        await tco.calls_per_iteration(engine)
-        target = declare(n)
-        found = await pairs(by_cascade(engine, lambda: target), by_hand(loop, n), PAIRS)
-    return [speed(f"{name}, warm", found, n * nodes, unit, least, later=True)]
+        found = await pairs(by_cascade(engine, target), by_hand(loop, n), PAIRS)
+        assert await calls(engine.run(target), task.func) == [n]
+        assert await calls(lambda: loop(n), plain) == [n]
+    return speed(f"{name}, warm", found, n, "ns an iteration", least)
 
 
 @row("heavy")
 async def heavy() -> list[Line]:
-    """22 calls an iteration; interpreted, and then as an engine does it by default."""
+    """22 calls an iteration, against the loop as one would write it, and against it unrolled."""
     n = 10_000
-    async with cs.Engine(tier="interpret") as engine:
-        nodes = (await tco.calls_per_iteration(engine))["heavy"]
-        assert nodes == tco.CHAIN + 1 == 22
-        target = tco.heavy_loop(n)
-        found = await pairs(by_cascade(engine, lambda: target), by_hand(tco.heavy_by_hand, n), PAIRS)
-    lines = [speed("heavy, warm, interpreted", found, n * nodes, least=0.2)]
-    lines += await warm("heavy", tco.heavy_loop, tco.heavy_by_hand, n, nodes, 1.0)
+    target = tco.heavy_loop(n)
     async with cs.Engine() as engine:
-        found = await pairs(by_cascade(engine, lambda: target), by_hand(by_hand_unrolled, n), PAIRS)
-    return [*lines, speed("heavy, warm, to the unrolled loop", found, n * nodes)]
+        found = await pairs(by_cascade(engine, target), by_hand(tco.heavy_by_hand, n), PAIRS)
+        unrolled = await pairs(by_cascade(engine, target), by_hand(by_hand_unrolled, n), PAIRS)
+        await check_heavy(engine, target, n)
+        await check_heavy(engine, target, n, by_hand_unrolled)
+    return [
+        speed("heavy loop, warm", found, n * HEAVY, least=1.0),
+        speed("heavy loop, warm, to the unrolled loop", unrolled, n * HEAVY),
+    ]
 
 
 @row("heavy-fresh")
@@ -80,7 +88,7 @@ async def heavy_fresh() -> list[Line]:
         return taken
 
     found = await pairs(ours, by_hand(tco.heavy_by_hand, n), PAIRS)
-    return [speed("heavy, fresh tasks, once", found, n * (tco.CHAIN + 1), least=0.5, later=True)]
+    return [speed("heavy loop, fresh tasks, once", found, n * HEAVY, least=0.5)]
 
 
 SOURCE = """
@@ -94,13 +102,139 @@ def step(n, _structure=None):
 """
 
 
+@row("heavy-process", processes=1)
+async def heavy_process() -> list[Line]:
+    """The same, each pair in a process of its own: our time has the start of an event loop, and all is new."""
+    found = Pairs()
+    for turn in range(PAIRS):
+        command = [sys.executable, "-c", FRESH_PROCESS, str(turn % 2)]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        ours, baseline = json.loads(done.stdout)
+        found.ours.append(ours)
+        found.baseline.append(baseline)
+    return [speed("heavy loop, fresh process, once", found, 5_000 * HEAVY, least=0.5)]
+
+
+FRESH_PROCESS = """
+import json, sys
+from observatory.benchmarks import loops
+print(json.dumps(loops.one_pair(5_000, ours_first=sys.argv[1] == "1")))
+"""
+
+
+def one_pair(n: int, ours_first: bool) -> tuple[float, float]:
+    """Return the seconds that the heavy loop takes the first time in a process, and those by hand."""
+
+    async def declared_and_run() -> str:
+        async with cs.Engine() as engine:
+            return await engine.run(tco.heavy_loop(n))
+
+    def ours() -> float:
+        start = time.perf_counter()
+        result = asyncio.run(declared_and_run())
+        taken = time.perf_counter() - start
+        assert result == "done"
+        return taken
+
+    baseline = by_hand(tco.heavy_by_hand, n)
+    if ours_first:
+        taken = ours()
+        return taken, baseline()
+    theirs = baseline()
+    return ours(), theirs
+
+
+@row("heavy-interpreted", processes=1)
+async def heavy_interpreted() -> list[Line]:
+    """The interpreter alone."""
+    n = 10_000
+    target = tco.heavy_loop(n)
+    async with cs.Engine(tier="interpret") as engine:
+        found = await pairs(by_cascade(engine, target), by_hand(tco.heavy_by_hand, n), PAIRS)
+        await check_heavy(engine, target, n)
+    return [speed("heavy loop, warm, interpreted", found, n * HEAVY, least=0.2)]
+
+
 @row("simple")
 async def simple() -> list[Line]:
     """One call and one Jump an iteration."""
-    return await warm("simple", tco.simple_loop, tco.simple_by_hand, 100_000, 1, 0.85)
+    n = 200_000
+    return [await warm("jump loop", tco.simple_loop(n), tco.step, tco.simple_by_hand, tco.plain_step, n, 0.85)]
 
 
 @row("tail")
 async def tail() -> list[Line]:
     """One call and one TailCall an iteration."""
-    return await warm("tail", tco.tail_loop, tco.tail_by_hand, 100_000, 1, 1.0)
+    n = 100_000
+    return [await warm("TailCall loop", tco.tail_loop(n), tco.tail_step, tco.tail_by_hand, tco.plain_tail_step, n, 1.0)]
+
+
+# --- three states, one after the other
+
+
+def plain_red(n: int) -> Any:
+    return tco.Jump("green", n - 1)
+
+
+def plain_green(n: int) -> Any:
+    return tco.Jump("yellow", n - 1)
+
+
+def plain_yellow(n: int) -> Any:
+    if n <= 1:
+        return tco.Jump("exit", "done")
+    return tco.Jump("red", n - 1)
+
+
+@cs.task
+def red(n: int) -> Any:
+    return cs.Jump("green", n - 1)
+
+
+@cs.task
+def green(n: int) -> Any:
+    return cs.Jump("yellow", n - 1)
+
+
+@cs.task
+def yellow(n: int) -> Any:
+    if n <= 1:
+        return cs.Jump("exit", "done")
+    return cs.Jump("red", n - 1)
+
+
+def states(n: int) -> Any:
+    """Declare the machine; it begins in red and makes n steps, n being a multiple of three."""
+    first = red(n)
+    routes = {"red": first, "green": green(0), "yellow": yellow(0), "exit": None}
+    selector = cs.select_jump(routes)
+    for state in (routes["red"], routes["green"], routes["yellow"]):
+        cs.bind(state, selector)
+    return first
+
+
+def states_by_hand(n: int) -> str:
+    state = "red"
+    while True:
+        if state == "red":
+            jump = plain_red(n)
+        elif state == "green":
+            jump = plain_green(n)
+        else:
+            jump = plain_yellow(n)
+        state = jump.target_key
+        if state == "exit":
+            return jump.data
+        n = jump.data
+
+
+@row("states", processes=1)
+async def state_machine() -> list[Line]:
+    """Three states that lead to each other."""
+    n = 99_999
+    target = states(n)
+    async with cs.Engine() as engine:
+        found = await pairs(by_cascade(engine, target), by_hand(states_by_hand, n), PAIRS)
+        assert await calls(engine.run(target), red.func, green.func, yellow.func) == [n // 3] * 3
+        assert await calls(lambda: states_by_hand(n), plain_red, plain_green, plain_yellow) == [n // 3] * 3
+    return [speed("state machine of three states, warm", found, n, "ns an iteration")]

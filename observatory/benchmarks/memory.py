@@ -48,7 +48,7 @@ class Watch:
     def line(self, name: str, seconds: float) -> Line:
         assert len(self.seen) == SAMPLES
         drift = (max(self.seen[WARM_UP:]) - self.seen[WARM_UP]) / 1e6
-        title = f"{self.entries // 1_000_000} M x {name} ({seconds / self.entries * 1e6:.2f} us)"
+        title = f"{self.entries:,} x {name} ({seconds / self.entries * 1e6:.2g} us)"
         return figure(title, drift, "MB of drift", most=2)
 
 
@@ -67,7 +67,7 @@ async def watched(name: str, watch: Watch, target: Any, engine: cs.Engine, **exp
     return [watch.line(name, taken)]
 
 
-@row("memory-inline")
+@row("memory-inline", processes=1)
 async def inline() -> list[Line]:
     """Ten million iterations of a jump loop in place."""
     watch = Watch(10_000_000)
@@ -80,10 +80,10 @@ async def inline() -> list[Line]:
         return await watched("inline loop", watch, looped(step(watch.entries)), engine)
 
 
-@row("memory-async")
+@row("memory-async", processes=1)
 async def async_body() -> list[Line]:
     """A step that is a coroutine and is fed by one."""
-    watch = Watch(1_000_000)
+    watch = Watch(500_000)
 
     @cs.task
     async def feed() -> None:
@@ -98,10 +98,10 @@ async def async_body() -> list[Line]:
         return await watched("async body", watch, target, engine, feed=watch.entries)
 
 
-@row("memory-observed")
+@row("memory-observed", processes=1)
 async def observed() -> list[Line]:
     """Somebody listens to every event of every task."""
-    watch = Watch(1_000_000)
+    watch = Watch(500_000)
 
     @cs.task
     def step(n: int) -> Any:
@@ -114,10 +114,10 @@ async def observed() -> list[Line]:
         return await watched("observed loop", watch, target, engine, **expected)
 
 
-@row("memory-map")
+@row("memory-map", processes=1)
 async def mapped() -> list[Line]:
     """Each iteration maps over three items."""
-    watch = Watch(1_000_000)
+    watch = Watch(500_000)
 
     @cs.task
     def item(x: int) -> int:
@@ -134,10 +134,10 @@ async def mapped() -> list[Line]:
         return await watched("map of 3 in a loop", watch, target, engine, item=3 * watch.entries)
 
 
-@row("memory-retry")
+@row("memory-retry", processes=1)
 async def retried() -> list[Line]:
     """Each iteration calls a task under a retry; every tenth call fails and is made again."""
-    watch = Watch(1_000_000)
+    watch = Watch(500_000)
 
     @cs.task(retry=2)
     def shaky() -> None:

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import Any
 
 import cascade as cs
-from observatory.benchmarks.harness import Line, Pairs, figure, pairs, row
+from observatory.benchmarks.harness import Line, Pairs, calls, figure, pairs, row
 
 NODES = 22
 
@@ -16,7 +17,9 @@ def plain_increment(x: int) -> int:
     return x + 1
 
 
-increment = cs.task(plain_increment)
+@cs.task
+def increment(x: int) -> int:
+    return x + 1
 
 
 @row("import")
@@ -28,110 +31,100 @@ async def importing() -> list[Line]:
         subprocess.run([sys.executable, "-c", code], check=True)
         return time.perf_counter() - start
 
-    found = await pairs(lambda: process("import cascade"), lambda: process("pass"), 25)
+    process(ONLY_STANDARD)
+    found = await pairs(lambda: process("import cascade"), lambda: process("pass"), 21)
     extra = median(ours - theirs for ours, theirs in zip(found.ours, found.baseline, strict=True))
-    return [
-        figure("import cascade, beyond python", extra * 1e3, "ms", most=40),
-        figure("import cascade, fresh process", median(found.ours) * 1e3, "ms", found=found),
-    ]
+    return [figure("import cascade, beyond python itself", extra * 1e3, "ms", most=40, found=found)]
 
 
-def small(name: str, found: Pairs, count: int, most: float) -> Line:
-    """Return a line about the time of one run among `count`."""
+ONLY_STANDARD = """
+import sys
+before = set(sys.modules)
+import cascade
+others = {name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names - {"cascade"}
+assert not others, others
+assert "asyncio" not in sys.modules
+"""
+
+
+def repeated(once: Callable[[int], Awaitable[int]], count: int, nodes: int) -> Callable[[], Awaitable[float]]:
+    """Return what measures `count` runs, each with another number to which each node adds one."""
+    expected = sum(range(nodes, nodes + count))
+
+    async def measured() -> float:
+        total = 0
+        start = time.perf_counter()
+        for x in range(count):
+            total += await once(x)
+        taken = time.perf_counter() - start
+        assert total == expected
+        return taken
+
+    return measured
+
+
+async def small(
+    name: str, once: Callable[[int], Awaitable[int]], count: int, nodes: int, most: float | None = None
+) -> list[Line]:
+    """Return a line about the time of one run; the baseline is a coroutine that makes the same calls in a loop."""
+
+    async def awaited(x: int) -> int:
+        for _ in range(nodes):
+            x = plain_increment(x)
+        return x
+
+    ours, baseline = repeated(once, count, nodes), repeated(awaited, count, nodes)
+    found = await pairs(ours, baseline, 15)
+    assert await calls(ours(), increment.func) == [nodes * count]
+    assert await calls(baseline(), plain_increment) == [nodes * count]
     each = Pairs([taken / count for taken in found.ours], [taken / count for taken in found.baseline])
-    return figure(name, median(each.ours) * 1e6, "us", most=most, later=True, found=each)
+    return [figure(name, median(each.ours) * 1e6, "us", most=most, found=each)]
 
 
-def chained(first: Any) -> Any:
+def chained(first: Any, nodes: int) -> Any:
     value = first
-    for _ in range(NODES):
+    for _ in range(nodes):
         value = increment(value)
     return value
 
 
-def by_hand(x: int) -> int:
-    for _ in range(NODES):
-        x = plain_increment(x)
-    return x
-
-
-async def awaited_by_hand(x: int) -> int:
-    return by_hand(x)
-
-
 @row("one-node")
 async def one_node() -> list[Line]:
-    """One node, run again and again, against awaiting a coroutine that makes the call."""
-    count = 2_000
-
-    async def plain() -> int:
-        return plain_increment(1)
-
-    async def baseline() -> float:
-        start = time.perf_counter()
-        for _ in range(count):
-            result = await plain()
-        taken = time.perf_counter() - start
-        assert result == 2
-        return taken
-
+    """One node, run again and again on an engine."""
+    target = increment(cs.Param("x", default=0))
+    fixed = increment(1)
     async with cs.Engine() as engine:
-        target = increment(1)
 
-        async def ours() -> float:
-            start = time.perf_counter()
-            for _ in range(count):
-                result = await engine.run(target)
-            taken = time.perf_counter() - start
-            assert result == 2
-            return taken
+        async def with_parameter(x: int) -> int:
+            return await engine.run(target, {"x": x})
 
-        found = await pairs(ours, baseline, 15)
-    return [small("one node, warm run", found, count, 10)]
+        async def again(x: int) -> int:
+            return await engine.run(fixed) + x - 1
+
+        return [
+            *await small("one node, warm", again, 2_000, 1, most=10),
+            *await small("one node, warm, new params", with_parameter, 2_000, 1),
+        ]
 
 
 @row("flow-warm")
 async def flow_warm() -> list[Line]:
-    """A compiled flow of 22 nodes, awaited with another parameter each time."""
-    count = 1_000
-    flow = cs.compile(chained(cs.Param("x", default=0)))
+    """A compiled flow, awaited with another parameter each time."""
+    flow = cs.compile(chained(cs.Param("x", default=0), NODES))
+    return await small("flow of 22 nodes, warm, new params", lambda x: flow(x=x), 1_000, NODES, most=20)
 
-    async def ours() -> float:
-        total = 0
-        start = time.perf_counter()
-        for x in range(count):
-            total += await flow(x=x)
-        taken = time.perf_counter() - start
-        assert total == sum(range(NODES, NODES + count))
-        return taken
 
-    return [small("22-node flow, warm run", await pairs(ours, lambda: flow_by_hand(count), 15), count, 20)]
+@row("flow-200", processes=1)
+async def flow_of_200() -> list[Line]:
+    """The same with 200 nodes."""
+    flow = cs.compile(chained(cs.Param("x", default=0), 200))
+    return await small("flow of 200 nodes, warm, new params", lambda x: flow(x=x), 200, 200)
 
 
 @row("flow-fresh")
 async def flow_fresh() -> list[Line]:
-    """The same flow declared anew, built and run, each time."""
-    count = 500
+    """The flow of 22 nodes declared anew, built and run, each time."""
     async with cs.Engine() as engine:
-
-        async def ours() -> float:
-            total = 0
-            start = time.perf_counter()
-            for x in range(count):
-                total += await engine.run(chained(x))
-            taken = time.perf_counter() - start
-            assert total == sum(range(NODES, NODES + count))
-            return taken
-
-        found = await pairs(ours, lambda: flow_by_hand(count), 15)
-    return [small("22-node flow, built and run", found, count, 100)]
-
-
-async def flow_by_hand(count: int) -> float:
-    total = 0
-    start = time.perf_counter()
-    for x in range(count):
-        total += await awaited_by_hand(x)
-    taken = time.perf_counter() - start
-    assert total == sum(range(NODES, NODES + count))
-    return taken
+        return await small(
+            "flow of 22 nodes, built afresh and run", lambda x: engine.run(chained(x, NODES)), 500, NODES, most=100
+        )

@@ -1,4 +1,4 @@
-"""Rows about maps: how fast short items are called, and how little a stream of many keeps."""
+"""Rows about streams: how little of one is kept."""
 
 import gc
 import resource
@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterator
 
 import cascade as cs
-from observatory.benchmarks.harness import Line, figure, pairs, row, speed
+from observatory.benchmarks.harness import Line, figure, row
 
-ITEMS = 1_000_000
 STREAMED = 10_000_000
 WINDOW = 1000
 
@@ -22,32 +21,6 @@ def peak() -> int:
 
 def body(x: int) -> int:
     return x * 3 + 1
-
-
-@row("map")
-async def mapped() -> list[Line]:
-    """A million inline items, against a list comprehension that calls the function."""
-    values = list(range(ITEMS))
-    expected = [body(x) for x in values]
-    target = cs.task(body).map(x=values)
-    async with cs.Engine() as engine:
-
-        async def ours() -> float:
-            start = time.perf_counter()
-            results = await engine.run(target)
-            taken = time.perf_counter() - start
-            assert results == expected
-            return taken
-
-        def baseline() -> float:
-            start = time.perf_counter()
-            results = [body(x) for x in values]
-            taken = time.perf_counter() - start
-            assert results == expected
-            return taken
-
-        found = await pairs(ours, baseline, 11)
-    return [speed("map of 1 M inline items", found, ITEMS, "ns an item", least=0.7)]
 
 
 @row("as-completed")

@@ -1,11 +1,29 @@
-"""Rows about async tasks: ten thousand that sleep side by side, and a chain that never suspends."""
+"""Rows about async tasks: ten thousand side by side, asleep or in loops, and a chain that never suspends."""
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import cascade as cs
-from observatory.benchmarks.harness import Line, pairs, row, speed, wall_time
+from observatory.benchmarks import tco_performance as tco
+from observatory.benchmarks.harness import Line, calls, pairs, row, speed, wall_time
+
+
+def seconds_of(work: Callable[[], Awaitable[Any]], expected: Any) -> Callable[[], Awaitable[float]]:
+    """Return what measures the work and sees what came out."""
+
+    async def measured() -> float:
+        start = time.perf_counter()
+        result = await work()
+        taken = time.perf_counter() - start
+        assert result == expected
+        return taken
+
+    return measured
+
+
+# --- asleep
 
 
 async def plain_sleeper(x: int) -> int:
@@ -20,61 +38,103 @@ sleeper = cs.task(plain_sleeper)
 async def gather() -> list[Line]:
     """10,000 async tasks that each sleep 10 ms, against asyncio.gather."""
     n = 10_000
-
-    async def baseline() -> float:
-        start = time.perf_counter()
-        result = await asyncio.gather(*(plain_sleeper(x) for x in range(n)))
-        taken = time.perf_counter() - start
-        assert result == list(range(n))
-        return taken
-
+    expected = list(range(n))
+    baseline = seconds_of(lambda: asyncio.gather(*[plain_sleeper(x) for x in range(n)]), expected)
     async with cs.Engine() as engine:
-
-        async def ours() -> float:
-            start = time.perf_counter()
-            result = await engine.run([sleeper(x) for x in range(n)])
-            taken = time.perf_counter() - start
-            assert result == list(range(n))
-            return taken
-
-        found = await pairs(ours, baseline, 9)
-    return [wall_time("10,000 async tasks, 10 ms each", found, "ms", 1.15, later=True)]
+        ours = seconds_of(lambda: engine.run([sleeper(x) for x in range(n)]), expected)
+        found = await pairs(ours, baseline, 11)
+    return [wall_time("10,000 async tasks that sleep 10 ms", found, "ms", 1.15)]
 
 
-async def plain_step(x: int) -> int:
+# --- a chain that never suspends
+
+LINKS = 1_000
+
+
+async def plain_increment(x: int) -> int:
     return x + 1
 
 
-step = cs.task(plain_step)
+@cs.task
+async def increment(x: int) -> int:
+    return x + 1
+
+
+def written_out() -> Callable[[int], Awaitable[int]]:
+    """Return a coroutine function that has a line for each link, as one would write by hand."""
+    lines = "".join("    x = await plain_increment(x)\n" for _ in range(LINKS))
+    made: dict[str, Any] = {"plain_increment": plain_increment}
+    exec(f"async def chain(x):\n{lines}    return x\n", made)
+    chain: Callable[[int], Awaitable[int]] = made["chain"]
+    return chain
 
 
 @row("async-chain")
 async def async_chain() -> list[Line]:
-    """A chain of coroutines that never suspend, run again and again, against plain awaits."""
-    n, times = 1_000, 10
-    value: Any = 0
-    for _ in range(n):
-        value = step(value)
+    """A compiled flow of coroutines that never suspend, awaited again and again, against plain awaits."""
+    times = 20
+    value: Any = cs.Param("x", default=0)
+    for _ in range(LINKS):
+        value = increment(value)
+    flow, chain = cs.compile(value), written_out()
 
-    async def baseline() -> float:
-        start = time.perf_counter()
-        for _ in range(times):
-            x = 0
-            for _ in range(n):
-                x = await plain_step(x)
-        taken = time.perf_counter() - start
-        assert x == n
-        return taken
+    async def by_hand() -> int:
+        return sum([await chain(x) for x in range(times)])
+
+    async def by_cascade() -> int:
+        return sum([await flow(x=x) for x in range(times)])
+
+    expected = sum(range(LINKS, LINKS + times))
+    found = await pairs(seconds_of(by_cascade, expected), seconds_of(by_hand, expected), 15)
+    assert await calls(by_cascade(), increment.func) == [LINKS * times]
+    assert await calls(by_hand(), plain_increment) == [LINKS * times]
+    return [speed("1,000 async tasks that never suspend", found, LINKS * times, least=0.9)]
+
+
+# --- in loops
+
+
+async def plain_step(n: int) -> Any:
+    await asyncio.sleep(0)
+    if n <= 1:
+        return tco.Jump("exit", "done")
+    return tco.Jump("again", n - 1)
+
+
+@cs.task
+async def step(n: int) -> Any:
+    await asyncio.sleep(0)
+    if n <= 1:
+        return cs.Jump("exit", "done")
+    return cs.Jump("again", n - 1)
+
+
+async def loop_by_hand(n: int) -> str:
+    while True:
+        jump = await plain_step(n)
+        if jump.target_key == "exit":
+            return jump.data
+        n = jump.data
+
+
+@row("loops-10k", processes=1)
+async def jump_loops() -> list[Line]:
+    """10,000 jump loops side by side, 100 iterations each, one await an iteration, against asyncio.gather."""
+    entries = 100
+
+    def by_hand(loops: int) -> Awaitable[Any]:
+        return asyncio.gather(*[loop_by_hand(entries) for _ in range(loops)])
 
     async with cs.Engine() as engine:
 
-        async def ours() -> float:
-            start = time.perf_counter()
-            for _ in range(times):
-                result = await engine.run(value)
-            taken = time.perf_counter() - start
-            assert result == n
-            return taken
+        def by_cascade(loops: int) -> Awaitable[Any]:
+            return engine.run([tco.simple_loop(entries, step) for _ in range(loops)])
 
-        found = await pairs(ours, baseline, 15)
-    return [speed("async chain that never suspends", found, n * times, least=0.9, later=True)]
+        expected = ["done"] * 10_000
+        ours = seconds_of(lambda: by_cascade(len(expected)), expected)
+        baseline = seconds_of(lambda: by_hand(len(expected)), expected)
+        found = await pairs(ours, baseline, 5)
+        assert await calls(by_cascade(500), step.func) == [entries * 500]
+        assert await calls(by_hand(500), plain_step) == [entries * 500]
+    count = entries * len(expected)
+    return [speed("10,000 jump loops, one await an iteration", found, count, "ns an iteration", least=0.8)]

@@ -209,7 +209,8 @@ def _record(inner: Any, allow: Collection[str], what: str) -> Any:
 
 def named_tuple(reference: str, items: list[Any], allow: Collection[str], what: str) -> Any:
     """Return a named tuple of the class that a reference names."""
-    cls = resolve(reference, allow, what)
+    own = reference.startswith(RECORDS)
+    cls = resolve(reference, ["cascade.spec"] if own else allow, what)
     if not (isinstance(cls, type) and issubclass(cls, tuple) and hasattr(cls, "_fields")):
         raise ValueError(f"{what}: {reference} is no named tuple")
     return cls(*items)
