@@ -17,6 +17,7 @@ from cascade.errors import (
     RouterError,
     StaticGraphError,
 )
+from cascade.spec.caching import cached
 from cascade.spec.compose import pipeline, sequence, subflow
 from cascade.spec.control import Jump, Router, TailCall, Value, bind, select_jump
 from cascade.spec.inputs import Env, Param
@@ -25,6 +26,7 @@ from cascade.spec.resource import inject, resource
 from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
+    from cascade.app.caching import explain_cache
     from cascade.app.flow import compile
     from cascade.app.run import arun, run
     from cascade.runtime.bus import MessageBus
@@ -60,7 +62,9 @@ __all__ = [
     "Value",
     "arun",
     "bind",
+    "cached",
     "compile",
+    "explain_cache",
     "inject",
     "override_resource",
     "pipeline",
@@ -84,6 +88,7 @@ def __getattr__(name: str) -> Any:
         "Run": "cascade.runtime.engine",
         "arun": "cascade.app.run",
         "compile": "cascade.app.flow",
+        "explain_cache": "cascade.app.caching",
         "override_resource": "cascade.testing.overriding",
         "run": "cascade.app.run",
     }
