@@ -96,7 +96,8 @@ class _Call:
         """Ask the cache for something; what it raises becomes a CacheError that names the task."""
         try:
             if in_thread:
-                value = await self.run.in_thread(self.spot, f"the cache of {self.run.described(self.spot)}", call, *args)
+                name = f"the cache of task {self.form.task.name!r}"
+                value = await self.run.in_thread(self.spot, name, call, *args)
             else:
                 value = call(*args)
             return await value if hasattr(value, "__await__") else value

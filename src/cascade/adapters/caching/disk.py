@@ -117,7 +117,9 @@ class DiskStore:
 
     def _folder(self, task: str) -> str:
         name = re.sub(r"[^A-Za-z0-9_.-]+", "_", task).strip("._")[-80:]
-        return os.path.join(self.path, f"{name}-{blake2b(task.encode('utf-8', 'surrogatepass'), digest_size=5).hexdigest()}")
+        return os.path.join(
+            self.path, f"{name}-{blake2b(task.encode('utf-8', 'surrogatepass'), digest_size=5).hexdigest()}"
+        )
 
     def _read(self, place: str, kind: str, digest: str) -> CacheEntry | Corrupt:
         if kind == "pickle":

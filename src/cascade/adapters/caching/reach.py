@@ -28,11 +28,12 @@ __all__ = ["Reach", "digest_of", "self_writes"]
 
 GONE: Final = object()
 UNSEEN = frozenset(
-    """
-    __abstractmethods__ __annotate__ __annotations__ __annotations_cache__ __classdictcell__ __conditional_annotations__
-    __dataclass_fields__ __dataclass_params__ __dict__ __doc__ __firstlineno__ __hash__ __match_args__ __module__
-    __orig_bases__ __parameters__ __qualname__ __static_attributes__ __weakref__ _abc_impl
-    """.split()
+    {
+        *("__abstractmethods__", "__annotate__", "__annotations__", "__annotations_cache__", "__classdictcell__"),
+        *("__dataclass_fields__", "__dataclass_params__", "__dict__", "__doc__", "__firstlineno__", "__hash__"),
+        *("__annotate_func__", "__conditional_annotations__", "__match_args__", "__module__", "__orig_bases__"),
+        *("__parameters__", "__qualname__", "__static_attributes__", "__weakref__", "_abc_impl"),
+    }
 )
 """Attributes of a class that say nothing of what it does."""
 
@@ -76,13 +77,11 @@ class Reach:
         for func, code, defaults, keywords in self._functions:
             if func.__code__ is not code or func.__defaults__ is not defaults or func.__kwdefaults__ is not keywords:
                 return False
-        for value, without, digest in self._changeable:
-            if self.encoded(value, self.token, without) != digest:
-                return False
-        return True
+        return all(self.encoded(value, self.token, without) == digest for value, without, digest in self._changeable)
 
     @staticmethod
     def encoded(value: Any, refer: Callable[[Any], bytes], without: dict[int, set[str]]) -> str:
+        """Return the digest of something reached; what is unkeyable in it counts by its type."""
         encoder = Encoder(refer, lenient=True, without=without)
         try:
             encoder.add(value)
@@ -305,9 +304,9 @@ def _is_builtin(name: str) -> bool:
 
 def _is_code(value: Any) -> bool:
     """Say whether a value is something to call that was written by somebody, rather than data."""
-    return isinstance(value, FunctionType | type | MethodType | Task | staticmethod | classmethod | property) or callable(
-        getattr(value, "__wrapped__", None)
-    )
+    return isinstance(
+        value, FunctionType | type | MethodType | Task | staticmethod | classmethod | property
+    ) or callable(getattr(value, "__wrapped__", None))
 
 
 def _is_fixed(value: Any) -> bool:

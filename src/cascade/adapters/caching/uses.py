@@ -17,12 +17,15 @@ Root = tuple[Literal["global", "free", "local", "import"], str]
 Path = tuple[Root, tuple[str, ...]]
 
 MUTATORS = frozenset(
-    """
-    add append appendleft clear difference_update discard extend extendleft insert intersection_update
-    move_to_end pop popitem popleft put put_nowait remove reverse rotate set setdefault sort subtract
-    symmetric_difference_update update
-    """.split()
+    {
+        *("add", "append", "appendleft", "clear", "difference_update", "discard", "extend", "extendleft"),
+        *("insert", "intersection_update", "move_to_end", "pop", "popitem", "popleft", "put", "put_nowait"),
+        *("remove", "reverse", "rotate", "set", "setdefault", "sort", "subtract"),
+        *("symmetric_difference_update", "update"),
+    }
 )
+"""Methods of containers that change them."""
+NO_RESULT = ("STORE", "POP", "DELETE", "RETURN", "RERAISE", "RAISE", "NOP", "RESUME")
 ITEM = "[]"
 """In a path: some item of what is before it."""
 ASSIGNED = "="
@@ -111,7 +114,7 @@ class _Scan:
             return
         for _ in range(-effect):
             self.pop()
-        if self.stack and not name.startswith(("STORE", "POP", "DELETE", "RETURN", "RERAISE", "RAISE", "NOP", "RESUME")):
+        if self.stack and not name.startswith(NO_RESULT):
             self.stack[-1] = None
 
     # --- loads
