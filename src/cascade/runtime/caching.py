@@ -178,6 +178,9 @@ class _KeyedCall(_Call):
         entry = await self.guarded("read", self.store.load, self.key, in_thread=self.in_threads())
         if entry is None:
             return MISS
+        if not isinstance(entry, CacheEntry | Corrupt):
+            problem = TypeError(f"{type(self.store).__name__}.load returned {entry!r}, not a CacheEntry or None")
+            raise self.failure("read", problem)
         if isinstance(entry, Corrupt):
             self.warn("CacheCorrupt", f"{entry.reason}; {self.run.described(self.spot)} is called again")
             return MISS

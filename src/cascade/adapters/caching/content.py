@@ -28,6 +28,7 @@ from types import (
 )
 from typing import Any
 
+from cascade.adapters.caching.places import is_own_class
 from cascade.spec.resource import Inject
 from cascade.spec.task import Task
 
@@ -232,6 +233,8 @@ class Encoder:
         cls = type(value)
         if hasattr(value, "__next__") or hasattr(value, "__anext__"):
             raise Unkeyable(f"a {cls.__name__} is spent by reading it")
+        if self.lenient and _is_service(cls):
+            raise Unkeyable(f"a {cls.__name__} of a library counts by its type")
         if cls is object:
             raise Unkeyable("a plain object() has no content")
         try:
@@ -265,6 +268,17 @@ class Encoder:
             if name not in hidden
             and not (isinstance(name, str) and isinstance(getattr(cls, name, None), functools.cached_property))
         }
+
+
+def _is_service(cls: type) -> bool:
+    """Say whether a class of a library says nothing of its own of how its objects are pickled: it is not data."""
+    usual = (cls.__reduce_ex__, cls.__reduce__, getattr(cls, "__getstate__", None))
+    return (
+        usual == (object.__reduce_ex__, object.__reduce__, getattr(object, "__getstate__", None))
+        and not issubclass(cls, tuple | list | dict | set | frozenset | int | float | str | bytes | BaseException)
+        and cls not in dispatch_table
+        and not is_own_class(cls)
+    )
 
 
 ATOMS: dict[type, Callable[[Any], bytes]] = {

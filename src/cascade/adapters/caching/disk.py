@@ -122,12 +122,11 @@ class DiskStore:
         )
 
     def _read(self, place: str, kind: str, digest: str) -> CacheEntry | Corrupt:
-        if kind == "pickle":
-            for path in (self.path, os.path.dirname(place)):
-                _check_private(path)
         with open(place, "rb", opener=_no_link) as file:
             if kind == "pickle":
                 _check_owned(place, os.fstat(file.fileno()))
+                for path in (self.path, os.path.dirname(place)):
+                    _check_private(path)
             data = file.read()
         line, _, payload = data.partition(b"\n")
         try:
