@@ -70,7 +70,7 @@ def test_arguments_of_the_same_content_have_one_key() -> None:
         lambda: {"z", "b", "c", 1},
         lambda: Path("a") / "b",
         lambda: float("nan"),
-        lambda: (lambda x: x + 1),
+        lambda: lambda x: x + 1,
         lambda: OrderedDict(a=1, b=2),
     ):
         assert digest(echo, make()) == digest(echo, make())
