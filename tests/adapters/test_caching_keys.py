@@ -49,7 +49,7 @@ class Point:
     y: Any = 0
 
 
-DIFFERENT = [
+DIFFERENT: list[Any] = [
     *(None, 1, 1.0, True, "1", b"1", bytearray(b"1"), 1 + 0j, 0.0, -0.0, 0, False, "", b"", (), [], {}, set()),
     *(frozenset(), [1, 2], (1, 2), [[1], 2], [1, [2]], ["12"], ["1", "2"], {1: 2}, {2: 1}, {1}, {"1"}, [None]),
     *({"a": 1}, {"a": 1.0}, {"a": True}, OrderedDict(a=1), math.nan, math.inf, Color.RED, Color.BLUE, Point(1)),
@@ -90,13 +90,14 @@ def test_names_of_further_arguments_count() -> None:
     @cs.task
     def many(x: int, /, *rest: int, **named: int) -> None: ...
 
+    given: dict[str, Any] = {"*0": 2}
     keys = [
         digest(many, 1),
         digest(many, 1, 2),
         digest(many, 1, 2, 3),
         digest(many, 1, x=2),
         digest(many, 1, y=2),
-        digest(many, 1, **{"*0": 2}),
+        digest(many, *[1], **given),
     ]
     assert len(set(keys)) == len(keys)
 

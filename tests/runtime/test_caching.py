@@ -636,7 +636,7 @@ def test_a_policy_that_is_not_async_is_an_error_that_says_so() -> None:
 
 @pytest.mark.parametrize("policy", ["folder", Path("folder"), True, cs.cached, Recorder, object(), 3], ids=repr)
 def test_what_is_no_policy_is_refused_at_once(policy: Any) -> None:
-    with pytest.raises(TypeError, match="with_cache takes what cs.cached returns"):
+    with pytest.raises(TypeError, match=r"with_cache takes what cs\.cached returns"):
         Counted().task(1).with_cache(policy)
     with pytest.raises(TypeError, match=r"@cs.task\(cache=...\) takes what cs.cached returns"):
         cs.task(cache=policy)
@@ -659,7 +659,7 @@ def test_a_store_of_a_third_party_may_be_async_and_may_fail() -> None:
     assert counted.calls == 1
     store.kept = "rubbish"
     with pytest.raises(
-        cs.CacheError, match="task 'counted' .* failed to read: TypeError: Store.load returned 'rubbish'"
+        cs.CacheError, match=r"task 'counted' .* failed to read: TypeError: Store\.load returned 'rubbish'"
     ):
         run(counted.task(2).with_cache(cs.cached(store)))
 

@@ -272,9 +272,9 @@ class Encoder:
 
 def _is_service(cls: type) -> bool:
     """Say whether a class of a library says nothing of its own of how its objects are pickled: it is not data."""
-    usual = (cls.__reduce_ex__, cls.__reduce__, getattr(cls, "__getstate__", None))
+    names = ("__reduce_ex__", "__reduce__", "__getstate__")
     return (
-        usual == (object.__reduce_ex__, object.__reduce__, getattr(object, "__getstate__", None))
+        all(getattr(cls, name) is getattr(object, name) for name in names)
         and not issubclass(cls, tuple | list | dict | set | frozenset | int | float | str | bytes | BaseException)
         and cls not in dispatch_table
         and not is_own_class(cls)
