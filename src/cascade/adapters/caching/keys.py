@@ -53,7 +53,7 @@ def key_of(task: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> Cach
     out = encoder.out
     if policy.key is not None:
         _add(encoder, task, "what its key function gives", _own_key(task, policy.key, args, kwargs))
-        spans.append(("what key= gives", len(out)))
+        spans.append(("", len(out)))
     else:
         shape = task.shape
         inputs = inputs_of(task, args, kwargs)
@@ -62,9 +62,14 @@ def key_of(task: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> Cach
             if hidden:
                 encoder.without = {id(args[0]): set(hidden)}
         defaulted = () if len(inputs) == len(args) + len(kwargs) else [*inputs][len(args) + len(kwargs) :]
-        for name in sorted(inputs):  # by keyword they come in any order
-            _add(encoder, task, name, inputs[name], lenient=name in defaulted)
-            spans.append((f"argument {name!r}", len(out)))
+        name = ""
+        try:
+            for name in sorted(inputs):  # by keyword they come in any order
+                encoder.lenient = name in defaulted
+                encoder.add(inputs[name])
+                spans.append((name, len(out)))
+        except (Unkeyable, RecursionError) as error:
+            raise _refused(task, f"argument {name!r}", error) from None
     version = b""
     if policy.version is not None:
         extra = Encoder(_refer)
@@ -81,28 +86,26 @@ def key_of(task: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> Cach
             found["version"] = digest_of(version)
         start = 0
         for name, end in spans:
-            found[name] = digest_of(out[start:end])
+            found[f"argument {name!r}" if name else "what key= gives"] = digest_of(out[start:end])
             start = end
         return found
 
     return CacheKey(label, digest, parts)
 
 
-def _add(encoder: Encoder, task: Any, name: str, value: Any, lenient: bool = False) -> None:
-    encoder.lenient = lenient
+def _add(encoder: Encoder, task: Any, what: str, value: Any) -> None:
     try:
         encoder.add(value)
-    except Unkeyable as error:
-        shown = name if " " in name else f"argument {name!r}"
-        raise CacheError(
-            f"the cache of task {task.name!r} (declared at {task.declared}) cannot key {shown}: {error}; give "
-            "cs.cached(key=...) a function that returns what tells its calls apart"
-        ) from None
-    except RecursionError:
-        raise CacheError(
-            f"the cache of task {task.name!r} (declared at {task.declared}) cannot key argument {name!r}: it is nested "
-            "too deep; give cs.cached(key=...) a function that returns what tells its calls apart"
-        ) from None
+    except (Unkeyable, RecursionError) as error:
+        raise _refused(task, what, error) from None
+
+
+def _refused(task: Any, what: str, error: Exception) -> CacheError:
+    reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+    return CacheError(
+        f"the cache of task {task.name!r} (declared at {task.declared}) cannot key {what}: {reason}; give "
+        "cs.cached(key=...) a function that returns what tells its calls apart"
+    )
 
 
 def _own_key(task: Any, key: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:

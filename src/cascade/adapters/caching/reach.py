@@ -314,6 +314,8 @@ def _is_fixed(value: Any) -> bool:
     if isinstance(value, tuple | frozenset):
         return all(map(_is_fixed, value))
     known = value is GONE or value.__class__ in ATOMS or isinstance(value, Enum | ModuleType | BuiltinFunctionType)
+    if isinstance(value, Task):
+        return value.receiver is None
     return (known and type(value) is not bytearray) or isinstance(value, FunctionType | type)
 
 
