@@ -128,7 +128,11 @@ def generator() -> Iterator[int]:
     yield 1
 
 
-@pytest.mark.parametrize("value", [threading.Lock(), generator(), iter([1]), object(), sys._getframe()], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [threading.Lock(), generator(), iter([1]), object(), sys._getframe()],
+    ids=lambda value: type(value).__name__,
+)
 def test_an_argument_without_content_is_an_error_that_names_it(value: Any) -> None:
     for held in (value, [value], {"k": (value,)}, Point(1, value)):
         with pytest.raises(cs.CacheError, match=r"task 'echo' .* cannot key argument 'y': .*key="):

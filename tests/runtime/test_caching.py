@@ -616,7 +616,9 @@ def test_a_policy_of_a_third_party(value: Any, tier: Tier) -> None:
 
 @every_tier
 @pytest.mark.parametrize("fails", ["check", "save"])
-@pytest.mark.parametrize("error", [OSError("no"), StopIteration("no"), KeyError("no")], ids=repr)
+@pytest.mark.parametrize(
+    "error", [OSError("no"), StopIteration("no"), KeyError("no")], ids=lambda value: type(value).__name__
+)
 def test_a_policy_that_raises_is_an_error_that_names_the_task(fails: str, error: Exception, tier: Tier) -> None:
     counted = Counted()
     with pytest.raises(cs.CacheError, match=rf"cache of task 'counted' .* failed to {fails}: ") as caught:
@@ -634,7 +636,9 @@ def test_a_policy_that_is_not_async_is_an_error_that_says_so() -> None:
         run(Counted().task(1).with_cache(Plain()))
 
 
-@pytest.mark.parametrize("policy", ["folder", Path("folder"), True, cs.cached, Recorder, object(), 3], ids=repr)
+@pytest.mark.parametrize(
+    "policy", ["folder", Path("folder"), True, cs.cached, Recorder, object(), 3], ids=lambda value: type(value).__name__
+)
 def test_what_is_no_policy_is_refused_at_once(policy: Any) -> None:
     with pytest.raises(TypeError, match=r"with_cache takes what cs\.cached returns"):
         Counted().task(1).with_cache(policy)
