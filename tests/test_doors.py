@@ -18,6 +18,7 @@ PUBLIC_PATHS = {
     "cascade.runtime": "Engine MessageBus",
     "cascade.spec.blueprint": "Blueprint TailCall",
     "cascade.adapters.solvers.native": "NativeSolver",
+    "cascade.adapters.caching": "FileExistenceCache",
     "cascade.adapters.executors.local": "LocalExecutor",
     "cascade.runtime.events": """
         Event RunEvent TaskEvent ResourceEvent ConnectorEvent RunStarted RunFinished RunWarning

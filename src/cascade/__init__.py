@@ -17,6 +17,7 @@ from cascade.errors import (
     RouterError,
     StaticGraphError,
 )
+from cascade.spec.caching import cached
 from cascade.spec.compose import pipeline, sequence, subflow
 from cascade.spec.control import Jump, Router, TailCall, Value, bind, select_jump
 from cascade.spec.inputs import Env, Param
@@ -26,6 +27,7 @@ from cascade.spec.resource import inject, resource
 from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
+    from cascade.app.caching import explain_cache
     from cascade.app.findings import check
     from cascade.app.flow import compile
     from cascade.app.forms import from_json, to_json, to_lisp
@@ -67,10 +69,12 @@ __all__ = [
     "Value",
     "arun",
     "bind",
+    "cached",
     "check",
     "compile",
     "dry_run",
     "explain",
+    "explain_cache",
     "from_json",
     "inject",
     "override_resource",
@@ -101,6 +105,7 @@ def __getattr__(name: str) -> Any:
         "compile": "cascade.app.flow",
         "dry_run": "cascade.app.plans",
         "explain": "cascade.app.sources",
+        "explain_cache": "cascade.app.caching",
         "from_json": "cascade.app.forms",
         "override_resource": "cascade.testing.overriding",
         "run": "cascade.app.run",

@@ -366,7 +366,7 @@ def test_filters_are_not_built_yet(option: str) -> None:
         cs.task(retry={option: OSError})
 
 
-def test_timeouts_and_caches_are_not_built_yet() -> None:
+def test_timeouts_are_not_built_yet() -> None:
     task = Flaky(0).task()
     with pytest.raises(NotImplementedError, match="with_timeout"):
         task().with_timeout(1)
@@ -374,17 +374,13 @@ def test_timeouts_and_caches_are_not_built_yet() -> None:
         cs.task(timeout=1)
     with pytest.raises(NotImplementedError, match=r"run\(timeout="):
         asyncio.run(Engine().run(task(), timeout=1))
-    with pytest.raises(NotImplementedError, match="with_cache"):
-        task().with_cache("memory")
-    with pytest.raises(NotImplementedError, match="cache="):
-        cs.task(cache="memory")
-    with pytest.raises(NotImplementedError, match="cache_backend"):
-        Engine(cache_backend={})
 
 
 def test_policies_of_a_sub_flow_are_not_built_yet() -> None:
     task = Flaky(0).task()
     with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_retry"):
         cs.subflow(task()).with_retry(3)
+    with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_cache"):
+        cs.subflow(task()).with_cache(cs.cached())
     with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_constraints"):
         cs.subflow(task()).with_constraints(gpu=1)

@@ -422,7 +422,6 @@ class TestConfiguringOneNode:
         ("option", "named"),
         [
             (lambda: inc(1).with_timeout(3), "with_timeout"),
-            (lambda: inc(1).with_cache(object()), "with_cache"),
             (lambda: inc(1).with_retry(on=ValueError), "on="),
             (lambda: inc(1).with_retry(give_up=ValueError), "give_up="),
             (lambda: inc(1).with_constraints(**{"gpu": lazily(1)}), "lazy amount"),
@@ -434,7 +433,7 @@ class TestConfiguringOneNode:
         with pytest.raises(NotImplementedError, match=f"{named}.*not built yet"):
             option()
 
-    @pytest.mark.parametrize("name", ["cached", "cli"])
+    @pytest.mark.parametrize("name", ["cli"])
     def test_a_name_whose_work_is_not_built_is_not_exported(self, name: str) -> None:
         assert name not in cs.__all__
         with pytest.raises(AttributeError, match=name):

@@ -374,7 +374,6 @@ class TestOptions:
         ("option", "named"),
         [
             ({"timeout": 3}, "timeout"),
-            ({"cache": object()}, "cache"),
             ({"mode": "process"}, 'mode="process"'),
             ({"retry": {"on": ValueError}}, "on="),
             ({"retry": {"give_up": ValueError}}, "give_up="),

@@ -304,12 +304,13 @@ class _Builder:
     def gate(self, node: LazyResult[Any]) -> Gate:
         gate = Gate()
         task, config = node.task, node.config
-        gate.retry, gate.constraints = task.retry, task.constraints
+        gate.retry, gate.constraints, gate.cache = task.retry, task.constraints, task.cache
         gate.injects = any(value.__class__ is Inject for value in (*node.args, *(node.kwargs or {}).values()))
         if config is None:
             return gate
         gate.retry = config.retry or gate.retry
         gate.constraints = config.constraints or gate.constraints
+        gate.cache = gate.cache if config.cache is UNSET else config.cache
         gate.condition = None if config.condition is UNSET else self.reference(config.condition)
         gate.otherwise = None if config.otherwise is UNSET else self.reference(config.otherwise)
         gate.after = tuple(at for at in map(self.graph.index.__getitem__, config.after) if at >= 0)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from cascade.spec.caching import identity_of
 from cascade.spec.control import Value
 from cascade.spec.graph import Pack
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import Lazy, LazyResult
+from cascade.spec.signal import UNSET
 
 __all__ = ["PureCalls"]
 
@@ -49,6 +51,7 @@ class PureCalls:
                 tuple(_leaf(other, index) for other in config.after),
                 config.retry,
                 config.constraints,
+                identity_of(config.cache) if config.cache is not UNSET else UNSET,
                 config.label,
                 id(config.selector),
                 config.max_iterations,

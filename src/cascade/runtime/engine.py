@@ -14,6 +14,7 @@ from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.errors import DependencyMissingError
 from cascade.runtime.bus import MessageBus
+from cascade.runtime.caching import Caches
 from cascade.runtime.flows import Left, fused_for, run_piece, run_whole
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import check_known, fill, read_variables
@@ -28,6 +29,7 @@ from cascade.runtime.schedule import evaluate
 from cascade.runtime.scope import Interrupted, NodeFailure, spelled, to_the_end
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
+from cascade.spec.caching import store_from
 from cascade.spec.events import RunFinished, RunStarted
 from cascade.spec.lazy import MappedResult
 from cascade.spec.policies import refuse_option
@@ -95,6 +97,8 @@ class Engine:
         executor: carries out calls; by default in this process.
         bus: where events are published.
         system_resources: capacities by name, for `with_constraints`; names without one are unlimited.
+        cache_backend: where `cs.cached()` without a store keeps results: the path of a folder or a store object; by
+            default the memory of this engine.
         tier: "auto" interprets and turns a loop that keeps going into a Python function; "compile" does so at
             once; "interpret" never. It changes nothing but speed. So far loops of plain calls are emitted, and
             everything else is interpreted.
@@ -119,7 +123,6 @@ class Engine:
         for name, option in (
             ("state_backend", state_backend),
             ("connector", connector),
-            ("cache_backend", cache_backend),
         ):
             if option is not None:
                 refuse_option(f"Engine({name}=...)")
@@ -131,6 +134,7 @@ class Engine:
         self.executor = LocalExecutor() if executor is None else executor
         self.runs_inline = may_run_inline(self.executor)
         self.bus = MessageBus() if bus is None else bus
+        self.caches = Caches(store_from(cache_backend, "Engine(cache_backend=...)"))
         self.capacities = Capacities(system_resources or {})
         self.tier = tier
         self.thread_grace = thread_grace

@@ -8,6 +8,7 @@ from time import perf_counter
 from types import CoroutineType
 from typing import Any
 
+from cascade.runtime.caching import call_cached
 from cascade.runtime.frame import PENDING, Frame
 from cascade.runtime.interpret import arguments
 from cascade.runtime.loops import Follower
@@ -77,9 +78,11 @@ async def invoke(
             return await call(run, spot, form, args, kwargs)
         attempt = _Attempts(run, spot, form, args, kwargs, gate)
         try:
+            if gate is not None and gate.cache is not None:
+                return await call_cached(run, spot, form, args, kwargs, gate.cache, attempt.run_all)
             return await attempt.run_all()
         finally:
-            attempts = attempt.count
+            attempts = attempt.count or 1
     except NodeFailure:
         raise
     except asyncio.CancelledError as error:

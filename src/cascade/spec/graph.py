@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+from cascade.spec.caching import identity_of
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy, LazyResult
 from cascade.spec.operations import CALL0, CALL1, KINDS, MAP, OPTIONAL, SUBFLOW
@@ -73,6 +74,7 @@ class Gate:
 
     __slots__ = (
         "after",
+        "cache",
         "condition",
         "constraints",
         "first",
@@ -95,6 +97,7 @@ class Gate:
         """An argument stands for a resource."""
         self.retry: Retry | None = None
         self.constraints: Constraints | None = None
+        self.cache: Any = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None
         self.max_iterations: int | None = None
@@ -102,13 +105,13 @@ class Gate:
 
     @property
     def is_policy(self) -> bool:
-        """Whether each call needs more than to be made: retries, constraints, resources."""
-        return self.retry is not None or self.constraints is not None or self.injects
+        """Whether each call needs more than to be made: retries, constraints, a cache, resources."""
+        return self.retry is not None or self.constraints is not None or self.cache is not None or self.injects
 
     def key(self) -> tuple[Any, ...]:
         """What tells two gates apart; the routes of a selector are told apart by the graph's jumps."""
-        parts = tuple(getattr(self, name) for name in Gate.__slots__ if name not in ("first", "selector"))
-        return (*parts, self.selector is not None)
+        parts = tuple(getattr(self, name) for name in Gate.__slots__ if name not in ("cache", "first", "selector"))
+        return (*parts, identity_of(self.cache), self.selector is not None)
 
 
 class Routes:

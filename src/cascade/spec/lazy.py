@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from types import CodeType
 from typing import Any, Generic, NoReturn, Self, TypeVar
 
+from cascade.spec.caching import cache_from
 from cascade.spec.outcomes import MapErrors
 from cascade.spec.policies import Constraints, Retry, refuse_option, retry_from
 from cascade.spec.selector import JumpSelector
@@ -28,6 +29,7 @@ class Config:
 
     __slots__ = (
         "after",
+        "cache",
         "condition",
         "constraints",
         "label",
@@ -46,6 +48,7 @@ class Config:
         self.after: tuple[Lazy, ...] = ()
         self.retry: Retry | None = None
         self.constraints: Constraints | None = None
+        self.cache: Any = UNSET
         self.label: str | None = None
         self.selector: JumpSelector | None = None
         self.max_iterations: int | None = None
@@ -178,8 +181,16 @@ class LazyResult(Lazy, Generic[R]):
         refuse_option("with_timeout")
 
     def with_cache(self, policy: Any) -> Self:
-        """Not built yet."""
-        refuse_option("with_cache")
+        """Keep the results of this node's calls, and take them from there when they are asked for again.
+
+        Args:
+            policy: what `cs.cached` returns, or another policy (`cascade.spec.protocols.CachePolicy`); None
+                switches off the cache that the task has for its calls.
+
+        Raises:
+            TypeError: it is no policy.
+        """
+        return self._configure(cache=cache_from(policy, f"{self!r}.with_cache"))
 
     def with_constraints(self, **amounts: float) -> Self:
         """Run each call only while so much of the engine's `system_resources` is free.
@@ -204,8 +215,8 @@ class MappedResult(LazyResult[list[R]]):
     """The results that one call for each item will have, in the order of the items.
 
     `kwargs` holds all inputs by name; those in `each` are iterated side by side, the others are the
-    same for every call. `run_if`, `after` and `named` are for the whole map; retry and constraints
-    apply to each call.
+    same for every call. `run_if`, `after` and `named` are for the whole map; retry, cache and
+    constraints apply to each call.
     """
 
     __slots__ = ("concurrency", "each", "errors", "spent", "window")

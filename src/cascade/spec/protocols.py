@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
+from cascade.spec.caching import CacheEntry, CacheKey, Corrupt
 from cascade.spec.graph import Graph
 
-__all__ = ["CallNode", "Executor", "Solver"]
+__all__ = ["CachePolicy", "CacheStore", "CallNode", "Executor", "Solver"]
 
 
 class Solver(Protocol):
@@ -38,4 +39,43 @@ class Executor(Protocol):
 
     async def execute(self, node: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call `node.func` with these arguments and return what it returns; what it raises comes out."""
+        ...
+
+
+class CachePolicy(Protocol):
+    """Decides for each call of a node whether there is a value for it already; `with_cache` takes one."""
+
+    async def check(self, node: CallNode, inputs: dict[str, Any]) -> Any:
+        """Return the value that there is for a call, or None if there is none.
+
+        A value that is None itself is returned as `cs.Value(None)`; `cs.Value(x)` gives any x.
+
+        Args:
+            node: whose call it is.
+            inputs: its arguments by name, defaults included; further positional ones as `*0`, `*1`, ...
+        """
+        ...
+
+    async def save(self, node: CallNode, inputs: dict[str, Any], value: Any) -> None:
+        """Keep what a call returned. A call that failed is not kept."""
+        ...
+
+
+class CacheStore(Protocol):
+    """Keeps results for `cs.cached(store=...)`.
+
+    The methods may be async too. Plain ones are called on the event loop's thread, unless the attribute
+    `in_threads` is true: then in a worker thread, several at once.
+    """
+
+    def load(self, key: CacheKey) -> CacheEntry | Corrupt | None:
+        """Return what is kept under a key, or None; `Corrupt` for what cannot be read."""
+        ...
+
+    def save(self, key: CacheKey, entry: CacheEntry) -> None:
+        """Keep an entry in place of any before. Raises CacheError for a value that cannot be kept."""
+        ...
+
+    def history(self, task: str) -> list[CacheEntry]:
+        """Return some of the entries of a task, the newest first, without their values; for explanations."""
         ...

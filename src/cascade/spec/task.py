@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import MethodType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
 
+from cascade.spec.caching import cache_from
 from cascade.spec.lazy import Config, LazyResult, MappedResult, place
 from cascade.spec.mapping import OnError, Partial, declare_map
 from cascade.spec.outcomes import Failed, errors_from
@@ -46,6 +47,7 @@ class Task(Generic[P, R]):
         mode: Mode = "auto",
         retry: Retry | None = None,
         constraints: Constraints | None = None,
+        cache: Any = None,
         tags: tuple[str, ...] = (),
     ) -> None:
         self.func = self.__wrapped__ = func
@@ -58,6 +60,9 @@ class Task(Generic[P, R]):
         self.mode: Mode = mode
         self.retry = retry
         self.constraints = constraints
+        self.cache = cache
+        self.reach: Any = None
+        """What the keys of its cache know of its function."""
         self.tags = tags
         self.receiver: Any = None
         self.origin: Task[..., R] = self
@@ -70,7 +75,7 @@ class Task(Generic[P, R]):
         self.is_async = bool(flags & COROUTINE)
         self.shape = shape_of(func)
         self.needs = injected(self.shape)
-        self.is_plain = not (retry or constraints or self.needs)
+        self.is_plain = not (retry or constraints or self.needs or cache is not None)
         self._least, self._most = self._counts()
         self._profile: Profile = profile_of(func)
         self.form = CallForm(self, (), self._profile)
@@ -292,6 +297,7 @@ def task(
             auto function may run on any thread: one that waits for another task, needs a certain
             thread or starts an event loop says "blocking".
         retry: what `with_retry` takes (as a dict), or an int: `max_attempts`.
+        cache: what `with_cache` takes.
         constraints: what `with_constraints` takes.
         tags: free words.
 
@@ -301,13 +307,12 @@ def task(
     """
     if timeout is not None:
         refuse_option("@cs.task(timeout=...)")
-    if cache is not None:
-        refuse_option("@cs.task(cache=...)")
     if mode not in MODES:
         raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     if mode == "process":
         refuse_option('@cs.task(mode="process")')
     policy = retry_from(retry)
+    kept = cache_from(cache, "@cs.task(cache=...)")
     limits = Constraints(constraints) if constraints else None
     words = tuple(tags)
 
@@ -318,7 +323,7 @@ def task(
             raise TypeError("put @staticmethod or @classmethod above @cs.task, not below it")
         if not callable(func):
             raise TypeError(f"@cs.task makes a task of a function, not of {func!r}")
-        return Task(func, name=name, pure=pure, mode=mode, retry=policy, constraints=limits, tags=words)
+        return Task(func, name=name, pure=pure, mode=mode, retry=policy, constraints=limits, cache=kept, tags=words)
 
     return declare if func is None else declare(func)
 
