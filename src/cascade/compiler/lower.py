@@ -48,7 +48,7 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
     if gate.selector is not None:
         return LOOP
     form = graph.forms[i]
-    if gate.retry or gate.constraints or (form is not None and form.task.needs) or gate.injects:
+    if gate.is_policy or (form is not None and form.task.needs):
         return MANAGED
     return GATED if gate.condition is not None or gate.after else kind
 

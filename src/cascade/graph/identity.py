@@ -48,6 +48,7 @@ class PureCalls:
                 self._spell(config.otherwise, {}),  # which of its nodes have a number yet is chance
                 tuple(_leaf(other, index) for other in config.after),
                 config.retry,
+                config.timeout,
                 config.constraints,
                 config.label,
                 id(config.selector),

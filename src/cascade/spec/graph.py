@@ -83,6 +83,7 @@ class Gate:
         "receiver",
         "retry",
         "selector",
+        "timeout",
     )
 
     def __init__(self) -> None:
@@ -94,6 +95,8 @@ class Gate:
         self.injects = False
         """An argument stands for a resource."""
         self.retry: Retry | None = None
+        self.timeout: float | None = None
+        """Seconds for each attempt; None or infinity: no limit."""
         self.constraints: Constraints | None = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None
@@ -102,8 +105,8 @@ class Gate:
 
     @property
     def is_policy(self) -> bool:
-        """Whether each call needs more than to be made: retries, constraints, resources."""
-        return self.retry is not None or self.constraints is not None or self.injects
+        """Whether each call needs more than to be made: retries, a timeout, constraints, resources."""
+        return self.retry is not None or self.timeout is not None or self.constraints is not None or self.injects
 
     def key(self) -> tuple[Any, ...]:
         """What tells two gates apart; the routes of a selector are told apart by the graph's jumps."""

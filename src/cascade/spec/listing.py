@@ -113,6 +113,8 @@ def _gate(block: Any, i: int) -> str:
         text += " after " + ", ".join(f"node {number}" for number in gate.after)
     if gate.retry is not None:
         text += f" retry {gate.retry.max_attempts}"
+    if gate.timeout is not None:
+        text += f" timeout {gate.timeout:g}"
     if gate.constraints is not None:
         text += " holding " + ", ".join(f"{name}={amount}" for name, amount in gate.constraints.amounts.items())
     return text
