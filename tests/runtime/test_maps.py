@@ -504,8 +504,6 @@ class TestPolicies:
         assert meter.most == 4
 
     def test_what_is_not_built_is_refused_by_name(self) -> None:
-        with pytest.raises(NotImplementedError, match="with_timeout is not built yet"):
-            inc.map(x=[1]).with_timeout(1)
         with pytest.raises(NotImplementedError, match="with_cache is not built yet"):
             inc.map(x=[1]).with_cache(object())
 

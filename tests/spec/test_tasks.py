@@ -373,16 +373,18 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("option", "named"),
         [
-            ({"timeout": 3}, "timeout"),
             ({"cache": object()}, "cache"),
-            ({"mode": "process"}, 'mode="process"'),
-            ({"retry": {"on": ValueError}}, "on="),
-            ({"retry": {"give_up": ValueError}}, "give_up="),
         ],
     )
     def test_what_is_not_built_is_refused_by_name(self, option: dict[str, Any], named: str) -> None:
         with pytest.raises(NotImplementedError, match=f"{named}.*not built yet"):
             cs.task(**option)
+
+    def test_an_async_function_runs_in_no_process(self) -> None:
+        async def work() -> None: ...
+
+        with pytest.raises(ValueError, match=r"task 'work' \(.*test_tasks.py:\d+\) is async.*leave mode=.process. out"):
+            cs.task(mode="process")(work)
 
     def test_an_unknown_option_of_retry_is_refused(self) -> None:
         with pytest.raises(TypeError, match=r"retry takes max_attempts, .* not attempts"):

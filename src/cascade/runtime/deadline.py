@@ -35,8 +35,9 @@ class Deadline:
             self._handle = self._loop.call_later(self.seconds, self._expire)
 
     def _expire(self) -> None:
-        self._expired = True
-        self._task.cancel()
+        if self._task.cancelling() == self._before:  # else it is about to end, and may be cleaning up
+            self._expired = True
+            self._task.cancel()
 
     def settle(self, error: BaseException | None) -> bool:
         """Stop the clock once the attempt has ended, with `error` or without; say whether it was too late.

@@ -40,9 +40,10 @@ class Ending:
 
     def _expire(self, run: RunState) -> None:
         assert self.task is not None
-        self._running = calls_of(run)
-        self._expired = True
-        self.task.cancel()
+        if self.task.cancelling() == self._borne:  # else it is about to end
+            self._running = calls_of(run)
+            self._expired = True
+            self.task.cancel()
 
     def cancel(self) -> None:
         """Cancel the run, from any thread."""

@@ -142,9 +142,11 @@ class Constraints:
 
 
 def retry_from(given: Any) -> Retry | None:
-    """Return the policy for what `retry=` was given: an int, a dict, a policy or None."""
+    """Return the policy for what `retry=` was given: an int, a dict, a tuple, a policy or None."""
     if given is None or isinstance(given, Retry):
         return given
+    if isinstance(given, tuple):
+        return Retry(*given)
     if not isinstance(given, dict):
         return Retry(given)
     names = ("max_attempts", "delay", "backoff", "jitter", "max_delay", "on", "give_up")
