@@ -23,6 +23,7 @@ from cascade.adapters.executors.local import LocalExecutor
 from cascade.runtime import Engine
 from cascade.runtime.events import RunFinished, TaskExecutionFinished, TaskExecutionStarted, TaskRetrying
 from cascade.testing import SpyExecutor, SpySubscriber
+from tests.clock import advance, in_still_loop
 from tests.helpers import run_python
 from tests.workflows import Tier, every_tier, in_loop, notes_of, run
 
@@ -467,21 +468,23 @@ class TestTheEnd:
             async with Engine(tier=tier, executor=LocalExecutor(processes=1)) as engine:
                 target = stay.task("it")
                 if way == "timeout of the call":
-                    target.with_timeout(1.5)
-                run = engine.start(target, run_id="it", timeout=1.5 if way == "timeout of the run" else None)
+                    target.with_timeout(60)
+                run = engine.start(target, run_id="it", timeout=60 if way == "timeout of the run" else None)
                 pids = await stay.begun("it")
                 assert not any(map(is_gone, pids))
                 if way == "run":
                     run.cancel()
                 elif way == "id":
                     assert engine.cancel("it") is True
+                else:
+                    await advance(60)
                 with pytest.raises(TimeoutError if way.startswith("timeout") else asyncio.CancelledError):
                     await run
                 assert workers() == []
                 await until_gone(*pids)
                 assert await engine.run(in_process(math.sqrt)(4.0)) == 2.0
 
-        in_loop(main)
+        in_still_loop(main)
 
     def test_a_failure_elsewhere_kills_it_too(self, stay: Stay) -> None:
         async def main() -> None:
