@@ -388,7 +388,9 @@ def task(
             raise TypeError("put @staticmethod or @classmethod above @cs.task, not below it")
         if not callable(func):
             raise TypeError(f"@cs.task makes a task of a function, not of {func!r}")
-        return Task(func, name=name, pure=pure, mode=mode, retry=policy, timeout=seconds, constraints=limits, tags=words)
+        return Task(
+            func, name=name, pure=pure, mode=mode, retry=policy, timeout=seconds, constraints=limits, tags=words
+        )
 
     return declare if func is None else declare(func)
 

@@ -56,7 +56,7 @@ def pack_call(what: str, func: Callable[..., Any], args: Any, kwargs: dict[str, 
         blamed = _blamed(sent, func, args, kwargs)
         raise TypeError(
             f"{what} runs in a process of its own, and {blamed} does not pickle, so it cannot be sent there "
-            f"({type(error).__name__}: {error}); pass plain data, or leave mode=\"process\" out"
+            f'({type(error).__name__}: {error}); pass plain data, or leave mode="process" out'
         ) from error
 
 
@@ -101,7 +101,7 @@ def unpack_outcome(what: str, outcome: bytes) -> Any:
     elif kind == "result":
         error = TypeError(
             f"{what} runs in a process of its own, and what it returned does not pickle, so it cannot come back "
-            f"({words}); return plain data, or leave mode=\"process\" out"
+            f'({words}); return plain data, or leave mode="process" out'
         )
     error.__cause__ = RemoteTraceback(text)
     try:

@@ -228,7 +228,7 @@ def _check_installed(what: str) -> None:
         import psutil  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            f"{what} has mode=\"process\", which needs the package {error.name!r}: pip install cascade-py[process]"
+            f'{what} has mode="process", which needs the package {error.name!r}: pip install cascade-py[process]'
         ) from None
 
 
