@@ -81,7 +81,13 @@ def is_gone(pid: int) -> bool:
 
 async def until_gone(*pids: int) -> None:
     while not all(map(is_gone, pids)):
-        await asyncio.sleep(0.001)
+        await glance()
+
+
+async def glance() -> None:
+    """Let the others go on for a moment, on a loop whose clock may stand still."""
+    time.sleep(0.001)
+    await asyncio.sleep(0)
 
 
 class Stay:
@@ -108,7 +114,7 @@ class Stay:
     async def begun(self, name: str) -> list[int]:
         """Wait until a call has begun; return the numbers of its process and of the child of that."""
         while not (self.folder / name).exists():
-            await asyncio.sleep(0.001)
+            await glance()
         return [int(word) for word in (self.folder / name).read_text().split()]
 
 
