@@ -245,17 +245,22 @@ import asyncio, signal, sys, threading
 import cascade as cs
 
 release = threading.Event()
+running = []
 
 @cs.task
 async def forever(x):
+    running.append(x)
     await asyncio.Event().wait()
 
 @cs.task(mode="blocking")
 def block():
+    running.append("block")
     release.wait()
 
 @cs.task
 async def begin():
+    while len(running) < 21:
+        await asyncio.sleep(0)
     print("begun", flush=True)
     try:
         await asyncio.Event().wait()
