@@ -240,6 +240,39 @@ async def left_alone():
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 """
+BUSY = """
+import asyncio, signal, sys, threading
+import cascade as cs
+
+release = threading.Event()
+running = []
+
+@cs.task
+async def forever(x):
+    running.append(x)
+    await asyncio.Event().wait()
+
+@cs.task(mode="blocking")
+def block():
+    running.append("block")
+    release.wait()
+
+@cs.task
+async def begin():
+    while len(running) < 21:
+        await asyncio.sleep(0)
+    print("begun", flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        release.set()
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    cs.run([forever.map(x=range(20)), block(), begin().named("last")], **options)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
 SPINNING = """
 import asyncio, signal, sys
 import cascade as cs
@@ -283,6 +316,29 @@ class TestInterrupt:
         lines, err = self.interrupted(SCRIPT + "asyncio.run(inside())")
         assert lines == ["ended", "torn down", "interrupted", "the loop goes on"]
         assert re.search(r"ERROR +run cancelled after \d", err)
+
+    def test_it_says_what_was_running(self) -> None:
+        lines, err = self.interrupted("options = {}" + BUSY)
+        assert lines == ["interrupted"]
+        assert [line.split()[1] for line in err.splitlines()] == ["INFO", "WARNING", "ERROR"]
+        (said,) = [line for line in err.splitlines() if "WARNING" in line]
+        _, _, listed = said.partition("Interrupted: Ctrl-C ends the run; these were running: ")
+        names = [part.partition(" (declared at ")[0] for part in listed.split(", ")]
+        assert names[:2] == ["block#1", "forever#1[0]"]
+        assert len(names) == 10
+        assert listed.endswith(" and 12 more")
+
+    def test_it_says_so_where_a_loop_runs_too(self) -> None:
+        _, err = self.interrupted(SCRIPT + "asyncio.run(inside())")
+        assert "these were running: forever#1 (declared at <string>:" in err
+
+    def test_silent_says_nothing(self) -> None:
+        lines, err = self.interrupted("options = {'log_level': 'SILENT'}" + BUSY)
+        assert (lines, err) == (["interrupted"], "")
+
+    def test_it_names_a_call_on_the_loops_thread(self) -> None:
+        _, err = self.interrupted(SPINNING)
+        assert "these were running: spin#1 (declared at <string>:" in err
 
     def test_it_comes_out_of_the_loop_around(self) -> None:
         code = """

@@ -50,7 +50,7 @@ PLACES = [
     "iterable of a map",
 ]
 every_place = pytest.mark.parametrize("place", PLACES)
-WAYS = ["run", "task", "thread"]
+WAYS = ["run", "task", "thread", "id", "id from a thread", "id of a run that is awaited"]
 every_way = pytest.mark.parametrize("way", WAYS)
 
 
@@ -199,12 +199,17 @@ async def cancel(engine: Engine, scene: Scene, way: str) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         return
+    if way == "id of a run that is awaited":
+        await cancel_by_id(engine, scene)
+        return
     run = engine.start(scene.target, run_id="it")
     await scene.until_begun()
     if way == "run":
         run.cancel()
+    elif way == "id":
+        assert engine.cancel("it") is True
     else:
-        thread = threading.Thread(target=run.cancel)
+        thread = threading.Thread(target=run.cancel if way == "thread" else lambda: engine.cancel("it"))
         thread.start()
         while thread.is_alive():
             await asyncio.sleep(0)
@@ -212,6 +217,28 @@ async def cancel(engine: Engine, scene: Scene, way: str) -> None:
     with pytest.raises(asyncio.CancelledError):
         await run
     assert run.status == "Cancelled"
+
+
+async def cancel_by_id(engine: Engine, scene: Scene) -> None:
+    """Cancel a run that a task awaits in place: that task is not cancelled, and may go on."""
+    went_on = False
+
+    async def await_it() -> None:
+        nonlocal went_on
+        task = asyncio.current_task()
+        assert task is not None
+        with pytest.raises(asyncio.CancelledError):
+            await engine.run(scene.target, run_id="it")
+        assert task.cancelling() == 0
+        await asyncio.sleep(0)
+        went_on = True
+
+    task = asyncio.ensure_future(await_it())
+    await scene.until_begun()
+    assert engine.cancel("it") is True
+    scene.release.set()
+    await task
+    assert went_on
 
 
 @every_tier
@@ -301,6 +328,88 @@ def test_a_run_cancelled_before_it_began_ends_without_an_event() -> None:
             assert spy.events == []
 
     in_loop(main)
+
+
+def test_cancelling_by_an_id_that_no_run_has_says_so() -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            assert engine.cancel("unknown") is False
+            target, begun = stay_target()
+            run = engine.start(target, run_id="it")
+            assert engine.cancel("it") is True
+            assert engine.cancel("it") is True
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert (run.status, begun.is_set()) == ("Cancelled", False)
+            assert engine.cancel("it") is False
+            assert await engine.run(cs.task(len)("abc"), run_id="it") == 3
+            assert engine.cancel("it") is False
+
+    in_loop(main)
+
+
+def test_cancelling_by_id_leaves_other_runs_alone() -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            targets = [stay_target() for _ in range(3)]
+            runs = [engine.start(target, run_id=f"run {n}") for n, (target, _) in enumerate(targets)]
+            for _, begun in targets:
+                await begun.wait()
+            assert engine.cancel("run 1")
+            with pytest.raises(asyncio.CancelledError):
+                await runs[1]
+            assert [run.status for run in runs] == ["Running", "Cancelled", "Running"]
+            for run in (runs[0], runs[2]):
+                run.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await run
+
+    in_loop(main)
+
+
+@every_tier
+def test_a_task_may_cancel_its_run_by_id_and_its_caller_goes_on(tier: Tier) -> None:
+    """Nothing is awaited between the cancel and the end of the run."""
+
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+            give_up = cs.task(mode="inline")(lambda: engine.cancel("it"))
+            with pytest.raises(asyncio.CancelledError):
+                await engine.run(give_up(), run_id="it")
+            task = asyncio.current_task()
+            assert task is not None
+            assert task.cancelling() == 0
+            await asyncio.sleep(0)
+            assert await engine.run(cs.task(len)("abc")) == 3
+
+    in_loop(main)
+
+
+@every_tier
+def test_a_cancel_of_the_awaiting_task_is_its_own_whatever_ends_the_run(tier: Tier) -> None:
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+            target, begun = stay_target()
+            task = asyncio.ensure_future(engine.run(target, run_id="it"))
+            await begun.wait()
+            task.cancel()
+            assert engine.cancel("it") is True
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert task.cancelled()
+            assert task.cancelling() == 1
+
+    in_loop(main)
+
+
+def test_cancelling_by_id_after_the_loop_has_ended_is_nothing() -> None:
+    engine = Engine()
+
+    async def main() -> None:
+        assert await engine.run(cs.task(len)("abc"), run_id="it") == 3
+
+    asyncio.run(main())
+    assert engine.cancel("it") is False
 
 
 def test_cancelling_twice_or_after_the_end_changes_nothing() -> None:

@@ -342,6 +342,8 @@ def test_a_retry_waits_for_its_constraints_again(tier: Tier) -> None:
         ({"backoff": -1.0}, "backoff"),
         ({"jitter": float("nan")}, "jitter"),
         ({"max_delay": -0.1}, "max_delay"),
+        ({"delay": "1"}, "delay"),
+        ({"backoff": True}, "backoff"),
     ],
 )
 def test_amounts_that_make_no_sense_are_refused_where_they_are_given(options: Any, word: str) -> None:
@@ -357,23 +359,149 @@ def test_an_unknown_option_of_a_retry_is_refused() -> None:
         cs.task(retry={"attempts": 3})
 
 
+# --- filters
+
+
+def is_busy(error: Exception) -> bool:
+    return "busy" in str(error)
+
+
+def failing(*errors: BaseException) -> tuple[Any, list[BaseException]]:
+    """Return a task that raises these one after the other and then succeeds, and what is left of them."""
+    left = list(errors)
+
+    @cs.task(mode="inline", name="failing")
+    def fail() -> str:
+        if left:
+            raise left.pop(0)
+        return "done"
+
+    return fail, left
+
+
+FILTERS: list[tuple[dict[str, Any], BaseException, bool]] = [
+    ({}, ValueError(), True),
+    ({"on": OSError}, ConnectionError(), True),
+    ({"on": OSError}, ValueError(), False),
+    ({"on": (OSError, ValueError)}, ValueError(), True),
+    ({"on": (OSError, ValueError)}, TypeError(), False),
+    ({"on": ()}, ValueError(), False),
+    ({"on": is_busy}, ValueError("busy"), True),
+    ({"on": is_busy}, ValueError("broken"), False),
+    ({"give_up": ValueError}, ValueError(), False),
+    ({"give_up": ValueError}, TypeError(), True),
+    ({"give_up": (ValueError, TypeError)}, TypeError(), False),
+    ({"give_up": is_busy}, ValueError("busy"), False),
+    ({"give_up": is_busy}, ValueError("broken"), True),
+    ({"on": OSError, "give_up": FileNotFoundError}, FileNotFoundError(), False),
+    ({"on": OSError, "give_up": FileNotFoundError}, PermissionError(), True),
+    ({"on": is_busy, "give_up": ValueError}, ValueError("busy"), False),
+    ({"on": TimeoutError}, TimeoutError(), True),
+    ({"on": ExceptionGroup}, ExceptionGroup("", [ValueError()]), True),
+]
+
+
+@pytest.mark.parametrize("way", ["node", "task"])
+@every_tier
+@pytest.mark.parametrize(("filters", "error", "again"), FILTERS)
+def test_filters_say_which_failures_are_tried_again(
+    filters: dict[str, Any], error: BaseException, again: bool, tier: Tier, way: str
+) -> None:
+    error = type(error)(*error.args)
+    fail, left = failing(error)
+    if way == "node":
+        target = fail().with_retry(**filters)
+    else:
+        target = cs.task(mode="inline", retry=filters)(fail.func)()
+    if again:
+        assert run(target, tier=tier) == "done"
+    else:
+        with pytest.raises(type(error)) as caught:
+            run(target, tier=tier)
+        assert caught.value is error
+        assert caught.value.__notes__[-1].endswith("attempt 1")
+    assert left == []
+
+
+def test_a_filter_is_asked_before_each_further_attempt_and_not_after_the_last() -> None:
+    asked: list[str] = []
+
+    def note(error: Exception) -> bool:
+        asked.append(str(error))
+        return True
+
+    fail, _ = failing(*[ValueError(str(n)) for n in range(9)])
+    with pytest.raises(ValueError, match="2"):
+        run(fail().with_retry(3, on=note))
+    assert asked == ["0", "1"]
+
+
 @pytest.mark.parametrize("option", ["on", "give_up"])
-def test_filters_are_not_built_yet(option: str) -> None:
-    task = Flaky(0).task()
-    with pytest.raises(NotImplementedError, match=rf"with_retry\({option}="):
-        task().with_retry(**{option: OSError})
-    with pytest.raises(NotImplementedError, match=option):
-        cs.task(retry={option: OSError})
+@every_tier
+def test_a_filter_that_raises_fails_the_call_and_says_so(option: str, tier: Tier) -> None:
+    def broken(error: Exception) -> bool:
+        raise LookupError("no idea")
+
+    fail, left = failing(ValueError("first"), ValueError("second"))
+    bus = MessageBus()
+    spy = SpySubscriber(bus)
+    with pytest.raises(LookupError, match="no idea") as caught:
+        run(fail().with_retry(3, **{option: broken}), tier=tier, bus=bus)
+    by, where = caught.value.__notes__
+    assert by == f"raised by the filter {option}='broken' of a retry, asked about ValueError"
+    assert where.startswith("in task failing#1 (declared at ")
+    assert isinstance(caught.value.__context__, ValueError)
+    assert len(left) == 1
+    (finished,) = spy.events_of_type(TaskExecutionFinished)
+    assert (finished.status, finished.error) == ("Failed", "LookupError: no idea")
 
 
-def test_timeouts_are_not_built_yet() -> None:
-    task = Flaky(0).task()
-    with pytest.raises(NotImplementedError, match="with_timeout"):
-        task().with_timeout(1)
-    with pytest.raises(NotImplementedError, match="timeout="):
-        cs.task(timeout=1)
-    with pytest.raises(NotImplementedError, match=r"run\(timeout="):
-        asyncio.run(Engine().run(task(), timeout=1))
+@pytest.mark.parametrize("ending", [asyncio.CancelledError, KeyboardInterrupt, SystemExit])
+@every_tier
+def test_no_filter_is_asked_about_what_ends_things(ending: type[BaseException], tier: Tier) -> None:
+    asked: list[BaseException] = []
+    fail, left = failing(ending(), ending())
+    with pytest.raises(ending):
+        run(fail().with_retry(3, on=asked.append), tier=tier)
+    assert (asked, len(left)) == ([], 1)
+
+
+@pytest.mark.parametrize("option", ["on", "give_up"])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (int, "takes exception classes in .*=, not <class 'int'>"),
+        ((OSError, int), "takes exception classes in"),
+        ("OSError", "an exception class, a tuple of them or a plain function of the error"),
+        ([OSError], "a tuple of them"),
+        ((OSError, is_busy), "a tuple of them"),
+        (OSError(), "an exception class"),
+        (asyncio.sleep, "a plain function"),
+        (None, "an exception class"),
+        (BaseException, "only an Exception is ever tried again"),
+        (asyncio.CancelledError, "cannot have CancelledError in"),
+        ((OSError, KeyboardInterrupt), "cannot have KeyboardInterrupt in"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_refused_where_it_is_given(option: str, given: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        Flaky(0).task()().with_retry(**{option: given})
+    with pytest.raises(TypeError, match=words):
+        cs.task(retry={option: given})
+
+
+def test_pure_calls_under_other_filters_are_other_nodes() -> None:
+    calls: list[int] = []
+
+    @cs.task(mode="inline", pure=True)
+    def note(x: int) -> int:
+        calls.append(x)
+        return x
+
+    assert run([note(1).with_retry(on=OSError), note(1).with_retry(on=OSError)]) == [1, 1]
+    assert calls == [1]
+    assert run([note(2).with_retry(on=OSError), note(2).with_retry(on=ValueError)]) == [2, 2]
+    assert calls == [1, 2, 2]
 
 
 def test_policies_of_a_sub_flow_are_not_built_yet() -> None:
@@ -382,5 +510,7 @@ def test_policies_of_a_sub_flow_are_not_built_yet() -> None:
         cs.subflow(task()).with_retry(3)
     with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_cache"):
         cs.subflow(task()).with_cache(cs.cached())
+    with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_timeout"):
+        cs.subflow(task()).with_timeout(3)
     with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_constraints"):
         cs.subflow(task()).with_constraints(gpu=1)

@@ -265,16 +265,6 @@ class TestEngine:
         with pytest.raises(AttributeError, match="no_such_method"):
             getattr(Engine(), "no_such_method")  # noqa: B009
 
-    def test_a_timeout_of_a_run_is_not_built(self) -> None:
-        async def main() -> None:
-            async with Engine() as engine:
-                with pytest.raises(NotImplementedError, match=r"engine.run\(timeout=...\) is not built yet"):
-                    await engine.run(inc(1), timeout=3)
-                with pytest.raises(NotImplementedError, match=r"timeout=...\) is not built yet"):
-                    engine.start(inc(1), timeout=3)
-
-        in_loop(main)
-
     @pytest.mark.parametrize("wrong", [3, lambda: None, "database"])
     def test_registers_resources_alone(self, wrong: Any) -> None:
         with pytest.raises(TypeError, match=r"a resource is declared with @cs.resource"):

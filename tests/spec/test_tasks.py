@@ -383,6 +383,12 @@ class TestOptions:
         with pytest.raises(NotImplementedError, match=f"{named}.*not built yet"):
             cs.task(**option)
 
+    def test_an_async_function_runs_in_no_process(self) -> None:
+        async def work() -> None: ...
+
+        with pytest.raises(ValueError, match=r"task 'work' \(.*test_tasks.py:\d+\) is async.*leave mode=.process. out"):
+            cs.task(mode="process")(work)
+
     def test_an_unknown_option_of_retry_is_refused(self) -> None:
         with pytest.raises(TypeError, match=r"retry takes max_attempts, .* not attempts"):
             cs.task(retry={"attempts": 3})

@@ -8,11 +8,15 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
+from types import FrameType
 from typing import Any, Literal, TypeVar, overload
 
 from cascade.app.report import Reporter
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Engine
+from cascade.runtime.run import RunState
+from cascade.runtime.running import running_calls
+from cascade.spec.events import RunWarning
 from cascade.spec.lazy import LazyResult
 from cascade.spec.policies import refuse_option
 from cascade.spec.resource import Resource
@@ -22,6 +26,8 @@ __all__ = ["arun", "run"]
 R = TypeVar("R")
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
 LogFormat = Literal["human", "json"]
+MOST_TOLD = 10
+"""So many calls are named when Ctrl-C ends a run."""
 
 
 @overload
@@ -31,6 +37,7 @@ def run(
     *,
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
     log_level: LogLevel = "INFO",
     log_format: LogFormat = "human",
     connector: Any = None,
@@ -43,6 +50,7 @@ def run(
     *,
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
     log_level: LogLevel = "INFO",
     log_format: LogFormat = "human",
     connector: Any = None,
@@ -54,6 +62,7 @@ def run(
     *,
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
     log_level: LogLevel = "INFO",
     log_format: LogFormat = "human",
     connector: Any = None,
@@ -69,19 +78,22 @@ def run(
         params: values for the parameters of the graph.
         resources: resources that tasks ask for by name.
         system_resources: capacities for `with_constraints`.
+        timeout: how many seconds the run may take.
         log_level: "DEBUG" tells of each task, "INFO" of the run, retries and warnings, "WARNING" of what
             needs attention, "ERROR" of a failed run, "SILENT" of nothing.
         log_format: "human", or "json" for one JSON object a line.
 
     Raises:
         whatever a task raised, with a note that says which node it was.
+        TimeoutError: the run took longer than its timeout.
+        KeyboardInterrupt: Ctrl-C; the run was cancelled and has ended, and stderr says what was running.
     """
     for name, option in (("connector", connector), ("state_backend", state_backend)):
         if option is not None:
             refuse_option(f"cs.run({name}=...)")
     bus = MessageBus()
     Reporter(log_level, log_format).attach(bus)
-    return block_on(_run(target, params, tuple(resources), system_resources, bus))
+    return block_on(_run(target, params, tuple(resources), system_resources, timeout, bus))
 
 
 @overload
@@ -91,6 +103,7 @@ async def arun(
     *,
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
 ) -> R: ...
 @overload
 async def arun(
@@ -99,6 +112,7 @@ async def arun(
     *,
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
 ) -> Any: ...
 async def arun(
     target: Any,
@@ -106,9 +120,10 @@ async def arun(
     *,
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
 ) -> Any:
     """Run a target on the event loop that is running, silently, and return its value; takes what `run` takes."""
-    return await _run(target, params, tuple(resources), system_resources, None)
+    return await _run(target, params, tuple(resources), system_resources, timeout, None)
 
 
 async def _run(
@@ -116,20 +131,20 @@ async def _run(
     params: Mapping[str, Any] | None,
     resources: tuple[Resource, ...],
     system_resources: Mapping[str, float] | None,
+    timeout: float | None,
     bus: MessageBus | None,
 ) -> Any:
     engine = Engine(bus=bus, system_resources=system_resources)
     try:
-        return await engine.run(target, params, resources=resources)
+        return await engine.run(target, params, timeout=timeout, resources=resources)
     finally:
         await engine.aclose()
 
 
 def block_on(work: Coroutine[Any, Any, R]) -> R:
-    """Run a coroutine to its end from synchronous code, wherever that is called from."""
-    if not _is_looping():
-        return asyncio.run(work)
-    value: R = _Helper(work).wait()
+    """Run a coroutine to its end from synchronous code, wherever that is called from; Ctrl-C cancels it."""
+    main = _Interruptible(work)
+    value: R = _Helper(main).wait() if _is_looping() else main.run()
     return value
 
 
@@ -141,51 +156,102 @@ def _is_looping() -> bool:
     return True
 
 
-class _Helper:
-    """Runs a coroutine in a loop of its own in a thread, while the thread that asks for it is blocked."""
+class _Interruptible:
+    """Runs a coroutine in a loop of its own, and cancels it at Ctrl-C."""
 
     def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+        self.interrupt: KeyboardInterrupt | None = None
         self._work = work
-        self._value: Any = None
-        self._error: BaseException | None = None
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._interrupt: KeyboardInterrupt | None = None
-        self._done = threading.Event()
 
-    def wait(self) -> Any:
-        thread = threading.Thread(target=copy_context().run, args=(self._begin,), name="cascade-run", daemon=True)
-        with _handling_interrupts(self._interrupted):
-            thread.start()
-            self._done.wait()
-            thread.join()
-        if self._interrupt is not None:
-            raise self._interrupt
-        if self._error is not None:
-            raise self._error
-        return self._value
+    def run(self) -> Any:
+        """Run to the end in this thread; an interrupted run ends with KeyboardInterrupt."""
+        with _handling_interrupts(self._interrupted_here):
+            try:
+                value = self.begin()
+            except asyncio.CancelledError:
+                if self.interrupt is None:
+                    raise
+        if self.interrupt is not None:
+            raise self.interrupt
+        return value
 
-    def _interrupted(self, signum: int, frame: Any) -> None:
-        """End the run; the blocked thread leaves when it has ended. Raising here could come at a bad moment."""
-        self._interrupt = KeyboardInterrupt()
-        if self._loop is not None and self._task is not None:
-            with suppress(RuntimeError):  # the loop is closed: the run has ended by itself
-                self._loop.call_soon_threadsafe(self._task.cancel)
-
-    def _begin(self) -> None:
-        try:
-            self._value = asyncio.run(self._noted())
-        except BaseException as error:
-            self._error = error
-        finally:
-            self._done.set()
+    def begin(self) -> Any:
+        """Run to the end, with Ctrl-C handled elsewhere."""
+        return asyncio.run(self._noted())
 
     async def _noted(self) -> Any:
         self._loop = asyncio.get_running_loop()
         self._task = task = asyncio.current_task()
-        if self._interrupt is not None and task is not None:  # before there was anything to cancel
+        if self.interrupt is not None and task is not None:  # before there was anything to cancel
             task.cancel()
         return await self._work
+
+    def _interrupted_here(self, signum: int, frame: FrameType | None) -> None:
+        """End the run, from the signal handler of the thread that it runs in; a second Ctrl-C breaks in."""
+        if self.interrupt is not None:
+            raise KeyboardInterrupt
+        self.interrupt = KeyboardInterrupt()
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: the run has ended by itself
+                self._loop.call_soon_threadsafe(self._end, running_calls(self._loop, frame))
+
+    def interrupted_elsewhere(self, signum: int, frame: FrameType | None) -> None:
+        """End the run, from the signal handler of another thread. Raising there could come at a bad moment."""
+        self.interrupt = KeyboardInterrupt()
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._end, None)
+
+    def _end(self, running: list[tuple[RunState, str]] | None) -> None:
+        assert self._loop is not None
+        assert self._task is not None
+        if not self._task.done():
+            _tell(running_calls(self._loop) if running is None else running)
+            self._task.cancel()
+
+
+def _tell(running: list[tuple[RunState, str]]) -> None:
+    """Publish what Ctrl-C ends, for each run."""
+    named: dict[RunState, list[str]] = {}
+    for run, described in running:
+        named.setdefault(run, []).append(described)
+    for run, calls in named.items():
+        if run.bus.wants(RunWarning):
+            more = f" and {len(calls) - MOST_TOLD} more" if len(calls) > MOST_TOLD else ""
+            message = f"Ctrl-C ends the run; these were running: {', '.join(calls[:MOST_TOLD])}{more}"
+            run.bus.publish(RunWarning(run_id=run.id, code="Interrupted", message=message))
+
+
+class _Helper:
+    """Runs a coroutine in a loop of its own in a thread, while the thread that asks for it is blocked."""
+
+    def __init__(self, main: _Interruptible) -> None:
+        self._main = main
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+
+    def wait(self) -> Any:
+        thread = threading.Thread(target=copy_context().run, args=(self._begin,), name="cascade-run", daemon=True)
+        with _handling_interrupts(self._main.interrupted_elsewhere):
+            thread.start()
+            self._done.wait()
+            thread.join()
+        if self._main.interrupt is not None:
+            raise self._main.interrupt
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _begin(self) -> None:
+        try:
+            self._value = self._main.begin()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._done.set()
 
 
 @contextmanager

@@ -304,11 +304,12 @@ class _Builder:
     def gate(self, node: LazyResult[Any]) -> Gate:
         gate = Gate()
         task, config = node.task, node.config
-        gate.retry, gate.constraints, gate.cache = task.retry, task.constraints, task.cache
+        gate.retry, gate.timeout, gate.constraints, gate.cache = task.retry, task.timeout, task.constraints, task.cache
         gate.injects = any(value.__class__ is Inject for value in (*node.args, *(node.kwargs or {}).values()))
         if config is None:
             return gate
         gate.retry = config.retry or gate.retry
+        gate.timeout = config.timeout or gate.timeout
         gate.constraints = config.constraints or gate.constraints
         gate.cache = gate.cache if config.cache is UNSET else config.cache
         gate.condition = None if config.condition is UNSET else self.reference(config.condition)

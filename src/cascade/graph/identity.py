@@ -50,6 +50,7 @@ class PureCalls:
                 self._spell(config.otherwise, {}),  # which of its nodes have a number yet is chance
                 tuple(_leaf(other, index) for other in config.after),
                 config.retry,
+                config.timeout,
                 config.constraints,
                 identity_of(config.cache) if config.cache is not UNSET else UNSET,
                 config.label,

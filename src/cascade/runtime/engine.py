@@ -15,6 +15,7 @@ from cascade.adapters.solvers.native import NativeSolver
 from cascade.errors import DependencyMissingError
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.caching import Caches
+from cascade.runtime.ending import Ending
 from cascade.runtime.flows import Left, fused_for, run_piece, run_whole
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import check_known, fill, read_variables
@@ -32,7 +33,7 @@ from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.events import RunFinished, RunStarted
 from cascade.spec.lazy import MappedResult
-from cascade.spec.policies import refuse_option
+from cascade.spec.policies import refuse_option, seconds_from
 from cascade.spec.protocols import Executor, Solver
 from cascade.spec.resource import Resource, described
 
@@ -141,7 +142,7 @@ class Engine:
         self.ticker = Ticker()
         self.resources: dict[str, Resource] = {}
         self.blueprints: dict[str, Blueprint] = {}
-        self._active: dict[str, asyncio.Task[Any] | None] = {}
+        self._active: dict[str, Ending] = {}
         self._ends: dict[str, asyncio.Future[None]] = {}
         """For active runs that somebody waits for: resolved when they have ended."""
         self._kept: set[asyncio.Task[Any]] = set()
@@ -185,17 +186,25 @@ class Engine:
             params: values for the parameters of the graph.
             use_vm: changes nothing; results never depend on how a graph is carried out.
             run_id: by default a fresh one.
+            timeout: how many seconds the run may take, without its teardown; by default any number.
             resources: resources for this run alone.
 
         Raises:
             whatever a task raised, with a note that says which node it was.
+            TimeoutError: the run took longer than its timeout; the message says what was running.
+            asyncio.CancelledError: it was cancelled.
             DependencyMissingError: the target was skipped and has nothing to give.
             StaticGraphError, ParameterError, ConstraintError: before anything runs.
         """
         plan, constants, given, known = self._prepared(target, params, timeout, resources)
         if plan is None:
             return target
-        return await self._execute(plan, constants, given, self._name(run_id), known)
+        ending = Ending(self._name(run_id), timeout)
+        try:
+            return await self._execute(plan, constants, given, ending, known)
+        finally:
+            if ending.asked:
+                await ending.forgive()
 
     def start(
         self,
@@ -209,7 +218,7 @@ class Engine:
     ) -> Run:
         """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
         prepared = self._prepared(target, params, timeout, resources)
-        return self._start(target, self._name(run_id), prepared)
+        return self._start(target, self._name(run_id), prepared, timeout=timeout)
 
     def as_completed(
         self,
@@ -242,14 +251,17 @@ class Engine:
 
         return completed(start, mapped)
 
-    def _start(self, target: Any, name: str, prepared: Any, outlet: Outlet | None = None) -> Run:
+    def _start(
+        self, target: Any, name: str, prepared: Any, outlet: Outlet | None = None, timeout: float | None = None
+    ) -> Run:
         loop = asyncio.get_running_loop()
         plan, constants, given, known = prepared
-        work = _itself(target) if plan is None else self._execute(plan, constants, given, name, known, outlet)
-        task = self._active[name] = loop.create_task(work)
+        ending = self._active[name] = Ending(name, timeout)
+        work = _itself(target) if plan is None else self._execute(plan, constants, given, ending, known, outlet)
+        task = ending.task = loop.create_task(work)
         if outlet is not None:
             self._outlets[task] = outlet
-        task.add_done_callback(lambda task: self._ended(name, task))  # it may be cancelled before it begins
+        task.add_done_callback(lambda _: self._ended(ending))  # it may be cancelled before it begins
         return Run(name, task, self)
 
     def _prepared(
@@ -260,7 +272,7 @@ class Engine:
         resources: Iterable[Resource],
     ) -> tuple[Plan | None, list[Any], Mapping[str, Any], dict[str, Resource]]:
         if timeout is not None:
-            refuse_option("engine.run(timeout=...)")
+            seconds_from(timeout, "the timeout of a run")
         plan = prepare(target, self.solver)
         given = {} if params is None else params
         if plan is not None:
@@ -287,22 +299,25 @@ class Engine:
         plan: Plan,
         constants: list[Any],
         params: Mapping[str, Any],
-        run_id: str,
+        ending: Ending,
         known: Mapping[str, Resource],
         outlet: Outlet | None = None,
     ) -> Any:
-        blueprint = plan.blueprint
+        blueprint, run_id = plan.blueprint, ending.name
         run = RunState(self, run_id, params)
         run.resources = Resources(run, known)
         run.perform, run.invoke, run.run_map, run.run_piece = perform, invoke, run_map, run_piece
         run.follower = Follower
         run.outlet = outlet
-        task = self._active[run_id] = asyncio.current_task()
+        ending.task = asyncio.current_task()
+        self._active[run_id] = ending
         try:
             if self.bus.wants(RunStarted):
                 self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=dict(params)))
             start = perf_counter()
+            ending.begin(run)
             value, error, others = await self._carry_out(run, World(blueprint, constants, None))
+            error = ending.settle(error)
             failure = await self._torn_down(run, error)
             if failure is not None:
                 if error is None:
@@ -314,7 +329,7 @@ class Engine:
             self._publish_end(run, perf_counter() - start, error, others)
             await self.bus.settle(run_id)
         finally:
-            self._ended(run_id, task)
+            self._ended(ending)
         if error is not None:
             try:
                 raise error
@@ -398,13 +413,26 @@ class Engine:
         named = None if error is None else "; ".join(map(spelled, [error, *others]))
         bus.publish(RunFinished(run_id=run.id, status=status, duration=seconds, error=named))
 
-    def _ended(self, run_id: str, task: asyncio.Task[Any] | None) -> None:
-        if self._active.get(run_id) is task:
+    def _ended(self, ending: Ending) -> None:
+        run_id = ending.name
+        ending.is_over = True
+        if self._active.get(run_id) is ending:
             self._active.pop(run_id, None)
             if self._ends and (end := self._ends.pop(run_id, None)) is not None and not end.done():
                 end.set_result(None)
 
     # --- ending
+
+    def cancel(self, run_id: str) -> bool:
+        """End a run by its id, as `Run.cancel` does; awaiting it raises CancelledError. From any thread.
+
+        Returns False if no run of this id is going on: it may just have ended.
+        """
+        ending = self._active.get(run_id)
+        if ending is None:
+            return False
+        ending.cancel()
+        return True
 
     def spare_executor(self) -> LocalExecutor:
         """Return threads for resources where another executor carries out the tasks."""
@@ -419,7 +447,7 @@ class Engine:
         task.add_done_callback(self._kept.discard)
 
     async def aclose(self) -> None:
-        """Wait for the runs that are going on, then let the worker threads end.
+        """Wait for the runs that are going on, then let the worker threads and processes end.
 
         A run whose results the caller iterated over (`as_completed`) and has not taken is cancelled.
         """
@@ -427,7 +455,7 @@ class Engine:
         for task, outlet in [*self._outlets.items()]:
             if outlet.reader is here:  # nobody else will take the results that the run waits to be taken
                 task.cancel()
-        while names := [name for name, task in self._active.items() if task is not here]:
+        while names := [name for name, ending in self._active.items() if ending.task is not here]:
             end = self._ends.setdefault(names[0], loop.create_future())
             with self.bus.waiting_for(*names):
                 await asyncio.wait({end})
@@ -435,7 +463,7 @@ class Engine:
             await asyncio.wait(self._kept)
         for executor in (self.executor, self._spare):
             if isinstance(executor, LocalExecutor):
-                executor.close()
+                await executor.aclose()
 
     if not TYPE_CHECKING:
 

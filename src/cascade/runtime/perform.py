@@ -9,6 +9,7 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.runtime.caching import call_cached
+from cascade.runtime.deadline import Deadline, deadline_of
 from cascade.runtime.frame import PENDING, Frame
 from cascade.runtime.interpret import arguments
 from cascade.runtime.loops import Follower
@@ -93,9 +94,11 @@ async def invoke(
         raise run.failure_at(spot, error, attempts) from None
 
 
-async def call(run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Call a task where it belongs."""
-    if run.inline and form.inline is not None:
+async def call(
+    run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], deadline: Deadline | None = None
+) -> Any:
+    """Call a task where it belongs; with a deadline, where it can be left."""
+    if run.inline and form.inline is not None and (deadline is None or form.task.mode == "inline"):
         run.ticker.begin()
         value = form.inline(*args, **kwargs)
         if run.ticker.due:
@@ -105,7 +108,7 @@ async def call(run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dic
     elif form.is_async:
         return await form.func(*args, **kwargs)
     else:
-        value = await run.place(spot, form, args, kwargs)
+        value = await run.place(spot, form, args, kwargs, None if deadline is None else deadline.begin)
     return await value if isinstance(value, CoroutineType) else value
 
 
@@ -136,7 +139,11 @@ class _Attempts:
                 self.finish("Cancelled" if self.run.is_cancelled() else "Failed", error)
                 raise
             except BaseException as error:
-                again = retry is not None and self.count < retry.max_attempts and isinstance(error, Exception)
+                try:
+                    again = retry is not None and self.count < retry.max_attempts and retry.covers(error)
+                except Exception as raised:  # by a filter of the retry
+                    self.finish("Failed", raised)
+                    raise
                 if not again:
                     self.finish("Failed", error)
                     raise
@@ -165,18 +172,41 @@ class _Attempts:
 
     async def run_held(self) -> Any:
         """The call itself, while its constraints are held."""
-        run, form = self.run, self.form
+        run = self.run
         if self.started is None:
             run.publish_started(self.spot)
             self.started = perf_counter()
         wanted = self.injections()
         if not wanted:
-            return await call(run, self.spot, form, self.args, self.kwargs)
+            return await self.call(self.args, self.kwargs)
         async with run.resources.for_call(self.spot, wanted) as found:
             args = [found[value] if value.__class__ is Inject else value for value in self.args]
             kwargs = {name: found[value] if value.__class__ is Inject else value for name, value in self.kwargs.items()}
             self.complete(args, kwargs, {name: found[value] for name, value in self.missing().items()})
-            return await call(run, self.spot, form, args, kwargs)
+            return await self.call(args, kwargs)
+
+    async def call(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        """The call itself, for as long as its timeout allows."""
+        deadline = deadline_of(self.gate)
+        if deadline is None:
+            return await call(self.run, self.spot, self.form, args, kwargs)
+        if self.form.is_async or self.form.task.mode == "inline" or not self.run.direct:
+            deadline.begin()  # else when a thread or process takes it up
+        failure: BaseException | None = None
+        try:
+            value = await call(self.run, self.spot, self.form, args, kwargs, deadline)
+        except BaseException as error:
+            failure = error
+        is_late = deadline.settle(failure)
+        if is_late or (failure is None and self.form.task.mode == "inline" and deadline.is_past()):
+            cause = None if isinstance(failure, asyncio.CancelledError) else failure
+            raise deadline.error(self.run.described(self.spot)) from cause
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure
+        return value
 
     def injections(self) -> list[Inject]:
         """The resources that this call asks for: as arguments, and as defaults of arguments not given."""

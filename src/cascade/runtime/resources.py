@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import Any
@@ -111,7 +111,7 @@ class Resources:
             return await self._open(resource, own)
         task = self._shared.get(resource)
         if task is None or (task.done() and (task.cancelled() or task.result()[1] is not None)):
-            work = _settled(self._open_shared(resource))
+            work = _settled(self._open_shared, resource)
             task = self._shared[resource] = asyncio.get_running_loop().create_task(work)
         if not task.done():
             await asyncio.wait({task})
@@ -130,7 +130,7 @@ class Resources:
         opened = _Opened(resource, {name: await self._provide(it, what, own) for name, it in resource.needs.items()})
         generator = opened.generator
         try:
-            value = await self._step(opened, own, _first(generator) if resource.is_async else _first_sync)
+            value = await self._step(opened, own, _first if resource.is_async else _first_sync)
         except asyncio.CancelledError:
             if not resource.is_async and (generator.gi_suspended or generator.gi_running):
                 own.append(opened)  # its thread could not be stopped
@@ -148,7 +148,7 @@ class Resources:
         if not opened.resource.is_async:
             what = _described(opened.resource)
             return await self._run.in_thread(owner, what, opened.context.run, step, opened.generator, *args)
-        task = asyncio.get_running_loop().create_task(_settled(step), context=opened.context)
+        task = asyncio.get_running_loop().create_task(_settled(step, opened.generator, *args), context=opened.context)
         return _value_of(await task)
 
     async def stop(self) -> None:
@@ -207,10 +207,7 @@ class Resources:
 
     async def _finish(self, opened: _Opened, error: BaseException | None) -> None:
         """Let the generator go on from its yield, with the failure if there is one."""
-        if opened.resource.is_async:
-            more = await self._step(opened, opened, _last(opened.generator, error))
-        else:
-            more = await self._step(opened, opened, _last_sync, error)
+        more = await self._step(opened, opened, _last if opened.resource.is_async else _last_sync, error)
         if more is not _ENDED:
             raise RuntimeError(
                 f"{_described(opened.resource)} yielded twice; it yields once, and what follows is its teardown"
@@ -221,10 +218,13 @@ def _described(resource: Resource) -> str:
     return f"resource {resource.name!r} (declared at {resource.declared})"
 
 
-async def _settled(work: Awaitable[Any]) -> tuple[Any, BaseException | None]:
-    """Return what came of something: a KeyboardInterrupt would otherwise end the event loop from within a task."""
+async def _settled(work: Callable[..., Awaitable[Any]], *args: Any) -> tuple[Any, BaseException | None]:
+    """Return what came of something: a KeyboardInterrupt would otherwise end the event loop from within a task.
+
+    It is called here, so that a cancel before the beginning leaves no coroutine that nobody awaits.
+    """
     try:
-        return await work, None
+        return await work(*args), None
     except BaseException as error:
         return None, error
 

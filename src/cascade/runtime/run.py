@@ -172,9 +172,12 @@ class RunState:
 
     # --- calls
 
-    async def place(self, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Call a sync task where its function belongs."""
-        return await self.executor.place(form, args, kwargs, self.engine.thread_grace, partial(self.abandon, spot))
+    async def place(
+        self, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], begun: Callable[[], None] | None = None
+    ) -> Any:
+        """Call a sync task where its function belongs, not in place if somebody is to hear when it has `begun`."""
+        grace, abandon = self.engine.thread_grace, partial(self.abandon, spot)
+        return await self.executor.place(form, args, kwargs, grace, abandon, begun)
 
     async def in_thread(self, owner: Any, what: str, func: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of a resource, `what`, in a worker thread."""

@@ -80,6 +80,10 @@ class SubflowResult(LazyResult[Any]):
         """Not built yet; the tasks inside may have caches of their own."""
         refuse_option("cs.subflow(...).with_cache")
 
+    def with_timeout(self, seconds: float) -> NoReturn:
+        """Not built yet; the tasks inside may have timeouts of their own."""
+        refuse_option("cs.subflow(...).with_timeout")
+
     def with_constraints(self, **amounts: float) -> NoReturn:
         """Not built yet; the tasks inside may have constraints of their own."""
         refuse_option("cs.subflow(...).with_constraints")

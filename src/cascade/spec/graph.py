@@ -85,6 +85,7 @@ class Gate:
         "receiver",
         "retry",
         "selector",
+        "timeout",
     )
 
     def __init__(self) -> None:
@@ -96,6 +97,8 @@ class Gate:
         self.injects = False
         """An argument stands for a resource."""
         self.retry: Retry | None = None
+        self.timeout: float | None = None
+        """Seconds for each attempt; None or infinity: no limit."""
         self.constraints: Constraints | None = None
         self.cache: Any = None
         self.label: str | None = None
@@ -105,8 +108,9 @@ class Gate:
 
     @property
     def is_policy(self) -> bool:
-        """Whether each call needs more than to be made: retries, constraints, a cache, resources."""
-        return self.retry is not None or self.constraints is not None or self.cache is not None or self.injects
+        """Whether each call needs more than to be made: retries, a timeout, constraints, a cache, resources."""
+        policies = (self.retry, self.timeout, self.constraints, self.cache)
+        return self.injects or any(policy is not None for policy in policies)
 
     def key(self) -> tuple[Any, ...]:
         """What tells two gates apart; the routes of a selector are told apart by the graph's jumps."""

@@ -8,7 +8,7 @@ from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from cascade.spec.caching import cache_from
 from cascade.spec.outcomes import MapErrors
-from cascade.spec.policies import Constraints, Retry, refuse_option, retry_from
+from cascade.spec.policies import Constraints, Retry, seconds_from
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET, Signal
 from cascade.spec.signature import line_of
@@ -40,6 +40,7 @@ class Config:
         "receiver",
         "retry",
         "selector",
+        "timeout",
     )
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class Config:
         self.otherwise: Any = UNSET
         self.after: tuple[Lazy, ...] = ()
         self.retry: Retry | None = None
+        self.timeout: float | None = None
         self.constraints: Constraints | None = None
         self.cache: Any = UNSET
         self.label: str | None = None
@@ -169,16 +171,26 @@ class LazyResult(Lazy, Generic[R]):
             backoff: what each further delay is multiplied with.
             jitter: up to so many seconds are added to each delay, at random.
             max_delay: no delay is longer than this, in seconds.
+            on: which failures are worth another call: an exception class, a tuple of them, or a function of
+                the error that says so. Only an Exception ever is.
+            give_up: which of those are not, given in the same ways.
 
         Raises:
             ValueError: an amount that makes no sense.
-            NotImplementedError: `on` or `give_up` is given; filters are not built yet.
+            TypeError: a filter that is none of these.
         """
-        return self._configure(retry=retry_from((max_attempts, delay, backoff, jitter, max_delay, on, give_up)))
+        return self._configure(retry=Retry(max_attempts, delay, backoff, jitter, max_delay, on, give_up))
 
     def with_timeout(self, seconds: float) -> Self:
-        """Not built yet."""
-        refuse_option("with_timeout")
+        """Let each attempt of a call take `seconds` at the most; then it fails with a TimeoutError.
+
+        The clock starts when the call does. An async task is cancelled; of a thread, its result is dropped; a
+        process is killed. `float("inf")` takes a task's own timeout away.
+
+        Raises:
+            ValueError: not a number above zero.
+        """
+        return self._configure(timeout=seconds_from(seconds, "with_timeout"))
 
     def with_cache(self, policy: Any) -> Self:
         """Keep the results of this node's calls, and take them from there when they are asked for again.

@@ -115,6 +115,8 @@ def _gate(block: Any, i: int) -> str:
         text += f" retry {gate.retry.max_attempts}"
     if gate.cache is not None:
         text += " cached"
+    if gate.timeout is not None:
+        text += f" timeout {gate.timeout:g}"
     if gate.constraints is not None:
         text += " holding " + ", ".join(f"{name}={amount}" for name, amount in gate.constraints.amounts.items())
     return text

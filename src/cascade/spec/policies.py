@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from cascade.errors import ConstraintError
 from cascade.spec.signal import Signal
 
-__all__ = ["Constraints", "Retry", "refuse_option", "retry_from"]
+__all__ = ["Constraints", "Retry", "refuse_option", "retry_from", "seconds_from"]
 
 
 def refuse_option(name: str) -> NoReturn:
@@ -16,11 +16,23 @@ def refuse_option(name: str) -> NoReturn:
 
 
 class Retry:
-    """How often a failing call is tried, and how long to wait in between (seconds)."""
+    """How often a failing call is tried, how long to wait in between (seconds), and which failures are worth it.
 
-    __slots__ = ("backoff", "delay", "jitter", "max_attempts", "max_delay")
+    `on` and `give_up` are each an exception class, a tuple of them, or a function of the error that says yes or no.
+    """
 
-    def __init__(self, max_attempts: int, delay: float, backoff: float, jitter: float, max_delay: float | None) -> None:
+    __slots__ = ("backoff", "delay", "give_up", "jitter", "max_attempts", "max_delay", "on")
+
+    def __init__(
+        self,
+        max_attempts: int = 3,
+        delay: float = 0.0,
+        backoff: float = 1.0,
+        jitter: float = 0.0,
+        max_delay: float | None = None,
+        on: Any = Exception,
+        give_up: Any = (),
+    ) -> None:
         if not isinstance(max_attempts, int) or isinstance(max_attempts, bool) or max_attempts < 1:
             raise ValueError(f"retry needs max_attempts of 1 or more (the first call counts), not {max_attempts!r}")
         for name, amount in (
@@ -29,25 +41,37 @@ class Retry:
             ("jitter", jitter),
             ("max_delay", max_delay),
         ):
-            if amount is not None and not amount >= 0:
+            if amount is not None and (not _is_number(amount) or not amount >= 0):
                 raise ValueError(f"retry needs a {name} of 0 or more, not {amount!r}")
         self.max_attempts = max_attempts
         self.delay = delay
         self.backoff = backoff
         self.jitter = jitter
         self.max_delay = max_delay
+        self.on = _filter("on", on)
+        self.give_up = _filter("give_up", give_up)
 
     def _key(self) -> tuple[Any, ...]:
-        return (self.max_attempts, self.delay, self.backoff, self.jitter, self.max_delay)
+        return (self.max_attempts, self.delay, self.backoff, self.jitter, self.max_delay, self.on, self.give_up)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Retry) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash(self._key()[:5])
 
     def __repr__(self) -> str:
         return f"Retry(max_attempts={self.max_attempts}, delay={self.delay}, backoff={self.backoff})"
+
+    def covers(self, error: BaseException) -> bool:
+        """Say whether a call that failed of `error` is worth another attempt, if one is left.
+
+        Only an Exception is: a CancelledError, KeyboardInterrupt or SystemExit is meant to end things. What a
+        filter raises comes out, with a note that says so.
+        """
+        if not isinstance(error, Exception):
+            return False
+        return _matches("on", self.on, error) and not _matches("give_up", self.give_up, error)
 
     def wait_after(self, attempt: int, random: float) -> float:
         """Return the seconds to wait after the failed `attempt` (1, 2, ...); `random` is in [0, 1)."""
@@ -57,6 +81,41 @@ class Retry:
             wait = float("inf")
         wait += self.jitter * random
         return wait if self.max_delay is None else min(wait, self.max_delay)
+
+
+def _filter(name: str, given: Any) -> Any:
+    """Check a filter of errors and return it."""
+    for one in given if isinstance(given, tuple) else (given,):
+        if isinstance(one, type):
+            if not issubclass(one, BaseException):
+                raise TypeError(f"retry takes exception classes in {name}=, not {one!r}")
+            if not issubclass(one, Exception):
+                raise TypeError(
+                    f"retry cannot have {one.__name__} in {name}=: only an Exception is ever tried again; a "
+                    "CancelledError, KeyboardInterrupt or SystemExit ends the call"
+                )
+        elif one is not given or not callable(one) or _is_coroutine_function(one):
+            raise TypeError(
+                f"retry takes an exception class, a tuple of them or a plain function of the error in {name}=, "
+                f"not {given!r}"
+            )
+    return given
+
+
+def _is_coroutine_function(func: Any) -> bool:
+    code = getattr(func, "__code__", None) or getattr(getattr(type(func), "__call__", None), "__code__", None)  # noqa: B004
+    return bool(getattr(code, "co_flags", 0) & 0x80)
+
+
+def _matches(name: str, given: Any, error: Exception) -> bool:
+    if isinstance(given, (type, tuple)):
+        return isinstance(error, given)
+    try:
+        return bool(given(error))
+    except Exception as raised:
+        words = f"raised by the filter {name}={getattr(given, '__name__', given)!r} of a retry"
+        raised.add_note(f"{words}, asked about {type(error).__name__}")
+        raise
 
 
 class Constraints:
@@ -83,21 +142,30 @@ class Constraints:
 
 
 def retry_from(given: Any) -> Retry | None:
-    """Return the policy for what `retry=` or `with_retry` was given: an int, a dict, a tuple, a policy or None."""
+    """Return the policy for what `retry=` was given: an int, a dict, a tuple, a policy or None."""
     if given is None or isinstance(given, Retry):
         return given
-    if isinstance(given, dict):
-        names = ("max_attempts", "delay", "backoff", "jitter", "max_delay", "on", "give_up")
-        defaults: tuple[Any, ...] = (3, 0.0, 1.0, 0.0, None, Exception, ())
-        unknown = given.keys() - set(names)
-        if unknown:
-            raise TypeError(f"retry takes {', '.join(names)}, not {', '.join(sorted(map(str, unknown)))}")
-        given = tuple(given.get(name, default) for name, default in zip(names, defaults, strict=True))
-    if not isinstance(given, tuple):
-        return Retry(given, 0.0, 1.0, 0.0, None)
-    attempts, delay, backoff, jitter, max_delay, on, give_up = given
-    if on is not Exception:
-        refuse_option("with_retry(on=...)")
-    if give_up != ():
-        refuse_option("with_retry(give_up=...)")
-    return Retry(attempts, delay, backoff, jitter, max_delay)
+    if isinstance(given, tuple):
+        return Retry(*given)
+    if not isinstance(given, dict):
+        return Retry(given)
+    names = ("max_attempts", "delay", "backoff", "jitter", "max_delay", "on", "give_up")
+    unknown = given.keys() - set(names)
+    if unknown:
+        raise TypeError(f"retry takes {', '.join(names)}, not {', '.join(sorted(map(str, unknown)))}")
+    return Retry(**given)
+
+
+def seconds_from(given: Any, what: str) -> float:
+    """Return the seconds that a timeout was given as; infinity is no limit.
+
+    Raises:
+        ValueError: not a number above zero.
+    """
+    if not _is_number(given) or not given > 0:
+        raise ValueError(f"{what} takes a number of seconds above zero, not {given!r}")
+    return float(given)
+
+
+def _is_number(given: Any) -> bool:
+    return isinstance(given, (int, float)) and not isinstance(given, bool)

@@ -12,7 +12,7 @@ from cascade.spec.lazy import Config, LazyResult, MappedResult, place
 from cascade.spec.mapping import OnError, Partial, declare_map
 from cascade.spec.outcomes import Failed, errors_from
 from cascade.spec.placement import CallForm, Profile, profile_of
-from cascade.spec.policies import Constraints, Retry, refuse_option, retry_from
+from cascade.spec.policies import Constraints, Retry, retry_from, seconds_from
 from cascade.spec.resource import injected
 from cascade.spec.signature import EVERY_NUMBER, declared_at, shape_of
 
@@ -46,6 +46,7 @@ class Task(Generic[P, R]):
         pure: bool = False,
         mode: Mode = "auto",
         retry: Retry | None = None,
+        timeout: float | None = None,
         constraints: Constraints | None = None,
         cache: Any = None,
         tags: tuple[str, ...] = (),
@@ -59,6 +60,7 @@ class Task(Generic[P, R]):
         self.pure = pure
         self.mode: Mode = mode
         self.retry = retry
+        self.timeout = timeout
         self.constraints = constraints
         self.cache = cache
         self.reach: Any = None
@@ -73,9 +75,14 @@ class Task(Generic[P, R]):
                 "return a list, or make it a resource with @cs.resource"
             )
         self.is_async = bool(flags & COROUTINE)
+        if mode == "process" and self.is_async:
+            raise ValueError(
+                f"task {self.name!r} ({self.declared}) is async, and async tasks run on the event loop: leave "
+                'mode="process" out, or make it a plain def'
+            )
         self.shape = shape_of(func)
         self.needs = injected(self.shape)
-        self.is_plain = not (retry or constraints or self.needs or cache is not None)
+        self.is_plain = not (retry or timeout or constraints or cache is not None or self.needs)
         self._least, self._most = self._counts()
         self._profile: Profile = profile_of(func)
         self.form = CallForm(self, (), self._profile)
@@ -293,11 +300,12 @@ def task(
         name: what it is called in events, errors and drawings; by default the function's name.
         pure: equal calls in one graph are one node.
         mode: where a sync function runs: "inline" on the event loop's thread, "blocking" in the I/O
-            threads, "compute" in the compute threads, "auto" by what is learned of its speed. An
-            auto function may run on any thread: one that waits for another task, needs a certain
-            thread or starts an event loop says "blocking".
+            threads, "compute" in the compute threads, "process" in a process of its own pool, "auto"
+            by what is learned of its speed. An auto function may run on any thread: one that waits for
+            another task, needs a certain thread or starts an event loop says "blocking".
         retry: what `with_retry` takes (as a dict), or an int: `max_attempts`.
         cache: what `with_cache` takes.
+        timeout: what `with_timeout` takes, in seconds.
         constraints: what `with_constraints` takes.
         tags: free words.
 
@@ -305,14 +313,11 @@ def task(
         TypeError: what is decorated cannot be called.
         NotImplementedError: a generator function, or an option that is not built yet.
     """
-    if timeout is not None:
-        refuse_option("@cs.task(timeout=...)")
     if mode not in MODES:
         raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
-    if mode == "process":
-        refuse_option('@cs.task(mode="process")')
     policy = retry_from(retry)
     kept = cache_from(cache, "@cs.task(cache=...)")
+    seconds = None if timeout is None else seconds_from(timeout, "@cs.task(timeout=...)")
     limits = Constraints(constraints) if constraints else None
     words = tuple(tags)
 
@@ -323,7 +328,17 @@ def task(
             raise TypeError("put @staticmethod or @classmethod above @cs.task, not below it")
         if not callable(func):
             raise TypeError(f"@cs.task makes a task of a function, not of {func!r}")
-        return Task(func, name=name, pure=pure, mode=mode, retry=policy, constraints=limits, cache=kept, tags=words)
+        return Task(
+            func,
+            name=name,
+            pure=pure,
+            mode=mode,
+            retry=policy,
+            timeout=seconds,
+            constraints=limits,
+            cache=kept,
+            tags=words,
+        )
 
     return declare if func is None else declare(func)
 

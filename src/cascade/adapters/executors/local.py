@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -25,15 +27,28 @@ class LocalExecutor:
     Args:
         blocking_threads: at most so many calls of mode "blocking" (and of "auto", while in threads) at once.
         compute_threads: at most so many calls of mode "compute" at once; by default one for each processor.
+        processes: at most so many calls of mode "process" at once, each in a process of its own; by default one
+            for each processor.
     """
 
     runs_inline = True
     """The engine may call short functions in place instead of asking `execute`. It holds for this class: a
     subclass that overrides `execute` gets every call, unless it says this itself."""
 
-    def __init__(self, blocking_threads: int = 64, compute_threads: int | None = None) -> None:
+    def __init__(
+        self, blocking_threads: int = 64, compute_threads: int | None = None, processes: int | None = None
+    ) -> None:
+        for name, number in (
+            ("blocking_threads", blocking_threads),
+            ("compute_threads", compute_threads),
+            ("processes", processes),
+        ):
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise ValueError(f"LocalExecutor needs {name} of 1 or more, not {number!r}")
         self._blocking = Workers(blocking_threads, "cascade-blocking")
         self._compute = Workers(compute_threads or os.cpu_count() or 1, "cascade-compute")
+        self._size = processes or os.cpu_count() or 1
+        self._processes: Any = None
 
     async def execute(self, node: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the node's function where its mode says, and return what it returns."""
@@ -41,6 +56,8 @@ class LocalExecutor:
             return await node.func(*args, **kwargs)
         if node.mode == "inline":
             return node.func(*args, **kwargs)
+        if node.mode == "process":
+            return await self.processes.call(node.name, node.declared, node.func, args, kwargs)
         return await self.in_thread(node.func, args, kwargs, node.mode)
 
     async def place(
@@ -50,15 +67,19 @@ class LocalExecutor:
         kwargs: dict[str, Any],
         grace: float,
         abandon: Callable[[Job, Any], None],
+        begun: Callable[[], None] | None = None,
     ) -> Any:
-        """Call a sync task in a thread, or in place once that is known to be short.
+        """Call a sync task in a process or a thread, or in place once that is known to be short.
 
         Args:
             grace: how long a cancelled call is waited for, in seconds.
             abandon: told of a call that outlived the grace, with a future for its end.
+            begun: called on the loop's thread when a worker takes up the call, which is then not made in place.
         """
         task, profile = form.task, form.profile
-        if task.mode == "auto":
+        if task.mode == "process":
+            return await self.processes.call(task.name, task.declared, form.func, args, kwargs, begun)
+        if task.mode == "auto" and begun is None:
             if not profile.measured:
                 if profile.started is None:
                     profile.started = perf_counter()
@@ -70,7 +91,7 @@ class LocalExecutor:
             if form.inline is not None:
                 workers.wake()  # who waited for room behind this call can go in place, too
                 return form.inline(*args, **kwargs)
-        return await self.in_thread(form.func, args, kwargs, task.mode, profile, grace, abandon)
+        return await self.in_thread(form.func, args, kwargs, task.mode, profile, grace, abandon, begun)
 
     async def measured(self, profile: Profile) -> None:
         """Wait until the first call of a function is timed, or has taken so long that it is not short."""
@@ -114,10 +135,12 @@ class LocalExecutor:
         profile: Profile | None = None,
         grace: float = 1.0,
         abandon: Callable[[Job, Any], None] | None = None,
+        begun: Callable[[], None] | None = None,
     ) -> Any:
         """Call a function in a worker thread, with a copy of the context variables of here.
 
-        Cancelled, it withdraws the call or waits for it up to `grace` seconds, and then leaves it behind.
+        Cancelled, it withdraws the call or waits for it up to `grace` seconds, and then leaves it behind. `begun` is
+        called on the loop's thread after a worker has taken the call up.
         """
         import asyncio
 
@@ -145,6 +168,8 @@ class LocalExecutor:
                 workers.wake_elsewhere()
 
         job = Job(func, args, kwargs, copy_context(), deliver)
+        if begun is not None:
+            job.begun = partial(_tell, loop, begun)
         workers.submit(job)
         try:
             await arrival
@@ -181,7 +206,34 @@ class LocalExecutor:
         if not future.done() and abandon is not None:
             abandon(job, future)
 
+    @property
+    def processes(self) -> Any:
+        """The worker processes; none is started before there is a call for it."""
+        if self._processes is None:
+            from cascade.adapters.executors.processes import Processes
+
+            self._processes = Processes(self._size)
+        return self._processes
+
     def close(self) -> None:
+        """Let the worker threads and processes end."""
+        self.close_threads()
+        if self._processes is not None:
+            self._processes.close()
+
+    def close_threads(self) -> None:
         """Let the worker threads end."""
         self._blocking.close()
         self._compute.close()
+
+    async def aclose(self) -> None:
+        """Let the worker threads end, and wait for the end of the processes."""
+        self.close_threads()
+        if self._processes is not None:
+            await self._processes.aclose()
+
+
+def _tell(loop: Any, call: Callable[[], None]) -> None:
+    """Have something called on a loop's thread, unless the loop has ended."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)

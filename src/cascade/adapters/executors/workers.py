@@ -22,6 +22,7 @@ class Job:
     __slots__ = (
         "_lock",
         "args",
+        "begun",
         "context",
         "deliver",
         "error",
@@ -46,6 +47,8 @@ class Job:
         self.kwargs = kwargs
         self.context = context
         self.deliver = deliver
+        self.begun: Callable[[], None] | None = None
+        """Called in the worker's thread when the call begins."""
         self.value: Any = None
         self.error: BaseException | None = None
         self.seconds = 0.0
@@ -68,6 +71,8 @@ class Job:
             if self.state != "waiting":
                 return
             self.state = "running"
+        if self.begun is not None:
+            self.begun()
         start = perf_counter()
         try:
             self.value = self.context.run(self.func, *self.args, **self.kwargs)

@@ -1,0 +1,194 @@
+"""How a call crosses into another process and its outcome back: as bytes, so that each failure can be told apart.
+
+Functions that can be imported cross by name. What stands in `__main__`, in another function or in a lambda
+crosses by value, with all that it refers to; that is what cloudpickle adds to pickle.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, Literal
+
+__all__ = ["RemoteTraceback", "carry_out", "pack_call", "unpack_outcome"]
+
+Kind = Literal["value", "raised", "arrival", "result"]
+
+
+class RemoteTraceback(Exception):
+    """The cause of an error that came out of another process: its traceback there, as text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class Reference:
+    """A function by the name of its module and its name there."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module = module
+        self.name = name
+
+    def resolve(self) -> Any:
+        """Import the function; if it was made a task there, return the task's."""
+        from importlib import import_module
+
+        found = attrgetter(self.name)(import_module(self.module))
+        return getattr(found, "func", found) if hasattr(found, "origin") else found
+
+
+def pack_call(what: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> bytes:
+    """Return a call as bytes; `what` describes its task.
+
+    Raises:
+        TypeError: the function or an argument does not pickle.
+    """
+    sent = _reference(func) or func
+    try:
+        return _dumps((sent, tuple(args), kwargs))
+    except Exception as error:
+        blamed = _blamed(sent, func, args, kwargs)
+        raise TypeError(
+            f"{what} runs in a process of its own, and {blamed} does not pickle, so it cannot be sent there "
+            f'({type(error).__name__}: {error}); pass plain data, or leave mode="process" out'
+        ) from error
+
+
+def carry_out(payload: bytes) -> bytes:
+    """Make a packed call, in the other process; return its packed outcome."""
+    try:
+        func, args, kwargs = _loads(payload)
+        if isinstance(func, Reference):
+            func = func.resolve()
+    except BaseException as error:
+        return _failure("arrival", error)
+    try:
+        value = func(*args, **kwargs)
+    except BaseException as error:
+        return _failure("raised", error)
+    try:
+        return _dumps(("value", value, ""))
+    except Exception as error:
+        return _failure("result", error)
+
+
+def unpack_outcome(what: str, outcome: bytes) -> Any:
+    """Return what a call returned, or raise what it raised, caused by the traceback that it had there.
+
+    Raises:
+        TypeError: what it returned does not pickle.
+        RuntimeError: the call, or its outcome, could not be unpickled where it arrived.
+    """
+    try:
+        kind, value, text = _loads(outcome)
+        if kind == "value":
+            return value
+        error = _revived(value)
+    except Exception as failure:
+        raise RuntimeError(
+            f"what {what} returned or raised in its process cannot be unpickled here "
+            f"({type(failure).__name__}: {failure})"
+        ) from failure
+    words = f"{type(error).__name__}: {error}"
+    if kind == "arrival":
+        error = RuntimeError(f"the call of {what} could not be unpickled in its process ({words})")
+    elif kind == "result":
+        error = TypeError(
+            f"{what} runs in a process of its own, and what it returned does not pickle, so it cannot come back "
+            f'({words}); return plain data, or leave mode="process" out'
+        )
+    error.__cause__ = RemoteTraceback(text)
+    try:
+        raise error
+    finally:
+        del error
+
+
+def _dumps(value: Any) -> bytes:
+    import cloudpickle
+
+    packed: bytes = cloudpickle.dumps(value)
+    return packed
+
+
+def _loads(packed: bytes) -> Any:
+    import pickle
+
+    return pickle.loads(packed)
+
+
+def _reference(func: Any) -> Reference | None:
+    """Return how to import a function where that gives this very function, or the task made of it."""
+    module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", None)
+    if module is None or name is None or module == "__main__":
+        return None
+    try:
+        found = attrgetter(name)(sys.modules[module])
+    except (AttributeError, KeyError):
+        return None
+    return Reference(module, name) if found is func or getattr(found, "func", None) is func else None
+
+
+def _blamed(sent: Any, func: Any, args: Any, kwargs: dict[str, Any]) -> str:
+    """Say which part of a call does not pickle."""
+    from inspect import signature
+
+    try:
+        names = list(signature(func).parameters)
+    except (TypeError, ValueError):
+        names = []
+    parts = [("its function", sent)]
+    parts += [(f"its argument {names[at] if at < len(names) else at}", value) for at, value in enumerate(args)]
+    parts += [(f"its argument {name}", value) for name, value in kwargs.items()]
+    for said, part in parts:
+        try:
+            _dumps(part)
+        except Exception:
+            return said
+    return "the call"
+
+
+def _failure(kind: Kind, error: BaseException) -> bytes:
+    text = "".join(traceback.format_exception(error))
+    for portable in (_whole, _bare, _described):
+        try:
+            packed = portable(error)
+            if isinstance(_revived(packed), BaseException):
+                return _dumps((kind, packed, text))
+        except Exception:
+            continue
+    return _dumps((kind, _dumps(RuntimeError(type(error).__name__)), text))
+
+
+def _whole(error: BaseException) -> bytes:
+    packed = _dumps(error)
+    if type(_loads(packed)) is not type(error):
+        raise TypeError
+    return packed
+
+
+def _bare(error: BaseException) -> bytes:
+    """Pack an error whose class takes other arguments than it keeps: class, arguments and attributes."""
+    return _dumps((type(error), error.args, error.__dict__))
+
+
+def _described(error: BaseException) -> bytes:
+    return _dumps(RuntimeError(f"{type(error).__name__}: {error} (it does not pickle, so this stands for it)"))
+
+
+def _revived(packed: bytes) -> BaseException:
+    found = _loads(packed)
+    if isinstance(found, tuple):
+        cls, args, attributes = found
+        error: BaseException = cls.__new__(cls, *args)
+        error.args = args
+        error.__dict__.update(attributes)
+        return error
+    assert isinstance(found, BaseException)
+    return found

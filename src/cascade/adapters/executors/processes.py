@@ -1,0 +1,262 @@
+"""Worker processes, each with a pool of its own, so that one call can be killed and no other is disturbed.
+
+The pool is loky's: it starts fresh interpreters (a fork would copy locks that our threads hold), does not run the
+user's script again in them, and kills a worker with all that it has started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import threading
+from collections import deque
+from collections.abc import Callable, Collection
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from typing import Any
+
+from cascade.adapters.executors.crossing import carry_out, pack_call, unpack_outcome
+from cascade.errors import MissingExtraError
+
+__all__ = ["Processes"]
+
+END_SECONDS = 5.0
+"""How long the end of a worker is waited for; one that was killed takes some milliseconds."""
+
+
+class Processes:
+    """At most `size` worker processes, started when needed and kept until `close`.
+
+    To be used on one event loop at a time.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._idle: list[_Worker] = []
+        self._count = 0
+        self._waiters: deque[asyncio.Future[_Worker | None]] = deque()
+        self._generation = 0
+
+    async def call(
+        self,
+        name: str,
+        declared: str,
+        func: Callable[..., Any],
+        args: Any,
+        kwargs: dict[str, Any],
+        begun: Callable[[], None] | None = None,
+    ) -> Any:
+        """Call a function in a worker process; return what it returns. Cancelled, it kills the worker.
+
+        Args:
+            name: of the task, for errors, as `declared` is.
+            begun: called when a worker takes up the call.
+
+        Raises:
+            MissingExtraError: the packages for it are not installed.
+            TypeError: the function, an argument or the result does not pickle.
+            BrokenProcessPool: the worker died.
+        """
+        what = f"task {name!r} (declared at {declared})"
+        _check_installed(what)
+        payload = pack_call(what, func, args, kwargs)
+        worker = await self._take()
+        try:
+            if worker.executor is None:
+                await worker.start()
+            if begun is not None:
+                begun()
+            outcome = await worker.carry_out(payload)
+        except GeneratorExit:  # its event loop is gone
+            worker.kill_nowait()
+            self._count -= 1
+            raise
+        except BrokenProcessPool as error:
+            await self._discard(worker)
+            raise BrokenProcessPool(
+                f"the process that ran {what} died{_exit_of(error)}: something in it ended the process, or the "
+                "system killed it (for want of memory, for example)"
+            ) from None
+        except BaseException:
+            await self._discard(worker)
+            raise
+        await self._give_back(worker)
+        return unpack_outcome(what, outcome)
+
+    # --- who has which worker
+
+    async def _take(self) -> _Worker:
+        """Return a worker that nobody else has, first come first served."""
+        if self._idle:
+            return self._idle.pop()
+        if self._count < self.size:
+            self._count += 1
+            return _Worker(self._generation)
+        waiter: asyncio.Future[_Worker | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            worker = await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self._pass_on(waiter.result())
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
+        return _Worker(self._generation) if worker is None else worker
+
+    async def _give_back(self, worker: _Worker) -> None:
+        if worker.generation != self._generation:
+            await self._discard(worker)
+        else:
+            self._pass_on(worker)
+
+    async def _discard(self, worker: _Worker) -> None:
+        """Kill a worker and wait for its end; another may take its place."""
+        try:
+            await _until([worker.ending(kill=True)])
+        finally:
+            self._pass_on(None)
+
+    def _pass_on(self, worker: _Worker | None) -> None:
+        """Give a worker, or leave to start one, to who waits first."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done() and not waiter.get_loop().is_closed():
+                waiter.set_result(worker)
+                return
+        if worker is None:
+            self._count -= 1
+        else:
+            self._idle.append(worker)
+
+    # --- the end
+
+    def close(self) -> None:
+        """Let the workers end: idle ones now, the others after their calls. Calls made later start new ones."""
+        self._generation += 1
+        idle, self._idle = self._idle, []
+        self._count -= len(idle)
+        for worker in idle:
+            worker.end_soon()
+
+    async def aclose(self) -> None:
+        """Close, and wait until the workers that were idle have ended."""
+        idle, self._idle = self._idle, []
+        self._count -= len(idle)
+        self.close()
+        await _until([worker.ending(kill=False) for worker in idle])
+
+
+class _Worker:
+    """One process, which carries out one call at a time."""
+
+    __slots__ = ("executor", "generation")
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.executor: Any = None
+
+    async def start(self) -> None:
+        """Start the process, and wait until it is ready for calls."""
+        from loky.backend import get_context
+        from loky.process_executor import ProcessPoolExecutor
+
+        self.executor = ProcessPoolExecutor(
+            max_workers=1, timeout=None, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)
+        )
+        await asyncio.wrap_future(self.executor.submit(_ready))
+
+    async def carry_out(self, payload: bytes) -> bytes:
+        """Have a packed call made; return its packed outcome."""
+        outcome: bytes = await asyncio.wrap_future(self.executor.submit(carry_out, payload))
+        return outcome
+
+    def kill_nowait(self) -> None:
+        """Kill the process and what it has started, soon."""
+        if self.executor is not None:
+            self.executor.shutdown(wait=False, kill_workers=True)
+
+    def end_soon(self) -> None:
+        """Let the idle process end by itself."""
+        self.executor.shutdown(wait=False)
+
+    def ending(self, kill: bool) -> asyncio.Future[None]:
+        """Kill the process and what it has started, or let it end by itself; return a future for its end."""
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        executor = self.executor
+
+        def shut_down() -> None:
+            try:
+                executor.shutdown(wait=True, kill_workers=kill)
+            finally:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(_resolve, ended)
+
+        if executor is None:
+            ended.set_result(None)
+        else:
+            threading.Thread(target=shut_down, name="cascade-process-end", daemon=True).start()
+        return ended
+
+
+async def _until(ends: Collection[asyncio.Future[None]]) -> None:
+    """Wait until workers have ended; a cancel comes out behind that."""
+    loop = asyncio.get_running_loop()
+    until, cancel = loop.time() + END_SECONDS, None
+    waiting = {end for end in ends if not end.done()}
+    while waiting and (left := until - loop.time()) > 0:
+        try:
+            _, waiting = await asyncio.wait(waiting, timeout=left)
+        except asyncio.CancelledError as error:
+            cancel = error
+            waiting = {end for end in waiting if not end.done()}
+    if cancel is not None:
+        raise cancel
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _check_installed(what: str) -> None:
+    try:
+        import cloudpickle  # noqa: F401
+        import loky  # noqa: F401
+        import psutil  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{what} has mode="process", which needs the package {error.name!r}: pip install cascade-py[process]'
+        ) from None
+
+
+def _exit_of(error: BrokenProcessPool) -> str:
+    """Return how the worker ended, as far as the pool knows: ` (EXIT(3))`, ` (SIGKILL(-9))`."""
+    found = re.search(r"\{(\w+\(-?\d+\))", str(error))
+    return f" ({found[1]})" if found else ""
+
+
+# --- in the worker
+
+
+def _begin(parent: int) -> None:
+    """Prepare a worker: Ctrl-C is the business of the process that started it, whose end is also its own."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "getppid") and os.name != "nt":
+        threading.Thread(target=_follow, args=(parent,), name="cascade-follow-parent", daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    import time
+
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _ready() -> None:
+    """Say that a worker can take calls."""
