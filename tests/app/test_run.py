@@ -606,6 +606,5 @@ class TestCompile:
             with pytest.raises((cs.StaticGraphError, cs.ParameterError)):
                 cs.compile(make())
 
-    def test_its_source_is_not_built(self) -> None:
-        with pytest.raises(NotImplementedError, match=r"flow.source is not built yet"):
-            _ = cs.compile(inc(1)).source
+    def test_its_source_is_the_python_that_it_becomes(self) -> None:
+        assert "def inc_flow(" in cs.compile(inc(1)).source

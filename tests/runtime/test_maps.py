@@ -559,10 +559,6 @@ class TestPolicies:
         assert run(mapped, tier=tier, system_resources={"gpu": 4}) == list(range(30))
         assert meter.most == 4
 
-    def test_what_is_not_built_is_refused_by_name(self) -> None:
-        with pytest.raises(NotImplementedError, match="with_timeout is not built yet"):
-            inc.map(x=[1]).with_timeout(1)
-
 
 class TestFailures:
     @every_tier

@@ -421,9 +421,6 @@ class TestConfiguringOneNode:
     @pytest.mark.parametrize(
         ("option", "named"),
         [
-            (lambda: inc(1).with_timeout(3), "with_timeout"),
-            (lambda: inc(1).with_retry(on=ValueError), "on="),
-            (lambda: inc(1).with_retry(give_up=ValueError), "give_up="),
             (lambda: inc(1).with_constraints(**{"gpu": lazily(1)}), "lazy amount"),
             (lambda: cs.subflow("flow.py:main"), "file.py:name"),
             (lambda: cs.resource(scope="engine"), 'scope="engine"'),

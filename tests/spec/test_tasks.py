@@ -370,19 +370,6 @@ class TestOptions:
         with pytest.raises(ValueError, match="mode is one of auto, inline, blocking, compute, process, not 'fast'"):
             cs.task(mode="fast")  # type: ignore[call-overload]
 
-    @pytest.mark.parametrize(
-        ("option", "named"),
-        [
-            ({"timeout": 3}, "timeout"),
-            ({"mode": "process"}, 'mode="process"'),
-            ({"retry": {"on": ValueError}}, "on="),
-            ({"retry": {"give_up": ValueError}}, "give_up="),
-        ],
-    )
-    def test_what_is_not_built_is_refused_by_name(self, option: dict[str, Any], named: str) -> None:
-        with pytest.raises(NotImplementedError, match=f"{named}.*not built yet"):
-            cs.task(**option)
-
     def test_an_async_function_runs_in_no_process(self) -> None:
         async def work() -> None: ...
 
