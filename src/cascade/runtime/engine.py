@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.errors import DependencyMissingError
+from cascade.runtime.admission import Admission
 from cascade.runtime.bus import MessageBus
+from cascade.runtime.controls import Controls
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import check_known, fill, read_variables
-from cascade.runtime.limits import Capacities
 from cascade.runtime.maps import run_map
 from cascade.runtime.perform import invoke, perform
 from cascade.runtime.prepare import Plan, prepare
@@ -33,7 +34,7 @@ from cascade.spec.resource import Resource, described
 __all__ = ["Engine", "Run"]
 
 Tier = Literal["auto", "interpret", "compile"]
-LATER = frozenset({"pause", "resume", "set_limit", "clear_limit", "limits", "as_completed"})
+LATER = frozenset({"as_completed"})
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
@@ -82,7 +83,7 @@ class Run:
         return f"<Run {self.id}: {self.status}>"
 
 
-class Engine:
+class Engine(Controls):
     """Runs lazy results.
 
     Args:
@@ -126,7 +127,7 @@ class Engine:
         self.executor = LocalExecutor() if executor is None else executor
         self.runs_inline = may_run_inline(self.executor)
         self.bus = MessageBus() if bus is None else bus
-        self.capacities = Capacities(system_resources or {})
+        self.admission = Admission(system_resources or {})
         self.tier = tier
         self.thread_grace = thread_grace
         self.ticker = Ticker()
@@ -217,7 +218,7 @@ class Engine:
         plan = prepare(target, self.solver)
         given = {} if params is None else params
         if plan is not None:
-            self.capacities.check(plan.blueprint)
+            self.admission.capacities.check(plan.blueprint)
         if given:
             known = set(plan.params) if plan is not None else set()
             for blueprint in self.blueprints.values():
@@ -244,6 +245,8 @@ class Engine:
         run.perform, run.invoke, run.run_map = perform, invoke, run_map
         task = self._active[run_id] = asyncio.current_task()
         try:
+            if run.governed:
+                self.admission.attend()
             if self.bus.wants(RunStarted):
                 self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=dict(params)))
             start = perf_counter()
@@ -259,6 +262,7 @@ class Engine:
             self._publish_end(run, perf_counter() - start, error, others)
             await self.bus.settle(run_id)
         finally:
+            self.admission.runs.discard(run)
             self._ended(run_id, task)
         if error is not None:
             try:

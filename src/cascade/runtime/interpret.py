@@ -120,6 +120,9 @@ def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, read
     args, kwargs = arguments(form, values)
     if not run.observed:
         return form.inline(*args, **kwargs)
+    if run.governed and run.governs(form):
+        ready.append((frame, i, PENDING))
+        return PENDING
     return run.observe_call(Spot(frame, i), form.inline, args, kwargs)
 
 

@@ -147,6 +147,8 @@ class Lane:
         run = self.follower.run
         if not run.direct or (run.bus.previews is not None and any(run.watch)):
             return False
+        if run.governed and run.governs(self.form, *(step[2] for step in self.plan.steps if step[2] is not None)):
+            return False
         if self.watch != run.watch:
             self.watch, self.hot, self.placed_at = run.watch, None, -1
         if self.hot is None:

@@ -113,7 +113,7 @@ class _Map:
         sources = [iter(values) for values in inputs]
         items: Iterator[tuple[int, Any]] = enumerate(zip(*sources, strict=True))
         policy = form.task.needs or (self.gate is not None and (self.gate.is_policy or self.gate.selector is not None))
-        in_place = run.inline and not policy
+        in_place = run.inline and not policy and not run.governs(form)
         if in_place and run.direct and form.inline is None and form.task.mode == "auto" and not form.is_async:
             await self.measure(items)
         if in_place and self.is_bare and run.compiles:
@@ -148,7 +148,7 @@ class _Map:
         ticker = run.ticker
         ticker.begin()
         bare, index = self.is_bare, -1
-        while form.inline is not None:
+        while form.inline is not None and not run.governs(form):
             call, observed = form.inline, run.observed
             try:
                 for index, values in items:

@@ -152,13 +152,17 @@ class _Attempts:
     async def run_once(self) -> Any:
         gate, run = self.gate, self.run
         amounts = None if gate is None or gate.constraints is None else gate.constraints.amounts
-        if amounts is None:
+        if amounts is None and not run.governed:
             return await self.run_held()
-        await run.capacities.acquire(amounts, lambda: run.publish_blocked(self.spot, amounts))
+        admission, name = run.admission, self.form.task.name
+        needed = admission.capacities.needed(amounts)
+        if not needed and not admission.governs(name):
+            return await self.run_held()
+        await admission.enter(name, needed, lambda reason: run.publish_blocked(self.spot, reason))
         try:
             return await self.run_held()
         finally:
-            run.capacities.release(amounts)
+            admission.leave(name, needed)
 
     async def run_held(self) -> Any:
         """The call itself, while its constraints are held."""

@@ -40,13 +40,14 @@ class RunState:
 
     __slots__ = (
         "abandoned",
+        "admission",
         "borne",
         "bus",
-        "capacities",
         "compiles",
         "direct",
         "engine",
         "executor",
+        "governed",
         "id",
         "inline",
         "invoke",
@@ -76,7 +77,7 @@ class RunState:
         """Short functions may be called in place."""
         self.direct = type(self.executor).execute is LocalExecutor.execute
         """The engine carries out the other calls, too, without asking `execute`."""
-        self.capacities = engine.capacities
+        self.admission = engine.admission
         self.compiles = engine.tier != "interpret"
         self.patience_to_compile = 0 if engine.tier == "compile" else 16
         """How many entries a loop has before it is emitted."""
@@ -98,6 +99,10 @@ class RunState:
         self.abandoned: list[tuple[Any, Any, asyncio.Future[None]]] = []
         """Calls that were left behind in their threads: whose they are, the job, a future for its end."""
         self.observed = False
+        """Each call is to be looked at: somebody listens to task events, or some limit stands."""
+        self.governed = False
+        """Some limit stands in the engine."""
+        self.admission.runs.add(self)
         self.look()
         # What the modules that carry out instructions need of each other goes by way of the run, so that none
         # imports in a circle; the engine sets it.
@@ -108,10 +113,19 @@ class RunState:
     # --- turns
 
     def look(self) -> None:
-        """See whether somebody listens to task events."""
+        """See whether somebody listens to task events, and whether some limit stands."""
         bus = self.bus
-        self.observed = bus.is_watched
+        self.look_at_limits()
         self.watch = (bus.wants(TaskExecutionStarted), bus.wants(TaskExecutionFinished))
+
+    def look_at_limits(self) -> None:
+        """See whether some limit stands."""
+        self.governed = governed = self.admission.stands
+        self.observed = governed or self.bus.is_watched
+
+    def governs(self, *forms: CallForm) -> bool:
+        """Say whether a limit is for one of these calls, so that it cannot just be made."""
+        return self.governed and any(self.admission.governs(form.task.name) for form in forms)
 
     async def turn(self) -> None:
         """Give the event loop a turn, and batches, cancels and subscriptions their effect."""
@@ -187,7 +201,7 @@ class RunState:
                     f"task {form.task.name!r} (declared at {form.task.declared}) returned a TailCall to the blueprint "
                     f"{blueprint_id!r}, which is not registered; registered are: {known} (engine.register_blueprint)"
                 )
-            self.capacities.check(blueprint)
+            self.admission.capacities.check(blueprint)
             constants = fill(blueprint.graph, self.params, self.variables)
             world = self.worlds[blueprint_id] = World(blueprint, constants, blueprint_id)
             frame = root_frame(world, self.scope)
@@ -289,18 +303,17 @@ class RunState:
             site = spot.copy(self.names).site_of(spot.suffix)
             self.bus.publish(_new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, spelled(error))))
 
-    def publish_blocked(self, spot: Spot, amounts: Mapping[str, float]) -> None:
-        """Say that a call waits for capacities."""
+    def publish_blocked(self, spot: Spot, reason: str) -> None:
+        """Say that a limit or a constraint holds a call back."""
         if self.bus.wants(TaskBlocked):
             site = spot.copy(self.names).site_of(spot.suffix)
-            needs = ", ".join(f"{name}={amount}" for name, amount in amounts.items())
             self.bus.publish(
                 TaskBlocked(
                     run_id=self.id,
                     task_id=site.task_id,
                     task_name=site.task_name,
                     iteration=spot.iteration,
-                    reason=f"waits for {needs}",
+                    reason=reason,
                 )
             )
 

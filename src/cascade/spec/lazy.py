@@ -64,6 +64,7 @@ class Lazy(Signal):
     code: CodeType
     lasti: int
     plan: Any
+    is_lazy = True
     word = "a lazy value"
 
     @property
@@ -180,8 +181,11 @@ class LazyResult(Lazy, Generic[R]):
         """Not built yet."""
         refuse_option("with_cache")
 
-    def with_constraints(self, **amounts: float) -> Self:
+    def with_constraints(self, **amounts: float | Lazy) -> Self:
         """Run each call only while so much of the engine's `system_resources` is free.
+
+        Args:
+            amounts: by name; a lazy one is read before the call.
 
         Raises:
             ConstraintError: an amount that is not a number above zero.

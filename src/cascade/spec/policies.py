@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from cascade.errors import ConstraintError
 from cascade.spec.signal import Signal
 
-__all__ = ["Constraints", "Retry", "refuse_option", "retry_from"]
+__all__ = ["Constraints", "Retry", "check_amount", "refuse_option", "retry_from"]
 
 
 def refuse_option(name: str) -> NoReturn:
@@ -59,27 +59,38 @@ class Retry:
         return wait if self.max_delay is None else min(wait, self.max_delay)
 
 
+def check_amount(where: str, name: str, amount: Any) -> None:
+    """Raise ConstraintError for an amount of a capacity that is no number above zero."""
+    if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 < amount < float("inf"):
+        raise ConstraintError(f"{where} needs {name}={amount!r}, but an amount is a number above zero")
+
+
 class Constraints:
     """How much of each named capacity one call holds while it runs."""
 
-    __slots__ = ("amounts",)
+    __slots__ = ("amounts", "lazy")
 
     def __init__(self, amounts: dict[str, Any]) -> None:
+        self.amounts: dict[str, float] = {}
+        """Those that are known."""
+        self.lazy: dict[str, Any] = {}
+        """Those that are lazy values, to be read before each call."""
         for name, amount in amounts.items():
-            if isinstance(amount, Signal):
-                refuse_option("with_constraints with a lazy amount")
-            if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 < amount < float("inf"):
-                raise ConstraintError(f"with_constraints({name}={amount!r}): an amount is a number above zero")
-        self.amounts: dict[str, float] = dict(amounts)
+            if isinstance(amount, Signal) and amount.is_lazy:
+                self.lazy[name] = amount
+            else:
+                check_amount("with_constraints", name, amount)
+                self.amounts[name] = amount
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constraints) and self.amounts == other.amounts
+        return isinstance(other, Constraints) and (self.amounts, self.lazy) == (other.amounts, other.lazy)
 
     def __hash__(self) -> int:
-        return hash(frozenset(self.amounts.items()))
+        return hash((frozenset(self.amounts.items()), frozenset(self.lazy.items())))
 
     def __repr__(self) -> str:
-        return "Constraints(" + ", ".join(f"{name}={amount}" for name, amount in self.amounts.items()) + ")"
+        given = {**self.amounts, **self.lazy}
+        return "Constraints(" + ", ".join(f"{name}={amount}" for name, amount in given.items()) + ")"
 
 
 def retry_from(given: Any) -> Retry | None:

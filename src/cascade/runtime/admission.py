@@ -1,0 +1,386 @@
+"""Who may start: calls under limits and constraints, first come first served.
+
+A call that may not start yet stands in several lines, one behind the other: one for each `task:` scope that it is in, one
+for the capacities that it needs, one for the scope `global`. It goes on to the next line once it could be let in at
+this one, and a share is spoken for there until it is; it takes everything at once, at the end of the last. So
+what it waits for in one line keeps nobody waiting in the lines that it has not come to, and nobody overtakes it in those
+that it has. A paused call stands aside: nothing is spoken for on its behalf, but it keeps its place.
+
+Nothing here looks at a clock in turns: what ends, gives back, changes or comes due says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from heapq import heapify, heappop, heappush
+from itertools import count
+from time import monotonic
+from typing import Any
+
+from cascade.runtime.capacities import Capacities
+from cascade.runtime.limits import Bucket, Gauge, Limits
+from cascade.spec.limits import GLOBAL
+
+__all__ = ["Admission"]
+
+NOTHING_NEEDED: dict[str, float] = {}
+
+
+class _Waiter:
+    """A call that waits to be let in."""
+
+    __slots__ = ("buckets", "is_in", "line", "name", "needed", "number", "turn", "version")
+
+    def __init__(self, number: int, name: str, needed: dict[str, float]) -> None:
+        self.number = number
+        self.name = name
+        self.needed = needed
+        self.line: _Line | None = None
+        self.turn: asyncio.Future[None]
+        self.is_in = False
+        """It was let in, though it may not have noticed yet."""
+        self.version = -1
+        """The state of the limits that it was let in under."""
+        self.buckets: list[Bucket] = []
+        """Those that it took a token from."""
+
+
+class _Line:
+    """The calls that wait for the same: limits of the same scopes, and capacities of the same names."""
+
+    __slots__ = ("gauges", "key", "last", "waiting")
+
+    def __init__(self, key: Any, gauges: tuple[Gauge, ...], last: Gauge | None) -> None:
+        self.key = key
+        self.gauges = gauges
+        self.last = last
+        """The one of the scope `global`."""
+        self.waiting: OrderedDict[_Waiter, None] = OrderedDict()
+
+    def first(self) -> _Waiter:
+        return next(iter(self.waiting))
+
+
+class _Round:
+    """What is spoken for while all lines are looked at once, in the order in which their first calls came."""
+
+    __slots__ = ("due", "held", "now", "spoken")
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+        self.spoken: dict[Gauge, int] = {}
+        self.held: set[str] = set()
+        """Capacities that somebody earlier waits for."""
+        self.due: float | None = None
+        """When a rate will let one more call start."""
+
+    def lets_in(self, waiter: _Waiter, line: _Line, capacities: Capacities) -> bool:
+        """Say whether a call may start now; if not, speak for what it is to have."""
+        last = line.last
+        if (last is not None and last.paused) or any(gauge.paused for gauge in line.gauges):
+            return False
+        spoken = self.spoken
+        for at, gauge in enumerate(line.gauges):
+            if not gauge.is_open(self.now, spoken.get(gauge, 0)):
+                self._wait(gauge, line.gauges[:at])
+                return False
+        needed = waiter.needed
+        if needed and not capacities.fit(needed, self.held):
+            self.held.update(needed)
+            self._speak(line.gauges)
+            return False
+        if last is not None and not last.is_open(self.now, spoken.get(last, 0)):
+            self.held.update(needed)
+            self._wait(last, line.gauges)
+            return False
+        return True
+
+    def _speak(self, gauges: Iterable[Gauge]) -> None:
+        for gauge in gauges:
+            self.spoken[gauge] = self.spoken.get(gauge, 0) + 1
+
+    def _wait(self, gauge: Gauge, passed: Iterable[Gauge]) -> None:
+        """Note that the first of a line waits at one gauge, having passed others."""
+        self._speak(passed)
+        if gauge.bucket is not None and gauge.has_place(self.spoken.get(gauge, 0)):
+            at = gauge.bucket.more_at(self.now)
+            if at is not None and (self.due is None or at < self.due):
+                self.due = at
+
+
+class Admission:
+    """Lets calls of one engine start: its `system_resources`, and its limits.
+
+    Without a limit, and without constraints, no call comes here. `limits` may be changed from any thread, and
+    `changed` is to be called on the event loop's then; all else belongs to that thread.
+    """
+
+    def __init__(self, system_resources: Mapping[str, float], clock: Callable[[], float] = monotonic) -> None:
+        self.capacities = Capacities(system_resources)
+        self.limits = Limits(clock)
+        self.version = 0
+        """Goes up when limits change."""
+        self.runs: set[Any] = set()
+        """The runs that are going on: they are told when limits begin or cease to stand."""
+        self._table: Any = self.limits.table
+        """What the gauges were made of."""
+        self._gauges: dict[str, Gauge] = {}
+        self._of: dict[str, tuple[tuple[Gauge, ...], Gauge | None]] = {}
+        """By the name of a task: the gauges of its `task:` scopes, in an order that is the same for all, and of `global`."""
+        self._running: dict[str, int] = {}
+        """How many calls of each name were let in and run."""
+        self._lines: dict[Any, _Line] = {}
+        self._numbers = count()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    # --- what is governed
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is any limit."""
+        return bool(self.limits.table)
+
+    def governs(self, name: str) -> bool:
+        """Say whether some limit is for tasks of this name."""
+        gauges, last = self._gauges_of(name)
+        return last is not None or bool(gauges)
+
+    def _gauges_of(self, name: str) -> tuple[tuple[Gauge, ...], Gauge | None]:
+        if self._table is not self.limits.table:
+            self._take_over()
+        found = self._of.get(name)
+        if found is None:
+            own = sorted((g for g in self._gauges.values() if g.scope != GLOBAL and g.is_for(name)), key=_scope)
+            found = self._of[name] = tuple(own), self._gauges.get(GLOBAL)
+        return found
+
+    def _take_over(self) -> None:
+        """Make the gauges say what the table says, and put those who wait in the lines that they belong in now."""
+        table = self._table = self.limits.table
+        now = self.limits.clock()
+        self.version += 1
+        self._of.clear()
+        kept, self._gauges = self._gauges, {}
+        for scope in {scope for scope, _ in table}:
+            gauge = self._gauges[scope] = kept.get(scope) or self._new_gauge(scope)
+            most, rate = table.get((scope, "concurrency")), table.get((scope, "rate"))
+            gauge.set((scope, "pause") in table, most and most.value, rate and rate.value, now)
+        if self._lines:
+            self._line_up()
+
+    def _line_up(self) -> None:
+        """Put all who wait in the lines that they belong in, in the order in which they came."""
+        waiting = sorted((each for line in self._lines.values() for each in line.waiting), key=_number)
+        self._lines.clear()
+        for waiter in waiting:
+            self._queue(waiter)
+
+    def _new_gauge(self, scope: str) -> Gauge:
+        gauge = Gauge(scope)
+        gauge.running = sum(running for name, running in self._running.items() if gauge.is_for(name))
+        return gauge
+
+    # --- calls
+
+    async def enter(self, name: str, needed: dict[str, float], blocked: Callable[[str], None]) -> None:
+        """Wait until a call of a task may start, and take what it needs; `leave` gives it back.
+
+        Args:
+            needed: amounts of capacities, as `capacities.needed` gives them.
+            blocked: called with the reason if there is a wait.
+        """
+        gauges, last = self._gauges_of(name)
+        if not self._lines:
+            now = self.limits.clock() if gauges or last is not None else 0.0
+            if (
+                all(gauge.is_open(now) for gauge in gauges)
+                and (not needed or self.capacities.fit(needed))
+                and (last is None or last.is_open(now))
+            ):
+                self._let_in(name, needed, now)
+                return
+        await self._wait(_Waiter(next(self._numbers), name, needed), blocked)
+
+    def leave(self, name: str, needed: dict[str, float]) -> None:
+        """Give back what a call held, and let in who may start now."""
+        self._give_back(name, needed)
+        if self._lines:
+            self.let_in()
+
+    def _let_in(self, name: str, needed: dict[str, float], now: float) -> list[Bucket]:
+        """Take what a call needs; return the buckets that it took a token from."""
+        gauges, last = self._gauges_of(name)
+        self._running[name] = self._running.get(name, 0) + 1
+        self.capacities.take(needed)
+        buckets = []
+        for gauge in gauges if last is None else (*gauges, last):
+            gauge.running += 1
+            if gauge.bucket is not None:
+                gauge.bucket.take(now)
+                buckets.append(gauge.bucket)
+        return buckets
+
+    def _give_back(self, name: str, needed: dict[str, float]) -> None:
+        gauges, last = self._gauges_of(name)
+        running = self._running.pop(name) - 1
+        if running:
+            self._running[name] = running
+        for gauge in gauges:
+            gauge.running -= 1
+        if last is not None:
+            last.running -= 1
+        self.capacities.give_back(needed)
+
+    def _take_back(self, waiter: _Waiter) -> None:
+        """Undo that a call was let in which has not begun."""
+        waiter.is_in = False
+        self._give_back(waiter.name, waiter.needed)
+        for bucket in waiter.buckets:
+            bucket.give_back()
+
+    async def _wait(self, waiter: _Waiter, blocked: Callable[[str], None]) -> None:
+        loop = self._here()
+        waiter.turn = loop.create_future()
+        if self._queue(waiter):
+            self.let_in()
+        try:
+            if not waiter.is_in:
+                blocked(self._reason(waiter))
+            while True:
+                await waiter.turn
+                self._gauges_of(waiter.name)
+                if waiter.version == self.version:
+                    return
+                # Limits changed after it was let in and before it could start: they hold from then on.
+                self._take_back(waiter)
+                waiter.turn = loop.create_future()
+                self._queue(waiter)
+                self._line_up()
+                self.let_in()
+        except BaseException:
+            if waiter.is_in:
+                self._take_back(waiter)
+            else:
+                self._unqueue(waiter)
+            if self._lines and loop is self._loop and not loop.is_closed():
+                self.let_in()
+            raise
+
+    def _here(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop; where it is another one than before, nobody waits any more on that."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            self._lines.clear()
+            self._loop = loop
+        return loop
+
+    def _queue(self, waiter: _Waiter) -> bool:
+        """Put a call at the end of its line; say whether it is the first there."""
+        gauges, last = self._gauges_of(waiter.name)
+        key = (gauges, last, frozenset(waiter.needed))
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line(key, gauges, last)
+        waiter.line = line
+        line.waiting[waiter] = None
+        return len(line.waiting) == 1
+
+    def _unqueue(self, waiter: _Waiter) -> None:
+        line = waiter.line
+        if line is not None:
+            del line.waiting[waiter]
+            waiter.line = None
+            if not line.waiting and self._lines.get(line.key) is line:
+                del self._lines[line.key]
+
+    def let_in(self) -> None:
+        """Let in all who may start now."""
+        if self._table is not self.limits.table:
+            self._take_over()
+        now = self.limits.clock()
+        state = _Round(now)
+        heads = [(line.first().number, line) for line in self._lines.values()]
+        heapify(heads)
+        while heads:
+            _, line = heappop(heads)
+            waiter = line.first()
+            if waiter.turn.cancelled():  # it is about to leave, and would not come to take it
+                self._unqueue(waiter)
+            elif state.lets_in(waiter, line, self.capacities):
+                self._unqueue(waiter)
+                waiter.buckets = self._let_in(waiter.name, waiter.needed, now)
+                waiter.version = self.version
+                waiter.is_in = True
+                waiter.turn.set_result(None)
+            else:
+                continue  # the others in this line stand behind it
+            if line.waiting:
+                heappush(heads, (line.first().number, line))
+        self._arm(state.due)
+
+    def _reason(self, waiter: _Waiter) -> str:
+        """Say what holds a call back."""
+        now = self.limits.clock()
+        gauges, last = self._gauges_of(waiter.name)
+        own = [*gauges] if last is None else [*gauges, last]
+        for gauge in sorted(own, key=lambda gauge: not gauge.paused):
+            reason = gauge.reason(now)
+            if reason is not None:
+                return reason
+        needs = ", ".join(f"{name}={amount}" for name, amount in waiter.needed.items())
+        return f"waits for {needs}" if needs else f"waits for its turn ({', '.join(map(_scope, own))})"
+
+    # --- changes and time
+
+    def changed(self) -> None:
+        """Let a change of limits take effect, on the event loop's thread."""
+        self._here()
+        for run in self.runs:
+            run.look_at_limits()
+        self.let_in()
+
+    def attend(self) -> None:
+        """See to it that limits end in time while a run goes on."""
+        self._here()
+        if self.limits.expire():
+            self.changed()
+        else:
+            self._arm(None)
+
+    def _arm(self, due: float | None) -> None:
+        """Wake up when the next rate has a token, or the next limit ends."""
+        end = self.limits.next_end()
+        if end is not None and (due is None or end < due):
+            due = end
+        loop = self._loop
+        if due is None or loop is None or loop.is_closed():
+            return
+        timer = self._timer
+        if timer is not None:
+            if self._timer_at <= due and not timer.cancelled():
+                return
+            timer.cancel()
+        self._timer_at = due
+        self._timer = loop.call_later(max(0.0, due - self.limits.clock()), self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        if self.limits.expire():
+            self.changed()
+        else:
+            self.let_in()
+
+
+def _scope(gauge: Gauge) -> str:
+    return gauge.scope
+
+
+def _number(waiter: _Waiter) -> int:
+    return waiter.number
