@@ -15,6 +15,7 @@ from cascade.spec.inputs import Input
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import BUILT, Lazy, LazyResult, MappedResult
 from cascade.spec.operations import CALL0, CALL1, CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
+from cascade.spec.policies import Constraints
 from cascade.spec.resource import Inject
 from cascade.spec.signal import UNSET
 
@@ -152,6 +153,9 @@ class _Builder:
                 if isinstance(config.condition, (Lazy, Pack)):
                     found.append(config.condition)
                 found += config.after
+            constraints = constraints_of(node)
+            if constraints is not None:
+                found += constraints.lazy.values()
             return found
         if cls is Pack:
             return [
@@ -304,12 +308,13 @@ class _Builder:
     def gate(self, node: LazyResult[Any]) -> Gate:
         gate = Gate()
         task, config = node.task, node.config
-        gate.retry, gate.constraints = task.retry, task.constraints
+        gate.retry, gate.constraints = task.retry, constraints_of(node)
+        if gate.constraints is not None:
+            gate.amounts = tuple((name, self.reference(value)) for name, value in gate.constraints.lazy.items())
         gate.injects = any(value.__class__ is Inject for value in (*node.args, *(node.kwargs or {}).values()))
         if config is None:
             return gate
         gate.retry = config.retry or gate.retry
-        gate.constraints = config.constraints or gate.constraints
         gate.condition = None if config.condition is UNSET else self.reference(config.condition)
         gate.otherwise = None if config.otherwise is UNSET else self.reference(config.otherwise)
         gate.after = tuple(at for at in map(self.graph.index.__getitem__, config.after) if at >= 0)
@@ -326,6 +331,13 @@ class _Builder:
         if stack[-1] is not around[-1]:
             around.append(stack[-1])
         raise CycleError(draw_cycle([_line(node) for node in around]))
+
+
+def constraints_of(node: LazyResult[Any]) -> Constraints | None:
+    """Return what a node asks for itself, or else for all calls of its task."""
+    own = node.config.constraints if node.config is not None else None
+    found: Constraints | None = node.task.constraints if own is None else own
+    return found
 
 
 def _line(node: Any) -> str:

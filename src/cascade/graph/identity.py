@@ -8,6 +8,7 @@ from cascade.spec.control import Value
 from cascade.spec.graph import Pack
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import Lazy, LazyResult
+from cascade.spec.policies import Constraints
 
 __all__ = ["PureCalls"]
 
@@ -48,7 +49,7 @@ class PureCalls:
                 self._spell(config.otherwise, {}),  # which of its nodes have a number yet is chance
                 tuple(_leaf(other, index) for other in config.after),
                 config.retry,
-                config.constraints,
+                _spelled(config.constraints, index),
                 config.label,
                 id(config.selector),
                 config.max_iterations,
@@ -95,6 +96,14 @@ class PureCalls:
             half = len(parts) // 2
             items = frozenset(zip(parts[:half], parts[half:], strict=True))
         return "container", self._numbers.setdefault((cls, items), len(self._numbers))
+
+
+def _spelled(constraints: Constraints | None, index: dict[Any, Any]) -> Any:
+    """Return what identifies constraints."""
+    if constraints is None:
+        return None
+    lazy = frozenset((name, _leaf(value, index)) for name, value in constraints.lazy.items())
+    return frozenset(constraints.amounts.items()), lazy
 
 
 def _items(value: Any) -> Any:

@@ -1,10 +1,10 @@
 """Who may start: calls under limits and constraints, first come first served.
 
-A call that may not start yet stands in several lines, one behind the other: one for each `task:` scope that it is in, one
-for the capacities that it needs, one for the scope `global`. It goes on to the next line once it could be let in at
-this one, and a share is spoken for there until it is; it takes everything at once, at the end of the last. So
-what it waits for in one line keeps nobody waiting in the lines that it has not come to, and nobody overtakes it in those
-that it has. A paused call stands aside: nothing is spoken for on its behalf, but it keeps its place.
+A call that may not start yet stands in several lines, one behind the other: one for each `task:` scope that it is
+in, one for the capacities that it needs, one for the scope `global`. It goes on to the next line once it could be
+let in at this one, and a share is spoken for there until it is; it takes everything at once, at the end of the last.
+So what it waits for in one line keeps nobody waiting in lines that it has not come to, and nobody overtakes it in
+those that it has. A paused call stands aside: nothing is spoken for on its behalf, but it keeps its place.
 
 Nothing here looks at a clock in turns: what ends, gives back, changes or comes due says so.
 """
@@ -128,7 +128,7 @@ class Admission:
         """What the gauges were made of."""
         self._gauges: dict[str, Gauge] = {}
         self._of: dict[str, tuple[tuple[Gauge, ...], Gauge | None]] = {}
-        """By the name of a task: the gauges of its `task:` scopes, in an order that is the same for all, and of `global`."""
+        """By the name of a task: the gauges of its own scopes, in an order that is the same for all, and of `global`."""
         self._running: dict[str, int] = {}
         """How many calls of each name were let in and run."""
         self._lines: dict[Any, _Line] = {}
@@ -266,7 +266,7 @@ class Admission:
                 self._take_back(waiter)
             else:
                 self._unqueue(waiter)
-            if self._lines and loop is self._loop and not loop.is_closed():
+            if self._lines:
                 self.let_in()
             raise
 
@@ -302,6 +302,8 @@ class Admission:
 
     def let_in(self) -> None:
         """Let in all who may start now."""
+        if self._loop is not None and self._loop.is_closed():  # nobody waits there any more
+            self._lines.clear()
         if self._table is not self.limits.table:
             self._take_over()
         now = self.limits.clock()

@@ -8,7 +8,7 @@ from typing import Any
 from cascade.errors import ConstraintError
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.graph import Graph
-from cascade.spec.policies import check_amount
+from cascade.spec.policies import is_amount
 
 __all__ = ["Capacities"]
 
@@ -43,7 +43,11 @@ class Capacities:
     def check_given(self, graph: Graph, i: int, given: Mapping[str, Any]) -> None:
         """Raise ConstraintError for amounts of node `i` that were lazy, if they are none or more than there is."""
         for name, amount in given.items():
-            check_amount(f"{graph.name(i)} (declared at {graph.declared(i)})", name, amount)
+            if not is_amount(amount):
+                raise ConstraintError(
+                    f"{graph.name(i)} (declared at {graph.declared(i)}) is to hold {name}={amount!r}, as its lazy amount "
+                    "turned out; an amount is a number above zero"
+                )
             if amount > self.whole.get(name, amount):
                 self._refuse(graph, i, name, amount)
 

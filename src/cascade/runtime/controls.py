@@ -60,7 +60,9 @@ class Controls:
         if rate is not None:
             values["rate"] = rate_from(rate)
         if not values:
-            raise ConstraintError(f"set_limit({scope!r}) needs concurrency=... or rate=...; clear_limit takes both away")
+            raise ConstraintError(
+                f"set_limit({scope!r}) needs concurrency=... or rate=...; clear_limit takes both away"
+            )
         self._put(scope, values, ttl)
 
     def clear_limit(self, scope: str) -> None:

@@ -242,6 +242,12 @@ def gate_reason(frame: Frame, gate: Gate, agenda: list[Any], waiter: Any) -> Any
         skip = place.skips.get(register)
         if skip is not None and not skip.ran:
             return "UpstreamSkipped_Sequence"
+    for _, reference in gate.amounts:
+        if frame.regs[reference] is PENDING:
+            frame.park(reference, waiter)
+            return PENDING
+    if gate.amounts and any(frame.regs[reference] is NOTHING for _, reference in gate.amounts):
+        return "UpstreamSkipped_Data"
     return None
 
 

@@ -85,6 +85,8 @@ class _Map:
         self.order: tuple[str, ...] = placed
         self.form: CallForm = node.task.form_of(named)
         self.gate: Gate | None = frame.block.gates.get(i)
+        if self.gate is not None and self.gate.amounts:
+            self.gate = run.settled(Spot(frame, i), self.gate, frame.regs)
         self.scope = Scope()
         self.results: list[Any] = []
         self.again: bool | None = None

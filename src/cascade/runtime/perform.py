@@ -44,6 +44,8 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
         return await run_map(run, frame, i, args, kwargs)
     gate = block.gates.get(i)
     spot = Spot(frame, i)
+    if gate is not None and gate.amounts:
+        gate = run.settled(spot, gate, regs)
     if op == LOOP or run.observed:
         copy = spot.copy(run.names)
         if op == LOOP or copy.has_looped(spot.suffix):

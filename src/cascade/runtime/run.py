@@ -9,7 +9,7 @@ from time import perf_counter, time
 from typing import Any
 
 from cascade.adapters.executors.local import LocalExecutor
-from cascade.errors import JumpError
+from cascade.errors import ConstraintError, JumpError
 from cascade.runtime.frame import Frame, World, needs_of, root_frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
@@ -25,6 +25,7 @@ from cascade.spec.events import (
     TaskRetrying,
     TaskSkipped,
 )
+from cascade.spec.graph import Gate
 from cascade.spec.operations import CALLN, IMPORT
 from cascade.spec.placement import CallForm, Profile
 from cascade.spec.protocols import CallNode
@@ -236,6 +237,19 @@ class RunState:
             job.orphaned = orphaned
             end.add_done_callback(ended)
         return None
+
+    def settled(self, spot: Spot, gate: Gate, regs: list[Any]) -> Gate:
+        """Return a gate with the amounts of its constraints read.
+
+        Raises:
+            NodeFailure: one of them is none, or more than there is.
+        """
+        given = {name: regs[reference] for name, reference in gate.amounts}
+        try:
+            self.admission.capacities.check_given(spot.world.blueprint.graph, spot.number, given)
+        except ConstraintError as error:
+            raise self.failure_at(spot, error) from None
+        return gate.holding(given)
 
     # --- words
 

@@ -29,7 +29,7 @@ __all__ = [
     "Routes",
 ]
 
-EdgeKind = Literal["data", "condition", "otherwise", "sequence", "selector", "route", "jump"]
+EdgeKind = Literal["data", "condition", "otherwise", "constraint", "sequence", "selector", "route", "jump"]
 
 
 class Pack(Signal):
@@ -73,6 +73,7 @@ class Gate:
 
     __slots__ = (
         "after",
+        "amounts",
         "condition",
         "constraints",
         "first",
@@ -95,6 +96,8 @@ class Gate:
         """An argument stands for a resource."""
         self.retry: Retry | None = None
         self.constraints: Constraints | None = None
+        self.amounts: tuple[tuple[str, int], ...] = ()
+        """The names and references of the constraints' lazy amounts."""
         self.label: str | None = None
         self.selector: JumpSelector | None = None
         self.max_iterations: int | None = None
@@ -104,6 +107,20 @@ class Gate:
     def is_policy(self) -> bool:
         """Whether each call needs more than to be made: retries, constraints, resources."""
         return self.retry is not None or self.constraints is not None or self.injects
+
+    def copied(self) -> Gate:
+        """Return a gate like this one."""
+        found = Gate()
+        for name in Gate.__slots__:
+            setattr(found, name, getattr(self, name))
+        return found
+
+    def holding(self, given: dict[str, float]) -> Gate:
+        """Return a gate like this one, with these amounts in the place of lazy ones."""
+        found = self.copied()
+        found.constraints = Constraints({**(self.constraints.amounts if self.constraints else {}), **given})
+        found.amounts = ()
+        return found
 
     def key(self) -> tuple[Any, ...]:
         """What tells two gates apart; the routes of a selector are told apart by the graph's jumps."""
@@ -252,6 +269,9 @@ class Graph:
                 yield Edge(gate.condition, i, "condition", "run_if")
             if gate.otherwise is not None and self._is_edge(gate.otherwise):
                 yield Edge(gate.otherwise, i, "otherwise", "otherwise")
+            for name, source in gate.amounts:
+                if self._is_edge(source):
+                    yield Edge(source, i, "constraint", name)
             for source in gate.after:
                 yield Edge(source, i, "sequence", "next")
         for key, target in self.jumps.get(i, {}).items():

@@ -114,7 +114,9 @@ def _gate(block: Any, i: int) -> str:
     if gate.retry is not None:
         text += f" retry {gate.retry.max_attempts}"
     if gate.constraints is not None:
-        text += " holding " + ", ".join(f"{name}={amount}" for name, amount in gate.constraints.amounts.items())
+        held = [f"{name}={amount}" for name, amount in gate.constraints.amounts.items()]
+        held += [f"{name}={spelled(at)}" for name, at in gate.amounts]
+        text += " holding " + ", ".join(held)
     return text
 
 

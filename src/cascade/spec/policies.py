@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from cascade.errors import ConstraintError
 from cascade.spec.signal import Signal
 
-__all__ = ["Constraints", "Retry", "check_amount", "refuse_option", "retry_from"]
+__all__ = ["Constraints", "Retry", "is_amount", "refuse_option", "retry_from"]
 
 
 def refuse_option(name: str) -> NoReturn:
@@ -59,10 +59,9 @@ class Retry:
         return wait if self.max_delay is None else min(wait, self.max_delay)
 
 
-def check_amount(where: str, name: str, amount: Any) -> None:
-    """Raise ConstraintError for an amount of a capacity that is no number above zero."""
-    if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 < amount < float("inf"):
-        raise ConstraintError(f"{where} needs {name}={amount!r}, but an amount is a number above zero")
+def is_amount(amount: Any) -> bool:
+    """Say whether this is an amount of a capacity: a number above zero."""
+    return isinstance(amount, (int, float)) and not isinstance(amount, bool) and 0 < amount < float("inf")
 
 
 class Constraints:
@@ -78,9 +77,10 @@ class Constraints:
         for name, amount in amounts.items():
             if isinstance(amount, Signal) and amount.is_lazy:
                 self.lazy[name] = amount
-            else:
-                check_amount("with_constraints", name, amount)
+            elif is_amount(amount):
                 self.amounts[name] = amount
+            else:
+                raise ConstraintError(f"with_constraints({name}={amount!r}): an amount is a number above zero")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Constraints) and (self.amounts, self.lazy) == (other.amounts, other.lazy)
