@@ -2,7 +2,8 @@
 
 A call that may not start yet stands in several lines, one behind the other: one for each `task:` scope that it is
 in, one for the capacities that it needs, one for the scope `global`. It goes on to the next line once it could be
-let in at this one, and a share is spoken for there until it is; it takes everything at once, at the end of the last.
+let in at this one, and a share is spoken for there (for the first of those who want the same) until it takes
+everything at once, at the end of the last.
 So what it waits for in one line keeps nobody waiting in lines that it has not come to, and nobody overtakes it in
 those that it has. A paused call stands aside: nothing is spoken for on its behalf, but it keeps its place.
 
@@ -128,7 +129,7 @@ class Admission:
         """What the gauges were made of."""
         self._gauges: dict[str, Gauge] = {}
         self._of: dict[str, tuple[tuple[Gauge, ...], Gauge | None]] = {}
-        """By the name of a task: the gauges of its own scopes, in an order that is the same for all, and of `global`."""
+        """By the name of a task: the gauges of its own scopes, in the same order for all, and that of `global`."""
         self._running: dict[str, int] = {}
         """How many calls of each name were let in and run."""
         self._lines: dict[Any, _Line] = {}

@@ -45,8 +45,8 @@ class Capacities:
         for name, amount in given.items():
             if not is_amount(amount):
                 raise ConstraintError(
-                    f"{graph.name(i)} (declared at {graph.declared(i)}) is to hold {name}={amount!r}, as its lazy amount "
-                    "turned out; an amount is a number above zero"
+                    f"{graph.name(i)} (declared at {graph.declared(i)}) is to hold {name}={amount!r}, as its lazy "
+                    "amount turned out; an amount is a number above zero"
                 )
             if amount > self.whole.get(name, amount):
                 self._refuse(graph, i, name, amount)
