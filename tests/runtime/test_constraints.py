@@ -314,7 +314,7 @@ def test_a_wait_whose_event_loop_was_left_behind_holds_nobody_back() -> None:
         admission.leave("third", SEAT)
 
     in_loop(main)
-    task.get_coro().close()  # type: ignore[union-attr]
+    task.get_coro().close()
     assert admission.capacities.free == SEAT
     task._log_destroy_pending = False  # type: ignore[attr-defined]
 
@@ -621,7 +621,7 @@ class TestLazyAmounts:
 def test_what_changes_an_engine_while_it_runs_is_not_built_yet() -> None:
     engine = Engine()
     with pytest.raises(NotImplementedError, match=r"engine\.as_completed is not built yet"):
-        engine.as_completed([])
+        engine.as_completed([])  # type: ignore[attr-defined]
     for name in ("state_backend", "connector"):
         with pytest.raises(NotImplementedError, match=name):
             Engine(**{name: object()})  # type: ignore[arg-type]

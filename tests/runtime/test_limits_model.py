@@ -19,12 +19,16 @@ from tests.virtual import VirtualLoop
 
 SEQUENCES = int(os.environ.get("CASCADE_LIMITS_SEQUENCES", "400"))
 SEEDS = [int(os.environ["CASCADE_LIMITS_SEED"])] if "CASCADE_LIMITS_SEED" in os.environ else range(SEQUENCES)
-NAMES = ("fetch", "fetch_all", "train", "work")
+NAMES = ("fetch", "fetch_all", "train", "pull")
 SCOPES = ("global", "task:fetch*", "task:train", "task:*l*", "task:nobody")
 CAPACITIES = {"gpu": 4, "memory": 8}
 NEEDS: tuple[dict[str, int], ...] = ({}, {}, {"gpu": 1}, {"gpu": 4}, {"memory": 3}, {"gpu": 2, "memory": 2})
 RATES = ("1/s", "2/s", "8/s", "3/s", "0.2/s", "30/m", "600/m", "1800/h", 0.25, 100)
 LIMITS: dict[Any, Fraction] = {"30/m": Fraction(1, 2), "600/m": Fraction(10), "1800/h": Fraction(1, 2)}
+
+
+def seconds(ttl: Fraction | None) -> float | None:
+    return None if ttl is None else float(ttl)
 
 
 class Sequence:
@@ -80,20 +84,20 @@ class Sequence:
             most = self.random.randint(1, 5)
             self.log.append(f"concurrency of {scope}: {most}, ttl {ttl}")
             self.model.put(scope, "concurrency", Fraction(most), ttl)
-            self.real.limits.put(scope, {"concurrency": most}, ttl and float(ttl))
+            self.real.limits.put(scope, {"concurrency": most}, seconds(ttl))
         else:
             rate = self.random.choice(RATES)
             exact = LIMITS.get(rate) or Fraction(str(rate).removesuffix("/s"))
             self.log.append(f"rate of {scope}: {rate}, ttl {ttl}")
             self.model.put(scope, "rate", exact, ttl)
-            self.real.limits.put(scope, {"rate": rate_from(rate)}, ttl and float(ttl))
+            self.real.limits.put(scope, {"rate": rate_from(rate)}, seconds(ttl))
         self.change()
 
     def pause(self) -> None:
         scope, ttl = self.random.choice(SCOPES), self.ttl()
         self.log.append(f"pause {scope}, ttl {ttl}")
         self.model.put(scope, "pause", Fraction(0), ttl)
-        self.real.limits.put(scope, {"pause": 0.0}, ttl and float(ttl))
+        self.real.limits.put(scope, {"pause": 0.0}, seconds(ttl))
         self.change()
 
     def resume(self) -> None:
@@ -222,6 +226,10 @@ class Hasty(Sequence):
         if self.calls:
             self.random.choice([*self.calls.values()])[0].cancel()
 
+    def limit(self) -> None:
+        self.change_now()  # a bucket that nobody has seen yet goes over to no other
+        super().limit()
+
     def wait(self) -> None:
         seconds = self.random.choice((1, 1, 2, 4, 8, 24, 80)) / 8
         self.log.append(f"wait {seconds}")
@@ -235,9 +243,12 @@ class Hasty(Sequence):
         if self.random.random() < 0.5:
             super().change()
         else:
-            asyncio._set_running_loop(self.loop)
-            self.real.changed()
-            asyncio._set_running_loop(None)
+            self.change_now()
+
+    def change_now(self) -> None:
+        asyncio._set_running_loop(self.loop)
+        self.real.changed()
+        asyncio._set_running_loop(None)
 
     def check(self) -> None:
         for task, _ in self.calls.values():

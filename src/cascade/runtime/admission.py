@@ -93,7 +93,6 @@ class _Round:
             self._speak(line.gauges)
             return False
         if last is not None and not last.is_open(self.now, spoken.get(last, 0)):
-            self.held.update(needed)
             self._wait(last, line.gauges)
             return False
         return True

@@ -83,12 +83,15 @@ class Controls:
 
     def _tell(self) -> None:
         """Have the runs that are going on see what has changed."""
+        runs = tuple(self.admission.runs)
+        if not runs:
+            return
         self.ticker.hurry()
         try:
             here = asyncio.get_running_loop()
         except RuntimeError:
             here = None
-        loops = {run.task.get_loop() for run in tuple(self.admission.runs) if run.task is not None}
+        loops = {run.task.get_loop() for run in runs if run.task is not None}
         for loop in loops:
             if loop is here:
                 self.admission.changed()
