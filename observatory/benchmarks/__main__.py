@@ -9,7 +9,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from observatory.benchmarks import graphs, loops, memory, startup, waiting  # noqa: F401  (they register their rows)
+from observatory.benchmarks import contention, graphs, loops, memory, startup, waiting  # noqa: F401  (they register their rows)
 from observatory.benchmarks.harness import ROWS, Line, machine
 
 ROOT = Path(__file__).parents[2]

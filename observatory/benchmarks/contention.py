@@ -1,0 +1,99 @@
+"""Rows about waiting in line: ten thousand tasks for one slot, and rates over ten seconds."""
+
+import asyncio
+import time
+from typing import Any
+
+import cascade as cs
+from observatory.benchmarks.harness import Line, Pairs, figure, pairs, row
+
+COUNT = 10_000
+
+
+async def plain_worker(x: int) -> int:
+    await asyncio.sleep(0)  # so that the others do come while this one holds the slot
+    return x
+
+
+worker = cs.task(plain_worker)
+
+
+def beyond(name: str, found: Pairs) -> Line:
+    """Return a line that asks for at most 5 us more for each task than the baseline took."""
+    more = sorted(ours - theirs for ours, theirs in zip(found.ours, found.baseline, strict=True))
+    return figure(name, more[len(more) // 2] * 1e6 / COUNT, "us a task", most=5.0)
+
+
+@row("contention-10k")
+async def contention() -> list[Line]:
+    """10,000 async tasks that contend for one slot, against gather and a plain asyncio.Semaphore."""
+    lines = []
+    expected = list(range(COUNT))
+
+    async def baseline() -> float:
+        slot = asyncio.Semaphore(1)
+
+        async def one(x: int) -> int:
+            async with slot:
+                return await plain_worker(x)
+
+        start = time.perf_counter()
+        result = await asyncio.gather(*(one(x) for x in range(COUNT)))
+        taken = time.perf_counter() - start
+        assert result == expected
+        return taken
+
+    async def measured(engine: Any, target: Any) -> float:
+        start = time.perf_counter()
+        result = await engine.run(target)
+        taken = time.perf_counter() - start
+        assert result == expected
+        return taken
+
+    async with cs.Engine(system_resources={"slot": 1}) as engine:
+        target = [worker(x).with_constraints(slot=1) for x in range(COUNT)]
+        flow = cs.compile(target).blueprint
+        found = await pairs(lambda: measured(engine, flow), baseline, 9)
+        lines.append(beyond("10,000 tasks, one slot: constraint, beyond Semaphore", found))
+    async with cs.Engine() as engine:
+        engine.set_limit("task:plain_worker", concurrency=1)
+        flow = cs.compile([worker(x) for x in range(COUNT)]).blueprint
+        found = await pairs(lambda: measured(engine, flow), baseline, 9)
+        lines.append(beyond("10,000 tasks, one slot: limit, beyond Semaphore", found))
+        mapped = cs.compile(worker.map(x=range(COUNT))).blueprint
+        found = await pairs(lambda: measured(engine, mapped), baseline, 9)
+        lines.append(beyond("map of 10,000 items, one slot: limit", found))
+    return lines
+
+
+@row("rate-10k")
+async def rates() -> list[Line]:
+    """Calls a second under a limit of 10,000/s and of 50/s, over ten seconds, behind the full bucket."""
+    lines = []
+    for rate in (10_000, 50):
+        started = 0
+
+        def count(x: int) -> None:
+            nonlocal started
+            started += 1
+
+        call = cs.task(mode="inline")(count)
+        async with cs.Engine() as engine:
+            engine.set_limit("task:count", rate=rate)
+            run = engine.start([call.map(x=range(rate * 3)) for _ in range(4)])
+            while started < rate:
+                await asyncio.sleep(0.001)
+            before, start = started, time.perf_counter()
+            await asyncio.sleep(10)
+            off = abs((started - before) / (time.perf_counter() - start) / rate - 1)
+            run.cancel()
+            await asyncio.wait([asyncio.ensure_future(_ended(run))])
+        lines.append(figure(f"{rate:,} calls a second: off by", off * 100, "%", most=2.0))
+    return lines
+
+
+async def _ended(run: Any) -> None:
+    try:
+        await run
+    except asyncio.CancelledError:
+        pass
