@@ -29,7 +29,7 @@ FLOORS = (  # lowest first; the rooms of one floor do not know each other
 FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
 # The modules that adapt an optional third party, and the packages that each may import.
-THIRD_PARTIES: dict[str, set[str]] = {}
+THIRD_PARTIES: dict[str, set[str]] = {"cascade.adapters.solvers.csp": {"ortools"}}
 
 
 class Import(NamedTuple):

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 import cascade as cs
@@ -93,7 +94,5 @@ async def rates() -> list[Line]:
 
 
 async def _ended(run: Any) -> None:
-    try:
+    with suppress(asyncio.CancelledError):
         await run
-    except asyncio.CancelledError:
-        pass
