@@ -195,7 +195,7 @@ def _steps(seconds: list[float]) -> list[int]:
     return [math.ceil(each / step - 1e-9) for each in seconds]
 
 
-def _ordered(before: list[list[int]], rank: dict[int, tuple[float, float, int]]) -> list[int]:
+def _ordered(before: list[list[int]], rank: dict[int, tuple[int, float, int]]) -> list[int]:
     """Return all nodes by rank, none before its inputs."""
     from heapq import heapify, heappop, heappush
 
