@@ -520,7 +520,7 @@ class TestRates:
             async def calls() -> None:
                 nonlocal started
                 while True:
-                    await admission.enter("work", {}, lambda reason: None)
+                    await admission.enter("work", {}, lambda ticket: None)
                     admission.leave("work", {})
                     started += 1
                     await asyncio.sleep(0)
@@ -632,15 +632,15 @@ class TestRates:
             bucket = admission._gauges_of("work")[1]
             assert bucket is not None
             seat = {"seat": 1.0}
-            await admission.enter("work", seat, lambda reason: None)
+            await admission.enter("work", seat, lambda ticket: None)
             await asyncio.sleep(20)
-            waiting = asyncio.ensure_future(admission.enter("work", seat, lambda reason: None))
+            waiting = asyncio.ensure_future(admission.enter("work", seat, lambda ticket: None))
             await asyncio.sleep(0)
             admission.leave("work", seat)
             waiting.cancel()
             await asyncio.wait([waiting])
             assert waiting.cancelled()
-            await admission.enter("work", seat, lambda reason: None)
+            await admission.enter("work", seat, lambda ticket: None)
             assert loop.time() == 1020
 
         in_virtual_time(main)
@@ -649,8 +649,8 @@ class TestRates:
         async def main(loop: VirtualLoop) -> None:
             admission = Admission({"seat": 1}, loop.time)
             admission.limits.put("global", {"rate": 10.0}, None)
-            await admission.enter("work", {"seat": 1.0}, lambda reason: None)
-            waiting = asyncio.ensure_future(admission.enter("work", {"seat": 1.0}, lambda reason: None))
+            await admission.enter("work", {"seat": 1.0}, lambda ticket: None)
+            waiting = asyncio.ensure_future(admission.enter("work", {"seat": 1.0}, lambda ticket: None))
             await asyncio.sleep(1_000)
             assert admission._timer is None
             waiting.cancel()

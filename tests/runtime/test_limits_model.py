@@ -46,7 +46,7 @@ class Sequence:
 
     async def call(self, call: Call, door: asyncio.Future[None]) -> None:
         needed = {name: float(amount) for name, amount in call.needs.items()}
-        await self.real.enter(call.name, needed, lambda reason: None)
+        await self.real.enter(call.name, needed, lambda ticket: None)
         self.running.append(call)
         try:
             await door
@@ -189,7 +189,7 @@ class Hasty(Sequence):
 
     async def call(self, call: Call, door: asyncio.Future[None]) -> None:
         needed = {name: float(amount) for name, amount in call.needs.items()}
-        await self.real.enter(call.name, needed, lambda reason: None)
+        await self.real.enter(call.name, needed, lambda ticket: None)
         self.catch_up()
         model = self.model
         for scope in model.scopes(call.name):

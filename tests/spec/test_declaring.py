@@ -425,7 +425,6 @@ class TestConfiguringOneNode:
             (lambda: inc(1).with_cache(object()), "with_cache"),
             (lambda: inc(1).with_retry(on=ValueError), "on="),
             (lambda: inc(1).with_retry(give_up=ValueError), "give_up="),
-            (lambda: inc(1).with_constraints(**{"gpu": lazily(1)}), "lazy amount"),
             (lambda: cs.subflow("flow.py:main"), "file.py:name"),
             (lambda: cs.resource(scope="engine"), 'scope="engine"'),
         ],

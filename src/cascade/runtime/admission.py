@@ -21,31 +21,13 @@ from time import monotonic
 from typing import Any
 
 from cascade.runtime.capacities import Capacities
-from cascade.runtime.limits import Bucket, Gauge, Limits
+from cascade.runtime.limits import Gauge, Limits
+from cascade.runtime.ticket import Ticket
 from cascade.spec.limits import GLOBAL
 
 __all__ = ["Admission"]
 
 NOTHING_NEEDED: dict[str, float] = {}
-
-
-class _Waiter:
-    """A call that waits to be let in."""
-
-    __slots__ = ("buckets", "is_in", "line", "name", "needed", "number", "turn", "version")
-
-    def __init__(self, number: int, name: str, needed: dict[str, float]) -> None:
-        self.number = number
-        self.name = name
-        self.needed = needed
-        self.line: _Line | None = None
-        self.turn: asyncio.Future[None]
-        self.is_in = False
-        """It was let in, though it may not have noticed yet."""
-        self.version = -1
-        """The state of the limits that it was let in under."""
-        self.buckets: list[Bucket] = []
-        """Those that it took a token from."""
 
 
 class _Line:
@@ -58,9 +40,9 @@ class _Line:
         self.gauges = gauges
         self.last = last
         """The one of the scope `global`."""
-        self.waiting: OrderedDict[_Waiter, None] = OrderedDict()
+        self.waiting: OrderedDict[Ticket, None] = OrderedDict()
 
-    def first(self) -> _Waiter:
+    def first(self) -> Ticket:
         return next(iter(self.waiting))
 
 
@@ -77,7 +59,7 @@ class _Round:
         self.due: float | None = None
         """When a rate will let one more call start."""
 
-    def lets_in(self, waiter: _Waiter, line: _Line, capacities: Capacities) -> bool:
+    def lets_in(self, ticket: Ticket, line: _Line, capacities: Capacities) -> bool:
         """Say whether a call may start now; if not, speak for what it is to have."""
         last = line.last
         if (last is not None and last.paused) or any(gauge.paused for gauge in line.gauges):
@@ -87,7 +69,7 @@ class _Round:
             if not gauge.is_open(self.now, spoken.get(gauge, 0)):
                 self._wait(gauge, line.gauges[:at])
                 return False
-        needed = waiter.needed
+        needed = ticket.needed
         if needed and not capacities.fit(needed, self.held):
             self.held.update(needed)
             self._speak(line.gauges)
@@ -176,8 +158,8 @@ class Admission:
         """Put all who wait in the lines that they belong in, in the order in which they came."""
         waiting = sorted((each for line in self._lines.values() for each in line.waiting), key=_number)
         self._lines.clear()
-        for waiter in waiting:
-            self._queue(waiter)
+        for ticket in waiting:
+            self._queue(ticket)
 
     def _new_gauge(self, scope: str) -> Gauge:
         gauge = Gauge(scope)
@@ -186,13 +168,14 @@ class Admission:
 
     # --- calls
 
-    async def enter(self, name: str, needed: dict[str, float], blocked: Callable[[str], None]) -> None:
-        """Wait until a call of a task may start, and take what it needs; `leave` gives it back.
+    def ask(self, name: str, needed: dict[str, float], start: Callable[[Ticket], None] | None = None) -> Ticket:
+        """Return a ticket for a call of a task: it is in, or it waits in line, and `start` is called in its turn.
 
         Args:
             needed: amounts of capacities, as `capacities.needed` gives them.
-            blocked: called with the reason if there is a wait.
         """
+        ticket = Ticket(self, next(self._numbers), name, needed)
+        ticket.start = start
         gauges, last = self._gauges_of(name)
         if not self._lines:
             now = self.limits.clock() if gauges or last is not None else 0.0
@@ -201,9 +184,67 @@ class Admission:
                 and (not needed or self.capacities.fit(needed))
                 and (last is None or last.is_open(now))
             ):
-                self._let_in(name, needed, now)
-                return
-        await self._wait(_Waiter(next(self._numbers), name, needed), blocked)
+                self._let_in(ticket, now)
+                ticket.start = None
+                return ticket
+        loop = self._here()
+        if start is None:
+            ticket.turn = loop.create_future()
+        if self._queue(ticket):
+            self.let_in()
+        return ticket
+
+    async def enter(self, name: str, needed: dict[str, float], blocked: Callable[[Ticket], None]) -> None:
+        """Wait until a call of a task may start, and take what it needs; `leave` gives it back.
+
+        Args:
+            blocked: called if there is a wait; `reason` says why.
+        """
+        ticket = self.ask(name, needed)
+        if ticket.turn is None:
+            return
+        try:
+            if not ticket.is_in:
+                blocked(ticket)
+            await ticket.turn
+            if not self.holds(ticket):
+                await self.wait_again(ticket)
+        except BaseException:
+            self.withdraw([ticket])
+            raise
+
+    def holds(self, ticket: Ticket) -> bool:
+        """Say whether a call that was let in may really begin: whether no limit has changed since."""
+        if self._table is not self.limits.table:
+            self._take_over()
+        return ticket.version == self.version
+
+    async def wait_again(self, ticket: Ticket) -> None:
+        """Put a call back where it was that limits have overtaken, and wait for its turn."""
+        loop = self._here()
+        try:
+            while True:
+                self._take_back(ticket)
+                ticket.turn = loop.create_future()
+                self._queue(ticket)
+                self._line_up()
+                self.let_in()
+                await ticket.turn
+                if self.holds(ticket):
+                    return
+        except BaseException:
+            self.withdraw([ticket])
+            raise
+
+    def withdraw(self, tickets: Iterable[Ticket]) -> None:
+        """Forget calls that will not begin."""
+        for ticket in tickets:
+            if ticket.is_in:
+                self._take_back(ticket)
+            else:
+                self._unqueue(ticket)
+        if self._lines:
+            self.let_in()
 
     def leave(self, name: str, needed: dict[str, float]) -> None:
         """Give back what a call held, and let in who may start now."""
@@ -211,18 +252,20 @@ class Admission:
         if self._lines:
             self.let_in()
 
-    def _let_in(self, name: str, needed: dict[str, float], now: float) -> list[Bucket]:
-        """Take what a call needs; return the buckets that it took a token from."""
+    def _let_in(self, ticket: Ticket, now: float) -> None:
+        """Take what a call needs."""
+        name = ticket.name
         gauges, last = self._gauges_of(name)
         self._running[name] = self._running.get(name, 0) + 1
-        self.capacities.take(needed)
-        buckets = []
+        if ticket.needed:
+            self.capacities.take(ticket.needed)
         for gauge in gauges if last is None else (*gauges, last):
             gauge.running += 1
             if gauge.bucket is not None:
                 gauge.bucket.take(now)
-                buckets.append(gauge.bucket)
-        return buckets
+                ticket.buckets.append(gauge.bucket)
+        ticket.version = self.version
+        ticket.is_in = True
 
     def _give_back(self, name: str, needed: dict[str, float]) -> None:
         gauges, last = self._gauges_of(name)
@@ -235,40 +278,13 @@ class Admission:
             last.running -= 1
         self.capacities.give_back(needed)
 
-    def _take_back(self, waiter: _Waiter) -> None:
+    def _take_back(self, ticket: Ticket) -> None:
         """Undo that a call was let in which has not begun."""
-        waiter.is_in = False
-        self._give_back(waiter.name, waiter.needed)
-        for bucket in waiter.buckets:
+        ticket.is_in = False
+        self._give_back(ticket.name, ticket.needed)
+        for bucket in ticket.buckets:
             bucket.give_back()
-
-    async def _wait(self, waiter: _Waiter, blocked: Callable[[str], None]) -> None:
-        loop = self._here()
-        waiter.turn = loop.create_future()
-        if self._queue(waiter):
-            self.let_in()
-        try:
-            if not waiter.is_in:
-                blocked(self._reason(waiter))
-            while True:
-                await waiter.turn
-                self._gauges_of(waiter.name)
-                if waiter.version == self.version:
-                    return
-                # Limits changed after it was let in and before it could start: they hold from then on.
-                self._take_back(waiter)
-                waiter.turn = loop.create_future()
-                self._queue(waiter)
-                self._line_up()
-                self.let_in()
-        except BaseException:
-            if waiter.is_in:
-                self._take_back(waiter)
-            else:
-                self._unqueue(waiter)
-            if self._lines:
-                self.let_in()
-            raise
+        ticket.buckets.clear()
 
     def _here(self) -> asyncio.AbstractEventLoop:
         """Return the event loop; where it is another one than before, nobody waits any more on that."""
@@ -281,22 +297,22 @@ class Admission:
             self._loop = loop
         return loop
 
-    def _queue(self, waiter: _Waiter) -> bool:
+    def _queue(self, ticket: Ticket) -> bool:
         """Put a call at the end of its line; say whether it is the first there."""
-        gauges, last = self._gauges_of(waiter.name)
-        key = (gauges, last, frozenset(waiter.needed))
+        gauges, last = self._gauges_of(ticket.name)
+        key = (gauges, last, frozenset(ticket.needed))
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = _Line(key, gauges, last)
-        waiter.line = line
-        line.waiting[waiter] = None
+        ticket.line = line
+        line.waiting[ticket] = None
         return len(line.waiting) == 1
 
-    def _unqueue(self, waiter: _Waiter) -> None:
-        line = waiter.line
+    def _unqueue(self, ticket: Ticket) -> None:
+        line = ticket.line
         if line is not None:
-            del line.waiting[waiter]
-            waiter.line = None
+            del line.waiting[ticket]
+            ticket.line = None
             if not line.waiting and self._lines.get(line.key) is line:
                 del self._lines[line.key]
 
@@ -309,34 +325,38 @@ class Admission:
         now = self.limits.clock()
         state = _Round(now)
         heads = [(line.first().number, line) for line in self._lines.values()]
-        heapify(heads)
+        if len(heads) > 1:
+            heapify(heads)
         while heads:
-            _, line = heappop(heads)
-            waiter = line.first()
-            if waiter.turn.cancelled():  # it is about to leave, and would not come to take it
-                self._unqueue(waiter)
-            elif state.lets_in(waiter, line, self.capacities):
-                self._unqueue(waiter)
-                waiter.buckets = self._let_in(waiter.name, waiter.needed, now)
-                waiter.version = self.version
-                waiter.is_in = True
-                waiter.turn.set_result(None)
+            line = heappop(heads)[1]
+            ticket = line.first()
+            turn = ticket.turn
+            if turn is not None and turn.cancelled():  # it is about to leave, and would not come to take it
+                self._unqueue(ticket)
+            elif state.lets_in(ticket, line, self.capacities):
+                self._unqueue(ticket)
+                self._let_in(ticket, now)
+                if turn is not None:
+                    turn.set_result(None)
+                elif ticket.start is not None:
+                    ticket.start(ticket)
             else:
                 continue  # the others in this line stand behind it
             if line.waiting:
                 heappush(heads, (line.first().number, line))
-        self._arm(state.due)
+        if state.due is not None or self.limits.table:
+            self._arm(state.due)
 
-    def _reason(self, waiter: _Waiter) -> str:
+    def reason(self, ticket: Ticket) -> str:
         """Say what holds a call back."""
         now = self.limits.clock()
-        gauges, last = self._gauges_of(waiter.name)
+        gauges, last = self._gauges_of(ticket.name)
         own = [*gauges] if last is None else [*gauges, last]
         for gauge in sorted(own, key=lambda gauge: not gauge.paused):
             reason = gauge.reason(now)
             if reason is not None:
                 return reason
-        needs = ", ".join(f"{name}={amount}" for name, amount in waiter.needed.items())
+        needs = ", ".join(f"{name}={amount}" for name, amount in ticket.needed.items())
         return f"waits for {needs}" if needs else f"waits for its turn ({', '.join(map(_scope, own))})"
 
     # --- changes and time
@@ -384,5 +404,5 @@ def _scope(gauge: Gauge) -> str:
     return gauge.scope
 
 
-def _number(waiter: _Waiter) -> int:
-    return waiter.number
+def _number(ticket: Ticket) -> int:
+    return ticket.number

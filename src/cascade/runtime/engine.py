@@ -22,7 +22,7 @@ from cascade.runtime.perform import invoke, perform
 from cascade.runtime.prepare import Plan, prepare
 from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
-from cascade.runtime.schedule import evaluate
+from cascade.runtime.schedule import drive, evaluate
 from cascade.runtime.scope import Interrupted, NodeFailure, spelled, to_the_end
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
@@ -242,7 +242,7 @@ class Engine(Controls):
         blueprint = plan.blueprint
         run = RunState(self, run_id, params)
         run.resources = Resources(run, known)
-        run.perform, run.invoke, run.run_map = perform, invoke, run_map
+        run.drive, run.perform, run.invoke, run.run_map = drive, perform, invoke, run_map
         task = self._active[run_id] = asyncio.current_task()
         try:
             if run.governed:

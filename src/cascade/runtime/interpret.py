@@ -15,8 +15,9 @@ from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, order_frame
 from cascade.runtime.run import RunState
 from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
+from cascade.runtime.ticket import Ticket
 from cascade.spec.graph import Gate
-from cascade.spec.operations import CALL0, CALL1, CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
+from cascade.spec.operations import CALL0, CALL1, CALLN, GATED, IMPORT, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
 from cascade.spec.placement import CallForm
 
 __all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]
@@ -95,7 +96,7 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                 agenda.pop()
         except BaseException as error:
             for _, _, begun in ready:
-                if begun.__class__ is CoroutineType:
+                if begun.__class__ is CoroutineType or begun.__class__ is Ticket:
                     begun.close()  # what a function returned, and nobody will await
             raise run.failure_at(Spot(frame, i), error) from None
     return None
@@ -113,6 +114,8 @@ def arguments(form: CallForm, values: Any) -> tuple[Any, dict[str, Any]]:
 def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, ready: list[Ready]) -> Any:
     """Call in place if that is allowed, with events if somebody listens; else put the call aside."""
     if form.inline is None or not run.inline:
+        if run.governed:
+            return run.hold(frame, i, form, None, ready)
         ready.append((frame, i, PENDING))
         if not form.is_async and run.direct and not form.profile.measured and form.task.mode == "auto":
             run.stall_for(form.profile)
@@ -120,9 +123,8 @@ def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, read
     args, kwargs = arguments(form, values)
     if not run.observed:
         return form.inline(*args, **kwargs)
-    if run.governed and run.governs(form):
-        ready.append((frame, i, PENDING))
-        return PENDING
+    if run.governs(form):
+        return run.hold(frame, i, form, None, ready)
     return run.observe_call(Spot(frame, i), form.inline, args, kwargs)
 
 
@@ -173,6 +175,8 @@ def _special(
         return _route(frame, i, references[0], agenda)
     if op <= CALLN or (op == GATED and form.inline is not None):
         return _call(run, frame, i, form, values, ready)
+    if op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None)):
+        return run.hold(frame, i, form, gate, ready)
     ready.append((frame, i, PENDING))
     return PENDING
 

@@ -17,6 +17,7 @@ from cascade.runtime.scope import NodeFailure
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
 from cascade.runtime.subflows import run_subflow
+from cascade.runtime.ticket import Ticket
 from cascade.spec.graph import Gate
 from cascade.spec.operations import LOOP, MAP, SUBFLOW
 from cascade.spec.placement import CallForm
@@ -44,6 +45,9 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
         return await run_map(run, frame, i, args, kwargs)
     gate = block.gates.get(i)
     spot = Spot(frame, i)
+    ticket = None
+    if begun.__class__ is Ticket:
+        ticket, begun = begun, PENDING
     if gate is not None and gate.amounts:
         gate = run.settled(spot, gate, regs)
     if op == LOOP or run.observed:
@@ -56,7 +60,7 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
                 spot.entered = True
     value = begun
     if begun is PENDING:
-        value = await invoke(run, spot, form, args, kwargs, gate)
+        value = await invoke(run, spot, form, args, kwargs, gate, ticket)
     if value.__class__ is not form.seen:
         if is_signal(value):
             return await follow(run, spot, value, form, args, kwargs, gate, None)
@@ -65,9 +69,18 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
 
 
 async def invoke(
-    run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None
+    run: RunState,
+    spot: Spot,
+    form: CallForm,
+    args: Any,
+    kwargs: dict[str, Any],
+    gate: Gate | None,
+    ticket: Ticket | None = None,
 ) -> Any:
     """Call a task once (with a retry policy: until it succeeds); return what it returned.
+
+    Args:
+        ticket: what limits and constraints have let the first attempt in with already.
 
     Raises:
         NodeFailure: it raised; the error has its note.
@@ -77,7 +90,10 @@ async def invoke(
         managed = form.task.needs or (gate is not None and gate.is_policy)
         if not managed and not run.observed:
             return await call(run, spot, form, args, kwargs)
+        if ticket is not None and _needs_no_more(run, form, gate):
+            return await with_ticket(run, ticket, call, run, spot, form, args, kwargs)
         attempt = _Attempts(run, spot, form, args, kwargs, gate)
+        attempt.ticket = ticket
         try:
             return await attempt.run_all()
         finally:
@@ -90,6 +106,24 @@ async def invoke(
         raise run.failure_at(spot, error, attempts) from None
     except BaseException as error:
         raise run.failure_at(spot, error, attempts) from None
+
+
+def _needs_no_more(run: RunState, form: CallForm, gate: Gate | None) -> bool:
+    """Say whether a call that was let in only needs to be made."""
+    plain = gate is None or (gate.retry is None and not gate.injects)
+    return plain and not form.task.needs and not run.bus.is_watched
+
+
+async def with_ticket(run: RunState, ticket: Ticket, work: Any, *args: Any) -> Any:
+    """Await `work(*args)` while holding what a ticket stands for."""
+    admission = run.admission
+    if not admission.holds(ticket):
+        await admission.wait_again(ticket)
+    ticket.begun = True
+    try:
+        return await work(*args)
+    finally:
+        admission.leave(ticket.name, ticket.needed)
 
 
 async def call(run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -111,7 +145,7 @@ async def call(run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dic
 class _Attempts:
     """The attempts of one call under a policy, or under the eyes of a subscriber."""
 
-    __slots__ = ("args", "count", "form", "gate", "kwargs", "run", "spot", "started")
+    __slots__ = ("args", "count", "form", "gate", "kwargs", "run", "spot", "started", "ticket")
 
     def __init__(
         self, run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None
@@ -124,6 +158,7 @@ class _Attempts:
         self.gate = gate
         self.count = 0
         self.started: float | None = None
+        self.ticket: Ticket | None = None
 
     async def run_all(self) -> Any:
         retry = None if self.gate is None else self.gate.retry
@@ -153,6 +188,9 @@ class _Attempts:
 
     async def run_once(self) -> Any:
         gate, run = self.gate, self.run
+        if self.ticket is not None:
+            ticket, self.ticket = self.ticket, None
+            return await with_ticket(run, ticket, self.run_held)
         amounts = None if gate is None or gate.constraints is None else gate.constraints.amounts
         if amounts is None and not run.governed:
             return await self.run_held()
@@ -160,7 +198,7 @@ class _Attempts:
         needed = admission.capacities.needed(amounts)
         if not needed and not admission.governs(name):
             return await self.run_held()
-        await admission.enter(name, needed, lambda reason: run.publish_blocked(self.spot, reason))
+        await admission.enter(name, needed, lambda ticket: run.publish_blocked(self.spot, ticket))
         try:
             return await self.run_held()
         finally:

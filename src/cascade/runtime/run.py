@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context, copy_context
 from functools import partial
 from time import perf_counter, time
 from typing import Any
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.errors import ConstraintError, JumpError
-from cascade.runtime.frame import Frame, World, needs_of, root_frame
+from cascade.runtime.frame import PENDING, Frame, World, needs_of, root_frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
 from cascade.runtime.scope import NodeFailure, Scope, preview_of, spelled
 from cascade.runtime.spot import Spot
+from cascade.runtime.ticket import Ticket
 from cascade.spec.events import (
     ResourceAcquired,
     ResourceReleased,
@@ -45,7 +47,9 @@ class RunState:
         "borne",
         "bus",
         "compiles",
+        "context",
         "direct",
+        "drive",
         "engine",
         "executor",
         "governed",
@@ -93,6 +97,8 @@ class RunState:
         """Of the root frame, and of those of the blueprints that tail calls lead to."""
         self.names = Names(run_id)
         self.resources: Any = None
+        self.context: Context | None = None
+        """What calls that had to wait see of the context variables of the run's caller."""
         self.worlds: dict[str, World] = {}
         self.stall: Profile | None = None
         self.patience = 4
@@ -107,6 +113,7 @@ class RunState:
         self.look()
         # What the modules that carry out instructions need of each other goes by way of the run, so that none
         # imports in a circle; the engine sets it.
+        self.drive: Callable[..., Coroutine[Any, Any, None]]
         self.perform: Callable[..., Coroutine[Any, Any, Any]]
         self.invoke: Callable[..., Coroutine[Any, Any, Any]]
         self.run_map: Callable[..., Coroutine[Any, Any, Any]]
@@ -184,6 +191,33 @@ class RunState:
                 "of being cancelled; its thread goes on alone, and its result will be dropped"
             )
             self.bus.publish(RunWarning(run_id=self.id, code="ThreadAbandoned", message=message))
+
+    def hold(self, frame: Frame, i: int, form: CallForm, gate: Gate | None, ready: list[Any]) -> Any:
+        """Put a call aside that may be under a limit or a constraint; return PENDING.
+
+        If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
+        """
+        constraints = None if gate is None else gate.constraints
+        needed = self.admission.capacities.needed(constraints and constraints.amounts)
+        if (gate is not None and gate.amounts) or (not needed and not self.governs(form)):
+            ready.append((frame, i, PENDING))
+            return PENDING
+        scope = frame.scope
+        ticket = self.admission.ask(form.task.name, needed, lambda ticket: self._start(scope, frame, i, ticket))
+        if ticket.start is None:
+            ready.append((frame, i, ticket))
+        elif not ticket.is_in:
+            if self.context is None:
+                self.context = copy_context()
+            scope.parked.add(ticket)
+            self.publish_blocked(Spot(frame, i), ticket)
+        return PENDING
+
+    def _start(self, scope: Scope, frame: Frame, i: int, ticket: Ticket) -> None:
+        """Start a call that has waited; with the context of its run, not of the call that made room for it."""
+        scope.parked.discard(ticket)
+        context = copy_context() if self.context is None else self.context.copy()
+        scope.start_in(context, self.drive, self, frame, i, ticket)
 
     def call_node(self, spot: Spot, form: CallForm) -> CallNode:
         """Return what an executor is told of a call."""
@@ -317,7 +351,7 @@ class RunState:
             site = spot.copy(self.names).site_of(spot.suffix)
             self.bus.publish(_new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, spelled(error))))
 
-    def publish_blocked(self, spot: Spot, reason: str) -> None:
+    def publish_blocked(self, spot: Spot, ticket: Ticket) -> None:
         """Say that a limit or a constraint holds a call back."""
         if self.bus.wants(TaskBlocked):
             site = spot.copy(self.names).site_of(spot.suffix)
@@ -327,7 +361,7 @@ class RunState:
                     task_id=site.task_id,
                     task_name=site.task_name,
                     iteration=spot.iteration,
-                    reason=reason,
+                    reason=self.admission.reason(ticket),
                 )
             )
 

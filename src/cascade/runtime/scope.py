@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from types import CoroutineType
 from typing import Any, TypeVar
+
+from cascade.runtime.ticket import Ticket
 
 __all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "spelled", "to_the_end"]
 
@@ -36,7 +39,7 @@ class Interrupted(asyncio.CancelledError):
 class Scope:
     """The children of one host, and the first failure among them."""
 
-    __slots__ = ("_interrupted", "_tasks", "_waiter", "borne", "failure", "host", "others")
+    __slots__ = ("_interrupted", "_tasks", "_waiter", "borne", "failure", "host", "others", "parked")
 
     def __init__(self) -> None:
         self.host: asyncio.Task[Any] | None = None
@@ -45,6 +48,8 @@ class Scope:
         self.failure: BaseException | None = None
         self.others: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self.parked: set[Ticket] = set()
+        """Children that are not there yet: calls that wait to be let in."""
         self._waiter: asyncio.Future[None] | None = None
         self._interrupted = False
 
@@ -56,16 +61,30 @@ class Scope:
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Run `work(*args)` beside the host. In a scope that has failed already nothing starts.
 
-        A coroutine that comes last among the arguments is closed if nobody came to await it.
+        A coroutine or a ticket that comes last among the arguments is closed if nobody came to use it.
         """
         begun = args[-1]
         if self.failure is None:
             task = asyncio.get_running_loop().create_task(self._watch(work, args))
             self._tasks.add(task)
-            if begun.__class__ is CoroutineType:
+            if begun.__class__ is CoroutineType or begun.__class__ is Ticket:
                 task.add_done_callback(lambda _: begun.close())
-        elif begun.__class__ is CoroutineType:
+        elif begun.__class__ is CoroutineType or begun.__class__ is Ticket:
             begun.close()
+
+    def start_in(self, context: Context, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Do the same, with other context variables than those of here, for a call that had to wait."""
+        if self.failure is None:
+            task = asyncio.get_running_loop().create_task(self._watch(work, args), context=context)
+            self._tasks.add(task)
+            task.add_done_callback(lambda _: args[-1].close())
+        else:
+            args[-1].close()
+
+    def _send_away(self) -> None:
+        if self.parked:
+            parked, self.parked = self.parked, set()
+            next(iter(parked)).admission.withdraw(parked)
 
     async def _watch(self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[Any, ...]) -> None:
         try:
@@ -89,6 +108,7 @@ class Scope:
             self.others.append(error)
             return
         self.failure = error
+        self._send_away()
         for task in self._tasks:
             task.cancel()
         if self._waiter is not None:
@@ -117,12 +137,13 @@ class Scope:
 
     async def join(self) -> None:
         """Wait until no child runs. Raises the scope's failure."""
-        await self.wait_until(lambda: not self._tasks, lambda waiter: None)
+        await self.wait_until(lambda: not self._tasks and not self.parked, lambda waiter: None)
 
     async def close(self, error: BaseException) -> BaseException:
         """End what still runs after `error` reached the host; return what comes out of the host."""
         if self.failure is None:
             self.failure = error
+        self._send_away()
         for task in self._tasks:
             task.cancel()
         raised, host = error, self.host
