@@ -33,17 +33,21 @@ NOTHING_NEEDED: dict[str, float] = {}
 class _Line:
     """The calls that wait for the same: limits of the same scopes, and capacities of the same names."""
 
-    __slots__ = ("gauges", "key", "last", "waiting")
+    __slots__ = ("all", "gauges", "has_rate", "key", "last", "waiting")
 
     def __init__(self, key: Any, gauges: tuple[Gauge, ...], last: Gauge | None) -> None:
         self.key = key
         self.gauges = gauges
         self.last = last
         """The one of the scope `global`."""
+        self.all = gauges if last is None else (*gauges, last)
+        self.has_rate = any(gauge.bucket is not None for gauge in self.all)
         self.waiting: OrderedDict[Ticket, None] = OrderedDict()
 
     def first(self) -> Ticket:
-        return next(iter(self.waiting))
+        for ticket in self.waiting:
+            return ticket
+        raise AssertionError("an empty line")
 
 
 class _Round:
@@ -118,6 +122,8 @@ class Admission:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._end: float | None = None
+        """When the next limit ends by itself."""
 
     # --- what is governed
 
@@ -143,6 +149,7 @@ class Admission:
     def _take_over(self) -> None:
         """Make the gauges say what the table says, and put those who wait in the lines that they belong in now."""
         table = self._table = self.limits.table
+        self._end = self.limits.next_end()
         now = self.limits.clock()
         self.version += 1
         self._of.clear()
@@ -168,14 +175,21 @@ class Admission:
 
     # --- calls
 
-    def ask(self, name: str, needed: dict[str, float], start: Callable[[Ticket], None] | None = None) -> Ticket:
+    def ask(
+        self,
+        name: str,
+        needed: Mapping[str, float],
+        start: Callable[[Ticket], None] | None = None,
+        place: Any = None,
+    ) -> Ticket:
         """Return a ticket for a call of a task: it is in, or it waits in line, and `start` is called in its turn.
 
         Args:
             needed: amounts of capacities, as `capacities.needed` gives them.
+            start, place: what the ticket keeps; without a `start` it has a future instead.
         """
         ticket = Ticket(self, next(self._numbers), name, needed)
-        ticket.start = start
+        ticket.start, ticket.place = start, place
         gauges, last = self._gauges_of(name)
         if not self._lines:
             now = self.limits.clock() if gauges or last is not None else 0.0
@@ -194,7 +208,7 @@ class Admission:
             self.let_in()
         return ticket
 
-    async def enter(self, name: str, needed: dict[str, float], blocked: Callable[[Ticket], None]) -> None:
+    async def enter(self, name: str, needed: Mapping[str, float], blocked: Callable[[Ticket], None]) -> None:
         """Wait until a call of a task may start, and take what it needs; `leave` gives it back.
 
         Args:
@@ -224,7 +238,8 @@ class Admission:
         loop = self._here()
         try:
             while True:
-                self._take_back(ticket)
+                if ticket.is_in:
+                    self._take_back(ticket)
                 ticket.turn = loop.create_future()
                 self._queue(ticket)
                 self._line_up()
@@ -246,7 +261,7 @@ class Admission:
         if self._lines:
             self.let_in()
 
-    def leave(self, name: str, needed: dict[str, float]) -> None:
+    def leave(self, name: str, needed: Mapping[str, float]) -> None:
         """Give back what a call held, and let in who may start now."""
         self._give_back(name, needed)
         if self._lines:
@@ -263,11 +278,11 @@ class Admission:
             gauge.running += 1
             if gauge.bucket is not None:
                 gauge.bucket.take(now)
-                ticket.buckets.append(gauge.bucket)
+                ticket.buckets = (*ticket.buckets, gauge.bucket)
         ticket.version = self.version
         ticket.is_in = True
 
-    def _give_back(self, name: str, needed: dict[str, float]) -> None:
+    def _give_back(self, name: str, needed: Mapping[str, float]) -> None:
         gauges, last = self._gauges_of(name)
         running = self._running.pop(name) - 1
         if running:
@@ -284,7 +299,7 @@ class Admission:
         self._give_back(ticket.name, ticket.needed)
         for bucket in ticket.buckets:
             bucket.give_back()
-        ticket.buckets.clear()
+        ticket.buckets = ()
 
     def _here(self) -> asyncio.AbstractEventLoop:
         """Return the event loop; where it is another one than before, nobody waits any more on that."""
@@ -309,7 +324,7 @@ class Admission:
         return len(line.waiting) == 1
 
     def _unqueue(self, ticket: Ticket) -> None:
-        line = ticket.line
+        line: _Line | None = ticket.line
         if line is not None:
             del line.waiting[ticket]
             ticket.line = None
@@ -322,6 +337,8 @@ class Admission:
             self._lines.clear()
         if self._table is not self.limits.table:
             self._take_over()
+        if len(self._lines) == 1 and self._let_in_first():
+            return
         now = self.limits.clock()
         state = _Round(now)
         heads = [(line.first().number, line) for line in self._lines.values()]
@@ -334,18 +351,39 @@ class Admission:
             if turn is not None and turn.cancelled():  # it is about to leave, and would not come to take it
                 self._unqueue(ticket)
             elif state.lets_in(ticket, line, self.capacities):
-                self._unqueue(ticket)
-                self._let_in(ticket, now)
-                if turn is not None:
-                    turn.set_result(None)
-                elif ticket.start is not None:
-                    ticket.start(ticket)
+                self._call(ticket, now)
             else:
                 continue  # the others in this line stand behind it
             if line.waiting:
                 heappush(heads, (line.first().number, line))
-        if state.due is not None or self.limits.table:
-            self._arm(state.due)
+        self._arm(state.due)
+
+    def _let_in_first(self) -> bool:
+        """Do the same in less time where all want the same and no rate has to be waited for, if that is so."""
+        (line,) = self._lines.values()
+        if line.has_rate:
+            return False
+        gauges, fit = line.all, self.capacities.fit
+        while line.waiting:
+            ticket = line.first()
+            if ticket.turn is not None and ticket.turn.cancelled():
+                self._unqueue(ticket)
+            elif fit(ticket.needed) and all(gauge.has_place() for gauge in gauges):
+                self._call(ticket, 0.0)
+            else:
+                break
+        if self._end is not None:
+            self._arm(None)
+        return True
+
+    def _call(self, ticket: Ticket, now: float) -> None:
+        """Let the first of its line in, and let it know."""
+        self._unqueue(ticket)
+        self._let_in(ticket, now)
+        if ticket.turn is not None:
+            ticket.turn.set_result(None)
+        elif ticket.start is not None:
+            ticket.start(ticket)
 
     def reason(self, ticket: Ticket) -> str:
         """Say what holds a call back."""
@@ -373,12 +411,14 @@ class Admission:
         self._here()
         if self.limits.expire():
             self.changed()
+        elif self._table is not self.limits.table:
+            self.let_in()
         else:
             self._arm(None)
 
     def _arm(self, due: float | None) -> None:
         """Wake up when the next rate has a token, or the next limit ends."""
-        end = self.limits.next_end()
+        end = self._end
         if end is not None and (due is None or end < due):
             due = end
         loop = self._loop

@@ -57,9 +57,13 @@ class Capacities:
             f"{self.whole[name]} of it: it could never run; lower the need or raise system_resources"
         )
 
-    def needed(self, amounts: Mapping[str, float] | None) -> dict[str, float]:
+    def needed(self, amounts: Mapping[str, float] | None) -> Mapping[str, float]:
         """Return the amounts of what is limited; names without a capacity are not."""
-        return {name: amount for name, amount in amounts.items() if name in self.free} if amounts else {}
+        if not amounts:
+            return {}
+        if amounts.keys() <= self.free.keys():
+            return amounts
+        return {name: amount for name, amount in amounts.items() if name in self.free}
 
     def fit(self, needed: Mapping[str, float], held_back: Collection[str] = ()) -> bool:
         """Say whether all of it is free, and none of it held back for somebody else."""

@@ -15,7 +15,6 @@ from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, order_frame
 from cascade.runtime.run import RunState
 from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
-from cascade.runtime.ticket import Ticket
 from cascade.spec.graph import Gate
 from cascade.spec.operations import CALL0, CALL1, CALLN, GATED, IMPORT, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
 from cascade.spec.placement import CallForm
@@ -96,8 +95,9 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                 agenda.pop()
         except BaseException as error:
             for _, _, begun in ready:
-                if begun.__class__ is CoroutineType or begun.__class__ is Ticket:
+                if begun.__class__ is CoroutineType:
                     begun.close()  # what a function returned, and nobody will await
+            frame.scope.send_away()
             raise run.failure_at(Spot(frame, i), error) from None
     return None
 

@@ -88,10 +88,10 @@ async def invoke(
     attempts = 1
     try:
         managed = form.task.needs or (gate is not None and gate.is_policy)
-        if not managed and not run.observed:
+        if not managed and not run.observed and ticket is None:
             return await call(run, spot, form, args, kwargs)
         if ticket is not None and _needs_no_more(run, form, gate):
-            return await with_ticket(run, ticket, call, run, spot, form, args, kwargs)
+            return await let_in(run, ticket, spot, form, args, kwargs)
         attempt = _Attempts(run, spot, form, args, kwargs, gate)
         attempt.ticket = ticket
         try:
@@ -114,14 +114,16 @@ def _needs_no_more(run: RunState, form: CallForm, gate: Gate | None) -> bool:
     return plain and not form.task.needs and not run.bus.is_watched
 
 
-async def with_ticket(run: RunState, ticket: Ticket, work: Any, *args: Any) -> Any:
-    """Await `work(*args)` while holding what a ticket stands for."""
+async def let_in(run: RunState, ticket: Ticket, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Make a call that was let in, and give back what it held."""
     admission = run.admission
     if not admission.holds(ticket):
         await admission.wait_again(ticket)
-    ticket.begun = True
+    spot.frame.scope.parked.discard(ticket)
     try:
-        return await work(*args)
+        if form.is_async and run.direct:
+            return await form.func(*args, **kwargs)
+        return await call(run, spot, form, args, kwargs)
     finally:
         admission.leave(ticket.name, ticket.needed)
 
@@ -190,7 +192,7 @@ class _Attempts:
         gate, run = self.gate, self.run
         if self.ticket is not None:
             ticket, self.ticket = self.ticket, None
-            return await with_ticket(run, ticket, self.run_held)
+            return await self.run_let_in(ticket)
         amounts = None if gate is None or gate.constraints is None else gate.constraints.amounts
         if amounts is None and not run.governed:
             return await self.run_held()
@@ -203,6 +205,17 @@ class _Attempts:
             return await self.run_held()
         finally:
             admission.leave(name, needed)
+
+    async def run_let_in(self, ticket: Ticket) -> Any:
+        """The first attempt, of a call that was let in before it was begun."""
+        admission = self.run.admission
+        if not admission.holds(ticket):
+            await admission.wait_again(ticket)
+        self.spot.frame.scope.parked.discard(ticket)
+        try:
+            return await self.run_held()
+        finally:
+            admission.leave(ticket.name, ticket.needed)
 
     async def run_held(self) -> Any:
         """The call itself, while its constraints are held."""

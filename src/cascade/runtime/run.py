@@ -202,22 +202,22 @@ class RunState:
         if (gate is not None and gate.amounts) or (not needed and not self.governs(form)):
             ready.append((frame, i, PENDING))
             return PENDING
-        scope = frame.scope
-        ticket = self.admission.ask(form.task.name, needed, lambda ticket: self._start(scope, frame, i, ticket))
+        ticket = self.admission.ask(form.task.name, needed, self._start, (frame, i))
+        frame.scope.parked.add(ticket)
         if ticket.start is None:
             ready.append((frame, i, ticket))
         elif not ticket.is_in:
             if self.context is None:
                 self.context = copy_context()
-            scope.parked.add(ticket)
-            self.publish_blocked(Spot(frame, i), ticket)
+            if self.bus.wants(TaskBlocked):
+                self.publish_blocked(Spot(frame, i), ticket)
         return PENDING
 
-    def _start(self, scope: Scope, frame: Frame, i: int, ticket: Ticket) -> None:
+    def _start(self, ticket: Ticket) -> None:
         """Start a call that has waited; with the context of its run, not of the call that made room for it."""
-        scope.parked.discard(ticket)
         context = copy_context() if self.context is None else self.context.copy()
-        scope.start_in(context, self.drive, self, frame, i, ticket)
+        frame, i = ticket.place
+        frame.scope.start_in(context, self.drive, self, frame, i, ticket)
 
     def call_node(self, spot: Spot, form: CallForm) -> CallNode:
         """Return what an executor is told of a call."""

@@ -49,7 +49,7 @@ class Scope:
         self.others: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.parked: set[Ticket] = set()
-        """Children that are not there yet: calls that wait to be let in."""
+        """Tickets of children that have not begun: they wait to be let in, or were just now."""
         self._waiter: asyncio.Future[None] | None = None
         self._interrupted = False
 
@@ -61,27 +61,24 @@ class Scope:
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Run `work(*args)` beside the host. In a scope that has failed already nothing starts.
 
-        A coroutine or a ticket that comes last among the arguments is closed if nobody came to use it.
+        A coroutine that comes last among the arguments is closed if nobody came to await it.
         """
         begun = args[-1]
         if self.failure is None:
             task = asyncio.get_running_loop().create_task(self._watch(work, args))
             self._tasks.add(task)
-            if begun.__class__ is CoroutineType or begun.__class__ is Ticket:
+            if begun.__class__ is CoroutineType:
                 task.add_done_callback(lambda _: begun.close())
-        elif begun.__class__ is CoroutineType or begun.__class__ is Ticket:
+        elif begun.__class__ is CoroutineType:
             begun.close()
 
     def start_in(self, context: Context, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Do the same, with other context variables than those of here, for a call that had to wait."""
         if self.failure is None:
-            task = asyncio.get_running_loop().create_task(self._watch(work, args), context=context)
-            self._tasks.add(task)
-            task.add_done_callback(lambda _: args[-1].close())
-        else:
-            args[-1].close()
+            self._tasks.add(asyncio.get_running_loop().create_task(self._watch(work, args), context=context))
 
-    def _send_away(self) -> None:
+    def send_away(self) -> None:
+        """Let go of the calls that were to be let in, or were and have not begun."""
         if self.parked:
             parked, self.parked = self.parked, set()
             next(iter(parked)).admission.withdraw(parked)
@@ -108,7 +105,7 @@ class Scope:
             self.others.append(error)
             return
         self.failure = error
-        self._send_away()
+        self.send_away()
         for task in self._tasks:
             task.cancel()
         if self._waiter is not None:
@@ -143,7 +140,7 @@ class Scope:
         """End what still runs after `error` reached the host; return what comes out of the host."""
         if self.failure is None:
             self.failure = error
-        self._send_away()
+        self.send_away()
         for task in self._tasks:
             task.cancel()
         raised, host = error, self.host
@@ -154,6 +151,7 @@ class Scope:
             except asyncio.CancelledError:
                 cancelled = True
             self._tasks = {task for task in self._tasks if not task.done()}  # some never came to begin
+        self.send_away()
         if self._interrupted:
             self._interrupted = False
             error = self.failure
