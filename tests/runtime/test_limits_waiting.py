@@ -137,7 +137,8 @@ def test_a_run_that_is_cancelled_at_any_turn_leaves_nothing_behind(count: int, t
 
 
 @every_tier
-def test_a_call_let_in_and_paused_before_it_begins_waits_again_in_its_place(tier: Tier) -> None:
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_a_call_let_in_before_limits_change_and_not_begun_waits_again_in_its_place(is_paused: bool, tier: Tier) -> None:
     door = asyncio.Event()
     called: list[str] = []
 
@@ -155,10 +156,13 @@ def test_a_call_let_in_and_paused_before_it_begins_waits_again_in_its_place(tier
             while engine.admission._running and len(next(iter(engine.admission._lines.values())).waiting) == 2:
                 await asyncio.sleep(0)  # until b is let in; its task has not begun
             assert called == ["a"]
-            engine.pause()
-            await turns(20)
-            assert called == ["a"]
-            engine.resume()
+            if is_paused:
+                engine.pause()
+                await turns(20)
+                assert called == ["a"]
+                engine.resume()
+            else:
+                engine.set_limit("task:nobody", concurrency=1)
             await run
             assert called == ["a", "b", "c"]
             assert idle(engine)

@@ -115,7 +115,7 @@ class _Map:
         sources = [iter(values) for values in inputs]
         items: Iterator[tuple[int, Any]] = enumerate(zip(*sources, strict=True))
         policy = form.task.needs or (self.gate is not None and (self.gate.is_policy or self.gate.selector is not None))
-        in_place = run.inline and not policy and not run.governs(form)
+        in_place = run.inline and not policy
         if in_place and run.direct and form.inline is None and form.task.mode == "auto" and not form.is_async:
             await self.measure(items)
         if in_place and self.is_bare and run.compiles:
