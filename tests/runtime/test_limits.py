@@ -629,6 +629,7 @@ class TestRates:
         async def main(loop: VirtualLoop) -> None:
             admission = Admission({"seat": 1}, loop.time)
             admission.limits.put("global", {"rate": 0.1}, None)
+            assert admission.governs("work")
             bucket = admission._gauges_of("work")[1]
             assert bucket is not None
             seat = {"seat": 1.0}

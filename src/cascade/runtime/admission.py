@@ -1,19 +1,8 @@
-"""Who may start: calls under limits and constraints, first come first served.
-
-A call that may not start yet stands in several lines, one behind the other: one for each `task:` scope that it is
-in, one for the capacities that it needs, one for the scope `global`. It goes on to the next line once it could be
-let in at this one, and a share is spoken for there (for the first of those who want the same) until it takes
-everything at once, at the end of the last.
-So what it waits for in one line keeps nobody waiting in lines that it has not come to, and nobody overtakes it in
-those that it has. A paused call stands aside: nothing is spoken for on its behalf, but it keeps its place.
-
-Nothing here looks at a clock in turns: what ends, gives back, changes or comes due says so.
-"""
+"""Who may start: calls under limits and constraints, first come first served (`lines` says how)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -22,78 +11,13 @@ from typing import Any
 
 from cascade.runtime.capacities import Capacities
 from cascade.runtime.limits import Gauge, Limits
+from cascade.runtime.lines import Line, Round
 from cascade.runtime.ticket import Ticket
 from cascade.spec.limits import GLOBAL
 
 __all__ = ["Admission"]
 
 NOTHING_NEEDED: dict[str, float] = {}
-
-
-class _Line:
-    """The calls that wait for the same: limits of the same scopes, and capacities of the same names."""
-
-    __slots__ = ("all", "gauges", "has_rate", "key", "last", "waiting")
-
-    def __init__(self, key: Any, gauges: tuple[Gauge, ...], last: Gauge | None) -> None:
-        self.key = key
-        self.gauges = gauges
-        self.last = last
-        """The one of the scope `global`."""
-        self.all = gauges if last is None else (*gauges, last)
-        self.has_rate = any(gauge.bucket is not None for gauge in self.all)
-        self.waiting: OrderedDict[Ticket, None] = OrderedDict()
-
-    def first(self) -> Ticket:
-        for ticket in self.waiting:
-            return ticket
-        raise AssertionError("an empty line")
-
-
-class _Round:
-    """What is spoken for while all lines are looked at once, in the order in which their first calls came."""
-
-    __slots__ = ("due", "held", "now", "spoken")
-
-    def __init__(self, now: float) -> None:
-        self.now = now
-        self.spoken: dict[Gauge, int] = {}
-        self.held: set[str] = set()
-        """Capacities that somebody earlier waits for."""
-        self.due: float | None = None
-        """When a rate will let one more call start."""
-
-    def lets_in(self, ticket: Ticket, line: _Line, capacities: Capacities) -> bool:
-        """Say whether a call may start now; if not, speak for what it is to have."""
-        last = line.last
-        if (last is not None and last.paused) or any(gauge.paused for gauge in line.gauges):
-            return False
-        spoken = self.spoken
-        for at, gauge in enumerate(line.gauges):
-            if not gauge.is_open(self.now, spoken.get(gauge, 0)):
-                self._wait(gauge, line.gauges[:at])
-                return False
-        needed = ticket.needed
-        if needed and not capacities.fit(needed, self.held):
-            self.held.update(needed)
-            self._speak(line.gauges)
-            return False
-        if last is not None and not last.is_open(self.now, spoken.get(last, 0)):
-            self._wait(last, line.gauges)
-            return False
-        return True
-
-    def _speak(self, gauges: Iterable[Gauge]) -> None:
-        for gauge in gauges:
-            self.spoken[gauge] = self.spoken.get(gauge, 0) + 1
-
-    def _wait(self, gauge: Gauge, passed: Iterable[Gauge]) -> None:
-        """Note that the first of a line waits at one gauge, having passed others."""
-        self._speak(passed)
-        if gauge.bucket is not None and gauge.has_place(self.spoken.get(gauge, 0)):
-            at = gauge.bucket.more_at(self.now)
-            if at is not None and (self.due is None or at < self.due):
-                self.due = at
 
 
 class Admission:
@@ -117,7 +41,7 @@ class Admission:
         """By the name of a task: the gauges of its own scopes, in the same order for all, and that of `global`."""
         self._running: dict[str, int] = {}
         """How many calls of each name were let in and run."""
-        self._lines: dict[Any, _Line] = {}
+        self._lines: dict[Any, Line] = {}
         self._numbers = count()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -134,12 +58,16 @@ class Admission:
 
     def governs(self, name: str) -> bool:
         """Say whether some limit is for tasks of this name."""
+        self._look()
         gauges, last = self._gauges_of(name)
         return last is not None or bool(gauges)
 
-    def _gauges_of(self, name: str) -> tuple[tuple[Gauge, ...], Gauge | None]:
+    def _look(self) -> None:
+        """Take over what any thread has changed: at the beginning of each step, never in the middle of one."""
         if self._table is not self.limits.table:
             self._take_over()
+
+    def _gauges_of(self, name: str) -> tuple[tuple[Gauge, ...], Gauge | None]:
         found = self._of.get(name)
         if found is None:
             own = sorted((g for g in self._gauges.values() if g.scope != GLOBAL and g.is_for(name)), key=_scope)
@@ -190,6 +118,7 @@ class Admission:
         """
         ticket = Ticket(self, next(self._numbers), name, needed)
         ticket.start, ticket.place = start, place
+        self._look()
         gauges, last = self._gauges_of(name)
         if not self._lines:
             now = self.limits.clock() if gauges or last is not None else 0.0
@@ -229,15 +158,15 @@ class Admission:
 
     def holds(self, ticket: Ticket) -> bool:
         """Say whether a call that was let in may really begin: whether no limit has changed since."""
-        if self._table is not self.limits.table:
-            self._take_over()
-        return ticket.version == self.version
+        self._look()
+        return ticket.is_in and ticket.version == self.version
 
     async def wait_again(self, ticket: Ticket) -> None:
         """Put a call back where it was that limits have overtaken, and wait for its turn."""
         loop = self._here()
         try:
             while True:
+                self._look()
                 if ticket.is_in:
                     self._take_back(ticket)
                 ticket.turn = loop.create_future()
@@ -253,6 +182,7 @@ class Admission:
 
     def withdraw(self, tickets: Iterable[Ticket]) -> None:
         """Forget calls that will not begin."""
+        self._look()
         for ticket in tickets:
             if ticket.is_in:
                 self._take_back(ticket)
@@ -263,6 +193,7 @@ class Admission:
 
     def leave(self, name: str, needed: Mapping[str, float]) -> None:
         """Give back what a call held, and let in who may start now."""
+        self._look()
         self._give_back(name, needed)
         if self._lines:
             self.let_in()
@@ -318,13 +249,13 @@ class Admission:
         key = (gauges, last, frozenset(ticket.needed))
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = _Line(key, gauges, last)
+            line = self._lines[key] = Line(key, gauges, last)
         ticket.line = line
         line.waiting[ticket] = None
         return len(line.waiting) == 1
 
     def _unqueue(self, ticket: Ticket) -> None:
-        line: _Line | None = ticket.line
+        line: Line | None = ticket.line
         if line is not None:
             del line.waiting[ticket]
             ticket.line = None
@@ -335,12 +266,11 @@ class Admission:
         """Let in all who may start now."""
         if self._loop is not None and self._loop.is_closed():  # nobody waits there any more
             self._lines.clear()
-        if self._table is not self.limits.table:
-            self._take_over()
+        self._look()
         if len(self._lines) == 1 and self._let_in_first():
             return
         now = self.limits.clock()
-        state = _Round(now)
+        state = Round(now)
         heads = [(line.first().number, line) for line in self._lines.values()]
         if len(heads) > 1:
             heapify(heads)
