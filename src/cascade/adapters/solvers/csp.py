@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from cascade.errors import ConstraintError, MissingExtraError
@@ -159,6 +160,7 @@ def _plan(
     except ImportError as error:
         raise MissingExtraError("CSPSolver needs OR-tools; install it: pip install cascade-py[csp]") from error
     lengths = _steps(seconds)
+    rooms, amounts = _amounts(needs, capacities)
     model: Any = cp_model.CpModel()
     horizon = sum(lengths)
     starts = [model.new_int_var(0, horizon, "") for _ in lengths]
@@ -166,13 +168,11 @@ def _plan(
     for i, inputs in enumerate(before):
         for at in inputs:
             model.add(starts[i] >= starts[at] + lengths[at])
-    for name, whole in capacities.items():
-        users = [i for i, need in enumerate(needs) if name in need and lengths[i]]
-        if users:
-            given = [whole, *(needs[i][name] for i in users)]
-            scale = 1.0 if all(float(each).is_integer() for each in given) else RESOLUTION / whole
-            room, *amounts = [math.ceil(each * scale - 1e-6) for each in given]
-            model.add_cumulative([intervals[i] for i in users], amounts, room)
+    for name, room in rooms.items():
+        users = [i for i, amount in enumerate(amounts) if name in amount and lengths[i]]
+        model.add_cumulative([intervals[i] for i in users], [amounts[i][name] for i in users], room)
+    for start, at_first in zip(starts, _at_once(lengths, amounts, before, rooms), strict=True):
+        model.add_hint(start, at_first)
     end = model.new_int_var(0, horizon, "")
     for start, length in zip(starts, lengths, strict=True):
         model.add(end >= start + length)
@@ -195,15 +195,69 @@ def _steps(seconds: list[float]) -> list[int]:
     return [math.ceil(each / step - 1e-9) for each in seconds]
 
 
-def _ordered(before: list[list[int]], rank: dict[int, tuple[int, float, int]]) -> list[int]:
-    """Return all nodes by rank, none before its inputs."""
-    from heapq import heapify, heappop, heappush
+def _amounts(
+    needs: list[dict[str, float]], capacities: Mapping[str, float]
+) -> tuple[dict[str, int], list[dict[str, int]]]:
+    """Return capacities and needs in whole units: exactly, if they are whole numbers."""
+    rooms: dict[str, int] = {}
+    amounts: list[dict[str, int]] = [{} for _ in needs]
+    for name in {name for need in needs for name in need}:
+        given = [capacities[name], *(need[name] for need in needs if name in need)]
+        scale = 1.0 if all(float(each).is_integer() for each in given) else RESOLUTION / capacities[name]
+        rooms[name] = math.ceil(capacities[name] * scale - 1e-6)
+        for need, amount in zip(needs, amounts, strict=True):
+            if name in need:
+                amount[name] = math.ceil(need[name] * scale - 1e-6)
+    return rooms, amounts
 
-    left = [len(inputs) for inputs in before]
+
+def _at_once(
+    lengths: list[int], amounts: list[dict[str, int]], before: list[list[int]], rooms: dict[str, int]
+) -> list[int]:
+    """Return when each node starts if each starts as soon as it can, those with most behind them first.
+
+    It is where the search begins, so that little time gives a fair plan already.
+    """
+    tails = _tails([float(length) for length in lengths], before)
+    left, readers = _readers(before)
+    ready = sorted((-tails[i], i) for i, count in enumerate(left) if not count)
+    running: list[tuple[int, int]] = []
+    free, starts, now = dict(rooms), [0] * len(lengths), 0
+    while ready or running:
+        waiting = []
+        for rank, i in ready:
+            if all(amount <= free[name] for name, amount in amounts[i].items()):
+                starts[i] = now
+                heappush(running, (now + lengths[i], i))
+                for name, amount in amounts[i].items():
+                    free[name] -= amount
+            else:
+                waiting.append((rank, i))
+        ready, now = waiting, running[0][0]
+        while running and running[0][0] == now:
+            _, i = heappop(running)
+            for name, amount in amounts[i].items():
+                free[name] += amount
+            for reader in readers[i]:
+                left[reader] -= 1
+                if not left[reader]:
+                    ready.append((-tails[reader], reader))
+        ready.sort()
+    return starts
+
+
+def _readers(before: list[list[int]]) -> tuple[list[int], list[list[int]]]:
+    """Return for each node how many inputs it has, and who reads it."""
     readers: list[list[int]] = [[] for _ in before]
     for i, inputs in enumerate(before):
         for at in inputs:
             readers[at].append(i)
+    return [len(inputs) for inputs in before], readers
+
+
+def _ordered(before: list[list[int]], rank: dict[int, tuple[int, float, int]]) -> list[int]:
+    """Return all nodes by rank, none before its inputs."""
+    left, readers = _readers(before)
     ready = [rank[i] for i, count in enumerate(left) if not count]
     heapify(ready)
     order = []
