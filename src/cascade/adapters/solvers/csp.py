@@ -84,20 +84,28 @@ class CSPSolver:
         self.workers = workers
 
     def solve(self, graph: Graph) -> Iterable[int] | None:
-        """Return the nodes that run for certain in the order in which the best plan found starts them."""
+        """Return the nodes that run for certain in the order in which the best plan found starts them.
+
+        None, for the graph's own order, if by the estimates an engine would be done later with any other.
+        """
         strict = range(graph.strict)
         seconds = [self._seconds(graph, i) for i in strict]
         needs = [self._needs(graph, i) for i in strict]
         before = [_inputs(graph, i) for i in strict]
         if not any(needs):
             return None  # with room for everybody any order is as good
-        starts = _plan(seconds, needs, before, self.system_resources, self.time_limit, self.workers)
-        if starts is None:
-            return None
-        tails = _tails(seconds, before)
-        # A node is numbered behind its inputs, so what starts at the same time stays in a possible order.
-        rank = {i: (start, -tail, i) for i, (start, tail) in enumerate(zip(starts, tails, strict=True))}
-        return _ordered(before, rank)
+        lengths = _steps(seconds)
+        rooms, amounts = _amounts(needs, self.system_resources)
+        first = _at_once(lengths, amounts, before, rooms)
+        found = _plan(lengths, amounts, before, rooms, first, self.time_limit, self.workers)
+        tails = _tails(lengths, before)
+        orders = [[*strict]]
+        for starts in (first, found):
+            # A node is numbered behind its inputs, so what starts at the same time stays in a possible order.
+            rank = {i: (start, -tail, i) for i, (start, tail) in enumerate(zip(starts, tails, strict=True))}
+            orders.append(_ordered(before, rank))
+        best = min(reversed(orders), key=lambda order: _end(order, lengths, amounts, before, rooms))
+        return None if best is orders[0] else best
 
     def _seconds(self, graph: Graph, i: int) -> float:
         if graph.kinds[i] > CALLN and graph.kinds[i] not in (MAP, SUBFLOW):
@@ -137,30 +145,29 @@ def _inputs(graph: Graph, i: int) -> list[int]:
     return [at for at in dict.fromkeys(found) if 0 <= at < graph.strict]
 
 
-def _tails(seconds: list[float], before: list[list[int]]) -> list[float]:
+def _tails(lengths: list[int], before: list[list[int]]) -> list[int]:
     """Return for each node how long the longest way from its start to an end of the graph takes."""
-    tails = list(seconds)
-    for i in range(len(seconds) - 1, -1, -1):
+    tails = list(lengths)
+    for i in range(len(lengths) - 1, -1, -1):
         for at in before[i]:
-            tails[at] = max(tails[at], seconds[at] + tails[i])
+            tails[at] = max(tails[at], lengths[at] + tails[i])
     return tails
 
 
 def _plan(
-    seconds: list[float],
-    needs: list[dict[str, float]],
+    lengths: list[int],
+    amounts: list[dict[str, int]],
     before: list[list[int]],
-    capacities: Mapping[str, float],
+    rooms: dict[str, int],
+    first: list[int],
     time_limit: float,
     workers: int,
-) -> list[int] | None:
-    """Return when each node starts in the best plan found, in steps; None if none was found in time."""
+) -> list[int]:
+    """Return when each node starts in the best plan found, in steps."""
     try:
         from ortools.sat.python import cp_model
     except ImportError as error:
         raise MissingExtraError("CSPSolver needs OR-tools; install it: pip install cascade-py[csp]") from error
-    lengths = _steps(seconds)
-    rooms, amounts = _amounts(needs, capacities)
     model: Any = cp_model.CpModel()
     horizon = sum(lengths)
     starts = [model.new_int_var(0, horizon, "") for _ in lengths]
@@ -171,7 +178,7 @@ def _plan(
     for name, room in rooms.items():
         users = [i for i, amount in enumerate(amounts) if name in amount and lengths[i]]
         model.add_cumulative([intervals[i] for i in users], [amounts[i][name] for i in users], room)
-    for start, at_first in zip(starts, _at_once(lengths, amounts, before, rooms), strict=True):
+    for start, at_first in zip(starts, first, strict=True):
         model.add_hint(start, at_first)
     end = model.new_int_var(0, horizon, "")
     for start, length in zip(starts, lengths, strict=True):
@@ -182,7 +189,7 @@ def _plan(
     search.parameters.num_workers = workers
     search.parameters.random_seed = 1
     if search.solve(model) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return None
+        return first
     return [search.value(start) for start in starts]
 
 
@@ -218,7 +225,7 @@ def _at_once(
 
     It is where the search begins, so that little time gives a fair plan already.
     """
-    tails = _tails([float(length) for length in lengths], before)
+    tails = _tails(lengths, before)
     left, readers = _readers(before)
     ready = sorted((-tails[i], i) for i, count in enumerate(left) if not count)
     running: list[tuple[int, int]] = []
@@ -255,7 +262,41 @@ def _readers(before: list[list[int]]) -> tuple[list[int], list[list[int]]]:
     return [len(inputs) for inputs in before], readers
 
 
-def _ordered(before: list[list[int]], rank: dict[int, tuple[int, float, int]]) -> list[int]:
+def _end(
+    order: list[int],
+    lengths: list[int],
+    amounts: list[dict[str, int]],
+    before: list[list[int]],
+    rooms: dict[str, int],
+) -> int:
+    """Return when all is done if an engine goes by an order: who asks first is served first, for each capacity."""
+    left, readers = _readers(before)
+    free, now = dict(rooms), 0
+    waiting = [i for i in order if not left[i]]
+    running: list[tuple[int, int]] = []
+    while waiting or running:
+        held: set[str] = set()
+        still = []
+        for i in waiting:
+            if held.isdisjoint(amounts[i]) and all(amount <= free[name] for name, amount in amounts[i].items()):
+                heappush(running, (now + lengths[i], i))
+                for name, amount in amounts[i].items():
+                    free[name] -= amount
+            else:
+                held.update(amounts[i])
+                still.append(i)
+        waiting = still
+        now, i = heappop(running)
+        for name, amount in amounts[i].items():
+            free[name] += amount
+        for reader in readers[i]:
+            left[reader] -= 1
+            if not left[reader]:
+                waiting.append(reader)
+    return now
+
+
+def _ordered(before: list[list[int]], rank: dict[int, tuple[int, int, int]]) -> list[int]:
     """Return all nodes by rank, none before its inputs."""
     left, readers = _readers(before)
     ready = [rank[i] for i, count in enumerate(left) if not count]
