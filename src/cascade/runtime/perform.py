@@ -50,7 +50,7 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
         ticket, begun = begun, PENDING
     if gate is not None and gate.amounts:
         gate = run.settled(spot, gate, regs)
-    if op == LOOP or run.observed:
+    if op == LOOP or run.heard:
         copy = spot.copy(run.names)
         if op == LOOP or copy.has_looped(spot.suffix):
             if begun is PENDING:
@@ -111,7 +111,7 @@ async def invoke(
 def _needs_no_more(run: RunState, form: CallForm, gate: Gate | None) -> bool:
     """Say whether a call that was let in only needs to be made."""
     plain = gate is None or (gate.retry is None and not gate.injects)
-    return plain and not form.task.needs and not run.bus.is_watched
+    return plain and not form.task.needs and not run.heard
 
 
 async def let_in(run: RunState, ticket: Ticket, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -53,6 +53,7 @@ class RunState:
         "engine",
         "executor",
         "governed",
+        "heard",
         "id",
         "inline",
         "invoke",
@@ -109,6 +110,8 @@ class RunState:
         """Each call is to be looked at: somebody listens to task events, or some limit stands."""
         self.governed = False
         """Some limit stands in the engine."""
+        self.heard = False
+        """Somebody listens to task events."""
         self.admission.runs.add(self)
         self.look()
         # What the modules that carry out instructions need of each other goes by way of the run, so that none
@@ -129,7 +132,8 @@ class RunState:
     def look_at_limits(self) -> None:
         """See whether some limit stands."""
         self.governed = governed = self.admission.stands
-        self.observed = governed or self.bus.is_watched
+        self.heard = heard = self.bus.is_watched
+        self.observed = governed or heard
 
     def governs(self, *forms: CallForm) -> bool:
         """Say whether a limit is for one of these calls, so that it cannot just be made."""
