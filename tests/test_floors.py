@@ -32,6 +32,7 @@ FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in room
 THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.adapters.executors.crossing": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
+    "cascade.adapters.solvers.csp": {"ortools"},
 }
 
 

@@ -8,7 +8,7 @@
     ├── ParameterError (ValueError)            a Param or Env that is missing, unknown or does not convert
     ├── JumpError (RuntimeError)               a Jump or TailCall that leads nowhere
     ├── RouterError (LookupError)              a Router whose selector names no route
-    ├── ConstraintError (ValueError)           a need that no capacity can ever meet
+    ├── ConstraintError (ValueError)           a need that no capacity can meet, a limit that makes no sense
     ├── CacheError (RuntimeError)              a cache that cannot key, read or keep a value
     └── MissingExtraError (ImportError)        a feature whose optional packages are not installed
 
@@ -66,7 +66,7 @@ class RouterError(CascadeError, LookupError):
 
 
 class ConstraintError(CascadeError, ValueError):
-    """A node needs more of something than there will ever be."""
+    """A node needs more of something than there will ever be, or an amount or a limit makes no sense."""
 
 
 class CacheError(CascadeError, RuntimeError):

@@ -7,8 +7,9 @@ import pytest
 
 import cascade as cs
 from cascade.runtime import Engine, MessageBus
-from cascade.runtime.events import Event, TaskBlocked, TaskExecutionStarted
-from cascade.runtime.limits import Capacities
+from cascade.runtime.admission import Admission
+from cascade.runtime.capacities import Capacities
+from cascade.runtime.events import TaskBlocked, TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 from cascade.testing import SpySubscriber
 from tests.workflows import Tier, every_tier, in_loop, run, turns
 
@@ -259,47 +260,92 @@ def test_a_cancelled_call_gives_its_share_back_and_a_cancelled_wait_its_place(ti
     in_loop(main)
 
 
+SEAT = {"seat": 1.0}
+
+
+def ignore(ticket: object) -> None: ...
+
+
 def test_a_share_granted_to_a_wait_that_is_being_cancelled_is_not_lost() -> None:
     async def main() -> None:
-        capacities = Capacities({"seat": 1})
-        await capacities.acquire({"seat": 1}, lambda: None)
-        waiting = asyncio.ensure_future(capacities.acquire({"seat": 1}, lambda: None))
+        admission = Admission({"seat": 1})
+        await admission.enter("first", SEAT, ignore)
+        waiting = asyncio.ensure_future(admission.enter("second", SEAT, ignore))
         await turns()
         waiting.cancel()
-        capacities.release({"seat": 1})
+        admission.leave("first", SEAT)
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.wait_for(capacities.acquire({"seat": 1}, lambda: None), 30)
+        await asyncio.wait_for(admission.enter("third", SEAT, ignore), 30)
 
     in_loop(main)
 
 
 def test_a_wait_that_is_cancelled_once_it_was_granted_gives_its_share_back() -> None:
     async def main() -> None:
-        capacities = Capacities({"seat": 1})
-        await capacities.acquire({"seat": 1}, lambda: None)
-        waiting = asyncio.ensure_future(capacities.acquire({"seat": 1}, lambda: None))
+        admission = Admission({"seat": 1})
+        await admission.enter("first", SEAT, ignore)
+        waiting = asyncio.ensure_future(admission.enter("second", SEAT, ignore))
         await turns()
-        capacities.release({"seat": 1})
+        admission.leave("first", SEAT)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.wait_for(capacities.acquire({"seat": 1}, lambda: None), 30)
+        await asyncio.wait_for(admission.enter("third", SEAT, ignore), 30)
 
     in_loop(main)
+
+
+def test_a_wait_whose_event_loop_was_left_behind_holds_nobody_back() -> None:
+    admission = Admission({"seat": 1})
+
+    async def left() -> None:
+        await admission.enter("first", SEAT, ignore)
+        await admission.enter("second", SEAT, ignore)
+
+    abandoned = asyncio.new_event_loop()
+    task = abandoned.create_task(left())
+    abandoned.run_until_complete(asyncio.sleep(0))
+    abandoned.close()
+    admission.leave("first", SEAT)
+
+    async def main() -> None:
+        await asyncio.wait_for(admission.enter("third", SEAT, ignore), 30)
+        admission.leave("third", SEAT)
+
+    in_loop(main)
+    task.get_coro().close()
+    assert admission.capacities.free == SEAT
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
 def test_fractions_add_up() -> None:
-    async def main() -> None:
-        capacities = Capacities({"cpu": 1})
-        for _ in range(100):
-            for _ in range(10):
-                await asyncio.wait_for(capacities.acquire({"cpu": 0.1}, lambda: None), 30)
-            for _ in range(10):
-                capacities.release({"cpu": 0.1})
-        await asyncio.wait_for(capacities.acquire({"cpu": 1}, lambda: None), 30)
+    capacities = Capacities({"cpu": 1})
+    for _ in range(100):
+        for _ in range(10):
+            assert capacities.fit({"cpu": 0.1})
+            capacities.take({"cpu": 0.1})
+        assert not capacities.fit({"cpu": 0.1})
+        for _ in range(10):
+            capacities.give_back({"cpu": 0.1})
+    assert capacities.fit({"cpu": 1})
 
-    in_loop(main)
+
+@pytest.mark.parametrize("large", [0.9, 0.7, 0.4])
+def test_fractions_that_make_a_whole_fit_together(large: float) -> None:
+    """1 - 0.9 is a little less than 0.1."""
+    capacities = Capacities({"cpu": 1})
+    capacities.take({"cpu": large})
+    rest = {0.9: 0.1, 0.7: 0.3, 0.4: 0.6}[large]
+    assert capacities.fit({"cpu": rest})
+    capacities.take({"cpu": rest})
+    assert capacities.free == {"cpu": 0}
+
+
+def test_small_shares_of_small_capacities_count() -> None:
+    capacities = Capacities({"share": 1e-10})
+    capacities.take({"share": 0.5e-10})
+    assert not capacities.fit({"share": 1e-10})
 
 
 @every_tier
@@ -315,8 +361,8 @@ def test_who_has_to_wait_says_so_once_and_starts_later(tier: Tier) -> None:
     run(target, tier=tier, bus=bus, system_resources={"gpu": 2, "memory_gb": 8})
     (blocked,) = spy.events_of_type(TaskBlocked)
     assert (blocked.task_id, blocked.reason) == ("work#2", "waits for gpu=1")
-    ids = [e.task_id for e in spy.events_of_type(Event) if isinstance(e, TaskBlocked | TaskExecutionStarted)]
-    assert ids == ["work#1", "work#2", "work#2"]
+    events = [e for e in spy.events_of_type(TaskEvent) if e.task_id == "work#2"]
+    assert [type(e) for e in events] == [TaskBlocked, TaskExecutionStarted, TaskExecutionFinished]
 
 
 @every_tier
@@ -396,22 +442,185 @@ def test_a_capacity_is_a_number(amount: Any) -> None:
         Engine(system_resources={"gpu": amount})
 
 
-def test_lazy_amounts_are_not_built_yet() -> None:
-    @cs.task
-    def work() -> int:
-        return 1
+class TestLazyAmounts:
+    @every_tier
+    def test_they_are_read_before_the_call(self, tier: Tier) -> None:
+        hall = Hall()
 
-    with pytest.raises(NotImplementedError, match="with_constraints with a lazy amount"):
-        work().with_constraints(gpu=work())  # type: ignore[arg-type]
-    with pytest.raises(NotImplementedError, match="with_constraints with a lazy amount"):
-        work().with_constraints(gpu=cs.Param("gpu", 1))  # type: ignore[arg-type]
+        @cs.task
+        async def amount() -> int:
+            await asyncio.sleep(0)
+            return 2
+
+        async def main() -> None:
+            async with Engine(tier=tier, system_resources={"seat": 3}) as engine:
+                run = engine.start([hall.enter(name).with_constraints(seat=amount()) for name in "ab"])
+                for _ in "ab":  # whose amount is there first goes first
+                    while not hall.inside:
+                        await asyncio.sleep(0)
+                    await turns()
+                    await hall.let_out(hall.inside[0])
+                assert await run == ["a", "b"]
+                assert hall.most == 1
+
+        in_loop(main)
+
+    @every_tier
+    @pytest.mark.parametrize("kind", ["param", "router", "map", "default", "inner"])
+    def test_any_lazy_value_may_be_one(self, kind: str, tier: Tier) -> None:
+        @cs.task
+        def two() -> int:
+            return 2
+
+        @cs.task
+        def work(x: int = 1) -> int:
+            return x
+
+        target: Any = {
+            "param": work().with_constraints(gpu=cs.Param("gpu", 2)),
+            "router": work().with_constraints(gpu=cs.Router("a", {"a": two(), "b": 1})),
+            "map": work.map(x=[1]).with_constraints(gpu=two()),
+            "default": cs.task(constraints={"gpu": two()})(work.func)(),
+            "inner": cs.subflow(work().with_constraints(gpu=cs.Param("gpu", type=int)), params={"gpu": two()}),
+        }[kind]
+        expected = [1] if kind == "map" else 1
+        assert run(target, tier=tier, system_resources={"gpu": 2}) == expected
+        with pytest.raises(cs.ConstraintError, match=r"work \(declared at .*needs gpu=2, but the engine has 1 of it"):
+            run(target, tier=tier, system_resources={"gpu": 1})
+
+    @every_tier
+    @pytest.mark.parametrize("amount", [0, -1, float("inf"), float("nan"), "1", None, True])
+    def test_what_is_no_amount_is_a_failure_of_the_task(self, amount: Any, tier: Tier) -> None:
+        bus = MessageBus()
+        spy = SpySubscriber(bus)
+
+        @cs.task
+        def given() -> Any:
+            return amount
+
+        @cs.task
+        def work() -> None: ...
+
+        with pytest.raises(cs.ConstraintError, match=r"work \(declared at .*gpu=.*above zero") as caught:
+            run(work().with_constraints(gpu=given()), tier=tier, bus=bus, system_resources={"gpu": 1})
+        assert "in task work#1" in caught.value.__notes__[0]
+        assert [e.task_name for e in spy.events_of_type(TaskExecutionStarted)] == ["given"]
+
+    @every_tier
+    def test_they_are_no_less_checked_where_there_is_no_such_capacity(self, tier: Tier) -> None:
+        with pytest.raises(cs.ConstraintError, match="disk=-1"):
+            run(cs.task(len)("abc").with_constraints(disk=cs.Param("disk", -1)), tier=tier)
+
+    @every_tier
+    def test_each_entry_of_a_loop_has_its_own(self, tier: Tier) -> None:
+        amounts = iter([1, 2, 3, 4])
+
+        @cs.task
+        def amount() -> int:
+            return next(amounts)
+
+        @cs.task
+        def step(n: int) -> cs.Jump:
+            return cs.Jump("again" if n else "exit", n - 1 if n else "done")
+
+        node = step(2).with_constraints(seat=amount())
+        assert run(cs.bind(node, cs.select_jump({"again": node, "exit": None})), tier=tier) == "done"
+        assert next(amounts) == 4
+        amounts = iter([1, 2, 3])
+        with pytest.raises(cs.ConstraintError, match="seat=3") as caught:
+            run(node, tier=tier, system_resources={"seat": 2})
+        assert "iteration 2" in caught.value.__notes__[0]
+
+    @every_tier
+    def test_items_of_a_mapped_loop_hold_them_too(self, tier: Tier) -> None:
+        inside = most = 0
+
+        @cs.task
+        async def step(n: int) -> cs.Jump:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+            return cs.Jump("again" if n else "exit", n - 1 if n else "done")
+
+        @cs.task
+        def two() -> int:
+            return 2
+
+        node = step.map(n=[2, 2, 2]).with_constraints(seat=two())
+        cs.bind(node, cs.select_jump({"again": node, "exit": None}))
+        assert run(node, tier=tier, system_resources={"seat": 5}) == ["done"] * 3
+        assert most == 2
+
+    @every_tier
+    def test_one_that_was_skipped_skips_the_call(self, tier: Tier) -> None:
+        @cs.task
+        def amount() -> int:
+            return 1
+
+        @cs.task
+        def work() -> str:
+            return "worked"
+
+        skipped = work().with_constraints(gpu=amount().run_if(False))
+        assert run({"a": work().after(skipped).run_if(True, otherwise=1)}, tier=tier) == {"a": 1}
+        assert run(work().with_constraints(gpu=amount().run_if(False, otherwise=1)), tier=tier) == "worked"
+
+    @every_tier
+    def test_they_run_though_the_call_does_not(self, tier: Tier) -> None:
+        called = []
+
+        @cs.task
+        def amount() -> int:
+            called.append("amount")
+            return -1
+
+        @cs.task
+        def work() -> None:
+            called.append("work")
+
+        assert run(work().with_constraints(gpu=amount()).run_if(False, otherwise="no"), tier=tier) == "no"
+        assert called == ["amount"]
+
+    def test_a_call_that_waits_for_itself_is_a_cycle(self) -> None:
+        node = cs.task(len)("abc")
+        with pytest.raises(cs.CycleError):
+            run(node.with_constraints(gpu=node))
+
+    def test_pure_calls_with_equal_ones_are_one_node(self) -> None:
+        called = []
+
+        @cs.task(pure=True)
+        def amount(x: int) -> int:
+            return x
+
+        @cs.task(pure=True)
+        def work() -> None:
+            called.append("work")
+
+        def node(x: int) -> Any:
+            return work().with_constraints(gpu=amount(x))
+
+        run([node(1), node(1)])
+        assert len(called) == 1
+        run([node(1), node(2)])
+        assert len(called) == 3
+
+    def test_the_graph_draws_them(self) -> None:
+        @cs.task
+        def amount() -> int:
+            return 1
+
+        graph = cs.compile(cs.task(len)("abc").with_constraints(gpu=amount())).blueprint.graph
+        assert [(e.source, e.target, e.kind, e.name) for e in graph.edges()] == [(0, 1, "constraint", "gpu")]
+
+    def test_a_jump_is_no_amount(self) -> None:
+        with pytest.raises(cs.ConstraintError, match="above zero"):
+            cs.task(len)("abc").with_constraints(gpu=cs.Jump("again"))  # type: ignore[arg-type]
 
 
-def test_what_changes_an_engine_while_it_runs_is_not_built_yet() -> None:
-    engine = Engine()
-    for name in ("pause", "resume", "set_limit", "clear_limit", "limits"):
-        with pytest.raises(NotImplementedError, match=rf"engine\.{name} is not built yet"):
-            getattr(engine, name)("global")
+def test_backends_of_an_engine_are_not_built_yet() -> None:
     for name in ("state_backend", "connector"):
         with pytest.raises(NotImplementedError, match=name):
             Engine(**{name: object()})  # type: ignore[arg-type]

@@ -329,7 +329,7 @@ def test_a_retry_waits_for_its_constraints_again(tier: Tier) -> None:
     target = [first().with_retry(2).with_constraints(seat=1), second().with_constraints(seat=1)]
     assert run(target, tier=tier, bus=bus, system_resources={"seat": 1}) == ["done", None]
     assert order == ["first", "second", "second ends", "first"]
-    assert [event.task_name for event in spy.events_of_type(TaskBlocked)] == ["first"]
+    assert [event.task_name for event in spy.events_of_type(TaskBlocked)] == ["second", "first"]
 
 
 @pytest.mark.parametrize(

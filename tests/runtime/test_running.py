@@ -258,13 +258,6 @@ class TestEngine:
         with pytest.raises(NotImplementedError, match=rf"Engine\({name}=\.\.\.\) is not built yet"):
             make(**{name: object()})
 
-    @pytest.mark.parametrize("name", ["pause", "resume", "set_limit", "clear_limit", "limits"])
-    def test_a_method_that_is_not_built_is_refused_by_name(self, name: str) -> None:
-        with pytest.raises(NotImplementedError, match=f"engine.{name} is not built yet"):
-            getattr(Engine(), name)
-        with pytest.raises(AttributeError, match="no_such_method"):
-            getattr(Engine(), "no_such_method")  # noqa: B009
-
     @pytest.mark.parametrize("wrong", [3, lambda: None, "database"])
     def test_registers_resources_alone(self, wrong: Any) -> None:
         with pytest.raises(TypeError, match=r"a resource is declared with @cs.resource"):

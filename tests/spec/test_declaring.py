@@ -421,7 +421,6 @@ class TestConfiguringOneNode:
     @pytest.mark.parametrize(
         ("option", "named"),
         [
-            (lambda: inc(1).with_constraints(**{"gpu": lazily(1)}), "lazy amount"),
             (lambda: cs.subflow("flow.py:main"), "file.py:name"),
             (lambda: cs.resource(scope="engine"), 'scope="engine"'),
         ],

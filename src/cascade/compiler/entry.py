@@ -114,7 +114,12 @@ def _described(blueprint: Blueprint, number: int) -> str:
 
 def _lead(block: Block, root: int) -> list[int]:
     gate = block.gates.get(root)
-    return [] if gate is None or gate.condition is None or gate.condition < 0 else [gate.condition]
+    if gate is None:
+        return []
+    reads = (
+        [at for _, at in gate.amounts] if gate.condition is None else [gate.condition, *(at for _, at in gate.amounts)]
+    )
+    return [at for at in reads if at >= 0]
 
 
 def _steps(block: Block, wanted: list[int]) -> list[tuple[int, int, Any, int]]:

@@ -72,7 +72,8 @@ def _mark_skippable(graph: Graph, root: Block) -> bool:
         loops = i in graph.jumps  # a state that it enters may be skipped; so of the items of a map
         skips = loops or ops[i] in (ROUTE, SUBFLOW) or any(maybe[at] for at in graph.references(i) if at >= 0)
         if gate is not None and not skips:
-            skips = gate.condition is not None or any(maybe[at] for at in gate.after)
+            reads = (*gate.after, *(at for _, at in gate.amounts if at >= 0))
+            skips = gate.condition is not None or any(maybe[at] for at in reads)
         if not skips:
             continue
         maybe[i] = 1
@@ -116,6 +117,7 @@ def _hoisted(graph: Graph) -> frozenset[int]:
         needs = graph.references(i)
         if gate is not None:
             needs = [*needs, *(at for at in (gate.condition, gate.otherwise) if at is not None)]
+            needs += [at for _, at in gate.amounts]
         if all(at < 0 or at in found for at in needs):
             found.add(i)
     return frozenset(i for i in found if graph.kinds[i] != PACK)  # each reader has a container of its own
@@ -147,6 +149,7 @@ def _feeds(graph: Graph, i: int) -> list[int]:
             feeds.append(router.default)
     if gate is not None:
         feeds += [at for at in (gate.condition, gate.otherwise) if at is not None]
+        feeds += [at for _, at in gate.amounts]
     return feeds
 
 
@@ -204,11 +207,10 @@ def _relocate(blueprint: Blueprint, number: int, origin: list[int]) -> Block:
 
 
 def _moved_gate(gate: Gate, moves: _Moves) -> Gate:
-    moved = Gate()
-    for name in Gate.__slots__:
-        setattr(moved, name, getattr(gate, name))
+    moved = gate.copied()
     moved.condition, moved.otherwise = moves.maybe(gate.condition), moves.maybe(gate.otherwise)
     moved.first = moves.maybe(gate.first)
+    moved.amounts = tuple((name, moves[at]) for name, at in gate.amounts)
     return moved
 
 

@@ -84,6 +84,8 @@ class _Checked:
             return
         if gate.condition is not None:
             self.reference(gate.condition, "is gated by", before=True)
+        for _, at in gate.amounts:
+            self.reference(at, "holds an amount of", before=True)
         if gate.otherwise is not None:
             self.reference(gate.otherwise, "falls back on")
         if gate.first is not None:

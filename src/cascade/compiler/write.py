@@ -631,6 +631,7 @@ def needs_of(block: Block, i: int) -> list[int]:
             needs.append(gate.condition)
         if block.origin is None:
             needs += gate.after
+        needs += [at for _, at in gate.amounts]
     return needs
 
 

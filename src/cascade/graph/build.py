@@ -15,6 +15,7 @@ from cascade.spec.inputs import Input
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import BUILT, Lazy, LazyResult, MappedResult
 from cascade.spec.operations import CALL0, CALL1, CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
+from cascade.spec.policies import Constraints
 from cascade.spec.resource import Inject
 from cascade.spec.signal import UNSET
 
@@ -152,6 +153,9 @@ class _Builder:
                 if isinstance(config.condition, (Lazy, Pack)):
                     found.append(config.condition)
                 found += config.after
+            constraints = constraints_of(node)
+            if constraints is not None:
+                found += constraints.lazy.values()
             return found
         if cls is Pack:
             return [
@@ -304,13 +308,15 @@ class _Builder:
     def gate(self, node: LazyResult[Any]) -> Gate:
         gate = Gate()
         task, config = node.task, node.config
-        gate.retry, gate.timeout, gate.constraints, gate.cache = task.retry, task.timeout, task.constraints, task.cache
+        gate.retry, gate.timeout, gate.cache = task.retry, task.timeout, task.cache
+        gate.constraints = constraints_of(node)
+        if gate.constraints is not None:
+            gate.amounts = tuple((name, self.reference(value)) for name, value in gate.constraints.lazy.items())
         gate.injects = any(value.__class__ is Inject for value in (*node.args, *(node.kwargs or {}).values()))
         if config is None:
             return gate
         gate.retry = config.retry or gate.retry
         gate.timeout = config.timeout or gate.timeout
-        gate.constraints = config.constraints or gate.constraints
         gate.cache = gate.cache if config.cache is UNSET else config.cache
         gate.condition = None if config.condition is UNSET else self.reference(config.condition)
         gate.otherwise = None if config.otherwise is UNSET else self.reference(config.otherwise)
@@ -328,6 +334,13 @@ class _Builder:
         if stack[-1] is not around[-1]:
             around.append(stack[-1])
         raise CycleError(draw_cycle([_line(node) for node in around]))
+
+
+def constraints_of(node: LazyResult[Any]) -> Constraints | None:
+    """Return what a node asks for itself, or else for all calls of its task."""
+    own = node.config.constraints if node.config is not None else None
+    found: Constraints | None = node.task.constraints if own is None else own
+    return found
 
 
 def _line(node: Any) -> str:

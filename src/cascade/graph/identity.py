@@ -9,6 +9,7 @@ from cascade.spec.control import Value
 from cascade.spec.graph import Pack
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import Lazy, LazyResult
+from cascade.spec.policies import Constraints
 from cascade.spec.signal import UNSET
 
 __all__ = ["PureCalls"]
@@ -51,7 +52,7 @@ class PureCalls:
                 tuple(_leaf(other, index) for other in config.after),
                 config.retry,
                 config.timeout,
-                config.constraints,
+                _spelled(config.constraints, index),
                 identity_of(config.cache) if config.cache is not UNSET else UNSET,
                 config.label,
                 id(config.selector),
@@ -99,6 +100,14 @@ class PureCalls:
             half = len(parts) // 2
             items = frozenset(zip(parts[:half], parts[half:], strict=True))
         return "container", self._numbers.setdefault((cls, items), len(self._numbers))
+
+
+def _spelled(constraints: Constraints | None, index: dict[Any, Any]) -> Any:
+    """Return what identifies constraints."""
+    if constraints is None:
+        return None
+    lazy = frozenset((name, _leaf(value, index)) for name, value in constraints.lazy.items())
+    return frozenset(constraints.amounts.items()), lazy
 
 
 def _items(value: Any) -> Any:

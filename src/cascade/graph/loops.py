@@ -34,6 +34,7 @@ def sources(graph: Graph, i: int) -> list[int]:
     if gate is not None:
         found = [*found, *gate.after]
         found += [at for at in (gate.condition, gate.otherwise) if at is not None]
+        found += [at for _, at in gate.amounts]
     return [at for at in found if at >= 0]
 
 

@@ -7,26 +7,27 @@ import itertools
 import os
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.errors import DependencyMissingError
+from cascade.runtime.admission import Admission
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.caching import Caches
+from cascade.runtime.controls import Controls
 from cascade.runtime.ending import Ending
 from cascade.runtime.flows import Left, fused_for, run_piece, run_whole
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import check_known, fill, read_variables
-from cascade.runtime.limits import Capacities
 from cascade.runtime.loops import Follower
 from cascade.runtime.maps import Outlet, completed, run_map
 from cascade.runtime.perform import invoke, perform
 from cascade.runtime.prepare import Plan, prepare
 from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
-from cascade.runtime.schedule import evaluate
+from cascade.runtime.schedule import drive, evaluate
 from cascade.runtime.scope import Interrupted, NodeFailure, spelled, to_the_end
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
@@ -41,7 +42,6 @@ __all__ = ["Engine", "Run"]
 
 R = TypeVar("R")
 Tier = Literal["auto", "interpret", "compile"]
-LATER = frozenset({"pause", "resume", "set_limit", "clear_limit", "limits"})
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
@@ -90,7 +90,7 @@ class Run:
         return f"<Run {self.id}: {self.status}>"
 
 
-class Engine:
+class Engine(Controls):
     """Runs lazy results.
 
     Args:
@@ -136,7 +136,7 @@ class Engine:
         self.runs_inline = may_run_inline(self.executor)
         self.bus = MessageBus() if bus is None else bus
         self.caches = Caches(store_from(cache_backend, "Engine(cache_backend=...)"))
-        self.capacities = Capacities(system_resources or {})
+        self.admission = Admission(system_resources or {})
         self.tier = tier
         self.thread_grace = thread_grace
         self.ticker = Ticker()
@@ -276,7 +276,7 @@ class Engine:
         plan = prepare(target, self.solver)
         given = {} if params is None else params
         if plan is not None:
-            self.capacities.check(plan.blueprint)
+            self.admission.capacities.check(plan.blueprint)
         if given:
             known = set(plan.params) if plan is not None else set()
             for blueprint in self.blueprints.values():
@@ -306,12 +306,14 @@ class Engine:
         blueprint, run_id = plan.blueprint, ending.name
         run = RunState(self, run_id, params)
         run.resources = Resources(run, known)
-        run.perform, run.invoke, run.run_map, run.run_piece = perform, invoke, run_map, run_piece
+        run.drive, run.perform, run.invoke, run.run_map, run.run_piece = drive, perform, invoke, run_map, run_piece
         run.follower = Follower
         run.outlet = outlet
         ending.task = asyncio.current_task()
         self._active[run_id] = ending
         try:
+            if run.governed:
+                self.admission.attend()
             if self.bus.wants(RunStarted):
                 self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=dict(params)))
             start = perf_counter()
@@ -329,6 +331,7 @@ class Engine:
             self._publish_end(run, perf_counter() - start, error, others)
             await self.bus.settle(run_id)
         finally:
+            self.admission.runs.discard(run)
             self._ended(ending)
         if error is not None:
             try:
@@ -347,7 +350,7 @@ class Engine:
             whole = None if fused is None else fused.whole
             agenda: list[Any] = []
             ready: list[Any] = []
-            if whole is not None and whole.may_run():
+            if whole is not None and whole.may_run() and not run.governs(*whole.forms):
                 frame = root_frame(world, run.scope) if run.observed else None
                 try:
                     if whole.is_async:
@@ -464,13 +467,6 @@ class Engine:
         for executor in (self.executor, self._spare):
             if isinstance(executor, LocalExecutor):
                 await executor.aclose()
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> NoReturn:
-            if name in LATER:
-                refuse_option(f"engine.{name}")
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     async def __aenter__(self) -> Self:
         return self

@@ -40,7 +40,7 @@ def fused_for(run: RunState, world: World) -> Fused | None:
     block.uses += 1
     if not run.compiles or blueprint.order is not None or not (run.direct and run.inline):
         return None
-    if run.observed and run.bus.previews is not None:
+    if run.heard and run.bus.previews is not None:
         return None
     fused: Fused | None = block.fused.get(run.watch)
     shape, form = None, _last_form(block)
@@ -155,7 +155,7 @@ def run_piece(run: RunState, frame: Frame, stretch: Stretch, agenda: list[Any], 
     copies = [Spot(frame, i).copy(run.names) for _, i in stretch.sites] if any(run.watch) else ()
     changed = run.watch != frame.watch or any(copy.entries or copy.items for copy in copies)
     skips = frame.world.blueprint.skips and any(at in frame.skips or frame.regs[at] is NOTHING for at in stretch.inputs)
-    if changed or skips or not stretch.may_run():
+    if changed or skips or not stretch.may_run() or run.governs(*stretch.forms):
         agenda.append((frame, iter([frame.step(i) for i in sorted(stretch.steps)])))
         return
     try:

@@ -194,10 +194,11 @@ def needs_of(block: Block, i: int) -> list[int]:
     """Return the references that instruction `i` needs for certain: data, condition, and order in a root block."""
     needs = block.references(i)
     gate = block.gates.get(i)
-    if gate is not None and (gate.condition is not None or gate.after):
+    if gate is not None and (gate.condition is not None or gate.after or gate.amounts):
         needs = list(needs)
         if gate.condition is not None:
             needs.append(gate.condition)
+        needs += [at for _, at in gate.amounts]
         if block.origin is None:
             needs += gate.after
     return needs

@@ -16,7 +16,7 @@ from cascade.runtime.run import RunState
 from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
 from cascade.spec.graph import Gate
-from cascade.spec.operations import CALL0, CALL1, CALLN, FUSED, GATED, IMPORT, OPTIONAL, PACK, ROUTE
+from cascade.spec.operations import CALL0, CALL1, CALLN, FUSED, GATED, IMPORT, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
 from cascade.spec.placement import CallForm
 
 __all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]
@@ -97,6 +97,7 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
             for _, _, begun in ready:
                 if begun.__class__ is CoroutineType:
                     begun.close()  # what a function returned, and nobody will await
+            frame.scope.send_away()
             raise run.failure_at(Spot(frame, i), error) from None
     return None
 
@@ -113,6 +114,8 @@ def arguments(form: CallForm, values: Any) -> tuple[Any, dict[str, Any]]:
 def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, ready: list[Ready]) -> Any:
     """Call in place if that is allowed, with events if somebody listens; else put the call aside."""
     if form.inline is None or not run.inline:
+        if run.governed:
+            return run.hold(frame, i, form, None, ready)
         ready.append((frame, i, PENDING))
         if not form.is_async and run.direct and not form.profile.measured and form.task.mode == "auto":
             run.stall_for(form.profile)
@@ -120,6 +123,8 @@ def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, read
     args, kwargs = arguments(form, values)
     if not run.observed:
         return form.inline(*args, **kwargs)
+    if run.governs(form):
+        return run.hold(frame, i, form, None, ready)
     return run.observe_call(Spot(frame, i), form.inline, args, kwargs)
 
 
@@ -177,6 +182,8 @@ def _special(
         return _route(frame, i, references[0], agenda)
     if op <= CALLN or (op == GATED and form.inline is not None):
         return _call(run, frame, i, form, values, ready)
+    if op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None)):
+        return run.hold(frame, i, form, gate, ready)
     ready.append((frame, i, PENDING))
     return PENDING
 
@@ -246,6 +253,12 @@ def gate_reason(frame: Frame, gate: Gate, agenda: list[Any], waiter: Any) -> Any
         skip = place.skips.get(register)
         if skip is not None and not skip.ran:
             return "UpstreamSkipped_Sequence"
+    for _, reference in gate.amounts:
+        if frame.regs[reference] is PENDING:
+            frame.park(reference, waiter)
+            return PENDING
+    if gate.amounts and any(frame.regs[reference] is NOTHING for _, reference in gate.amounts):
+        return "UpstreamSkipped_Data"
     return None
 
 

@@ -141,11 +141,13 @@ class Lane:
     def is_hot(self) -> bool:
         """Say whether the emitted loop can take this entry; emit it when the lane has been used enough."""
         run = self.follower.run
-        if not run.direct or not run.inline or (run.observed and run.bus.previews is not None):
+        if not run.direct or not run.inline or (run.heard and run.bus.previews is not None):
             return False
         if (self.watch != run.watch or self.version != self.machine.version) and not self.emitted(run):
             return False
         if self.hot is False:
+            return False
+        if run.governed and run.governs(*self.hot.loop.forms):
             return False
         if self.placed_at != placements[0]:
             if not self.hot.loop.may_run():

@@ -1,108 +1,156 @@
-"""Capacities: what nodes hold while they run, given out first come first served."""
+"""Limits that change while an engine runs: which stand, and how many more calls each lets start."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+import re
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
 
-from cascade.errors import ConstraintError
-from cascade.spec.blueprint import Blueprint
-from cascade.spec.graph import Graph
+from cascade.spec.limits import GLOBAL, Kind, Limit, matcher
 
-__all__ = ["Capacities"]
+__all__ = ["Bucket", "Gauge", "Limits"]
+
+Key = tuple[str, Kind]
 
 
-class Capacities:
-    """The `system_resources` of an engine, and who waits for them.
+class Standing(NamedTuple):
+    """A limit in the table: how much, and when it ends by itself (by the clock of the table)."""
 
-    A need is granted whole or not at all. Who waits for a name holds back all that come later and want that
-    name, so a large need is not starved by small ones; needs for other names pass.
+    value: float
+    until: float | None
+
+
+class Limits:
+    """The limits that stand. The table is replaced, never changed, so any thread may read it at any time."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.table: dict[Key, Standing] = {}
+        self._lock = threading.Lock()
+
+    def put(self, scope: str, values: dict[Kind, float], ttl: float | None) -> None:
+        """Let limits stand; each replaces the one of its scope and kind."""
+        until = None if ttl is None else self.clock() + ttl
+        with self._lock:
+            self.table = self.table | {(scope, kind): Standing(value, until) for kind, value in values.items()}
+
+    def drop(self, scope: str, *kinds: Kind) -> None:
+        """Take limits away, if they stand."""
+        with self._lock:
+            self.table = {key: each for key, each in self.table.items() if key[0] != scope or key[1] not in kinds}
+
+    def expire(self) -> bool:
+        """Take away what has ended by itself; say whether there was such a limit."""
+        now = self.clock()
+        with self._lock:
+            left = {key: each for key, each in self.table.items() if each.until is None or each.until > now}
+            if len(left) == len(self.table):
+                return False
+            self.table = left
+            return True
+
+    def next_end(self) -> float | None:
+        """Return when the next limit ends by itself."""
+        return min((each.until for each in self.table.values() if each.until is not None), default=None)
+
+    def listed(self) -> list[Limit]:
+        """Return the limits that stand, by scope and kind."""
+        now = self.clock()
+        found = []
+        for (scope, kind), (value, until) in sorted(self.table.items()):
+            if until is None or until > now:
+                left = None if until is None else until - now
+                found.append(Limit(scope, kind, None if kind == "pause" else value, left))
+        return found
+
+
+class Bucket:
+    """A token bucket: it starts full and holds what comes in one second, at least one token.
+
+    One number says it all: when the next token is there. It may lie in the past, by as much as the bucket holds.
     """
 
-    def __init__(self, capacities: Mapping[str, float]) -> None:
-        for name, amount in capacities.items():
-            if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not amount >= 0:
-                raise ConstraintError(
-                    f"system_resources: the capacity of {name!r} is a number of 0 or more, not {amount!r}"
-                )
-        self.capacities = dict(capacities)
-        self._free: dict[str, float] = dict(capacities)
-        self._waiting: OrderedDict[asyncio.Future[None], dict[str, float]] = OrderedDict()
+    __slots__ = ("_interval", "_next", "_span", "rate")
 
-    def check(self, blueprint: Blueprint) -> None:
-        """Raise ConstraintError for a node, in a sub-flow too, that needs more than there is."""
-        waiting = [blueprint] if self.capacities else []
-        while waiting:
-            inner = waiting.pop()
-            waiting += inner.subflows.values()
-            for i, gate in inner.graph.gates.items():
-                if gate.constraints is not None:
-                    self._check_needs(inner.graph, i, gate.constraints.amounts)
+    def __init__(self, rate: float, now: float) -> None:
+        self._set(rate)
+        self._next = now - self._span
 
-    def _check_needs(self, graph: Graph, i: int, amounts: Mapping[str, float]) -> None:
-        for name, amount in amounts.items():
-            capacity = self.capacities.get(name)
-            if capacity is not None and amount > capacity:
-                raise ConstraintError(
-                    f"{graph.name(i)} (declared at {graph.declared(i)}) needs {name}={amount}, but the engine has "
-                    f"{capacity} of it: it could never run; lower the need or raise system_resources"
-                )
+    def _set(self, rate: float) -> None:
+        self.rate = rate
+        self._interval = 1.0 / rate
+        self._span = (max(1.0, rate) - 1.0) * self._interval
 
-    async def acquire(self, amounts: Mapping[str, float], blocked: Callable[[], None]) -> None:
-        """Wait until all amounts are free, and take them. `blocked` is called once if there is a wait."""
-        needed = {name: amount for name, amount in amounts.items() if name in self._free}
-        held_back = any(name in waiting for waiting in self._waiting.values() for name in needed)
-        if not held_back and self._fits(needed):
-            self._take(needed)
-            return
-        blocked()
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting[turn] = needed
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.release(amounts)
-            else:
-                self._waiting.pop(turn, None)
-                self._grant()
-            raise
+    def change(self, rate: float, now: float) -> None:
+        """Go on at another rate with the tokens that are there, as far as the bucket holds them now."""
+        level = 1.0 + (now - self._begun(now)) / self._interval
+        self._set(rate)
+        self._next = now - (min(level, max(1.0, rate)) - 1.0) * self._interval
 
-    def release(self, amounts: Mapping[str, float]) -> None:
-        """Give amounts back, and grant what now fits."""
-        for name, amount in amounts.items():
-            if name in self._free:
-                self._free[name] = self._round(name, self._free[name] + amount)
-        self._grant()
+    def tokens(self, now: float) -> int:
+        """Return how many whole tokens are there."""
+        behind = now - self._begun(now)
+        return int(behind / self._interval + 1e-6) + 1 if behind >= -1e-6 * self._interval else 0
 
-    def _fits(self, needed: Mapping[str, float]) -> bool:
-        return all(amount <= self._free[name] for name, amount in needed.items())
+    def more_at(self, now: float) -> float | None:
+        """Return when there will be one whole token more than now; None if the bucket holds no more."""
+        tokens = self.tokens(now)
+        return None if tokens + 1 > max(1.0, self.rate) else self._begun(now) + tokens * self._interval
 
-    def _take(self, needed: Mapping[str, float]) -> None:
-        for name, amount in needed.items():
-            self._free[name] = self._round(name, self._free[name] - amount)
+    def take(self, now: float) -> None:
+        """Take a token that is there."""
+        self._next = self._begun(now) + self._interval
 
-    def _round(self, name: str, amount: float) -> float:
-        """Keep sums of fractions from drifting: what is within rounding of a bound is the bound."""
-        capacity = self.capacities[name]
-        if abs(amount) <= 1e-9 * max(capacity, 1.0):
-            return 0
-        return capacity if abs(amount - capacity) <= 1e-9 * max(capacity, 1.0) else amount
+    def give_back(self) -> None:
+        """Put back a token that was taken for a call that never began."""
+        self._next -= self._interval
 
-    def _grant(self) -> None:
-        passed: set[str] = set()
-        granted = []
-        for turn, needed in self._waiting.items():
-            if turn.done():  # cancelled: it is about to leave, and would not come to take it
-                continue
-            if passed.isdisjoint(needed) and self._fits(needed):
-                self._take(needed)
-                granted.append(turn)
-            else:
-                passed.update(needed)
-                if len(passed) == len(self._free):
-                    break
-        for turn in granted:
-            del self._waiting[turn]
-            turn.set_result(None)
+    def _begun(self, now: float) -> float:
+        return max(self._next, now - self._span)
+
+
+class Gauge:
+    """What stands for one scope, and how many of its calls run."""
+
+    __slots__ = ("_pattern", "bucket", "most", "paused", "running", "scope")
+
+    def __init__(self, scope: str) -> None:
+        self.scope = scope
+        self._pattern: re.Pattern[str] | None = None if scope == GLOBAL else matcher(scope)
+        self.paused = False
+        self.most: float | None = None
+        self.bucket: Bucket | None = None
+        self.running = 0
+
+    def is_for(self, name: str) -> bool:
+        """Say whether a task of this name is in the scope."""
+        return self._pattern is None or self._pattern.match(name) is not None
+
+    def set(self, paused: bool, most: float | None, rate: float | None, now: float) -> None:
+        """Take over what stands now."""
+        self.paused, self.most = paused, most
+        if rate is None:
+            self.bucket = None
+        elif self.bucket is None:
+            self.bucket = Bucket(rate, now)
+        elif self.bucket.rate != rate:
+            self.bucket.change(rate, now)
+
+    def is_open(self, now: float, spoken: int = 0) -> bool:
+        """Say whether one more call may start, beside so many that are spoken for."""
+        return self.has_place(spoken) and (self.bucket is None or self.bucket.tokens(now) > spoken)
+
+    def has_place(self, spoken: int = 0) -> bool:
+        """Say the same of all but the rate."""
+        return not self.paused and (self.most is None or self.running + spoken < self.most)
+
+    def reason(self, now: float) -> str | None:
+        """Return what keeps a call of this scope from starting now, in words."""
+        if self.paused:
+            return f"paused ({self.scope})"
+        if not self.has_place():
+            return f"waits for a place: concurrency={self.most:g} ({self.scope})"
+        if not self.is_open(now) and self.bucket is not None:
+            return f"waits for the rate of {self.bucket.rate:g} calls a second ({self.scope})"
+        return None

@@ -328,6 +328,8 @@ class Follower:
         else:
             form = block.forms[root]
             assert form is not None
+            if gate is not None and gate.amounts:
+                gate = self.run.settled(self.spot, gate, regs)
             value = await self.call(form, args, kwargs, gate)
         self.pruned(frame, plan)
         return value
@@ -360,6 +362,8 @@ class Follower:
                 name = _first_name(form, receiver, self.described)
             override(self.described, form, args, kwargs, name, value, receiver)
         self.move(self.home.world, self.home_number, graph.jumps.get(self.home_number), gate)
+        if gate is not None and gate.amounts:
+            gate = self.run.settled(self.spot, gate, self.home.regs)
         return await self.call(form, args, kwargs, gate)
 
     def described(self) -> str:

@@ -19,6 +19,7 @@ from cascade.runtime.scope import NodeFailure
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
 from cascade.runtime.subflows import run_subflow
+from cascade.runtime.ticket import Ticket
 from cascade.spec.graph import Gate
 from cascade.spec.operations import LOOP, MAP, SUBFLOW
 from cascade.spec.placement import CallForm
@@ -46,7 +47,12 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
         return await run_map(run, frame, i, args, kwargs)
     gate = block.gates.get(i)
     spot = Spot(frame, i)
-    if op == LOOP or run.observed:
+    ticket = None
+    if begun.__class__ is Ticket:
+        ticket, begun = begun, PENDING
+    if gate is not None and gate.amounts:
+        gate = run.settled(spot, gate, regs)
+    if op == LOOP or run.heard:
         copy = spot.copy(run.names)
         if op == LOOP or copy.has_looped(spot.suffix):
             if begun is PENDING:
@@ -56,7 +62,7 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
                 spot.entered = True
     value = begun
     if begun is PENDING:
-        value = await invoke(run, spot, form, args, kwargs, gate)
+        value = await invoke(run, spot, form, args, kwargs, gate, ticket)
     if value.__class__ is not form.seen:
         if is_signal(value):
             return Follower(run, spot, value, form, args, kwargs, gate, None)
@@ -65,9 +71,18 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
 
 
 async def invoke(
-    run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None
+    run: RunState,
+    spot: Spot,
+    form: CallForm,
+    args: Any,
+    kwargs: dict[str, Any],
+    gate: Gate | None,
+    ticket: Ticket | None = None,
 ) -> Any:
     """Call a task once (with a retry policy: until it succeeds); return what it returned.
+
+    Args:
+        ticket: what limits and constraints have let the first attempt in with already.
 
     Raises:
         NodeFailure: it raised; the error has its note.
@@ -75,9 +90,12 @@ async def invoke(
     attempts = 1
     try:
         managed = form.task.needs or (gate is not None and gate.is_policy)
-        if not managed and not run.observed:
+        if not managed and not run.observed and ticket is None:
             return await call(run, spot, form, args, kwargs)
+        if ticket is not None and _needs_no_more(run, form, gate):
+            return await let_in(run, ticket, spot, form, args, kwargs)
         attempt = _Attempts(run, spot, form, args, kwargs, gate)
+        attempt.ticket = ticket
         try:
             if gate is not None and gate.cache is not None:
                 return await call_cached(run, spot, form, args, kwargs, gate.cache, attempt.run_all)
@@ -92,6 +110,26 @@ async def invoke(
         raise run.failure_at(spot, error, attempts) from None
     except BaseException as error:
         raise run.failure_at(spot, error, attempts) from None
+
+
+def _needs_no_more(run: RunState, form: CallForm, gate: Gate | None) -> bool:
+    """Say whether a call that was let in only needs to be made."""
+    plain = gate is None or (gate.retry is None and gate.timeout is None and gate.cache is None and not gate.injects)
+    return plain and not form.task.needs and not run.heard
+
+
+async def let_in(run: RunState, ticket: Ticket, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Make a call that was let in, and give back what it held."""
+    admission = run.admission
+    if not admission.holds(ticket):
+        await admission.wait_again(ticket)
+    spot.frame.scope.parked.discard(ticket)
+    try:
+        if form.is_async and run.direct:
+            return await form.func(*args, **kwargs)
+        return await call(run, spot, form, args, kwargs)
+    finally:
+        admission.leave(ticket.name, ticket.needed)
 
 
 async def call(
@@ -115,7 +153,7 @@ async def call(
 class _Attempts:
     """The attempts of one call under a policy, or under the eyes of a subscriber."""
 
-    __slots__ = ("args", "count", "form", "gate", "kwargs", "run", "spot", "started")
+    __slots__ = ("args", "count", "form", "gate", "kwargs", "run", "spot", "started", "ticket")
 
     def __init__(
         self, run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None
@@ -128,6 +166,7 @@ class _Attempts:
         self.gate = gate
         self.count = 0
         self.started: float | None = None
+        self.ticket: Ticket | None = None
 
     async def run_all(self) -> Any:
         retry = None if self.gate is None else self.gate.retry
@@ -161,14 +200,32 @@ class _Attempts:
 
     async def run_once(self) -> Any:
         gate, run = self.gate, self.run
+        if self.ticket is not None:
+            ticket, self.ticket = self.ticket, None
+            return await self.run_let_in(ticket)
         amounts = None if gate is None or gate.constraints is None else gate.constraints.amounts
-        if amounts is None:
+        if amounts is None and not run.governed:
             return await self.run_held()
-        await run.capacities.acquire(amounts, lambda: run.publish_blocked(self.spot, amounts))
+        admission, name = run.admission, self.form.task.name
+        needed = admission.capacities.needed(amounts)
+        if not needed and not admission.governs(name):
+            return await self.run_held()
+        await admission.enter(name, needed, lambda ticket: run.publish_blocked(self.spot, ticket))
         try:
             return await self.run_held()
         finally:
-            run.capacities.release(amounts)
+            admission.leave(name, needed)
+
+    async def run_let_in(self, ticket: Ticket) -> Any:
+        """The first attempt, of a call that was let in before it was begun."""
+        admission = self.run.admission
+        if not admission.holds(ticket):
+            await admission.wait_again(ticket)
+        self.spot.frame.scope.parked.discard(ticket)
+        try:
+            return await self.run_held()
+        finally:
+            admission.leave(ticket.name, ticket.needed)
 
     async def run_held(self) -> Any:
         """The call itself, while its constraints are held."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context, copy_context
 from functools import partial
 from time import perf_counter, time
 from typing import Any
 
 from cascade.adapters.executors.local import LocalExecutor
-from cascade.errors import JumpError
-from cascade.runtime.frame import Frame, World, needs_of, root_frame
+from cascade.errors import ConstraintError, JumpError
+from cascade.runtime.frame import PENDING, Frame, World, needs_of, root_frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
 from cascade.runtime.scope import NodeFailure, Scope, preview_of, spelled
 from cascade.runtime.spot import Spot
+from cascade.runtime.ticket import Ticket
 from cascade.spec.blueprint import Block
 from cascade.spec.events import (
     ResourceAcquired,
@@ -26,6 +28,7 @@ from cascade.spec.events import (
     TaskRetrying,
     TaskSkipped,
 )
+from cascade.spec.graph import Gate
 from cascade.spec.operations import CALLN, IMPORT
 from cascade.spec.placement import CallForm, Profile
 from cascade.spec.protocols import CallNode
@@ -42,15 +45,19 @@ class RunState:
 
     __slots__ = (
         "abandoned",
+        "admission",
         "borne",
         "bus",
-        "capacities",
         "compiles",
+        "context",
         "direct",
+        "drive",
         "engine",
         "executor",
         "flows",
         "follower",
+        "governed",
+        "heard",
         "id",
         "inline",
         "invoke",
@@ -84,7 +91,7 @@ class RunState:
         """Short functions may be called in place."""
         self.direct = type(self.executor).execute is LocalExecutor.execute
         """The engine carries out the other calls, too, without asking `execute`."""
-        self.capacities = engine.capacities
+        self.admission = engine.admission
         self.compiles = engine.tier != "interpret"
         self.patience_to_compile = 0 if engine.tier == "compile" else 16
         """How many entries a loop has before it is emitted."""
@@ -99,6 +106,8 @@ class RunState:
         """Of the root frame, and of those of the blueprints that tail calls lead to."""
         self.names = Names(run_id)
         self.resources: Any = None
+        self.context: Context | None = None
+        """What calls that had to wait see of the context variables of the run's caller."""
         self.worlds: dict[str, World] = {}
         self.stall: Profile | None = None
         self.patience = 4
@@ -114,9 +123,16 @@ class RunState:
         self.readers: dict[Block, Any] = {}
         """How often the registers of a block are read; counted when that matters."""
         self.observed = False
+        """Each call is to be looked at: somebody listens to task events, or some limit stands."""
+        self.governed = False
+        """Some limit stands in the engine."""
+        self.heard = False
+        """Somebody listens to task events."""
+        self.admission.runs.add(self)
         self.look()
         # What the modules that carry out instructions need of each other goes by way of the run, so that none
         # imports in a circle; the engine sets it.
+        self.drive: Callable[..., Coroutine[Any, Any, None]]
         self.perform: Callable[..., Coroutine[Any, Any, Any]]
         self.invoke: Callable[..., Coroutine[Any, Any, Any]]
         self.run_map: Callable[..., Coroutine[Any, Any, Any]]
@@ -126,12 +142,22 @@ class RunState:
     # --- turns
 
     def look(self) -> None:
-        """See whether somebody listens to task events."""
+        """See whether somebody listens to task events, and whether some limit stands."""
         bus = self.bus
-        self.observed = bus.is_watched
+        self.look_at_limits()
         self.watch = NOBODY
-        if self.observed:
+        if self.heard:
             self.watch = (bus.wants(TaskExecutionStarted), bus.wants(TaskExecutionFinished), bus.wants(TaskSkipped))
+
+    def look_at_limits(self) -> None:
+        """See whether some limit stands."""
+        self.governed = governed = self.admission.stands
+        self.heard = heard = self.bus.is_watched
+        self.observed = governed or heard
+
+    def governs(self, *forms: CallForm) -> bool:
+        """Say whether a limit is for one of these calls, so that it cannot just be made."""
+        return self.governed and any(self.admission.governs(form.task.name) for form in forms)
 
     async def turn(self) -> None:
         """Give the event loop a turn, and batches, cancels and subscriptions their effect."""
@@ -197,6 +223,33 @@ class RunState:
             )
             self.bus.publish(RunWarning(run_id=self.id, code="ThreadAbandoned", message=message))
 
+    def hold(self, frame: Frame, i: int, form: CallForm, gate: Gate | None, ready: list[Any]) -> Any:
+        """Put a call aside that may be under a limit or a constraint; return PENDING.
+
+        If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
+        """
+        constraints = None if gate is None else gate.constraints
+        needed = self.admission.capacities.needed(constraints and constraints.amounts)
+        if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not self.governs(form)):
+            ready.append((frame, i, PENDING))
+            return PENDING
+        ticket = self.admission.ask(form.task.name, needed, self._start, (frame, i))
+        frame.scope.parked.add(ticket)
+        if ticket.start is None:
+            ready.append((frame, i, ticket))
+        elif not ticket.is_in:
+            if self.context is None:
+                self.context = copy_context()
+            if self.bus.wants(TaskBlocked):
+                self.publish_blocked(Spot(frame, i), ticket)
+        return PENDING
+
+    def _start(self, ticket: Ticket) -> None:
+        """Start a call that has waited; with the context of its run, not of the call that made room for it."""
+        context = copy_context() if self.context is None else self.context.copy()
+        frame, i = ticket.place
+        frame.scope.start_in(context, self.drive, self, frame, i, ticket)
+
     def call_node(self, spot: Spot, form: CallForm) -> CallNode:
         """Return what an executor is told of a call."""
         site = spot.copy(self.names).site_of(spot.suffix)
@@ -214,7 +267,7 @@ class RunState:
                     f"task {form.task.name!r} (declared at {form.task.declared}) returned a TailCall to the blueprint "
                     f"{blueprint_id!r}, which is not registered; registered are: {known} (engine.register_blueprint)"
                 )
-            self.capacities.check(blueprint)
+            self.admission.capacities.check(blueprint)
             constants = fill(blueprint.graph, self.params, self.variables)
             world = self.worlds[blueprint_id] = World(blueprint, constants, blueprint_id)
             frame = root_frame(world, self.scope)
@@ -249,6 +302,19 @@ class RunState:
             job.orphaned = orphaned
             end.add_done_callback(ended)
         return None
+
+    def settled(self, spot: Spot, gate: Gate, regs: list[Any]) -> Gate:
+        """Return a gate with the amounts of its constraints read.
+
+        Raises:
+            NodeFailure: one of them is none, or more than there is.
+        """
+        given = {name: regs[reference] for name, reference in gate.amounts}
+        try:
+            self.admission.capacities.check_given(spot.world.blueprint.graph, spot.number, given)
+        except ConstraintError as error:
+            raise self.failure_at(spot, error) from None
+        return gate.holding(given)
 
     # --- words
 
@@ -316,18 +382,17 @@ class RunState:
             site = spot.copy(self.names).site_of(spot.suffix)
             self.bus.publish(_new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, spelled(error))))
 
-    def publish_blocked(self, spot: Spot, amounts: Mapping[str, float]) -> None:
-        """Say that a call waits for capacities."""
+    def publish_blocked(self, spot: Spot, ticket: Ticket) -> None:
+        """Say that a limit or a constraint holds a call back."""
         if self.bus.wants(TaskBlocked):
             site = spot.copy(self.names).site_of(spot.suffix)
-            needs = ", ".join(f"{name}={amount}" for name, amount in amounts.items())
             self.bus.publish(
                 TaskBlocked(
                     run_id=self.id,
                     task_id=site.task_id,
                     task_name=site.task_name,
                     iteration=spot.iteration,
-                    reason=f"waits for {needs}",
+                    reason=self.admission.reason(ticket),
                 )
             )
 

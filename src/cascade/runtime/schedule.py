@@ -119,7 +119,7 @@ async def evaluate(run: RunState, frame: Frame, agenda: list[Any], ready: list[R
     """
     run.ticker.begin()
     outcome = sweep(run, agenda, ready)
-    if outcome is not None or ready or frame.waiters:
+    if outcome is not None or ready or frame.waiters or frame.scope.parked:
         await complete(run, frame, agenda, ready, outcome, wanted)
 
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from types import CoroutineType
 from typing import Any, TypeVar
+
+from cascade.runtime.ticket import Ticket
 
 __all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "spelled", "to_the_end"]
 
@@ -36,7 +39,7 @@ class Interrupted(asyncio.CancelledError):
 class Scope:
     """The children of one host, and the first failure among them."""
 
-    __slots__ = ("_interrupted", "_tasks", "_waiter", "borne", "failure", "host", "others")
+    __slots__ = ("_interrupted", "_tasks", "_waiter", "borne", "failure", "host", "others", "parked")
 
     def __init__(self) -> None:
         self.host: asyncio.Task[Any] | None = None
@@ -45,6 +48,8 @@ class Scope:
         self.failure: BaseException | None = None
         self.others: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self.parked: set[Ticket] = set()
+        """Tickets of children that have not begun: they wait to be let in, or were just now."""
         self._waiter: asyncio.Future[None] | None = None
         self._interrupted = False
 
@@ -72,6 +77,17 @@ class Scope:
                 task.add_done_callback(lambda _: begun.close())
         elif begun.__class__ is CoroutineType:
             begun.close()
+
+    def start_in(self, context: Context, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
+        """Do the same, with other context variables than those of here, for a call that had to wait."""
+        if self.failure is None:
+            self._tasks.add(asyncio.get_running_loop().create_task(self._watch(work, args), context=context))
+
+    def send_away(self) -> None:
+        """Let go of the calls that were to be let in, or were and have not begun."""
+        if self.parked:
+            parked, self.parked = self.parked, set()
+            next(iter(parked)).admission.withdraw(parked)
 
     async def _watch(self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[Any, ...]) -> None:
         try:
@@ -103,6 +119,7 @@ class Scope:
             self.others.append(error)
             return
         self.failure = error
+        self.send_away()
         for task in self._tasks:
             task.cancel()
         if self._waiter is not None:
@@ -131,12 +148,13 @@ class Scope:
 
     async def join(self) -> None:
         """Wait until no child runs. Raises the scope's failure."""
-        await self.wait_until(lambda: not self._tasks, lambda waiter: None)
+        await self.wait_until(lambda: not self._tasks and not self.parked, lambda waiter: None)
 
     async def close(self, error: BaseException) -> BaseException:
         """End what still runs after `error` reached the host; return what comes out of the host."""
         if self.failure is None:
             self.failure = error
+        self.send_away()
         for task in self._tasks:
             task.cancel()
         raised, host = error, self.host
@@ -147,6 +165,7 @@ class Scope:
             except asyncio.CancelledError:
                 cancelled = True
             self._tasks = {task for task in self._tasks if not task.done()}  # some never came to begin
+        self.send_away()
         if self._interrupted:
             self._interrupted = False
             error = self.failure

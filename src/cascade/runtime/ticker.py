@@ -47,6 +47,13 @@ class Ticker:
         if not self.armed:
             _arm(self)
 
+    def hurry(self) -> None:
+        """Have code that runs give the event loop a turn as soon as it can; from any thread."""
+        self.due = True
+        turn = self.turn
+        if turn is not None:
+            turn.clear()
+
     def caught(self, form: Any) -> None:
         """Take note of the call that had just returned when the flag was seen."""
         if self.ticks >= 2 and form is not None and form.task.mode == "auto":
@@ -90,10 +97,7 @@ def _tick() -> None:
         time.sleep(TICK)
         for ticker in list(_armed):
             ticker.ticks += 1
-            ticker.due = True
-            turn = ticker.turn
-            if turn is not None:
-                turn.clear()
+            ticker.hurry()
             if ticker.used:
                 ticker.used = False
                 ticker.idle = 0

@@ -84,7 +84,7 @@ class SubflowResult(LazyResult[Any]):
         """Not built yet; the tasks inside may have timeouts of their own."""
         refuse_option("cs.subflow(...).with_timeout")
 
-    def with_constraints(self, **amounts: float) -> NoReturn:
+    def with_constraints(self, **amounts: float | Lazy) -> NoReturn:
         """Not built yet; the tasks inside may have constraints of their own."""
         refuse_option("cs.subflow(...).with_constraints")
 

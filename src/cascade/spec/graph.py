@@ -30,7 +30,7 @@ __all__ = [
     "Routes",
 ]
 
-EdgeKind = Literal["data", "condition", "otherwise", "sequence", "selector", "route", "jump"]
+EdgeKind = Literal["data", "condition", "otherwise", "constraint", "sequence", "selector", "route", "jump"]
 
 
 class Pack(Signal):
@@ -74,6 +74,7 @@ class Gate:
 
     __slots__ = (
         "after",
+        "amounts",
         "cache",
         "condition",
         "constraints",
@@ -100,6 +101,8 @@ class Gate:
         self.timeout: float | None = None
         """Seconds for each attempt; None or infinity: no limit."""
         self.constraints: Constraints | None = None
+        self.amounts: tuple[tuple[str, int], ...] = ()
+        """The names and references of the constraints' lazy amounts."""
         self.cache: Any = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None
@@ -111,6 +114,20 @@ class Gate:
         """Whether each call needs more than to be made: retries, a timeout, constraints, a cache, resources."""
         policies = (self.retry, self.timeout, self.constraints, self.cache)
         return self.injects or any(policy is not None for policy in policies)
+
+    def copied(self) -> Gate:
+        """Return a gate like this one."""
+        found = Gate()
+        for name in Gate.__slots__:
+            setattr(found, name, getattr(self, name))
+        return found
+
+    def holding(self, given: dict[str, float]) -> Gate:
+        """Return a gate like this one, with these amounts in the place of lazy ones."""
+        found = self.copied()
+        found.constraints = Constraints({**(self.constraints.amounts if self.constraints else {}), **given})
+        found.amounts = ()
+        return found
 
     def key(self) -> tuple[Any, ...]:
         """What tells two gates apart; the routes of a selector are told apart by the graph's jumps."""
@@ -259,6 +276,9 @@ class Graph:
                 yield Edge(gate.condition, i, "condition", "run_if")
             if gate.otherwise is not None and self._is_edge(gate.otherwise):
                 yield Edge(gate.otherwise, i, "otherwise", "otherwise")
+            for name, source in gate.amounts:
+                if self._is_edge(source):
+                    yield Edge(source, i, "constraint", name)
             for source in gate.after:
                 yield Edge(source, i, "sequence", "next")
         for key, target in self.jumps.get(i, {}).items():

@@ -70,6 +70,7 @@ class Lazy(Signal):
     code: CodeType
     lasti: int
     plan: Any
+    is_lazy = True
     word = "a lazy value"
 
     @property
@@ -204,8 +205,11 @@ class LazyResult(Lazy, Generic[R]):
         """
         return self._configure(cache=cache_from(policy, f"{self!r}.with_cache"))
 
-    def with_constraints(self, **amounts: float) -> Self:
+    def with_constraints(self, **amounts: float | Lazy) -> Self:
         """Run each call only while so much of the engine's `system_resources` is free.
+
+        Args:
+            amounts: by name; a lazy one is read before the call.
 
         Raises:
             ConstraintError: an amount that is not a number above zero.

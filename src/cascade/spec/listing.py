@@ -118,7 +118,9 @@ def _gate(block: Any, i: int) -> str:
     if gate.timeout is not None:
         text += f" timeout {gate.timeout:g}"
     if gate.constraints is not None:
-        text += " holding " + ", ".join(f"{name}={amount}" for name, amount in gate.constraints.amounts.items())
+        held = [f"{name}={amount}" for name, amount in gate.constraints.amounts.items()]
+        held += [f"{name}={spelled(at)}" for name, at in gate.amounts]
+        text += " holding " + ", ".join(held)
     return text
 
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from cascade.errors import ConstraintError
 from cascade.spec.signal import Signal
 
-__all__ = ["Constraints", "Retry", "refuse_option", "retry_from", "seconds_from"]
+__all__ = ["Constraints", "Retry", "is_amount", "refuse_option", "retry_from", "seconds_from"]
 
 
 def refuse_option(name: str) -> NoReturn:
@@ -118,27 +118,38 @@ def _matches(name: str, given: Any, error: Exception) -> bool:
         raise
 
 
+def is_amount(amount: Any) -> bool:
+    """Say whether this is an amount of a capacity: a number above zero."""
+    return isinstance(amount, (int, float)) and not isinstance(amount, bool) and 0 < amount < float("inf")
+
+
 class Constraints:
     """How much of each named capacity one call holds while it runs."""
 
-    __slots__ = ("amounts",)
+    __slots__ = ("amounts", "lazy")
 
     def __init__(self, amounts: dict[str, Any]) -> None:
+        self.amounts: dict[str, float] = {}
+        """Those that are known."""
+        self.lazy: dict[str, Any] = {}
+        """Those that are lazy values, to be read before each call."""
         for name, amount in amounts.items():
-            if isinstance(amount, Signal):
-                refuse_option("with_constraints with a lazy amount")
-            if isinstance(amount, bool) or not isinstance(amount, (int, float)) or not 0 < amount < float("inf"):
+            if isinstance(amount, Signal) and amount.is_lazy:
+                self.lazy[name] = amount
+            elif is_amount(amount):
+                self.amounts[name] = amount
+            else:
                 raise ConstraintError(f"with_constraints({name}={amount!r}): an amount is a number above zero")
-        self.amounts: dict[str, float] = dict(amounts)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Constraints) and self.amounts == other.amounts
+        return isinstance(other, Constraints) and (self.amounts, self.lazy) == (other.amounts, other.lazy)
 
     def __hash__(self) -> int:
-        return hash(frozenset(self.amounts.items()))
+        return hash((frozenset(self.amounts.items()), frozenset(self.lazy.items())))
 
     def __repr__(self) -> str:
-        return "Constraints(" + ", ".join(f"{name}={amount}" for name, amount in self.amounts.items()) + ")"
+        given = {**self.amounts, **self.lazy}
+        return "Constraints(" + ", ".join(f"{name}={amount}" for name, amount in given.items()) + ")"
 
 
 def retry_from(given: Any) -> Retry | None:

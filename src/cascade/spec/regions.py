@@ -66,6 +66,7 @@ def _inputs(block: Any, i: int) -> list[int]:
     gate = block.gates.get(i)
     if gate is not None:
         inputs += [gate.condition] if gate.condition is not None else []
+        inputs += [at for _, at in gate.amounts]
         local = block.local
         inputs += [number if local is None else local.get(number, -1) for number in gate.after]
     return inputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, final
+from typing import ClassVar, Final, final
 
 __all__ = ["UNSET", "Signal", "Unset", "uncrossable"]
 
@@ -11,6 +11,8 @@ class Signal:
     """Base of everything that means something to the engine when a task returns it."""
 
     __slots__ = ()
+    is_lazy: ClassVar[bool] = False
+    """It stands for a value that a run will have."""
 
 
 @final

@@ -278,7 +278,7 @@ def task(
     retry: Any = None,
     timeout: float | None = None,
     cache: Any = None,
-    constraints: dict[str, float] | None = None,
+    constraints: dict[str, Any] | None = None,
     tags: Iterable[str] = (),
 ) -> _Decorator: ...
 def task(
@@ -291,7 +291,7 @@ def task(
     retry: Any = None,
     timeout: float | None = None,
     cache: Any = None,
-    constraints: dict[str, float] | None = None,
+    constraints: dict[str, Any] | None = None,
     tags: Iterable[str] = (),
 ) -> Any:
     """Make a task of a function: `@cs.task`, `@cs.task(name="...")` or `cs.task(len)`.

@@ -24,7 +24,7 @@ async def call_in_place(items: Items, batch: Batch) -> None:
     run, form, ticker = items.run, items.form, items.run.ticker
     ticker.begin()
     while batch.at < batch.end:
-        if form.inline is None:
+        if form.inline is None or run.governs(form):
             await start_all(items, batch)
             return
         if run.observed or items.caller.places is None or items.node.errors.on_error != "raise":

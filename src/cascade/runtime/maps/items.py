@@ -124,7 +124,7 @@ async def _spread(items: Items) -> None:
             return
         count = batch.end - batch.at
         items.read += count
-        if in_place and form.inline is not None:
+        if in_place and form.inline is not None and not run.governs(form):
             await call_in_place(items, batch)
         elif count:
             await start_all(items, batch)

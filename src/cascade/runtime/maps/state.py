@@ -52,6 +52,8 @@ class Items:
         self.order, named = order_of(node.task, len(self.args), (*each, *self.same))
         self.form: CallForm = node.task.form_of(named)
         self.gate: Gate | None = block.gates.get(i)
+        if self.gate is not None and self.gate.amounts:
+            self.gate = run.settled(Spot(frame, i), self.gate, frame.regs)
         self.caller = Caller(self.args, self.order, each, self.same, self.form.seen)
         self.scope = Scope()
         self.source: Source

@@ -1,0 +1,100 @@
+"""What may be asked of an engine while it runs: pauses and limits, from any thread."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from cascade.errors import ConstraintError
+from cascade.runtime.admission import Admission
+from cascade.runtime.ticker import Ticker
+from cascade.spec.limits import GLOBAL, Kind, Limit, concurrency_from, rate_from, scope_from, ttl_from
+
+__all__ = ["Controls"]
+
+
+class Controls:
+    """The methods of an engine that change its limits.
+
+    A scope is `"global"`, for all tasks, or `"task:<pattern>"`, for those whose names match (`*`, `?`, `[...]`, with
+    upper and lower case told apart). For each scope and kind of limit (pause, concurrency, rate) the last write wins.
+    A call starts only when all scopes that it is in allow it; what runs goes on. May be called from any thread.
+    """
+
+    admission: Admission
+    ticker: Ticker
+
+    def pause(self, scope: str = GLOBAL, ttl: float | None = None) -> None:
+        """Let no call of a scope start until `resume`.
+
+        Args:
+            ttl: seconds after which the pause ends by itself.
+
+        Raises:
+            ConstraintError: a scope or ttl that makes no sense.
+        """
+        self._put(scope, {"pause": 0.0}, ttl)
+
+    def resume(self, scope: str = GLOBAL) -> None:
+        """End the pause of a scope, if there is one. Pauses of other scopes stay."""
+        self._drop(scope, "pause")
+
+    def set_limit(
+        self, scope: str, concurrency: int | None = None, rate: str | float | None = None, ttl: float | None = None
+    ) -> None:
+        """Limit the calls of a scope; what is not given stays as it is.
+
+        Args:
+            concurrency: so many at once, 1 or more.
+            rate: "5/s", "30/m", "300/h", or a number a second. What is not used adds up for one second at the most,
+                and at least to one call; a new rate begins with that.
+            ttl: seconds after which what is given here ends by itself.
+
+        Raises:
+            ConstraintError: a scope, number or rate that makes no sense, or neither concurrency nor rate.
+        """
+        values: dict[Kind, float] = {}
+        if concurrency is not None:
+            values["concurrency"] = concurrency_from(concurrency)
+        if rate is not None:
+            values["rate"] = rate_from(rate)
+        if not values:
+            raise ConstraintError(
+                f"set_limit({scope!r}) needs concurrency=... or rate=...; clear_limit takes both away"
+            )
+        self._put(scope, values, ttl)
+
+    def clear_limit(self, scope: str) -> None:
+        """Take away the concurrency and the rate of a scope, if there are any. A pause stays."""
+        self._drop(scope, "concurrency", "rate")
+
+    def limits(self) -> list[Limit]:
+        """Return the limits that stand, by scope and kind."""
+        return self.admission.limits.listed()
+
+    def _put(self, scope: Any, values: dict[Kind, float], ttl: Any) -> None:
+        self.admission.limits.put(scope_from(scope), values, ttl_from(ttl))
+        self._tell()
+
+    def _drop(self, scope: Any, *kinds: Kind) -> None:
+        self.admission.limits.drop(scope_from(scope), *kinds)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have the runs that are going on see what has changed."""
+        runs = tuple(self.admission.runs)
+        if not runs:
+            return
+        self.ticker.hurry()
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        loops = {run.task.get_loop() for run in runs if run.task is not None}
+        for loop in loops:
+            if loop is here:
+                self.admission.changed()
+            elif not loop.is_closed():
+                with suppress(RuntimeError):  # it has just been closed
+                    loop.call_soon_threadsafe(self.admission.changed)

@@ -1,0 +1,36 @@
+"""Tickets: the place of one call among those that wait to be let in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["Ticket"]
+
+
+class Ticket:
+    """A call that asks to be let in, and what it was let in with."""
+
+    __slots__ = (
+        *("admission", "buckets", "is_in", "line", "name", "needed"),
+        *("number", "place", "start", "turn", "version"),
+    )
+
+    def __init__(self, admission: Any, number: int, name: str, needed: Mapping[str, float]) -> None:
+        self.admission = admission
+        self.number = number
+        """Who came first has the smallest."""
+        self.name = name
+        self.needed = needed
+        self.line: Any = None
+        self.turn: Any = None
+        """A future for when it is let in; without one, `start` is called, unless it was let in at once."""
+        self.start: Callable[[Ticket], None] | None = None
+        self.place: Any = None
+        """What `start` needs to know."""
+        self.is_in = False
+        """It was let in, though it may not have noticed yet."""
+        self.version = -1
+        """The state of the limits that it was let in under."""
+        self.buckets: tuple[Any, ...] = ()
+        """Those that it took a token from."""
