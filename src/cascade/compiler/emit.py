@@ -38,7 +38,7 @@ MOST_STEPS = 5_000
 FEW_STATES = 6
 WIDEST = 120
 PAUSE = "if not turn: stray()"
-PAUSE_ASYNC = "if ticker.due and await rest(): stray()"
+REST = "if ticker.due and await rest(): stray()"
 
 
 class Emitted:
@@ -136,7 +136,8 @@ def emit_stretch(
     read = {at for i in steps for at in body.reads(i)}
     late = [at for at in read if at >= 0 and at not in certain]
     is_async = any(_is_async(block, i) for i in (*steps, *late))
-    body.pause = PAUSE_ASYNC if is_async else ""
+    body.rest = REST if is_async else ""
+    body.pause = REST if is_async else ""
     body.wish([*steps, *late])
     own = set(steps)
     inputs = sorted(

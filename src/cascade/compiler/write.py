@@ -225,6 +225,7 @@ class Body:
         certain: Container[int],
         entry: int = -1,
         pause: str = "",
+        rest: str = "",
     ) -> None:
         self.writer = writer
         self.blueprint = blueprint
@@ -235,7 +236,9 @@ class Body:
         self.entry = entry
         self.depth = 1
         self.pause = pause
-        """What to write where the event loop may need a turn."""
+        """What to write in long code, where the event loop may need a turn."""
+        self.rest = rest
+        """What to write behind an await, where much may have changed."""
         self.local: dict[int, str] = {}
         """The local variable of each register and constant that has a value here."""
         self.shared: dict[int, str] = {}
@@ -416,6 +419,8 @@ class Body:
         writer.call(self.depth, place, (self.entry, i), f"{name} = {text}", self.said(i))
         self.hold(i, name)
         writer.looked_at(self.depth, name, form, self.place(i, True))
+        if form.is_async and self.rest:
+            writer.line(self.depth, self.rest, "", self.place(-1))
 
     def pack(self, i: int) -> None:
         """Write a container."""

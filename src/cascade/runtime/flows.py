@@ -103,17 +103,17 @@ def arguments(run: RunState, frame: Frame | None, world: World, stretch: Stretch
         copies = [Spot(frame, i).copy(run.names) for _, i in stretch.sites]
         values += [run.bus.publish, frame.iteration, [copy.site_of(frame.suffix) for copy in copies]]
     if stretch.is_async:
-        values += [run.ticker, _rest(run)]
+        values += [run.ticker, _rest(run, stretch)]
     return values
 
 
-def _rest(run: RunState) -> Any:
+def _rest(run: RunState, stretch: Stretch) -> Any:
     watch = run.watch
 
     async def rest() -> bool:
-        """Give the event loop a turn; say whether somebody came to watch, or left."""
+        """Give the event loop a turn; say whether somebody came to watch, or left, or a limit stands in the way."""
         await run.turn()
-        return run.watch != watch
+        return run.watch != watch or run.governs(*stretch.forms)
 
     return rest
 
