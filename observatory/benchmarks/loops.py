@@ -173,17 +173,17 @@ async def tail() -> list[Line]:
 
 
 def plain_red(n: int) -> Any:
-    return tco.Jump("green", n - 1)
+    return tco.OwnJump("green", n - 1)
 
 
 def plain_green(n: int) -> Any:
-    return tco.Jump("yellow", n - 1)
+    return tco.OwnJump("yellow", n - 1)
 
 
 def plain_yellow(n: int) -> Any:
     if n <= 1:
-        return tco.Jump("exit", "done")
-    return tco.Jump("red", n - 1)
+        return tco.OwnJump("exit", "done")
+    return tco.OwnJump("red", n - 1)
 
 
 @cs.task

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import cascade as cs
+from cascade import Jump, TailCall
 
 CHAIN = 21  # tasks in a row that feed each step of the heavy loop
 
@@ -29,22 +30,22 @@ def noop(_dummy=None):
 @cs.task
 def step(n):
     if n <= 1:
-        return cs.Jump("exit", "done")
-    return cs.Jump("again", n - 1)
+        return Jump("exit", "done")
+    return Jump("again", n - 1)
 
 
 @cs.task
 def heavy_step(n, _structure=None):
     if n <= 1:
-        return cs.Jump("exit", "done")
-    return cs.Jump("again", n - 1)
+        return Jump("exit", "done")
+    return Jump("again", n - 1)
 
 
 @cs.task
 def tail_step(n):
     if n <= 1:
         return "done"
-    return cs.TailCall(kwargs={"n": n - 1})
+    return TailCall(kwargs={"n": n - 1})
 
 
 # --- the graphs; each has exactly n iterations
@@ -72,7 +73,7 @@ def tail_loop(n, step=tail_step):
 # --- the same by hand, with signals of its own
 
 
-class Jump:
+class OwnJump:
     __slots__ = ("data", "target_key")
 
     def __init__(self, target_key, data=None):
@@ -80,7 +81,7 @@ class Jump:
         self.data = data
 
 
-class TailCall:
+class OwnTailCall:
     __slots__ = ("args", "kwargs", "target_blueprint_id")
 
     def __init__(self, args=(), kwargs=None, target_blueprint_id=None):
@@ -95,20 +96,20 @@ def plain_noop(_dummy=None):
 
 def plain_step(n):
     if n <= 1:
-        return Jump("exit", "done")
-    return Jump("again", n - 1)
+        return OwnJump("exit", "done")
+    return OwnJump("again", n - 1)
 
 
 def plain_heavy_step(n, _structure=None):
     if n <= 1:
-        return Jump("exit", "done")
-    return Jump("again", n - 1)
+        return OwnJump("exit", "done")
+    return OwnJump("again", n - 1)
 
 
 def plain_tail_step(n):
     if n <= 1:
         return "done"
-    return TailCall(kwargs={"n": n - 1})
+    return OwnTailCall(kwargs={"n": n - 1})
 
 
 def simple_by_hand(n):
@@ -134,7 +135,7 @@ def tail_by_hand(n):
     kwargs = {"n": n}
     while True:
         result = plain_tail_step(**kwargs)
-        if result.__class__ is not TailCall:
+        if result.__class__ is not OwnTailCall:
             return result
         kwargs.update(result.kwargs)
 
@@ -194,7 +195,7 @@ def seconds_by_hand(loop, n):
 
 
 LOOPS = {
-    "simple": ("Jump loop", simple_loop, simple_by_hand, False),
+    "simple": ("OwnJump loop", simple_loop, simple_by_hand, False),
     "heavy": (f"Heavy jump loop: a chain of {CHAIN} tasks feeds each step", heavy_loop, heavy_by_hand, False),
     "tail": ("Tail calls (use_vm=True)", tail_loop, tail_by_hand, True),
 }

@@ -113,8 +113,8 @@ async def async_chain() -> list[Line]:
 async def plain_step(n: int) -> Any:
     await asyncio.sleep(0)
     if n <= 1:
-        return tco.Jump("exit", "done")
-    return tco.Jump("again", n - 1)
+        return tco.OwnJump("exit", "done")
+    return tco.OwnJump("again", n - 1)
 
 
 @cs.task

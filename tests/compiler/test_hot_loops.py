@@ -62,9 +62,9 @@ def test_the_emitted_source_reads_like_hand_written_code() -> None:
         "        if chain.__class__ is not str: odd(chain)",
         "        result = countdown(n, chain)",
         "        if result.__class__ is not Jump or result.target_key is not to_again"
-        " or result.data.__class__ is not int:",
+        " or (data := result.data).__class__ is not int:",
         "            return i, 0, result, (n, chain)",
-        "        n = result.data",
+        "        n = data",
         "    return i, 0, result, None",
     ]
     assert hot.source.count("test_hot_loops.py:") == 3
@@ -514,7 +514,7 @@ def test_an_observed_loop_is_emitted_with_what_it_publishes() -> None:
     bus.subscribe(TaskExecutionFinished, lambda event: None)
     run(target, bus=bus)
     (hot,) = hot_loops(target)
-    assert hot.source.count("publish(new(Finished,") == 2
+    assert hot.source.count("tell_finished(new(Finished,") == 2
     assert "Started" not in hot.source
 
 

@@ -30,13 +30,13 @@ from cascade.spec.blueprint import Block, Blueprint, TailCall
 from cascade.spec.control import Jump
 from cascade.spec.graph import Gate
 from cascade.spec.operations import IMPORT
-from cascade.spec.placement import CallForm
+from cascade.spec.placement import CallForm, placements
 
 __all__ = ["Emitted", "Loop", "Stretch", "emit_loop", "emit_stretch"]
 
 MOST_STEPS = 5_000
 FEW_STATES = 6
-WIDEST = 120
+WIDEST = 126
 PAUSE = "if not turn: stray()"
 REST = "if ticker.due and await rest(): stray()"
 
@@ -44,7 +44,7 @@ REST = "if ticker.due and await rest(): stray()"
 class Emitted:
     """A function that was emitted, and what is needed to go on without it."""
 
-    __slots__ = ("forms", "function", "is_async", "is_sure", "log", "places", "sites", "source")
+    __slots__ = ("forms", "function", "is_async", "is_sure", "log", "placed_at", "places", "sites", "source")
 
     def __init__(self, function: Callable[..., Any], source: str, writer: Writer, is_async: bool) -> None:
         self.function = function
@@ -55,6 +55,7 @@ class Emitted:
         self.is_sure = writer.is_sure
         """The class of each result was known; if not, it is by now, and the function is better emitted again."""
         self.is_async = is_async
+        self.placed_at = -1
         self.sites = list(writer.sites)
         """The (entry, register) that each site of events is."""
 
@@ -77,7 +78,11 @@ class Emitted:
 
     def may_run(self) -> bool:
         """Say whether all its functions may be called in place now."""
-        return all(form.inline is not None or form.is_async for form in self.forms)
+        if self.placed_at != placements[0]:
+            if not all(form.inline is not None or form.is_async for form in self.forms):
+                return False
+            self.placed_at = placements[0]
+        return True
 
 
 class Stretch(Emitted):
@@ -152,11 +157,11 @@ def emit_stretch(
         if at >= 0:
             writer.log.append(("set", at, body.local[at]))
         parameters.append(body.local[at])
-    if any(watch):
-        parameters += ["publish", "first", "sites"]
+    parameters += writer.listeners
     if is_async:
         parameters += ["ticker", "rest"]
     writer.line(0, f"{'async ' if is_async else ''}def {name}({', '.join(parameters)}):")
+    writer.unpack()
     body.write(steps, outputs)
     if outputs and body.may_lack(outputs[-1]):
         test = f"if {body.local[outputs[-1]]} is {writer.mark('NOTHING')}: {writer.stray()}"
@@ -177,7 +182,7 @@ def _is_async(block: Block, i: int) -> bool:
 
 
 def _made(kind: type[Any], writer: Writer, name: str, is_async: bool) -> Any:
-    source = "\n".join(writer.text) + "\n"
+    source = writer.finish()
     if any("stray()" in line for line in writer.text):
         writer.stray()
     return kind(make_function(name, source, writer.names), source, writer, is_async)
@@ -207,7 +212,7 @@ class _LoopWriter:
     def __init__(self, blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Watch) -> None:
         self.blueprint = blueprint
         self.writer = Writer(watch)
-        self.writer.now = "first + i"
+        self.writer.now = "iteration"
         self.entries = entries
         self.numbers = {entry: k for k, entry in enumerate(entries)}
         self.edges = edges
@@ -239,11 +244,13 @@ class _LoopWriter:
         several = len(entries) > 1
         parameters = ["turn", *(["ticker"] if self.is_async else []), *(["state"] if several else [])]
         parameters += [*self.parameters, *self.slots.values(), *self.imported.values()]
-        if any(writer.watch):
-            parameters += ["publish", "first", "sites"]
+        parameters += writer.listeners
         writer.line(0, f"{'async ' if self.is_async else ''}def {title}({', '.join(parameters)}):")
+        writer.unpack()
         writer.line(1, "i = here = result = None" if several else "i = result = None")
         writer.line(1, "for i in turn:")
+        if any(writer.watch):
+            writer.line(2, "iteration = first + i")
         if several:
             self.choose(bodies, 0, len(bodies), 2)
         else:
@@ -434,7 +441,8 @@ class _LoopWriter:
             return found
         cls = writer.cls(edge.cls)
         if edge.names is None:
-            return [*found, (f"result.data.__class__ is {cls}", f"result.data.__class__ is not {cls}")]
+            data = "(data := result.data)" if edge.updates else "result.data"
+            return [*found, (f"{data}.__class__ is {cls}", f"{data}.__class__ is not {cls}")]
         words = [writer.value(name, f"name_{name}") for name in edge.names]
         found.append((f"(data := result.data).__class__ is {cls}", f"(data := result.data).__class__ is not {cls}"))
         found.append((f"len(data) == {len(words)}", f"len(data) != {len(words)}"))
@@ -448,7 +456,7 @@ class _LoopWriter:
         given = {}
         for register, how in edge.updates:
             if how is None:
-                given[register] = "result.data"
+                given[register] = "result.data" if edge.cls is EXPECTED else "data"
             elif isinstance(how, int):
                 given[register] = f"result.args[{how}]"
             else:

@@ -41,6 +41,7 @@ PIECE = 200
 MOST_TESTS = 64
 """A router with more routes is left to the interpreter (`elif` nests, and CPython's compiler has an end)."""
 
+TELLERS = {"Started": "tell_started", "Finished": "tell_finished", "Skipped": "tell_skipped"}
 MARKS: dict[str, Any] = {"NOTHING": NOTHING, "PENDING": PENDING}
 PUBLISHING: dict[str, Any] = {
     "Started": TaskExecutionStarted,
@@ -52,7 +53,8 @@ PUBLISHING: dict[str, Any] = {
 }
 RESERVED = (
     *("i", "here", "state", "turn", "ticker", "rest", "result", "data", "given", "odd", "stray", "pause", "Jump"),
-    *("TailCall", "len", "publish", "first", "sites", "start", "way", "way_of"),
+    *("TailCall", "len", "first", "sites", "start", "way", "way_of", "iteration"),
+    *("tell_started", "tell_finished", "tell_skipped"),
 )
 
 
@@ -96,9 +98,29 @@ class Writer:
         self.is_sure = True
         """Each call had been made before, so the class of its result is known."""
         self._values: dict[int, str] = {}
+        self._sites: list[str] = []
+        self._unpacked = 0
         self._looks: dict[CallForm, _Look] = {}
         for reserved in (*RESERVED, *MARKS, *PUBLISHING):
             self.namer.name(reserved)
+
+    @property
+    def listeners(self) -> list[str]:
+        """The parameters for what is published."""
+        told = [name for name, is_wanted in zip(TELLERS.values(), self.watch, strict=True) if is_wanted]
+        return [*told, "first", "sites"] if told else []
+
+    def unpack(self) -> None:
+        """Leave a line for what puts the sites of events into variables of their own, once they are known."""
+        if any(self.watch):
+            self._unpacked = len(self.text)
+            self.line(1, "pass")
+
+    def finish(self) -> str:
+        """Return the source."""
+        if self.sites:
+            self.text[self._unpacked] = f"    {''.join(f'{name}, ' for name in self._sites)}= sites"
+        return "\n".join(self.text) + "\n"
 
     def line(self, depth: int, text: str, said: str = "", place: Place | None = None) -> None:
         """Add a line; `said` is its comment."""
@@ -139,9 +161,12 @@ class Writer:
 
     def publish(self, depth: int, event: str, where: tuple[int, int], more: str) -> None:
         """Add the publishing of an event."""
-        site = self.sites.setdefault(where, len(self.sites))
-        made = f"{self.mark('new')}({self.mark(event)}, (sites[{site}], {self.mark('time')}(), {self.now}{more}))"
-        self.line(depth, f"publish({made})")
+        if where not in self.sites:
+            self.sites[where] = len(self._sites)
+            self._sites.append(self.namer.name(f"site_{len(self._sites)}"))
+        site = self._sites[self.sites[where]]
+        made = f"{self.mark('new')}({self.mark(event)}, ({site}, {self.mark('time')}(), {self.now}{more}))"
+        self.line(depth, f"{TELLERS[event]}({made})")
 
     def called(self, form: CallForm, placed: list[str], named: Iterable[tuple[str, str]] = ()) -> str:
         """Return the text of a call."""

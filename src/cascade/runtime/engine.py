@@ -45,6 +45,10 @@ Tier = Literal["auto", "interpret", "compile"]
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
+RunState.drive, RunState.perform, RunState.invoke = staticmethod(drive), staticmethod(perform), staticmethod(invoke)
+RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_piece)
+RunState.follower, RunState.make_resources = Follower, Resources
+
 
 class Run:
     """A run that was started: await it for its result."""
@@ -304,10 +308,7 @@ class Engine(Controls):
         outlet: Outlet | None = None,
     ) -> Any:
         blueprint, run_id = plan.blueprint, ending.name
-        run = RunState(self, run_id, params)
-        run.resources = Resources(run, known)
-        run.drive, run.perform, run.invoke, run.run_map, run.run_piece = drive, perform, invoke, run_map, run_piece
-        run.follower = Follower
+        run = RunState(self, run_id, params, known)
         run.outlet = outlet
         ending.task = asyncio.current_task()
         self._active[run_id] = ending
@@ -392,7 +393,7 @@ class Engine(Controls):
             return None, error, []
 
     async def _torn_down(self, run: RunState, error: BaseException | None) -> BaseException | None:
-        if run.resources.is_idle:
+        if run.is_idle:
             return None
         try:
             failure, cancel = await to_the_end(run.release(error), self.thread_grace)

@@ -43,8 +43,9 @@ def fused_for(run: RunState, world: World) -> Fused | None:
     if run.heard and run.bus.previews is not None:
         return None
     fused: Fused | None = block.fused.get(run.watch)
-    shape, form = None, _last_form(block)
+    shape = form = None
     if fused is None:
+        form = _last_form(block)
         is_due = block.uses > patience
         if block.uses == 1 and form is not None and len(block) <= MOST_NODES:
             form.uses += 1
@@ -67,6 +68,7 @@ def fused_for(run: RunState, world: World) -> Fused | None:
             fused = None
     if fused is None:
         fused = block.fused[run.watch] = fuse(blueprint, run.watch)
+        form = _last_form(block)
         if form is not None and len(block) <= MOST_NODES:
             keep(form, shape or (block_shape(blueprint, block), run.watch), fused)
     return fused
@@ -101,7 +103,7 @@ def arguments(run: RunState, frame: Frame | None, world: World, stretch: Stretch
     if any(run.watch):
         assert frame is not None
         copies = [Spot(frame, i).copy(run.names) for _, i in stretch.sites]
-        values += [run.bus.publish, frame.iteration, [copy.site_of(frame.suffix) for copy in copies]]
+        values += [*run.tellers(), frame.iteration, [copy.site_of(frame.suffix) for copy in copies]]
     if stretch.is_async:
         values += [run.ticker, _rest(run, stretch)]
     return values

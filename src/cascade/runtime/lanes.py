@@ -248,7 +248,7 @@ class Lane:
         values += [constants[slot] for slot in hot.slots]
         values += [follower.world.root.regs[at] for at in hot.imports]
         if any(self.watch or ()):
-            values += [follower.run.bus.publish, follower.spot.had(follower.copy), self.sites()]
+            values += [*follower.run.tellers(), follower.spot.had(follower.copy), self.sites()]
         return values
 
     def sites(self) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from time import perf_counter, time
-from typing import Any
+from typing import Any, ClassVar
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.errors import ConstraintError, JumpError
@@ -44,6 +44,7 @@ class RunState:
     """One run of one engine."""
 
     __slots__ = (
+        "_resources",
         "abandoned",
         "admission",
         "borne",
@@ -51,27 +52,21 @@ class RunState:
         "compiles",
         "context",
         "direct",
-        "drive",
         "engine",
         "executor",
         "flows",
-        "follower",
         "governed",
         "heard",
         "id",
         "inline",
-        "invoke",
+        "known",
         "names",
         "observed",
         "outlet",
         "params",
         "patience",
         "patience_to_compile",
-        "perform",
         "readers",
-        "resources",
-        "run_map",
-        "run_piece",
         "scope",
         "stall",
         "task",
@@ -82,7 +77,7 @@ class RunState:
         "worlds",
     )
 
-    def __init__(self, engine: Any, run_id: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, engine: Any, run_id: str, params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         self.engine = engine
         self.id = run_id
         self.bus = engine.bus
@@ -105,7 +100,8 @@ class RunState:
         self.scope = Scope()
         """Of the root frame, and of those of the blueprints that tail calls lead to."""
         self.names = Names(run_id)
-        self.resources: Any = None
+        self.known = known
+        self._resources: Any = None
         self.context: Context | None = None
         """What calls that had to wait see of the context variables of the run's caller."""
         self.worlds: dict[str, World] = {}
@@ -130,14 +126,28 @@ class RunState:
         """Somebody listens to task events."""
         self.admission.runs.add(self)
         self.look()
-        # What the modules that carry out instructions need of each other goes by way of the run, so that none
-        # imports in a circle; the engine sets it.
-        self.drive: Callable[..., Coroutine[Any, Any, None]]
-        self.perform: Callable[..., Coroutine[Any, Any, Any]]
-        self.invoke: Callable[..., Coroutine[Any, Any, Any]]
-        self.run_map: Callable[..., Coroutine[Any, Any, Any]]
-        self.run_piece: Callable[..., None]
-        self.follower: Any = None
+
+    # What the modules that carry out instructions need of each other goes by way of the run, so that none imports
+    # in a circle; the engine's module sets it.
+    drive: ClassVar[Callable[..., Coroutine[Any, Any, None]]]
+    perform: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
+    invoke: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
+    run_map: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
+    run_piece: ClassVar[Callable[..., None]]
+    follower: ClassVar[Any] = None
+    make_resources: ClassVar[Any] = None
+
+    @property
+    def resources(self) -> Any:
+        """The resources that the tasks of the run see, made when one first asks."""
+        if self._resources is None:
+            self._resources = self.make_resources(self, self.known)
+        return self._resources
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no resource to tear down."""
+        return self._resources is None or self._resources.is_idle
 
     # --- turns
 
@@ -350,6 +360,11 @@ class RunState:
             raise
         self.publish_finished(spot, "Succeeded", perf_counter() - start, None, value)
         return value
+
+    def tellers(self) -> list[Callable[[Any], None]]:
+        """Return what emitted code publishes with: of each kind of event that somebody wants."""
+        kinds = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
+        return [self.bus.teller(kind) for kind, is_wanted in zip(kinds, self.watch, strict=True) if is_wanted]
 
     def publish_started(self, spot: Spot) -> None:
         """Say that a call begins."""
