@@ -85,10 +85,10 @@ class _Builder:
         push, pop, get = stack.append, stack.pop, index.get
         graph = self.graph
         nodes, forms, places, constants = graph.nodes, graph.forms, graph.places, graph.constants
-        kinds = graph.kinds
+        kinds, operands = graph.kinds, graph.operands
         while stack:
             node = stack[-1]
-            # One plain call of one argument: the commonest node by far, and what a large graph is made of.
+            # A plain call by position is the commonest node by far, and what a large graph is made of.
             if node.__class__ is LazyResult and node.config is None and node.kwargs is None:
                 args = node.args
                 form = node.task.form
@@ -116,6 +116,44 @@ class _Builder:
                             kinds.append(CALL1)
                             forms.append(form)
                             places.append(place)
+                            if node.plan is None:
+                                node.plan = BUILT
+                        continue
+                elif args and form.plain:
+                    references: list[Any] = []
+                    fresh: list[Any] | None = None
+                    for value in args:
+                        cls = value.__class__
+                        if cls is LazyResult:
+                            place = get(value)
+                            if place is None:
+                                fresh = [value] if fresh is None else [value, *fresh]
+                            elif place is OPEN:
+                                self.refuse_cycle(stack, value)
+                            references.append(place)
+                        elif cls in ATOMS:
+                            references.append(cls)
+                        else:
+                            break
+                    else:
+                        if fresh is not None:
+                            index[node] = OPEN
+                            stack += fresh
+                            continue
+                        pop()
+                        seen = get(node)
+                        if seen is None or seen is OPEN:
+                            index[node] = len(nodes)
+                            nodes.append(node)
+                            kinds.append(CALLN)
+                            forms.append(form)
+                            places.append(len(operands))
+                            operands.append(len(args))
+                            for at, reference in enumerate(references):
+                                if reference.__class__ is not int:
+                                    constants.append(args[at])
+                                    reference = -len(constants)
+                                operands.append(reference)
                             if node.plan is None:
                                 node.plan = BUILT
                         continue
