@@ -121,24 +121,24 @@ class _Builder:
                         continue
                 elif args and form.plain:
                     references: list[Any] = []
-                    fresh: list[Any] | None = None
+                    unseen: list[Any] | None = None
                     for value in args:
                         cls = value.__class__
                         if cls is LazyResult:
-                            place = get(value)
-                            if place is None:
-                                fresh = [value] if fresh is None else [value, *fresh]
-                            elif place is OPEN:
+                            number = get(value)
+                            if number is None:
+                                unseen = [value] if unseen is None else [value, *unseen]
+                            elif number is OPEN:
                                 self.refuse_cycle(stack, value)
-                            references.append(place)
+                            references.append(number)
                         elif cls in ATOMS:
                             references.append(cls)
                         else:
                             break
                     else:
-                        if fresh is not None:
+                        if unseen is not None:
                             index[node] = OPEN
-                            stack += fresh
+                            stack += unseen
                             continue
                         pop()
                         seen = get(node)
@@ -149,9 +149,9 @@ class _Builder:
                             forms.append(form)
                             places.append(len(operands))
                             operands.append(len(args))
-                            for at, reference in enumerate(references):
+                            for which, reference in enumerate(references):
                                 if reference.__class__ is not int:
-                                    constants.append(args[at])
+                                    constants.append(args[which])
                                     reference = -len(constants)
                                 operands.append(reference)
                             if node.plan is None:
@@ -165,7 +165,7 @@ class _Builder:
                 continue
             waiting = self.inputs(node)
             index[node] = OPEN
-            fresh = []
+            fresh: list[Any] = []
             for child in waiting:
                 at = get(child)
                 if at is None:

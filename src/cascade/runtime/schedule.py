@@ -30,8 +30,7 @@ async def advance(run: RunState, agenda: list[Any], mine: Scope) -> Ready | None
 async def resume(run: RunState, agenda: list[Any], ready: list[Ready], outcome: Any, mine: Scope) -> Ready | None:
     """Go on after a sweep that ended with `outcome`; see `advance`."""
     while outcome is not None:
-        for call in ready:
-            call[0].scope.start_watched(drive, run, *call)
+        _start_all(run, ready)
         ready.clear()
         if outcome is TURN:
             await run.turn()
@@ -39,13 +38,24 @@ async def resume(run: RunState, agenda: list[Any], ready: list[Ready], outcome: 
             await run.wait_for_measure(outcome)
         run.ticker.begin()
         outcome = sweep(run, agenda, ready)
-    first = None
-    for call in ready:
-        if first is None and call[0].scope is mine:
-            first = call
+    for at, call in enumerate(ready):
+        if call[0].scope is mine:
+            del ready[at]
+            _start_all(run, ready)
+            return call
+    _start_all(run, ready)
+    return None
+
+
+def _start_all(run: RunState, ready: list[Ready]) -> None:
+    """Start calls beside their hosts."""
+    create = asyncio.get_running_loop().create_task
+    for frame, i, begun in ready:
+        scope = frame.scope
+        if begun is PENDING and scope.failure is None:
+            scope.add(create(drive(run, frame, i, begun, scope)))
         else:
-            call[0].scope.start_watched(drive, run, *call)
-    return first
+            scope.start_watched(drive, run, frame, i, begun)
 
 
 async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope | None = None) -> None:
@@ -63,9 +73,12 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
             if form is None or not form.is_async or not _is_plain(run, block.ops[i], begun):
                 value = await run.perform(run, frame, i, begun)
             else:  # what `perform` would do, in one coroutine instead of three
-                args, kwargs = arguments(form, [frame.regs[reference] for reference in block.references(i)])
                 try:
-                    value = await form.func(*args, **kwargs)
+                    if block.ops[i] == CALL1:
+                        value = await form.func(frame.regs[block.places[i]])
+                    else:
+                        args, kwargs = arguments(form, [frame.regs[reference] for reference in block.references(i)])
+                        value = await form.func(*args, **kwargs)
                 except BaseException as error:
                     if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
                         raise

@@ -69,6 +69,10 @@ class Scope:
         """Do so with work that takes this scope as its last argument, and calls `caught` and `leave` itself."""
         self._start(work(*args, self) if self.failure is None else None, args[-1])
 
+    def add(self, child: asyncio.Task[None]) -> None:
+        """Take a child in that calls `caught` and `leave` itself."""
+        self._tasks.add(child)
+
     def _start(self, work: Coroutine[Any, Any, None] | None, begun: Any) -> None:
         if work is not None:
             task = asyncio.get_running_loop().create_task(work)
