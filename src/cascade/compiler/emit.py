@@ -136,7 +136,7 @@ def emit_stretch(
         CannotEmit: these instructions cannot be one function.
     """
     steps = in_order(block, steps, certain)
-    writer = Writer(watch)
+    writer = Writer(watch, loops=False)
     body = Body(writer, blueprint, block, certain)
     read = {at for i in steps for at in body.reads(i)}
     late = [at for at in read if at >= 0 and at not in certain]
@@ -211,7 +211,7 @@ def _tuple(names: list[str]) -> str:
 class _LoopWriter:
     def __init__(self, blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Watch) -> None:
         self.blueprint = blueprint
-        self.writer = Writer(watch)
+        self.writer = Writer(watch, loops=True)
         self.writer.now = "iteration"
         self.entries = entries
         self.numbers = {entry: k for k, entry in enumerate(entries)}

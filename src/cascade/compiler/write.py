@@ -51,11 +51,9 @@ PUBLISHING: dict[str, Any] = {
     "time": time,
     "clock": perf_counter,
 }
-RESERVED = (
-    *("i", "here", "state", "turn", "ticker", "rest", "result", "data", "given", "odd", "stray", "pause", "Jump"),
-    *("TailCall", "len", "first", "sites", "start", "way", "way_of", "iteration"),
-    *("tell_started", "tell_finished", "tell_skipped"),
-)
+RESERVED = ("NOTHING", "PENDING", "odd", "rest", "stray", "ticker", "way", "way_of")
+IN_LOOPS = ("Jump", "TailCall", "data", "given", "here", "i", "len", "result", "same", "state", "turn")
+WATCHED = ("first", "iteration", "sites", "start", "tell_finished", "tell_skipped", "tell_started")
 
 
 class Leave(BaseException):
@@ -82,7 +80,7 @@ class Place:
 class Writer:
     """The lines of one function, the values that they name, and what is known at each of them."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, loops: bool) -> None:
         self.watch = watch
         self.namer = Namer()
         self.names: dict[str, Any] = {}
@@ -101,7 +99,7 @@ class Writer:
         self._sites: list[str] = []
         self._unpacked = 0
         self._looks: dict[CallForm, _Look] = {}
-        for reserved in (*RESERVED, *MARKS, *PUBLISHING):
+        for reserved in (*RESERVED, *(IN_LOOPS if loops else ()), *((*WATCHED, *PUBLISHING) if any(watch) else ())):
             self.namer.name(reserved)
 
     @property
