@@ -342,3 +342,13 @@ def test_cancelled_at_any_await(tier: Any) -> None:
                 assert len(ended) <= 8
 
     in_loop(main)
+
+
+@every_tier
+def test_a_stretch_behind_a_map_whose_items_take_time(tier: Any) -> None:
+    @inline
+    def total(values: list[int]) -> int:
+        return sum(values)
+
+    target = [inc(total(wait.map(x=[1, 2, 3]))), inc(wait(5))]
+    assert run(target, tier=tier) == [10, 7]

@@ -25,7 +25,7 @@ from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.events import TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from cascade.spec.graph import Pack
 from cascade.spec.marks import NOTHING, PENDING
-from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
+from cascade.spec.operations import CALLN, GATED, IMPORT, LOOP, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
 
@@ -425,7 +425,7 @@ class Body:
             self.writer.line(self.depth, f"{name} = {test}{value}")
             self.hold(i, name)
         else:
-            raise CannotEmit("policy")
+            raise CannotEmit({MAP: "map", LOOP: "loop", SUBFLOW: "sub-flow"}.get(op, "policy"))
 
     def call(self, i: int, dying: list[int] = [], name: str | None = None) -> None:  # noqa: B006
         """Write a call that nothing keeps from being made."""

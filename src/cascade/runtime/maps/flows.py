@@ -201,7 +201,7 @@ def flowing(under_way: dict[tuple[Frame, int], Any], frame: Frame, j: int) -> di
     By name, with their registers.
     """
     block = frame.block
-    if block.ops[j] != MAP:
+    if j >= len(block.ops) or block.ops[j] != MAP:  # behind the registers, stretches are numbered
         return None
     node = frame.world.blueprint.graph.nodes[block.source(j)]
     names = ("",) * len(node.args) + tuple(node.kwargs)
