@@ -10,10 +10,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from observatory import readme
-from observatory.benchmarks import graphs, layered, loops, maps, memory, observed, startup, streams, waiting
+from observatory.benchmarks import graphs, layered, loops, maps, memory, observed, progress, startup, streams, waiting
 from observatory.benchmarks.harness import ROWS, Line, load, machine
 
-MODULES = [each.__name__ for each in (loops, observed, graphs, layered, waiting, maps, streams, startup, memory)]
+MODULES = [
+    each.__name__ for each in (loops, observed, progress, graphs, layered, waiting, maps, streams, startup, memory)
+]
 NAMES = sorted(ROWS, key=lambda name: MODULES.index(ROWS[name].measure.__module__))
 LAST = readme.ROOT / "build" / "benchmarks.json"
 LIMIT = 600.0  # seconds for one row in one process

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live as RichLive
 from rich.text import Text
 
-from cascade.app.progress import Report, loops, spelled_time
+from cascade.app.standing import Report, loops, spelled_time
 from cascade.app.words import say
 
 __all__ = ["Live", "drawn"]

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cascade.app.progress import Progress, Report, display_for
+from cascade.app.progress import Progress, display_for
+from cascade.app.standing import Report
 from cascade.app.words import say
 from cascade.runtime.bus import MessageBus
 from cascade.spec.events import (
@@ -68,9 +69,7 @@ class Reporter:
 
     def _going_on(self, report: Report) -> None:
         now = time.time()
-        self._line(
-            "INFO", now, str(report), lambda: {"event": "Progress", "timestamp": now, **report.to_dict()}
-        )
+        self._line("INFO", now, str(report), lambda: {"event": "Progress", "timestamp": now, **report.to_dict()})
 
     def _started(self, event: RunStarted) -> None:
         names = event.target_tasks

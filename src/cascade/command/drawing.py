@@ -18,14 +18,15 @@ def drawn(plan: DryRun) -> str:
     inputs = [f"○ {given}" for given in plan.inputs]
     width = min(max((len(row.id) + 2 * row.id.count("/") for row in shown), default=0), 40)
     lines = [*inputs, *([""] if inputs and shown else [])]
-    for at, row in enumerate(shown):
-        lines += _rows(row, ids, {given.name for given in plan.inputs}, width, at == len(shown) - 1)
+    names = {given.name for given in plan.inputs}
+    for row in shown:
+        lines += _rows(row, ids, names, width)
     if len(plan.rows) > MOST_ROWS:
         lines.append(say("drawn_more", count=f"{len(plan.rows) - MOST_ROWS:,}"))
     return "\n".join(lines)
 
 
-def _rows(row: PlannedNode, ids: set[str], inputs: set[str], width: int, is_last: bool) -> list[str]:
+def _rows(row: PlannedNode, ids: set[str], inputs: set[str], width: int) -> list[str]:
     read = [value for value in row.arguments.values() if value in ids or value.lstrip("$") in inputs]
     parts = [f"← {', '.join(dict.fromkeys(read))}"] if read else []
     if row.after:
@@ -40,4 +41,4 @@ def _rows(row: PlannedNode, ids: set[str], inputs: set[str], width: int, is_last
     lines = [f"{head:<{width + 2}}  {'  '.join(parts)}".rstrip()]
     sign = "→" if row.kind == "router" else "↻"
     lines += [f"{indent}│   {sign if way != 'end' else '■'} {key}: {way}" for key, way in row.routes.items()]
-    return lines if is_last else lines
+    return lines

@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from cascade.app import findings, pictures, plans, sources
+from cascade.app.flow import Flow
 from cascade.app.forms import to_json
 from cascade.app.run import run as run_target
 from cascade.app.words import say
 from cascade.command.drawing import drawn
-from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, close_to, user_traceback
+from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, user_traceback
 from cascade.command.options import SETTINGS, add_command
 from cascade.command.targets import find_all, find_target
 from cascade.errors import CascadeError
@@ -53,9 +54,9 @@ def _own(**annotations: tuple[Any, Any]) -> list[inspect.Parameter]:
 def _run_options() -> list[inspect.Parameter]:
     return _own(
         as_json=(Json, False),
-        log_level=(Annotated[str, typer.Option(help=say("h_log_level"))], "INFO"),
-        log_format=(Annotated[str, typer.Option(help=say("h_log_format"))], "human"),
-        timeout=(Annotated[float | None, typer.Option(help=say("h_timeout"))], None),
+        log_level=(Annotated[str, typer.Option(metavar="LEVEL", help=say("h_log_level"))], "INFO"),
+        log_format=(Annotated[str, typer.Option(metavar="FORMAT", help=say("h_log_format"))], "human"),
+        timeout=(Annotated[float | None, typer.Option(metavar="SECONDS", help=say("h_timeout"))], None),
     )
 
 
@@ -73,7 +74,9 @@ def make_app() -> typer.Typer:
 
     @app.callback()
     def cascade(
-        version: Annotated[bool, typer.Option("--version", help=say("h_version"), is_eager=True, callback=_version)] = False,
+        version: Annotated[
+            bool, typer.Option("--version", help=say("h_version"), is_eager=True, callback=_version)
+        ] = False,
     ) -> None: ...
 
     @app.command("run", help=say("h_run"), **raw)
@@ -148,7 +151,7 @@ def _with_target(command: str, args: list[str], act: Any, own: list[inspect.Para
         option = rest[0].partition("=")[0]
         if option not in (*FLAGS, *valued):
             raise Misuse(say("file_first", command=command, option=option))
-        count = 1 if option in FLAGS or "=" in rest[0] and option.startswith("--") and option != "-p" else 2
+        count = 1 if option in FLAGS or ("=" in rest[0] and option.startswith("--") and option != "-p") else 2
         ahead, rest = ahead + rest[:count], rest[count:]
     app = typer.Typer(add_completion=False, **SETTINGS)
     key = "h_dry_run" if command == "dry-run" else "h_run"
@@ -179,10 +182,11 @@ def run(
     level: Any = log_level.upper()
     form: Any = log_format
     for name, given, known in (("--log-level", level, LEVELS), ("--log-format", form, ["human", "json"])):
-        if given not in known:
-            raise Misuse(f"{name}: {given}; {close_to(given, known, ', '.join(known))}")
+        _check_choice(name, given, known)
     if timeout is not None and not timeout > 0:
-        raise Misuse(f"--timeout: {timeout:g}")
+        raise Misuse(say("more_than_0", given=f"{timeout:g}"))
+    if isinstance(target, Flow):
+        target = target.target
     try:
         value = run_target(target, params, timeout=timeout, log_level=level, log_format=form)
     except KeyboardInterrupt:
@@ -201,6 +205,11 @@ def run(
         _print({"status": "Succeeded", "value": value})
     elif value is not None:
         typer.echo(str(value))
+
+
+def _check_choice(option: str, given: str, known: list[str]) -> None:
+    if given not in known:
+        raise Misuse(say("one_of", option=option, names=", ".join(known), given=given))
 
 
 def _print(record: dict[str, Any]) -> None:
@@ -236,8 +245,7 @@ def check(file: str, as_json: bool) -> None:
 
 def show(file: str, format: str, output: str | None, as_json: bool) -> None:
     """Draw a target."""
-    if format not in FORMATS:
-        raise Misuse(f"--format: {format}; {close_to(format, FORMATS, ', '.join(FORMATS))}")
+    _check_choice("--format", format, FORMATS)
     _, target = find_target(file)
     form: Any = format
     if as_json:

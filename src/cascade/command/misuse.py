@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from difflib import get_close_matches
+from itertools import dropwhile
 from pathlib import Path
 
 from cascade.app.words import say
@@ -14,7 +16,8 @@ __all__ = ["FAILED", "INTERRUPTED", "MISUSED", "Misuse", "close_to", "user_trace
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 """Exit codes besides 0."""
 
-PACKAGE = str(Path(__file__).parent.parent)
+PACKAGE = str(Path(__file__).parent.parent) + os.sep
+LIBRARY = str(Path(os.__file__).parent)
 
 
 class Misuse(Exception):
@@ -46,12 +49,17 @@ def _clean(report: traceback.TracebackException, seen: set[int]) -> None:
     if id(report) in seen:
         return
     seen.add(id(report))
-    report.stack = traceback.StackSummary.from_list([frame for frame in report.stack if not _is_ours(frame.filename)])
+    theirs = [frame for frame in report.stack if not _is_ours(frame.filename)]
+    report.stack = traceback.StackSummary.from_list(list(dropwhile(lambda frame: _is_under(frame.filename), theirs)))
     for other in (report.__cause__, report.__context__, *(report.exceptions or ())):
         if other is not None:
             _clean(other, seen)
 
 
 def _is_ours(file: str) -> bool:
-    machinery = file.startswith(("<frozen importlib", "<cascade")) or "importlib" in Path(file).parts
-    return machinery or file.startswith(PACKAGE)
+    return file.startswith((PACKAGE, "<cascade", "<frozen importlib")) or file.startswith(f"{LIBRARY}{os.sep}importlib")
+
+
+def _is_under(file: str) -> bool:
+    """Say whether this is what runs the event loop, or a thread."""
+    return file.startswith(tuple(f"{LIBRARY}{os.sep}{each}" for each in ("asyncio", "threading", "concurrent")))

@@ -92,7 +92,9 @@ def _annotation(param: Param) -> Any:
     if param.default is UNSET:
         words.append(f"[{say('required')}]")
     elif param.default is not None:
-        words.append(f"[default: {str(param.default) if isinstance(param.default, (str, bool, int, float)) else '...'}]")
+        words.append(
+            f"[default: {str(param.default) if isinstance(param.default, (str, bool, int, float)) else '...'}]"
+        )
     help = "  ".join(words)
     if param.type is bool:
         return Annotated[bool | None, typer.Option(f"{spelled}/--no-{spelled[2:] if spelled else ''}", help=help)]

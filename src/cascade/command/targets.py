@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cascade.app.flow import Flow
 from cascade.app.programs import blueprint_of
 from cascade.app.words import say
 from cascade.command.misuse import Misuse, close_to, user_traceback
@@ -126,7 +127,7 @@ def _from_file(path: Path) -> ModuleType:
 def _is_target(value: Any, depth: int = 3) -> bool:
     if isinstance(value, Lazy):
         return not isinstance(value, Input)
-    if isinstance(value, Blueprint) or (type(value).__name__ == "Flow" and hasattr(value, "blueprint")):
+    if isinstance(value, (Blueprint, Flow)):
         return True
     if isinstance(value, dict):
         value = list(value.values())
@@ -165,7 +166,7 @@ def _nodes(target: Any) -> Iterator[Any]:
     if blueprint is not None:
         for graph in nest_of(blueprint).graphs:
             yield from graph.nodes
-    if type(target).__name__ == "Flow":
+    if isinstance(target, Flow):
         yield target.target
 
 
@@ -176,7 +177,8 @@ def _named(module: ModuleType, file: str, name: str) -> Any:
             known = [
                 each
                 for each, one in vars(module).items()
-                if not each.startswith("_") and (_is_target(one) or (_is_maker(one) and one.__module__ == module.__name__))
+                if not each.startswith("_")
+                and (_is_target(one) or (_is_maker(one) and one.__module__ == module.__name__))
             ]
             listed = say("the_targets", names=", ".join(known[:MOST_LISTED])) if known else say("no_targets", file=file)
             raise Misuse(f"{say('no_target', file=file, name=name)}; {close_to(name, known, listed)}")
