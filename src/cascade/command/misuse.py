@@ -49,8 +49,8 @@ def _clean(report: traceback.TracebackException, seen: set[int]) -> None:
     if id(report) in seen:
         return
     seen.add(id(report))
-    theirs = [frame for frame in report.stack if not _is_ours(frame.filename)]
-    report.stack = traceback.StackSummary.from_list(list(dropwhile(lambda frame: _is_under(frame.filename), theirs)))
+    theirs: list[traceback.FrameSummary] = [frame for frame in report.stack if not _is_ours(frame.filename)]
+    report.stack = traceback.StackSummary.from_list([*dropwhile(_is_under, theirs)])
     for other in (report.__cause__, report.__context__, *(report.exceptions or ())):
         if other is not None:
             _clean(other, seen)
@@ -60,6 +60,8 @@ def _is_ours(file: str) -> bool:
     return file.startswith((PACKAGE, "<cascade", "<frozen importlib")) or file.startswith(f"{LIBRARY}{os.sep}importlib")
 
 
-def _is_under(file: str) -> bool:
+def _is_under(frame: traceback.FrameSummary) -> bool:
     """Say whether this is what runs the event loop, or a thread."""
-    return file.startswith(tuple(f"{LIBRARY}{os.sep}{each}" for each in ("asyncio", "threading", "concurrent")))
+    return frame.filename.startswith(
+        tuple(f"{LIBRARY}{os.sep}{each}" for each in ("asyncio", "threading", "concurrent"))
+    )

@@ -11,7 +11,7 @@ import typer
 
 from cascade.app.programs import blueprint_of
 from cascade.app.words import say
-from cascade.command.misuse import MISUSED, Misuse, close_to
+from cascade.command.misuse import INTERRUPTED, MISUSED, Misuse, close_to
 from cascade.errors import ParameterError
 from cascade.runtime.inputs import fill
 from cascade.spec.inputs import Param
@@ -73,6 +73,8 @@ def add_command(
         except Misuse as misuse:
             misuse.tell()
             raise typer.Exit(MISUSED) from None
+        except KeyboardInterrupt:  # typer would exit with 1
+            raise typer.Exit(INTERRUPTED) from None
 
     command.__doc__ = doc
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
