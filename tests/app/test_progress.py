@@ -195,6 +195,11 @@ def test_the_display_fits_the_terminal() -> None:
     assert "2 failed" in lines[2]
     assert lines[-1].strip() == "and 2 more running"
     assert len(lines) == 1 + 1 + 2 + 6 + 1  # however many run
+    long = SEEN._replace(names="a_name_that_is_far_too_long_for_this_terminal_1")
+    first, *others = drawn(long, 1, 50).plain.splitlines()
+    assert first == "⠙ a_name_tha…terminal_1  2 of 3 nodes  1 min 05 s"
+    assert "━" * 8 + "  20/100" in others[1]
+    assert all(len(line) <= 50 for line in (first, *others))
 
 
 def test_times_are_spelled() -> None:

@@ -33,7 +33,7 @@ class Live:
         if _showing:
             return  # a run inside a run: one display is enough
         self._live = RichLive(
-            console=console or Console(stderr=True),
+            console=console or Console(stderr=True, soft_wrap=True),  # what programs print is not wrapped anew
             auto_refresh=False,
             transient=True,
             redirect_stdout=sys.stdout.isatty(),  # else it goes to a file or a pipe, which is none of our business
@@ -60,20 +60,21 @@ def drawn(report: Report, turn: int, width: int) -> Text:
     sight = report.sight
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f"{SPINNER[turn % len(SPINNER)]} ", "cyan")
-    text.append(report.names, "bold")
-    if sight.total > 1:
-        text.append(f"  {say('nodes', done=f'{sight.done:,}', total=f'{sight.total:,}')}")
-    text.append(f"  {spelled_time(report.seconds)}", "dim")
+    nodes = f"  {say('nodes', done=f'{sight.done:,}', total=f'{sight.total:,}')}" if sight.total > 1 else ""
+    taken = f"  {spelled_time(report.seconds)}"
+    text.append(_shortened(report.names, max(12, width - cell_len(nodes + taken) - 3)), "bold")
+    text.append(nodes)
+    text.append(taken, "dim")
     rows: list[tuple[str, str, Any]] = []
     for name, count in loops(sight):
         rows.append(("↻", name, _loop(count, report.rates.get(name))))
     for each in sight.maps[:MOST_ROWS]:
-        rows.append(("≡", each.id, _map(each, report.rates.get(each.id))))
+        rows.append(("≡", each.id, _map(each, report.rates.get(each.id), width)))
     for name, seconds in report.running[:MOST_ROWS]:
         rows.append(("▸", name, Text(spelled_time(seconds), "yellow" if seconds >= SLOW else "dim")))
     widest = min(max((cell_len(name) for _, name, _ in rows), default=0), max(12, width // 2))
     for mark, name, rest in rows:
-        label = Text(name)
+        label = Text(_shortened(name, widest))
         label.truncate(widest, overflow="ellipsis", pad=True)
         text.append(f"\n  {mark} ", "cyan")
         text.append_text(label)
@@ -83,6 +84,13 @@ def drawn(report: Report, turn: int, width: int) -> Text:
     if more > 0:
         text.append(f"\n    {say('more_running', count=f'{more:,}')}", "dim")
     return text
+
+
+def _shortened(name: str, width: int) -> str:
+    """Leave out the middle of a name that is too long: what tells it from others is often at its end."""
+    if cell_len(name) <= width:
+        return name
+    return f"{name[: width // 2]}…{name[-(width - width // 2 - 1) :]}"
 
 
 def _rate(text: Text, rate: float | None) -> Text:
@@ -95,12 +103,13 @@ def _loop(count: int, rate: float | None) -> Text:
     return _rate(Text(say("entries", count=f"{count:,}")), rate)
 
 
-def _map(seen: Any, rate: float | None) -> Text:
+def _map(seen: Any, rate: float | None, width: int) -> Text:
     text = Text()
+    bar = BAR if width >= 72 else BAR // 3
     if seen.total:
-        full = BAR * min(seen.done, seen.total) // seen.total
+        full = bar * min(seen.done, seen.total) // seen.total
         text.append("━" * full, "green")
-        text.append("━" * (BAR - full), "dim")
+        text.append("━" * (bar - full), "dim")
         text.append(f"  {seen.done:,}/{seen.total:,}")
     else:
         text.append(say("items", count=f"{seen.done:,}"))
