@@ -143,6 +143,7 @@ def test_a_map_is_one_counter_with_its_failures() -> None:
     assert progress.failed == {"item#1": 1}
     assert progress.slow.keys() == {"item#1[9]"}  # it stood still for seconds of this clock
     assert any("item#1 1" in line for line in progress.summary())
+    assert progress.to_dict()["items_failed"] == {"item#1": 1}
 
 
 def test_nothing_is_told_of_a_short_run() -> None:
@@ -156,6 +157,25 @@ def test_nothing_is_told_of_a_short_run() -> None:
 
     _, _, progress = watched(declare, step=0.001)
     assert progress.summary() == []
+
+
+def test_a_long_run_ends_with_what_was_worth_telling(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_module, "SLOW", 0.0)
+
+    @cs.task(mode="inline")
+    def spin(n: int) -> Any:
+        return cs.Jump("again" if n < 99 else "exit", n + 1)
+
+    step = spin(0)
+    target = cs.bind(step, cs.select_jump({"again": step, "exit": None}))
+    assert cs.run(target) == 100
+    assert "loops: spin#1 100 entries" in capsys.readouterr().err
+    assert cs.run(target, log_format="json") == 100
+    records = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [record["event"] for record in records] == ["RunStarted", "Summary", "RunFinished"]
+    assert records[1]["loops"] == {"spin#1": 100}
 
 
 def test_lines_come_after_a_while_and_then_now_and_then() -> None:

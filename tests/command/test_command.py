@@ -401,6 +401,14 @@ def test_python_m_cascade(command: list[str], code: int) -> None:
     assert "cascade [OPTIONS] COMMAND" in (out + err)
 
 
+def test_the_shell_completes_files(file: Write) -> None:
+    path = file(FLOW)
+    asked = {"_CASCADE_COMPLETE": "complete_bash", "COMP_WORDS": f"cascade run {path.parent}/wo", "COMP_CWORD": "2"}
+    with started(env={**os.environ, **asked}) as process:
+        out, err = process.communicate()
+    assert (out.split(), err) == ([str(path)], "")
+
+
 def test_on_a_terminal_progress_is_live_and_goes_away(file: Write, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

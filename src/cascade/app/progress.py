@@ -172,3 +172,8 @@ class Progress:
         if self.failed:
             found.append(say("maps_failed", names=shortened([f"{name} {n:,}" for name, n in self.failed.items()])))
         return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `summary` tells: seconds of slow calls, entries of loops, and items that failed, by id."""
+        slow = {name: round(seconds, 3) for name, seconds in self.slow.items()}
+        return {"slow": slow, "loops": self.loops, "items_failed": self.failed}

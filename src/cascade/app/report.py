@@ -84,13 +84,7 @@ class Reporter:
     def _finished(self, event: RunFinished) -> None:
         if self.progress is not None:
             self.progress.last_look()
-            for text in self.progress.summary():
-                self._line(
-                    "INFO",
-                    event.timestamp,
-                    text,
-                    lambda text=text: {"event": "Summary", "timestamp": event.timestamp, "text": text},  # type: ignore[misc]
-                )
+            self._summary(self.progress, event.timestamp)
         seconds = f"{event.duration:.3f} s"
         if event.status == "Succeeded":
             if self._level <= LEVELS.index("INFO"):
@@ -99,6 +93,12 @@ class Reporter:
             self._write("ERROR", event, say("cancelled", seconds=seconds))
         else:
             self._write("ERROR", event, say("failed", seconds=seconds, error=event.error))
+
+    def _summary(self, progress: Progress, now: float) -> None:
+        """Tell what was worth telling of a run that is over: in lines, or in one record."""
+        lines = progress.summary()
+        for text in lines[:1] if self._json else lines:
+            self._line("INFO", now, text, lambda: {"event": "Summary", "timestamp": now, **progress.to_dict()})
 
     def _warning(self, event: RunWarning) -> None:
         self._write("WARNING", event, f"{event.code}: {event.message}")

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import escape, glob
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,8 +33,9 @@ FLAGS = ("--json", "--help")
 
 
 def _complete(incomplete: str) -> list[str]:
-    """Complete the names of files."""
-    return sorted(f"{path}/" if path.is_dir() else str(path) for path in Path().glob(f"{incomplete}*"))
+    """Complete the names of Python files and folders."""
+    found = [Path(each) for each in glob(f"{escape(incomplete)}*")]
+    return sorted(f"{path}/" if path.is_dir() else str(path) for path in found if path.is_dir() or path.suffix == ".py")
 
 
 Json = Annotated[bool, typer.Option("--json", help=say("h_json"))]
