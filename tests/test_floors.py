@@ -30,6 +30,9 @@ FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in room
 
 # The modules that adapt an optional third party, and the packages that each may import.
 THIRD_PARTIES: dict[str, set[str]] = {
+    "cascade.app.live": {"rich"},
+    "cascade.command.main": {"typer"},
+    "cascade.command.options": {"typer"},
     "cascade.adapters.executors.crossing": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.solvers.csp": {"ortools"},

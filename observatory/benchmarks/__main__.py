@@ -10,10 +10,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from observatory import readme
-from observatory.benchmarks import contention, graphs, layered, loops, maps, memory, observed, startup, streams, waiting
+from observatory.benchmarks import (
+    contention,
+    graphs,
+    layered,
+    loops,
+    maps,
+    memory,
+    observed,
+    progress,
+    startup,
+    streams,
+    waiting,
+)
 from observatory.benchmarks.harness import ROWS, Line, load, machine
 
-IN_ORDER = (loops, observed, graphs, layered, waiting, maps, streams, contention, startup, memory)
+IN_ORDER = (loops, observed, progress, graphs, layered, waiting, maps, streams, contention, startup, memory)
 MODULES = [each.__name__ for each in IN_ORDER]
 NAMES = sorted(ROWS, key=lambda name: MODULES.index(ROWS[name].measure.__module__))
 LAST = readme.ROOT / "build" / "benchmarks.json"

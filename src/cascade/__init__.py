@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cascade.app.plans import dry_run
     from cascade.app.run import arun, run
     from cascade.app.sources import explain
+    from cascade.command.entry import cli, create_cli
     from cascade.runtime.bus import MessageBus
     from cascade.runtime.engine import Engine, Run
     from cascade.spec.events import Event
@@ -71,7 +72,9 @@ __all__ = [
     "bind",
     "cached",
     "check",
+    "cli",
     "compile",
+    "create_cli",
     "dry_run",
     "explain",
     "explain_cache",
@@ -102,7 +105,9 @@ def __getattr__(name: str) -> Any:
         "Run": "cascade.runtime.engine",
         "arun": "cascade.app.run",
         "check": "cascade.app.findings",
+        "cli": "cascade.command.entry",
         "compile": "cascade.app.flow",
+        "create_cli": "cascade.command.entry",
         "dry_run": "cascade.app.plans",
         "explain": "cascade.app.sources",
         "explain_cache": "cascade.app.caching",

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
+from cascade.app.progress import Progress, display_for
+from cascade.app.standing import Report
+from cascade.app.words import say
 from cascade.runtime.bus import MessageBus
 from cascade.spec.events import (
     Event,
@@ -25,7 +29,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "SILENT")
 
 
 class Reporter:
-    """Writes events as lines: the run's start and end, retries and warnings; at DEBUG each task."""
+    """Writes lines: the run's start and end, progress, what was slow, retries, warnings; at DEBUG each task."""
 
     def __init__(self, level: str, form: str) -> None:
         if level not in LEVELS:
@@ -34,6 +38,9 @@ class Reporter:
             raise ValueError(f'log_format is "human" or "json", not {form!r}')
         self._level = LEVELS.index(level)
         self._json = form == "json"
+        self.progress: Progress | None = None
+        if self._level <= LEVELS.index("INFO"):
+            self.progress = Progress(display_for(self._going_on, not self._json))
 
     def attach(self, bus: MessageBus) -> None:
         """Listen to what the level tells of; to nothing else, so that tasks that nobody asks about cost nothing."""
@@ -50,51 +57,81 @@ class Reporter:
             bus.subscribe(TaskSkipped, self._skipped)
 
     def _write(self, level: str, event: Event, text: str) -> None:
+        self._line(level, event.timestamp, text, lambda: {"event": type(event).__name__, **event.to_dict()})
+
+    def _line(self, level: str, timestamp: float, text: str, record: Callable[[], dict[str, Any]]) -> None:
         if self._json:
-            record: dict[str, Any] = {"level": level, "event": type(event).__name__, **event.to_dict()}
-            line = json.dumps(record, default=repr)
+            line = json.dumps({"level": level, **record()}, default=repr)
         else:
-            clock = time.strftime("%H:%M:%S", time.localtime(event.timestamp))
+            clock = time.strftime("%H:%M:%S", time.localtime(timestamp))
             line = f"{clock} {level:<7} {text}"
         sys.stderr.write(line + "\n")
 
+    def _going_on(self, report: Report) -> None:
+        now = time.time()
+        self._line("INFO", now, str(report), lambda: {"event": "Progress", "timestamp": now, **report.to_dict()})
+
     def _started(self, event: RunStarted) -> None:
-        with_params = f" with {', '.join(f'{k}={v!r}' for k, v in event.params.items())}" if event.params else ""
         names = event.target_tasks
-        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        self._write("INFO", event, f"run of {shown or 'nothing'} started{with_params}")
+        shown = ", ".join(names[:3]) or say("nothing")
+        if len(names) > 3:
+            shown = say("more", shown=shown, more=len(names) - 3)
+        if self.progress is not None:
+            self.progress.names = shown
+        params = ", ".join(f"{k}={v!r}" for k, v in event.params.items())
+        self._write("INFO", event, say("started_with" if params else "started", names=shown, params=params))
 
     def _finished(self, event: RunFinished) -> None:
+        if self.progress is not None:
+            self.progress.last_look()
+            self._summary(self.progress, event.timestamp)
         seconds = f"{event.duration:.3f} s"
         if event.status == "Succeeded":
             if self._level <= LEVELS.index("INFO"):
-                self._write("INFO", event, f"run succeeded in {seconds}")
+                self._write("INFO", event, say("succeeded", seconds=seconds))
         elif event.status == "Cancelled":
-            self._write("ERROR", event, f"run cancelled after {seconds}")
+            self._write("ERROR", event, say("cancelled", seconds=seconds))
         else:
-            self._write("ERROR", event, f"run failed after {seconds}: {event.error}")
+            self._write("ERROR", event, say("failed", seconds=seconds, error=event.error))
+
+    def _summary(self, progress: Progress, now: float) -> None:
+        """Tell what was worth telling of a run that is over: in lines, or in one record."""
+        lines = progress.summary()
+        for text in lines[:1] if self._json else lines:
+            self._line("INFO", now, text, lambda: {"event": "Summary", "timestamp": now, **progress.to_dict()})
 
     def _warning(self, event: RunWarning) -> None:
         self._write("WARNING", event, f"{event.code}: {event.message}")
 
     def _retrying(self, event: TaskRetrying) -> None:
-        self._write(
-            "INFO",
-            event,
-            f"{event.task_id} failed (attempt {event.attempt} of {event.max_attempts}): {event.error}; "
-            f"again in {event.delay:g} s",
+        text = say(
+            "retrying",
+            task=event.task_id,
+            attempt=event.attempt,
+            most=event.max_attempts,
+            error=event.error,
+            delay=f"{event.delay:g}",
         )
+        self._write("INFO", event, text)
 
     def _task_started(self, event: TaskExecutionStarted) -> None:
-        self._write("DEBUG", event, f"{event.task_id} started{_entry(event.iteration)}")
+        self._write("DEBUG", event, say("task_started", task=event.task_id, entry=_entry(event.iteration)))
 
     def _task_finished(self, event: TaskExecutionFinished) -> None:
-        outcome = event.status.lower() + ("" if event.error is None else f": {event.error}")
-        self._write("DEBUG", event, f"{event.task_id} {outcome} after {event.duration:.6f} s{_entry(event.iteration)}")
+        text = say(
+            "task_finished",
+            task=event.task_id,
+            status=say(f"status_{event.status}"),
+            error="" if event.error is None else f": {event.error}",
+            seconds=f"{event.duration:.6f}",
+            entry=_entry(event.iteration),
+        )
+        self._write("DEBUG", event, text)
 
     def _skipped(self, event: TaskSkipped) -> None:
-        self._write("DEBUG", event, f"{event.task_id} skipped: {event.reason}{_entry(event.iteration)}")
+        text = say("task_skipped", task=event.task_id, reason=event.reason, entry=_entry(event.iteration))
+        self._write("DEBUG", event, text)
 
 
 def _entry(iteration: int) -> str:
-    return f" (iteration {iteration})" if iteration else ""
+    return say("iteration", number=iteration) if iteration else ""

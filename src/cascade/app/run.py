@@ -11,6 +11,7 @@ from contextvars import copy_context
 from types import FrameType
 from typing import Any, Literal, TypeVar, overload
 
+from cascade.app.progress import Progress
 from cascade.app.report import Reporter
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Engine
@@ -92,8 +93,9 @@ def run(
         if option is not None:
             refuse_option(f"cs.run({name}=...)")
     bus = MessageBus()
-    Reporter(log_level, log_format).attach(bus)
-    return block_on(_run(target, params, tuple(resources), system_resources, timeout, bus))
+    reporter = Reporter(log_level, log_format)
+    reporter.attach(bus)
+    return block_on(_run(target, params, tuple(resources), system_resources, timeout, bus, reporter.progress))
 
 
 @overload
@@ -133,11 +135,16 @@ async def _run(
     system_resources: Mapping[str, float] | None,
     timeout: float | None,
     bus: MessageBus | None,
+    progress: Progress | None = None,
 ) -> Any:
     engine = Engine(bus=bus, system_resources=system_resources)
+    if progress is not None:
+        progress.watch(engine)
     try:
         return await engine.run(target, params, timeout=timeout, resources=resources)
     finally:
+        if progress is not None:
+            progress.stop()
         await engine.aclose()
 
 

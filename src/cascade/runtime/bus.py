@@ -12,14 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from cascade.runtime.channels import PASSING, Batch, Call, Channel, Feed, Hub, present_call
-from cascade.spec.events import (
-    Event,
-    TaskBlocked,
-    TaskExecutionFinished,
-    TaskExecutionStarted,
-    TaskRetrying,
-    TaskSkipped,
-)
+from cascade.spec.events import Event, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 
 __all__ = ["MessageBus", "Stream", "Subscription"]
 
@@ -27,7 +20,8 @@ BUFFER: Final = 10_000
 """How many events a subscriber may be behind before runs wait for it."""
 
 _NO_HANDLER: Final = nullcontext()
-_TASK_EVENTS: Final = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped, TaskRetrying, TaskBlocked)
+_TASK_EVENTS: Final = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
+"""Those of any task. Retries and waits for capacities are told where they happen, which costs nothing elsewhere."""
 
 E = TypeVar("E", bound=Event)
 
@@ -101,7 +95,7 @@ class MessageBus:
 
     @property
     def is_watched(self) -> bool:
-        """Whether any task event would reach anybody."""
+        """Whether the start, the end or the skip of a task would reach anybody."""
         version, watched = self._watched
         if version != self._hub.version:
             version = self._hub.version

@@ -17,12 +17,16 @@ MOST_SHOWN = 5
 class Ending:
     """How one run may be ended from outside of the task that it runs in."""
 
-    __slots__ = ("_borne", "_expired", "_handle", "_running", "asked", "is_over", "loop", "name", "seconds", "task")
+    __slots__ = (
+        *("_borne", "_expired", "_handle", "_running", "asked", "is_over", "loop", "name", "run", "seconds", "task"),
+    )
 
     def __init__(self, name: str, seconds: float | None, task: asyncio.Task[Any] | None = None) -> None:
         self.name = name
         self.seconds = seconds
         self.task = task
+        self.run: RunState | None = None
+        """Once it has begun."""
         self.asked = 0
         """How many cancels of the task were asked for here."""
         self.is_over = False
@@ -34,6 +38,7 @@ class Ending:
 
     def begin(self, run: RunState) -> None:
         """Start the clock, in the task of the run."""
+        self.run = run
         self._borne = run.borne
         if self.seconds is not None and self.seconds != float("inf"):
             self._handle = self.loop.call_later(self.seconds, self._expire, run)

@@ -35,6 +35,10 @@ class Names:
             found = self._copies[key] = self._make(world, number, loop, entered)
         return found
 
+    def copies(self) -> list[Copy]:
+        """Return all copies that were asked for so far."""
+        return list(self._copies.values())
+
     def _make(self, world: World, number: int, loop: Copy | None, entered: bool) -> Copy:
         owner = self._owners.get((world.key, number, entered))
         if owner is None:

@@ -1,0 +1,179 @@
+"""Progress of one run: looks at its counters now and then, between turns, and shows what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from time import monotonic
+from typing import Any, Protocol
+
+from cascade.app.standing import Report, shortened, spelled_time
+from cascade.app.words import say
+from cascade.runtime.looking import look, state_of
+from cascade.runtime.run import RunState
+
+__all__ = ["Display", "Lines", "Progress", "display_for"]
+
+INTERVAL = 0.25
+"""Seconds between two looks, at the least."""
+SHARE = 50
+"""A look that takes long is followed by a pause of so many times its length."""
+LIVE_AFTER = 0.4
+"""Seconds that a run must have lasted to be shown live: a shorter one would only flicker."""
+FIRST_LINE, LINE_EVERY = 10.0, 30.0
+"""Seconds, where there is no live display."""
+SLOW = 1.0
+"""What has been seen running for so many seconds is named at the end."""
+
+
+class Display(Protocol):
+    """Where reports go."""
+
+    def show(self, report: Report) -> None:
+        """Show how far a run has come."""
+
+    def stop(self) -> None:
+        """Show nothing any more."""
+
+
+class Lines:
+    """Gives a report to `write` now and then."""
+
+    def __init__(self, write: Callable[[Report], None], first: float = FIRST_LINE, every: float = LINE_EVERY) -> None:
+        self._write = write
+        self._next = first
+        self._every = every
+
+    def show(self, report: Report) -> None:
+        """Write the report if it is time."""
+        if report.seconds >= self._next:
+            self._next = report.seconds + self._every
+            self._write(report)
+
+    def stop(self) -> None:
+        """Do nothing: what was written stays."""
+
+
+def display_for(write: Callable[[Report], None], is_human: bool) -> Display:
+    """Return a live display if stderr is a terminal that can have one, else one that writes lines."""
+    if is_human and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and find_spec("rich") is not None:
+        return _Later()
+    return Lines(write)
+
+
+class _Later:
+    """A live display once it pays to have one: importing what draws it takes longer than most runs."""
+
+    def __init__(self) -> None:
+        self._live: Display | None = None
+
+    def show(self, report: Report) -> None:
+        if self._live is None and report.seconds >= LIVE_AFTER:
+            from cascade.app.live import Live
+
+            self._live = Live()
+        if self._live is not None:
+            self._live.show(report)
+
+    def stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+class Progress:
+    """Looks at the run of an engine between its turns, by a timer of the event loop."""
+
+    def __init__(self, display: Display, clock: Callable[[], float] = monotonic, interval: float = INTERVAL) -> None:
+        self.names = ""
+        self.loops: dict[str, int] = {}
+        self.failed: dict[str, int] = {}
+        self.slow: dict[str, float] = {}
+        self._display = display
+        self._clock = clock
+        self._interval = interval
+        self._engine: Any = None
+        self._loop: asyncio.AbstractEventLoop
+        self._timer: asyncio.TimerHandle | None = None
+        self._started = self._looked = 0.0
+        self._counts: dict[str, int] = {}
+        self._rates: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+
+    def watch(self, engine: Any) -> None:
+        """Begin to look at what an engine runs, on its loop's thread."""
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._started = self._looked = self._clock()
+        self._timer = self._loop.call_later(self._interval, self._tick)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._display.stop()
+
+    def last_look(self) -> None:
+        """Take the counters of a run that has ended, and stop."""
+        run = None if self._engine is None else state_of(self._engine)
+        if run is not None and self._clock() - self._started >= SLOW:
+            self.report(run)
+        self.stop()
+
+    def _tick(self) -> None:
+        begun = monotonic()
+        run = state_of(self._engine)
+        report = None if run is None else self.report(run)
+        pause = max(self._interval, SHARE * (monotonic() - begun))
+        if report is not None:
+            self._display.show(report)
+        self._timer = self._loop.call_later(pause, self._tick)
+
+    def report(self, run: RunState) -> Report:
+        """Look at a run."""
+        now = self._clock()
+        sight = look(run, self._loop)
+        self.loops = sight.loops
+        self.failed.update({each.id: each.failed for each in sight.maps if each.failed})
+        counts = {**sight.loops, **{each.id: each.done for each in sight.maps}}
+        passed = now - self._looked
+        if passed > 0:
+            for name, count in counts.items():
+                rate = (count - self._counts.get(name, 0)) / passed
+                known = self._rates.get(name)
+                self._rates[name] = rate if known is None else (known + rate) / 2
+        self._looked, self._counts = now, counts
+        self._since = {name: self._since.get(name, now) for name in sight.running}
+        running = sorted(
+            ((name, now - since) for name, since in self._since.items()), key=lambda one: (-one[1], one[0])
+        )
+        for name, seconds in running:
+            if seconds >= SLOW and name not in counts:
+                self.slow[name] = max(seconds, self.slow.get(name, 0.0))
+        rates = {name: self._rates[name] for name in counts if name in self._rates}
+        shown = [(name, seconds) for name, seconds in running if seconds >= SLOW or name.split("[")[0] not in counts]
+        return Report(self.names, now - self._started, sight, rates, [one for one in shown if one[0] not in counts])
+
+    def summary(self) -> list[str]:
+        """Return what is worth telling of a run that has ended; nothing of a short one."""
+        if self._clock() - self._started < SLOW:
+            return []
+        found = []
+        if self.slow:
+            slowest = sorted(self.slow.items(), key=lambda one: -one[1])
+            found.append(say("slow", names=shortened([f"{name} {spelled_time(taken)}" for name, taken in slowest])))
+        if self.loops:
+            most = sorted(self.loops.items(), key=lambda one: -one[1])
+            told = [f"{name} {say('entries', count=f'{count:,}')}" for name, count in most]
+            found.append(say("counted", names=shortened(told)))
+        if self.failed:
+            found.append(say("maps_failed", names=shortened([f"{name} {n:,}" for name, n in self.failed.items()])))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `summary` tells: seconds of slow calls, entries of loops, and items that failed, by id."""
+        slow = {name: round(seconds, 3) for name, seconds in self.slow.items()}
+        return {"slow": slow, "loops": self.loops, "items_failed": self.failed}

@@ -1,0 +1,122 @@
+"""What `cs.run` and the command say, in English and in Chinese. Exceptions are in English."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["WORDS", "language", "say"]
+
+WORDS: dict[str, tuple[str, str]] = {
+    # --- runs
+    "nothing": ("nothing", "空目标"),
+    "more": ("{shown} and {more} more", "{shown} 等另外 {more} 个"),
+    "started": ("run of {names} started", "开始运行 {names}"),
+    "started_with": ("run of {names} started with {params}", "开始运行 {names}，参数 {params}"),
+    "succeeded": ("run succeeded in {seconds}", "运行成功，用时 {seconds}"),
+    "cancelled": ("run cancelled after {seconds}", "运行在 {seconds} 后被取消"),
+    "failed": ("run failed after {seconds}: {error}", "运行在 {seconds} 后失败：{error}"),
+    "retrying": (
+        "{task} failed (attempt {attempt} of {most}): {error}; again in {delay} s",
+        "{task} 失败（第 {attempt} 次，共 {most} 次）：{error}；{delay} 秒后重试",
+    ),
+    "task_started": ("{task} started{entry}", "{task} 开始{entry}"),
+    "task_finished": (
+        "{task} {status}{error} after {seconds} s{entry}",
+        "{task} {status}{error}，用时 {seconds} s{entry}",
+    ),
+    "task_skipped": ("{task} skipped: {reason}{entry}", "{task} 跳过：{reason}{entry}"),
+    "iteration": (" (iteration {number})", "（第 {number} 次迭代）"),
+    "status_Succeeded": ("succeeded", "成功"),
+    "status_Failed": ("failed", "失败"),
+    "status_Cancelled": ("cancelled", "已取消"),
+    # --- progress
+    "so_far": ("{names} has run for {seconds}: {what}", "{names} 已运行 {seconds}：{what}"),
+    "nodes": ("{done} of {total} nodes", "{total} 个节点完成 {done} 个"),
+    "entries": ("{count} entries", "{count} 次迭代"),
+    "items": ("{count} items", "{count} 项"),
+    "rate": ("{rate}/s", "{rate}/秒"),
+    "items_failed": ("{count} failed", "{count} 项失败"),
+    "running": ("running: {names}", "正在运行：{names}"),
+    "more_running": ("and {count} more running", "另有 {count} 个正在运行"),
+    "slow": ("slow: {names}", "较慢：{names}"),
+    "counted": ("loops: {names}", "循环：{names}"),
+    "maps_failed": ("items that failed: {names}", "失败的项：{names}"),
+    # --- the command
+    "no_file": ("there is no file {file}", "没有文件 {file}"),
+    "no_module": ("there is neither a file nor a module {file}", "既没有文件也没有模块 {file}"),
+    "a_folder": ("{file} is a folder; name a .py file in it", "{file} 是文件夹，请指定其中的 .py 文件"),
+    "close": ("did you mean {names}?", "是不是 {names}？"),
+    "file_raised": ("{file} raised an error while it was imported", "导入 {file} 时出错"),
+    "no_targets": (
+        "{file} has nothing to run: no lazy result, no container of them and no compiled flow at its top level; "
+        "name a function that returns one: {file}:NAME",
+        "{file} 中没有可以运行的目标：顶层没有惰性结果、其容器或已编译的流程；可以指定返回目标的函数：{file}:名称",
+    ),
+    "many_targets": (
+        "{file} has {count} targets; name one of them:\n{names}",
+        "{file} 中有 {count} 个目标，请指定其中之一：\n{names}",
+    ),
+    "no_target": ("{file} has no target {name!r}", "{file} 中没有目标 {name!r}"),
+    "the_targets": ("its targets are: {names}", "可用的目标：{names}"),
+    "not_a_target": (
+        "{name!r} in {file} is {what}; a target is a lazy result, a container of them, a compiled flow, or a function "
+        "without required arguments that returns one",
+        "{file} 中的 {name!r} 是 {what}；目标应是惰性结果、其容器、已编译的流程，或返回它们且没有必需参数的函数",
+    ),
+    "target_raised": ("{name!r} in {file} raised an error when it was called", "调用 {file} 中的 {name!r} 时出错"),
+    "param_form": ("--param takes NAME=VALUE, not {given!r}", "--param 的格式是 名称=值，而不是 {given!r}"),
+    "no_param": ("there is no parameter {name!r}", "没有参数 {name!r}"),
+    "the_params": ("its parameters are: {names}", "可用的参数：{names}"),
+    "no_params": ("it has no parameters", "它没有参数"),
+    "params_missing": ("these parameters have no value: {names}", "这些参数没有值：{names}"),
+    "one_of": ("{option} is one of {names}, not {given!r}", "{option} 只能是 {names}，而不是 {given!r}"),
+    "more_than_0": ("--timeout is more than 0 seconds, not {given}", "--timeout 必须大于 0 秒，而不是 {given}"),
+    "file_first": (
+        "name the FILE first: cascade {command} FILE {option} ...",
+        "请先写文件：cascade {command} FILE {option} ...",
+    ),
+    "default": ("default", "默认"),
+    "required": ("required", "必填"),
+    "no_findings": ("no findings in {names}", "{names} 没有发现问题"),
+    "findings": ("{errors} errors, {warnings} warnings", "{errors} 个错误，{warnings} 个警告"),
+    "written": ("written to {file}", "已写入 {file}"),
+    "drawn_more": ("... and {count} more; --format html shows all", "……另有 {count} 个；--format html 可查看全部"),
+    "interrupted": ("interrupted", "已中断"),
+    "cannot_write": ("{file} cannot be written: {error}", "无法写入 {file}：{error}"),
+    "error": ("error", "错误"),
+    # --- help
+    "h_app": ("Run and look at Cascade workflows.", "运行和查看 Cascade 工作流。"),
+    "h_run": ("Run a workflow and print its value.", "运行工作流并打印结果。"),
+    "h_check": ("Look for mistakes without running anything.", "不运行，只查找错误。"),
+    "h_show": ("Draw a workflow.", "绘制工作流。"),
+    "h_explain": ("Print the Python that a workflow becomes.", "打印工作流变成的 Python 代码。"),
+    "h_dry_run": ("Print the plan of a run without running it.", "打印运行计划而不运行。"),
+    "h_file": ("FILE.py or a module, then :TARGET if it has several.", "FILE.py 或模块名；有多个目标时加 :TARGET。"),
+    "h_param": ("A parameter, as NAME=VALUE; may be given often.", "参数，格式 名称=值，可重复。"),
+    "h_json": ("Print JSON for machines to stdout.", "向标准输出打印 JSON。"),
+    "h_log_level": ("DEBUG, INFO, WARNING, ERROR or SILENT.", "DEBUG、INFO、WARNING、ERROR 或 SILENT。"),
+    "h_log_format": ("human, or json for one object a line on stderr.", "human，或 json：标准错误中每行一个对象。"),
+    "h_timeout": ("How many seconds the run may take.", "运行时限（秒）。"),
+    "h_format": ("terminal, dot, mermaid, svg or html.", "terminal、dot、mermaid、svg 或 html。"),
+    "h_output": ("Write to this file instead of stdout.", "写入文件而不是标准输出。"),
+    "h_version": ("Print the version.", "打印版本。"),
+    "h_exit": (
+        "Exit codes: 0 ok, 1 a workflow failed or check found errors, 2 wrong use, 130 Ctrl-C.",
+        "退出码：0 正常，1 工作流失败或检查发现错误，2 用法错误，130 Ctrl-C。",
+    ),
+}
+"""By key: in English, in Chinese."""
+
+
+def language() -> str:
+    """Return "zh" or "en": what CASCADE_LANG says, else the locale of the environment."""
+    for name in ("CASCADE_LANG", "LC_ALL", "LC_MESSAGES", "LANG"):
+        given = os.environ.get(name)
+        if given:
+            return "zh" if given.lower().startswith("zh") else "en"
+    return "en"
+
+
+def say(key: str, **values: object) -> str:
+    """Return a message in the language of the user."""
+    return WORDS[key][language() == "zh"].format(**values)

@@ -1,0 +1,59 @@
+"""Where the command begins: it says what to install where typer is missing."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from cascade.command.misuse import MISUSED
+from cascade.errors import MissingExtraError
+
+__all__ = ["cli", "create_cli", "main"]
+
+
+def main() -> None:
+    """Run the `cascade` command with the arguments of this process, and exit."""
+    try:
+        command: Any = _door().make_app()
+    except MissingExtraError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(MISUSED)
+    command(prog_name="cascade")
+
+
+def create_cli(target: Any) -> Any:
+    """Return a command line that runs a target, with an option for each of its parameters: a `typer.Typer`.
+
+    Args:
+        target: what `cs.run` takes.
+
+    Raises:
+        MissingExtraError: the extra `cli` is not installed.
+        StaticGraphError, CycleError: what was declared cannot be run.
+    """
+    return _door().script_app(target)
+
+
+def cli(target: Any) -> None:
+    """Run a target as the command line of a script asks for, print its value, and exit.
+
+    The exit code is 0 if it went well, 1 if it failed, 2 for wrong options, 130 at Ctrl-C.
+
+    Args:
+        target: what `cs.run` takes.
+
+    Raises:
+        SystemExit: always.
+        MissingExtraError: the extra `cli` is not installed.
+    """
+    create_cli(target)()
+
+
+def _door() -> Any:
+    try:
+        from cascade.command import main as door
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        raise MissingExtraError("the command line needs packages of an extra: pip install cascade-py[cli]") from error
+    return door

@@ -1,0 +1,266 @@
+"""The `cascade` command itself; needs typer."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape, glob
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cascade.app import findings, pictures, plans, sources
+from cascade.app.flow import Flow
+from cascade.app.forms import to_json
+from cascade.app.run import run as run_target
+from cascade.app.words import say
+from cascade.command.drawing import drawn
+from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, user_traceback
+from cascade.command.options import SETTINGS, add_command
+from cascade.command.targets import find_all, find_target
+from cascade.errors import CascadeError
+
+__all__ = ["make_app", "run", "script_app"]
+
+RAW = {"ignore_unknown_options": True, "allow_interspersed_args": False, "allow_extra_args": True}
+LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
+FORMATS = ["terminal", "dot", "mermaid", "svg", "html"]
+FLAGS = ("--json", "--help")
+
+
+def _complete(incomplete: str) -> list[str]:
+    """Complete the names of Python files and folders."""
+    found = [Path(each) for each in glob(f"{escape(incomplete)}*")]
+    return sorted(f"{path}/" if path.is_dir() else str(path) for path in found if path.is_dir() or path.suffix == ".py")
+
+
+Json = Annotated[bool, typer.Option("--json", help=say("h_json"))]
+File = Annotated[str, typer.Argument(metavar="FILE[:TARGET]", help=say("h_file"), autocompletion=_complete)]
+Raw = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="FILE[:TARGET] [OPTIONS]", help=say("h_file"), autocompletion=_complete),
+]
+
+
+def _own(**annotations: tuple[Any, Any]) -> list[inspect.Parameter]:
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in annotations.items()
+    ]
+
+
+def _run_options() -> list[inspect.Parameter]:
+    return _own(
+        as_json=(Json, False),
+        log_level=(Annotated[str, typer.Option(metavar="LEVEL", help=say("h_log_level"))], "INFO"),
+        log_format=(Annotated[str, typer.Option(metavar="FORMAT", help=say("h_log_format"))], "human"),
+        timeout=(Annotated[float | None, typer.Option(metavar="SECONDS", help=say("h_timeout"))], None),
+    )
+
+
+def script_app(target: Any, prog_help: str = "") -> typer.Typer:
+    """Return a command line that runs one target."""
+    app = typer.Typer(add_completion=False, **SETTINGS)
+    add_command(app, "run", target, run, _run_options(), prog_help or say("h_run"))
+    return app
+
+
+def make_app() -> typer.Typer:
+    """Return the `cascade` command."""
+    app = typer.Typer(help=say("h_app"), epilog=say("h_exit"), no_args_is_help=True, **SETTINGS)
+    raw: Any = {"add_help_option": False, "context_settings": RAW}
+
+    @app.callback()
+    def cascade(
+        version: Annotated[
+            bool, typer.Option("--version", help=say("h_version"), is_eager=True, callback=_version)
+        ] = False,
+    ) -> None: ...
+
+    @app.command("run", help=say("h_run"), **raw)
+    def run_file(args: Raw = None) -> None:
+        with _telling():
+            _with_target("run", args or [], run, _run_options())
+
+    @app.command("dry-run", help=say("h_dry_run"), **raw)
+    def dry_run_file(args: Raw = None) -> None:
+        with _telling():
+            _with_target("dry-run", args or [], dry_run, _own(as_json=(Json, False)))
+
+    @app.command("check", help=say("h_check"), epilog=say("h_exit"))
+    def check_file(file: File, as_json: Json = False) -> None:
+        with _telling():
+            check(file, as_json)
+
+    @app.command("show", help=say("h_show"))
+    def show_file(
+        file: File,
+        format: Annotated[str, typer.Option("--format", "-f", help=say("h_format"))] = "terminal",
+        output: Annotated[str | None, typer.Option("--output", "-o", help=say("h_output"))] = None,
+        as_json: Json = False,
+    ) -> None:
+        with _telling():
+            show(file, format, output, as_json)
+
+    @app.command("explain", help=say("h_explain"))
+    def explain_file(file: File, as_json: Json = False) -> None:
+        with _telling():
+            _, target = find_target(file)
+            source = sources.explain(target)
+            typer.echo(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
+
+    return app
+
+
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("cascade-py")
+        except PackageNotFoundError:  # run from its source
+            found = "?"
+        typer.echo(f"cascade {found}")
+        raise typer.Exit
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turn what goes wrong into a message and an exit code."""
+    try:
+        yield
+    except Misuse as misuse:
+        misuse.tell()
+        raise typer.Exit(MISUSED) from None
+    except CascadeError as error:  # the graph cannot be built
+        sys.stderr.write(f"{say('error')}: {error}\n")
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{say('interrupted')}\n")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _with_target(command: str, args: list[str], act: Any, own: list[inspect.Parameter]) -> None:
+    """Load the target that the arguments name, and go on with a command that has its parameters as options."""
+    ahead: list[str] = []
+    rest = list(args)
+    valued = ("--param", "-p", *(f"--{each.name.replace('_', '-')}" for each in own if each.name != "as_json"))
+    while rest and rest[0].startswith("-"):
+        option = rest[0].partition("=")[0]
+        if option not in (*FLAGS, *valued):
+            raise Misuse(say("file_first", command=command, option=option))
+        count = 1 if option in FLAGS or ("=" in rest[0] and option.startswith("--") and option != "-p") else 2
+        ahead, rest = ahead + rest[:count], rest[count:]
+    app = typer.Typer(add_completion=False, **SETTINGS)
+    key = "h_dry_run" if command == "dry-run" else "h_run"
+    if not rest:
+        add_command(app, command, None, act, own, say(key))
+        if "--help" not in ahead:
+            raise Misuse(say("file_first", command=command, option="--param"))
+        app(["--help"], prog_name=f"cascade {command} FILE[:TARGET]")
+        return
+    name, target = find_target(rest[0])
+    add_command(app, name, target, act, own, say(key))
+    app([*ahead, *rest[1:]], prog_name=f"cascade {command} {rest[0]}")
+
+
+# --- what the commands do
+
+
+def run(
+    target: Any,
+    params: dict[str, Any],
+    *,
+    as_json: bool,
+    log_level: str,
+    log_format: str,
+    timeout: float | None,
+) -> None:
+    """Run a target and print its value; exit with 1 if it fails and with 130 at Ctrl-C."""
+    level: Any = log_level.upper()
+    form: Any = log_format
+    for name, given, known in (("--log-level", level, LEVELS), ("--log-format", form, ["human", "json"])):
+        _check_choice(name, given, known)
+    if timeout is not None and not timeout > 0:
+        raise Misuse(say("more_than_0", given=f"{timeout:g}"))
+    if isinstance(target, Flow):
+        target = target.target
+    try:
+        value = run_target(target, params, timeout=timeout, log_level=level, log_format=form)
+    except KeyboardInterrupt:
+        if as_json:
+            _print({"status": "Cancelled"})
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        told = user_traceback(error)
+        if as_json:
+            spelled = {"type": type(error).__name__, "message": str(error), "notes": getattr(error, "__notes__", [])}
+            _print({"status": "Failed", "error": {**spelled, "traceback": told}})
+        else:
+            sys.stderr.write(told)
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        _print({"status": "Succeeded", "value": value})
+    elif value is not None:
+        typer.echo(str(value))
+
+
+def _check_choice(option: str, given: str, known: list[str]) -> None:
+    if given not in known:
+        raise Misuse(say("one_of", option=option, names=", ".join(known), given=given))
+
+
+def _print(record: dict[str, Any]) -> None:
+    typer.echo(json.dumps(record, default=repr))
+
+
+def dry_run(target: Any, params: dict[str, Any], *, as_json: bool) -> None:
+    """Print the plan of a run."""
+    plan = plans.dry_run(target, params if params else None)
+    typer.echo(plan.to_json() if as_json else str(plan))
+
+
+def check(file: str, as_json: bool) -> None:
+    """Print what is wrong with the targets of a file; exit with 1 if some of it is an error."""
+    found: dict[findings.Finding, None] = {}
+    targets = find_all(file)
+    for target in targets.values():
+        found.update(dict.fromkeys(findings.check(target)))
+    listed = sorted(found, key=lambda each: (each.file, each.line, each.code))
+    errors = sum(each.severity == "error" for each in listed)
+    if as_json:
+        record = {"version": 1, "targets": list(targets), "findings": [each.to_dict() for each in listed]}
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        for each in listed:
+            typer.echo(str(each))
+        names = ", ".join(targets)
+        counted = say("findings", errors=errors, warnings=len(listed) - errors)
+        typer.echo(counted if listed else say("no_findings", names=names), err=bool(listed))
+    if errors:
+        raise typer.Exit(FAILED)
+
+
+def show(file: str, format: str, output: str | None, as_json: bool) -> None:
+    """Draw a target."""
+    _check_choice("--format", format, FORMATS)
+    _, target = find_target(file)
+    form: Any = format
+    if as_json:
+        text = to_json(target)
+    elif format == "terminal":
+        text = drawn(plans.dry_run(target))
+    else:
+        text = str(pictures.visualize(target, form))
+    if output is None:
+        typer.echo(text.rstrip("\n"))
+        return
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Misuse(say("cannot_write", file=output, error=error.strerror)) from None
+    typer.echo(say("written", file=output), err=True)

@@ -1,0 +1,203 @@
+"""Finds what FILE[:TARGET] names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cascade.app.flow import Flow
+from cascade.app.programs import blueprint_of
+from cascade.app.words import say
+from cascade.command.misuse import Misuse, close_to, user_traceback
+from cascade.errors import CascadeError
+from cascade.graph.nest import nest_of
+from cascade.spec.blueprint import Blueprint
+from cascade.spec.inputs import Input
+from cascade.spec.lazy import Lazy
+
+__all__ = ["find_all", "find_target", "load"]
+
+USUAL = ("flow", "main", "target")
+"""Names that are taken where none is given, in this order."""
+MOST_LISTED = 20
+
+
+def find_target(spelled: str) -> tuple[str, Any]:
+    """Return a target and its name: the one that FILE:TARGET names, or the obvious one of FILE.
+
+    Raises:
+        Misuse: there is none, or more than one.
+    """
+    file, name = _split(spelled)
+    module = load(file)
+    if name:
+        return name, _named(module, file, name)
+    found = _ends(_candidates(module))
+    for usual in USUAL:
+        if usual in found and len(found) > 1:
+            return usual, found[usual]
+    if len(found) > 1:
+        listed = [f"  {file}:{each}" for each in found]
+        more = [f"  ... ({len(found) - MOST_LISTED})"] if len(found) > MOST_LISTED else []
+        raise Misuse(say("many_targets", file=file, count=len(found), names="\n".join(listed[:MOST_LISTED] + more)))
+    if found:
+        return next(iter(found.items()))
+    for usual in USUAL:
+        if _is_maker(getattr(module, usual, None)):
+            return usual, _named(module, file, usual)
+    raise Misuse(say("no_targets", file=file))
+
+
+def find_all(spelled: str) -> dict[str, Any]:
+    """Return the target that is named, or all of a file that do not feed each other, by name."""
+    file, name = _split(spelled)
+    if not name:
+        found = _ends(_candidates(load(file)))
+        if found:
+            return found
+    return dict([find_target(spelled)])
+
+
+def _split(spelled: str) -> tuple[str, str]:
+    if Path(spelled).exists():
+        return spelled, ""
+    file, colon, name = spelled.rpartition(":")
+    if colon and file and not (len(file) == 1 and name[:1] in "\\/"):  # a drive of Windows
+        return file, name
+    return spelled, ""
+
+
+def load(file: str) -> ModuleType:
+    """Import a file, or a module by its name.
+
+    Raises:
+        Misuse: it is not there, or raises an error.
+    """
+    path = Path(file)
+    if path.is_dir():
+        raise Misuse(say("a_folder", file=file))
+    is_file = path.is_file()
+    if not is_file and (path.suffix == ".py" or not all(part.isidentifier() for part in file.split("."))):
+        folder = path.parent
+        known = sorted(each.name for each in folder.glob("*.py")) if folder.is_dir() else []
+        hint = close_to(path.name, known, "")
+        raise Misuse("; ".join(filter(None, [say("no_file", file=file), hint])))
+    here = str(path.resolve().parent) if is_file else str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return _from_file(path) if is_file else importlib.import_module(file)
+    except ModuleNotFoundError as error:
+        if not is_file and error.name and (file == error.name or file.startswith(f"{error.name}.")):
+            raise Misuse(say("no_module", file=file)) from None
+        raise Misuse(say("file_raised", file=file), user_traceback(error)) from None
+    except (Exception, SystemExit) as error:
+        raise Misuse(say("file_raised", file=file), user_traceback(error)) from None
+
+
+def _from_file(path: Path) -> ModuleType:
+    name = path.stem if path.stem.isidentifier() else "workflow"
+    known = sys.modules.get(name)
+    if known is not None:
+        if getattr(known, "__file__", None) == str(path.resolve()):
+            return known
+        name = f"{name}_workflow"  # it must not take the place of a module that something else needs
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:  # not .py
+        loader = importlib.machinery.SourceFileLoader(name, str(path.resolve()))
+        spec = importlib.util.spec_from_file_location(name, path.resolve(), loader=loader)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _is_target(value: Any, depth: int = 3) -> bool:
+    if isinstance(value, Lazy):
+        return not isinstance(value, Input)
+    if isinstance(value, (Blueprint, Flow)):
+        return True
+    if isinstance(value, dict):
+        value = list(value.values())
+    return depth > 0 and type(value) in (list, tuple) and any(_is_target(each, depth - 1) for each in value)
+
+
+def _is_maker(value: Any) -> bool:
+    """Say whether this is a function that can be called without arguments."""
+    if not inspect.isfunction(value):
+        return False
+    given = inspect.signature(value).parameters.values()
+    return all(each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in given)
+
+
+def _candidates(module: ModuleType) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if not name.startswith("_") and _is_target(value)}
+
+
+def _ends(found: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what other targets read, and further names of the same; all of it if nothing would be left."""
+    unique = {id(value): name for name, value in reversed(found.items())}
+    found = {name: value for name, value in found.items() if unique[id(value)] == name}
+    if len(found) < 2:
+        return found
+    read: set[int] = set()
+    for value in found.values():
+        read.update(id(node) for node in _nodes(value) if node is not value)
+    return {name: value for name, value in found.items() if id(value) not in read} or found
+
+
+def _nodes(target: Any) -> Iterator[Any]:
+    try:
+        blueprint = blueprint_of(target)
+    except (CascadeError, TypeError):  # it will be told when this one is used
+        return
+    if blueprint is not None:
+        for graph in nest_of(blueprint).graphs:
+            yield from graph.nodes
+    if isinstance(target, Flow):
+        yield target.target
+
+
+def _named(module: ModuleType, file: str, name: str) -> Any:
+    value: Any = module
+    for part in name.split("."):
+        if not hasattr(value, part):
+            known = [
+                each
+                for each, one in vars(module).items()
+                if not each.startswith("_")
+                and (_is_target(one) or (_is_maker(one) and one.__module__ == module.__name__))
+            ]
+            listed = say("the_targets", names=", ".join(known[:MOST_LISTED])) if known else say("no_targets", file=file)
+            raise Misuse(f"{say('no_target', file=file, name=name)}; {close_to(name, known, listed)}")
+        value = getattr(value, part)
+    if _is_target(value):
+        return value
+    if _is_maker(value):
+        try:
+            made = value()
+        except Exception as error:
+            raise Misuse(say("target_raised", file=file, name=name), user_traceback(error)) from None
+        if _is_target(made):
+            return made
+        if inspect.iscoroutine(made):
+            made.close()
+        raise Misuse(say("not_a_target", file=file, name=f"{name}()", what=_short(made)))
+    raise Misuse(say("not_a_target", file=file, name=name, what=_short(value)))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"
