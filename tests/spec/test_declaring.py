@@ -429,7 +429,7 @@ class TestConfiguringOneNode:
         with pytest.raises(NotImplementedError, match=f"{named}.*not built yet"):
             option()
 
-    @pytest.mark.parametrize("name", ["cli"])
+    @pytest.mark.parametrize("name", ["http", "sql", "template"])
     def test_a_name_whose_work_is_not_built_is_not_exported(self, name: str) -> None:
         assert name not in cs.__all__
         with pytest.raises(AttributeError, match=name):
