@@ -263,7 +263,7 @@ def emitted_routes_run_all(patch: Patch) -> None:
 
 def emitted_conditions_hold(patch: Patch) -> None:
     """An emitted call is made although it should be skipped."""
-    patch.setattr(write.Body, "gated", lambda body, i, dying: body.call(i, dying))
+    patch.setattr(write.Body, "gated", lambda body, i: body.call(i))
 
 
 BUGS: tuple[Callable[[Patch], None], ...] = (

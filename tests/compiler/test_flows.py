@@ -352,3 +352,25 @@ def test_a_stretch_behind_a_map_whose_items_take_time(tier: Any) -> None:
 
     target = [inc(total(wait.map(x=[1, 2, 3]))), inc(wait(5))]
     assert run(target, tier=tier) == [10, 7]
+
+
+@every_tier
+def test_a_tail_call_keeps_the_arguments_that_nobody_else_reads(tier: Any) -> None:
+    @inline
+    def feed() -> str:
+        return "fed"
+
+    @inline
+    def inner(n: int, word: str) -> Any:
+        return cs.TailCall(args=[n - 1]) if n else f"{word} {n}"
+
+    @inline
+    def outer(n: int, given: str) -> Any:
+        seen.append(given)
+        return cs.Jump("again", {"n": n - 1}) if n else "done"
+
+    seen: list[str] = []
+    step = outer(3, inner(1, feed()))
+    cs.bind(step, cs.select_jump({"again": step}))
+    assert run([step, inner(2, feed())], tier=tier) == ["done", "fed 0"]
+    assert seen == ["fed 0"] * 4

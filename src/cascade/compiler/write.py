@@ -296,16 +296,11 @@ class Body:
             wish = "value" if form is None else f"{form.task.name}_value"
         return Namer.base(wish)
 
-    def take(self, register: int, dying: Iterable[int] = ()) -> str:
-        """Return a variable for a register: one given up by those `dying` here, a free one, or a new one."""
+    def take(self, register: int) -> str:
+        """Return a variable for a register: a free one, or a new one."""
         if register in self.shared:
             return self.shared[register]
         base = self.base(register)
-        for other in dying:
-            name = self.local.get(other)
-            if name is not None and self._bases.get(name) == base:
-                self.drop(other)
-                return name
         free = self._free.get(base)
         name = free.pop() if free else self.writer.namer.name(base)
         self._bases[name] = base
@@ -349,16 +344,19 @@ class Body:
         for register, at in last.items():
             if register >= 0 and register not in kept:
                 ended.setdefault(at, []).append(register)
+        names: list[str] = []
         for at, i in enumerate(steps):
             if self.pause and at and at % PIECE == 0:
                 self.writer.line(self.depth, self.pause, "", self.place(-1))
             dying = [register for register in ended.get(at, ()) if self.local.get(register) in self._bases]
-            self.instruction(i, dying)
+            self.instruction(i)
+            left = [name for name in names if name in self._free.get(self._bases[name], ())]
+            if left and at < len(steps) - 1:
+                self.writer.line(self.depth, f"del {', '.join(left)}")
+            # What a call was given is kept until its result was looked at: a tail call may go on with it.
             names = [self.drop(register) for register in dying if register in self.local]
             for name in names:
                 self._free.setdefault(self._bases[name], []).append(name)
-            if names and at < len(steps) - 1:
-                self.writer.line(self.depth, f"del {', '.join(names)}")
 
     def reads(self, i: int) -> set[int]:
         """Return all references that the lines of an instruction may read."""
@@ -404,16 +402,16 @@ class Body:
                 stack += needs_of(self.block, at)
         return found
 
-    def instruction(self, i: int, dying: list[int]) -> None:
-        """Write one instruction; the registers `dying` are not read again."""
+    def instruction(self, i: int) -> None:
+        """Write one instruction."""
         self._written += 1
         if self._written > 4 * len(self.block) + 200:
             raise CannotEmit("size")
         op = self.block.ops[i]
         if op <= CALLN:
-            self.call(i, dying)
+            self.call(i)
         elif op == GATED:
-            self.gated(i, dying)
+            self.gated(i)
         elif op == PACK:
             self.pack(i)
         elif op == ROUTE:
@@ -427,7 +425,7 @@ class Body:
         else:
             raise CannotEmit({MAP: "map", LOOP: "loop", SUBFLOW: "sub-flow"}.get(op, "policy"))
 
-    def call(self, i: int, dying: list[int] = [], name: str | None = None) -> None:  # noqa: B006
+    def call(self, i: int, name: str | None = None) -> None:
         """Write a call that nothing keeps from being made."""
         block, writer = self.block, self.writer
         form = block.forms[i]
@@ -438,7 +436,7 @@ class Body:
         text = writer.called(form, passed[:split], zip(form.names, passed[split:], strict=True))
         place = self.place(i)
         if name is None:
-            name = self.take(i, [at for at in dict.fromkeys(references) if at in dying])
+            name = self.take(i)
         writer.call(self.depth, place, (self.entry, i), f"{name} = {text}", self.said(i))
         self.hold(i, name)
         writer.looked_at(self.depth, name, form, self.place(i, True))
@@ -494,7 +492,7 @@ class Body:
             return f"{self.flags[reference]} is not None"
         return f"{self.local[reference]} is {self.writer.mark('NOTHING')}" if self.may_lack(reference) else None
 
-    def gated(self, i: int, dying: list[int]) -> None:
+    def gated(self, i: int) -> None:
         """Write a call that a condition, an order or a skipped input may keep from being made."""
         block, writer, gate = self.block, self.writer, self.block.gates[i]
         nothing = "NOTHING"
@@ -517,7 +515,7 @@ class Body:
         if nothing in "".join(test for test, _ in tests):
             writer.mark(nothing)
         if not tests:
-            self.call(i, dying)
+            self.call(i)
             return
         name = self.take(i)
         flag = self.flag(i, name)
@@ -603,12 +601,12 @@ class Body:
             if i in self.certain:
                 raise CannotEmit("order")  # it runs anyway, but has not yet
             if i not in self.shared:
-                self.instruction(i, [])
+                self.instruction(i)
                 continue
             name = self.shared[i]
             self.writer.line(self.depth, f"if {name} is {self.writer.mark('PENDING')}:")
             with _Branch(self):
-                self.instruction(i, [])
+                self.instruction(i)
             self.local[i] = name  # the log has it from the start on
 
     def pruned(self) -> None:
