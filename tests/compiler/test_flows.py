@@ -374,3 +374,19 @@ def test_a_tail_call_keeps_the_arguments_that_nobody_else_reads(tier: Any) -> No
     cs.bind(step, cs.select_jump({"again": step}))
     assert run([step, inner(2, feed())], tier=tier) == ["done", "fed 0"]
     assert seen == ["fed 0"] * 4
+
+
+@every_tier
+def test_what_would_stand_in_for_a_state_is_pruned_in_each_entry(tier: Any) -> None:
+    @inline
+    def step(n: int) -> Any:
+        return cs.Jump("again", n - 1) if n else "done"
+
+    bus = MessageBus()
+    seen: list[TaskSkipped] = []
+    bus.subscribe(TaskSkipped, seen.append)
+    state = step(3).run_if(True, otherwise=inc(1))
+    cs.bind(state, cs.select_jump({"again": state}))
+    assert run(state, tier=tier, bus=bus) == "done"
+    assert [(event.task_name, event.reason) for event in seen] == [("inc", "Pruned")] * len(seen)
+    assert len(seen) == 4

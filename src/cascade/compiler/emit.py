@@ -352,6 +352,8 @@ class _LoopWriter:
             writer.log.append(("set", at, body.local[at]))
         gate = self.gate(entry)
         condition = None if gate is None else gate.condition
+        if writer.watch[2] and gate is not None and gate.otherwise is not None and gate.otherwise not in entry.certain:
+            raise CannotEmit("late")  # what would stand in for the state is pruned in each entry
         arguments = [*plan.placed, *plan.named.values()]
         body.write(self.orders[k], [*arguments, *([] if condition is None else [condition])])
         place = body.place(root)
