@@ -390,3 +390,18 @@ def test_what_would_stand_in_for_a_state_is_pruned_in_each_entry(tier: Any) -> N
     assert run(state, tier=tier, bus=bus) == "done"
     assert [(event.task_name, event.reason) for event in seen] == [("inc", "Pruned")] * len(seen)
     assert len(seen) == 4
+
+
+def test_a_loop_with_a_branch_never_taken_is_emitted_for_who_watches() -> None:
+    @inline
+    def step(n: int, fed: int) -> Any:
+        return cs.Jump("again", {"n": n - 1}) if n else fed
+
+    bus = MessageBus()
+    seen: list[Any] = []
+    bus.subscribe(TaskEvent, seen.append)
+    state = step(3, cs.Router(cs.Param("key", 0), {0: inc(1), 1: add(1, 2)}))
+    cs.bind(state, cs.select_jump({"again": state}))
+    assert run(state, tier="compile", bus=bus) == 2
+    started = [event.task_name for event in seen if isinstance(event, TaskExecutionStarted)]
+    assert started == ["inc", "step"] * 4

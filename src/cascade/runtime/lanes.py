@@ -247,7 +247,7 @@ class Lane:
         constants = follower.world.constants
         values += [constants[slot] for slot in hot.slots]
         values += [follower.world.root.regs[at] for at in hot.imports]
-        if any(self.watch or ()):
+        if any(follower.run.watch):
             values += [*follower.run.tellers(), follower.spot.had(follower.copy), self.sites()]
         return values
 
