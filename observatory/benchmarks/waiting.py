@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import cascade as cs
+from cascade import Jump
 from observatory.benchmarks import tco_performance as tco
 from observatory.benchmarks.harness import Line, calls, pairs, row, speed, wall_time
 
@@ -121,8 +122,8 @@ async def plain_step(n: int) -> Any:
 async def step(n: int) -> Any:
     await asyncio.sleep(0)
     if n <= 1:
-        return cs.Jump("exit", "done")
-    return cs.Jump("again", n - 1)
+        return Jump("exit", "done")
+    return Jump("again", n - 1)
 
 
 async def loop_by_hand(n: int) -> str:

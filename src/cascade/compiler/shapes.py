@@ -17,7 +17,7 @@ from cascade.spec.lazy import Lazy, LazyResult
 from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm
 
-__all__ = ["MOST_KEPT", "MOST_NODES", "block_shape", "keep", "kept", "loop_shape"]
+__all__ = ["MOST_KEPT", "MOST_NODES", "block_shape", "keep", "kept", "leaf_shape", "loop_shape"]
 
 MOST_KEPT = 32
 """So many functions are kept for one task."""
@@ -86,6 +86,23 @@ class _Code:
 
     def __hash__(self) -> int:
         return id(self.code)
+
+
+def leaf_shape(graph: Graph, number: int, key: Any, cls: type) -> tuple[Any, ...] | None:
+    """Return what a state that jumps to itself, with data of one class, has in common with others like it.
+
+    None where more than literals feed the state, or more than its selector is declared for it: then it takes
+    a machine of its own to know its loop.
+    """
+    node, gate = graph.nodes[number], graph.gates.get(number)
+    if gate is None or not gate.is_plain or not isinstance(node, LazyResult):
+        return None
+    references = graph.references(number)
+    if not references or max(references) >= 0:
+        return None
+    slots = list(dict.fromkeys(references))
+    pattern: Any = len(references) if len(slots) == len(references) else tuple(map(slots.index, references))
+    return _Code(node.code), node.lasti, node.label, pattern, key, cls
 
 
 def loop_shape(blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Any) -> tuple[Any, ...]:

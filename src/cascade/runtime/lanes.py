@@ -13,7 +13,7 @@ from typing import Any
 from cascade.compiler.emit import Loop, emit_loop
 from cascade.compiler.entry import FIRST, Key
 from cascade.compiler.machine import Edge, Entry, Machine
-from cascade.compiler.shapes import keep, kept, loop_shape
+from cascade.compiler.shapes import keep, kept, leaf_shape, loop_shape
 from cascade.compiler.write import CannotEmit, Leave, Place
 from cascade.runtime.copies import Copy
 from cascade.runtime.flows import publish_end, restore, settle
@@ -191,6 +191,10 @@ class Lane:
         self.hot, self.nodes, self.placed_at = hot, None, -1
         if hot is False or hot.loop.is_sure:
             self.watch, self.version = run.watch, machine.version
+            if hot and hot.is_leaf and edge.is_jump and len(edge.updates) == 1:
+                leaf = leaf_shape(self.follower.world.blueprint.graph, entry.number, edge.key, edge.cls)
+                if leaf is not None and edge.names is None:
+                    keep(form, (leaf, run.watch), (edge, hot))
         return True
 
     def is_ready(self, run: Any) -> bool:
@@ -345,7 +349,7 @@ class Lane:
 class Bound:
     """An emitted loop, and what its parts are in one program."""
 
-    __slots__ = ("after", "entries", "imports", "loop", "slots")
+    __slots__ = ("after", "entries", "imports", "is_leaf", "loop", "slots")
 
     def __init__(self, loop: Loop, entries: list[Entry]) -> None:
         self.loop = loop
@@ -360,6 +364,9 @@ class Bound:
         blocks = [entry.block for entry in entries]
         self.after = [(blocks[k], blocks[k].gates[i].after[which]) for k, i, which in loop.after]
         """What must have run around it: (block of the state, number)."""
+        entry = entries[0]
+        self.is_leaf = len(entries) == 1 and entry.kind == "state" and entry.plan.is_bare and not entry.plan.steps
+        """It is one state that nothing but literals feeds."""
 
 
 # --- learning

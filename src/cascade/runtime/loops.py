@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import CoroutineType
 from typing import Any
 
@@ -24,6 +24,7 @@ from cascade.runtime.schedule import advance, complete, drive
 from cascade.runtime.scope import NodeFailure, Scope
 from cascade.runtime.signals import refuse_jump, refuse_lazy
 from cascade.runtime.spot import Spot
+from cascade.runtime.sprints import Sprint, sprint
 from cascade.runtime.tail import merge_tail
 from cascade.spec.blueprint import Block, EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
@@ -64,10 +65,12 @@ class Follower:
     """One loop on its way: the state it is in, and how its last call was made."""
 
     __slots__ = (
+        "_scope",
         "args",
         "copy",
         "count",
         "ended",
+        "error",
         "form",
         "frames",
         "gate",
@@ -78,10 +81,10 @@ class Follower:
         "lanes",
         "limit",
         "number",
+        "outcome",
         "rest",
         "routes",
         "run",
-        "scope",
         "skip",
         "spot",
         "value",
@@ -102,6 +105,9 @@ class Follower:
         self.run = run
         self.spot = spot
         self.value = value
+        self.outcome: Any = None
+        self.error: BaseException | None = None
+        """How the coroutine from `begin` ended."""
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         self.item = item
         self.home = spot.frame
@@ -113,7 +119,7 @@ class Follower:
         self.limit: int | None = None if gate is None else gate.max_iterations
         """How many entries the loop may have: the least that a state it has entered allows."""
         self.skip: Skip | None = None
-        self.scope = Scope()
+        self._scope: Scope | None = None
         self.frames: dict[EntryPlan, Frame] = {}
         self.lanes: dict[int, list[Lane]] = {}
         """The short ways on from each node."""
@@ -126,6 +132,13 @@ class Follower:
             if spot.suffix:
                 self.copy.items[spot.suffix] = max(self.copy.items[spot.suffix], before + 1)
             self.copy.entries = max(self.copy.entries, before + 1)
+
+    @property
+    def scope(self) -> Scope:
+        """Of the frames of its entries, made when there is one."""
+        if self._scope is None:
+            self._scope = Scope()
+        return self._scope
 
     def end(self, value: Any) -> Any:
         """Return what the loop gives, and note if that was skipped."""
@@ -142,6 +155,26 @@ class Follower:
             skip.strict = self.skip.strict
         return value
 
+    def begin(self) -> Coroutine[Any, Any, Any] | None:
+        """Return the loop as an emitted coroutine, if it is known already; then `follow` takes over from that.
+
+        Who awaits it here and not in `follow` has one coroutine less between the task and the event loop.
+        """
+        signal = self.value
+        if signal.__class__ is Jump and not self.lanes:
+            fast = sprint(self, signal)
+            if fast is not None and fast.hot.loop.is_async and fast.takes(signal):
+                self.lanes[self.number] = [fast]
+                fast.signal, self.value = signal, PENDING
+                return fast.begin_hot()
+        return None
+
+    def _took_over(self) -> Any:
+        """Return what the state returned last in the coroutine from `begin`."""
+        lane: Any = self.lanes[self.number][0]
+        outcome, error, self.outcome, self.error = self.outcome, self.error, None, None
+        return lane.left(lane.signal, outcome) if error is None else lane.caught(error)
+
     async def follow(self) -> Any:
         """Go where the signal leads until a plain value comes; return that."""
         run, value = self.run, self.value
@@ -150,7 +183,9 @@ class Follower:
         while True:
             try:
                 cls = value.__class__
-                if cls is Jump or cls is TailCall:
+                if value is PENDING:
+                    value = self._took_over()
+                elif cls is Jump or cls is TailCall:
                     for lane in self.lanes.get(self.number, ()):
                         if lane.takes(value):
                             value = lane.enter(value)
@@ -165,6 +200,9 @@ class Follower:
                                 value = await lane.finish()
                             break
                     else:
+                        if cls is Jump and not self.lanes and (fast := sprint(self, value)) is not None:
+                            self.lanes[self.number] = [fast]
+                            continue
                         number, world, signal = self.number, self.world, value
                         target, key, data = self.jump(value) if cls is Jump else (number, (), None)
                         if target is None:
@@ -214,6 +252,8 @@ class Follower:
         else:
             lane = learn_item(self, signal, key) if at_item and target == number and key else None
         if lane is not None and len(known := lanes.setdefault(number, [])) < MOST_LANES:
+            if known and known[0].__class__ is Sprint:  # the state does what others like it did not
+                known.clear()
             known.append(lane)
 
     def stand_at(self, entry: Entry) -> None:

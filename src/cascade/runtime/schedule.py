@@ -89,7 +89,15 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                     else:
                         form.seen = value.__class__
             if value.__class__ is run.follower:  # it is followed from here, so that nothing stands between
-                value = await value.follow()
+                loop = value
+                work = loop.begin()
+                if work is not None:
+                    try:
+                        loop.outcome = await work
+                    except BaseException as error:
+                        loop.error = error
+                value = await loop.follow()
+                del loop
             if ticker.due:
                 await run.turn()
             frame.regs[i] = value

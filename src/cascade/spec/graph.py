@@ -112,8 +112,14 @@ class Gate:
     @property
     def is_policy(self) -> bool:
         """Whether each call needs more than to be made: retries, a timeout, constraints, a cache, resources."""
-        policies = (self.retry, self.timeout, self.constraints, self.cache)
-        return self.injects or any(policy is not None for policy in policies)
+        none = self.retry is None and self.timeout is None and self.constraints is None and self.cache is None
+        return self.injects or not none
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it says no more than that the node is bound to a selector."""
+        none = self.condition is None and self.otherwise is None and self.max_iterations is None
+        return none and not (self.after or self.amounts or self.receiver or self.is_policy)
 
     def copied(self) -> Gate:
         """Return a gate like this one."""

@@ -1,0 +1,199 @@
+"""Loops of one shape: what the first of them learned is used by the others, and only where it holds for them."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import cascade as cs
+from cascade.runtime.events import TaskExecutionStarted
+from cascade.runtime.sprints import Sprint
+from tests.workflows import in_loop, turns
+
+ASYNC = pytest.mark.parametrize("is_async", [False, True])
+
+
+def alone(test: Any) -> Callable[..., None]:
+    """Run a test in an event loop of its own."""
+
+    @functools.wraps(test)
+    def run(**given: Any) -> None:
+        in_loop(lambda: test(**given))
+
+    return run
+
+
+def made(body: Any, is_async: bool) -> Any:
+    """Return a task of `body`, which is a coroutine that has to wait in each call, or none."""
+    if not is_async:
+        return cs.task(mode="inline")(body)
+
+    @functools.wraps(body)
+    async def step(*args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(0)
+        return body(*args, **kwargs)
+
+    return cs.task(step)
+
+
+def loops(task: Any, starts: Any, routes: Any = None) -> list[Any]:
+    """Declare one loop for each tuple of arguments, all in one line, as a program would."""
+    found = []
+    for args in starts:
+        state = task(*args)
+        cs.bind(state, cs.select_jump({"again": state, "exit": None} if routes is None else routes(state)))
+        found.append(state)
+    return found
+
+
+@pytest.fixture
+def sprints(monkeypatch: pytest.MonkeyPatch) -> list[Sprint]:
+    """All that were entered."""
+    found: list[Sprint] = []
+    before = Sprint.values
+
+    def values(self: Sprint, signal: Any) -> Any:
+        found.append(self)
+        return before(self, signal)
+
+    monkeypatch.setattr(Sprint, "values", values)
+    return found
+
+
+@ASYNC
+@alone
+async def test_loops_of_one_shape_learn_once(is_async: bool, sprints: list[Sprint]) -> None:
+    calls: list[tuple[int, int]] = []
+
+    def body(n: int, agent: int) -> Any:
+        calls.append((n, agent))
+        return cs.Jump("exit", ("done", agent)) if n <= 1 else cs.Jump("again", n - 1)
+
+    task = made(body, is_async)
+    async with cs.Engine(tier="compile") as engine:
+        await engine.run(loops(task, [(5, -1)]))
+        calls.clear()
+        result = await engine.run(loops(task, [(40 + k, k) for k in range(20)]))
+    assert result == [("done", k) for k in range(20)]
+    assert sorted(calls) == sorted((n, k) for k in range(20) for n in range(1, 41 + k))
+    assert len({id(each.follower) for each in sprints}) == 20
+
+
+@ASYNC
+@alone
+async def test_a_key_that_leads_elsewhere_is_not_taken_for_the_same(is_async: bool, sprints: list[Sprint]) -> None:
+    def body(n: int) -> Any:
+        return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
+
+    def other(n: int) -> Any:
+        return ("other", n)
+
+    task, plain = made(body, is_async), cs.task(mode="inline")(other)
+    async with cs.Engine(tier="compile") as engine:
+        assert await engine.run(loops(task, [(9,)])) == [0]
+        sprints.clear()
+        assert await engine.run(loops(task, [(9,)], lambda state: {"again": plain(0), "exit": None})) == [("other", 8)]
+        assert await engine.run(loops(task, [(9,)], lambda state: {"again": None, "exit": None})) == [8]
+        assert not sprints
+        assert await engine.run(loops(task, [(7,)])) == [0]
+        assert sprints
+
+
+@ASYNC
+@alone
+async def test_what_the_first_did_not_do_is_learned_by_the_other(is_async: bool) -> None:
+    def body(n: int, odd: bool) -> Any:
+        if n <= 0:
+            return cs.Jump("exit", odd)
+        if odd and n % 5 == 0:
+            return cs.Jump("back", {"n": n - 1})
+        if odd and n % 7 == 0:
+            return cs.TailCall(args=(n - 1,))
+        return cs.Jump("again", n - 1)
+
+    task = made(body, is_async)
+
+    def routes(state: Any) -> Any:
+        return {"again": state, "back": state, "exit": None}
+
+    async with cs.Engine(tier="compile") as engine:
+        assert await engine.run(loops(task, [(50, False)], routes)) == [False]
+        expected = [True, False, True]
+        assert await engine.run(loops(task, [(97, True), (30, False), (64, True)], routes)) == expected
+
+
+@ASYNC
+@alone
+async def test_failures_say_which_iteration(is_async: bool) -> None:
+    def body(n: int) -> Any:
+        if n == 13:
+            raise ValueError("thirteen")
+        return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
+
+    task = made(body, is_async)
+    async with cs.Engine(tier="compile") as engine:
+        assert await engine.run(loops(task, [(9,)])) == [0]
+        with pytest.raises(ValueError, match="thirteen") as caught:
+            await engine.run(loops(task, [(33,)]))
+    assert [note.split(",")[1] for note in caught.value.__notes__] == [" iteration 20"]
+
+
+@ASYNC
+@alone
+async def test_limits_of_iterations_hold(is_async: bool, sprints: list[Sprint]) -> None:
+    def body(n: int) -> Any:
+        return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
+
+    task = made(body, is_async)
+    async with cs.Engine(tier="compile") as engine:
+        assert await engine.run(loops(task, [(9,)])) == [0]
+        state = task(50)
+        cs.bind(state, cs.select_jump({"again": state, "exit": None}), max_iterations=20)
+        with pytest.raises(cs.JumpError, match="20 entries"):
+            await engine.run(state)
+    assert not sprints
+
+
+@alone
+async def test_a_subscriber_that_comes_hears_the_rest() -> None:
+    heard: list[int] = []
+    async with cs.Engine(tier="compile") as engine:
+
+        async def body(n: int) -> Any:
+            await asyncio.sleep(0)
+            if n == 40:
+                engine.bus.subscribe(TaskExecutionStarted, lambda event: heard.append(event.iteration))
+                engine.ticker.hurry()  # what a tick would do within 10 ms
+            return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
+
+        task = cs.task(body)
+        assert await engine.run(loops(task, [(9,)])) == [0]
+        assert await engine.run(loops(task, [(60,)])) == [0]
+    assert heard == list(range(21, 61))
+
+
+@alone
+async def test_cancelled_in_the_middle_all_of_them_end() -> None:
+    running = 0
+
+    async def body(n: int) -> Any:
+        nonlocal running
+        running += 1
+        try:
+            await asyncio.sleep(3600 if n == 1 else 0)
+        finally:
+            running -= 1
+        return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
+
+    task = cs.task(body)
+    async with cs.Engine(tier="compile") as engine:
+        assert await engine.run(loops(task, [(0,)])) == [0]
+        run = engine.start(loops(task, [(20 + k,) for k in range(10)]))
+        await turns(100)
+        assert running == 10
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+    assert running == 0
