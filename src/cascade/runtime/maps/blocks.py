@@ -18,20 +18,22 @@ __all__ = ["Caller"]
 Odd = Callable[[Any], Any]
 
 
+# `for value in (call(item),)` is an assignment (CPython 3.9 made it one), to a variable of the comprehension's own:
+# that of `:=` belongs to the function around and costs more.
 def _each(call: Any, items: Any, seen: Any, odd: Odd) -> list[Any]:
-    return [value if (value := call(item)).__class__ is seen else odd(value) for item in items]
+    return [value if value.__class__ is seen else odd(value) for item in items for value in (call(item),)]
 
 
 def _each_mixed(call: Any, items: Any, plain: set[type], odd: Odd) -> list[Any]:
-    return [value if (value := call(item)).__class__ in plain else odd(value) for item in items]
+    return [value if value.__class__ in plain else odd(value) for item in items for value in (call(item),)]
 
 
 def _pairs(call: Any, pairs: Any, plain: set[type], odd: Odd) -> list[Any]:
-    return [value if (value := call(one, two)).__class__ in plain else odd(value) for one, two in pairs]
+    return [value if value.__class__ in plain else odd(value) for one, two in pairs for value in (call(one, two),)]
 
 
 def _rows(call: Any, rows: Any, plain: set[type], odd: Odd) -> list[Any]:
-    return [value if (value := call(*row)).__class__ in plain else odd(value) for row in rows]
+    return [value if value.__class__ in plain else odd(value) for row in rows for value in (call(*row),)]
 
 
 def _fill(call: Any, rows: Any, plain: set[type], odd: Odd, out: list[Any]) -> None:
