@@ -24,6 +24,8 @@ __all__ = ["build", "target_of"]
 ATOMS = frozenset({int, str, float, bool, type(None), bytes, complex})
 OPEN = object()
 """In the index: a node whose inputs are being walked."""
+MANY = 16
+"""A container of so many results is looked at for calls that can be numbered together."""
 
 
 def target_of(target: Any) -> Any:
@@ -165,6 +167,8 @@ class _Builder:
                 continue
             waiting = self.inputs(node)
             index[node] = OPEN
+            if len(waiting) >= MANY:
+                waiting = waiting[self.leaves(waiting) :]
             fresh: list[Any] = []
             for child in waiting:
                 at = get(child)
@@ -177,6 +181,33 @@ class _Builder:
                 continue
             pop()
             self.emit(node)
+
+    def leaves(self, waiting: list[Any]) -> int:
+        """Number the plain calls of one literal with which a long list of inputs begins; return how many there are.
+
+        As `walk` would, but with one step for all of them where that is possible.
+        """
+        graph = self.graph
+        index = graph.index
+        first = number = len(graph.nodes)
+        for node in waiting:
+            if node.__class__ is not LazyResult or node.config is not None or node.kwargs is not None:
+                break
+            args = node.args
+            if len(args) != 1 or args[0].__class__ not in ATOMS or not node.task.form.plain or node in index:
+                break
+            index[node] = number
+            number += 1
+            if node.plan is None:
+                node.plan = BUILT
+        count = number - first
+        found = waiting[:count]
+        graph.nodes += found
+        graph.kinds += bytes([CALL1]) * count
+        graph.forms += [node.task.form for node in found]
+        graph.places += range(-1 - len(graph.constants), -1 - len(graph.constants) - count, -1)
+        graph.constants += [node.args[0] for node in found]
+        return count
 
     def inputs(self, node: Any) -> list[Any]:
         """Return the lazy values and packs that must be numbered before `node`."""

@@ -131,8 +131,8 @@ def _without_blueprints(target: Any) -> Any:
     """Return a container of targets with blueprints made into sub-flows, which share the run's parameters."""
     if isinstance(target, dict):
         return {key: _as_lazy(value) for key, value in target.items()} if type(target) is dict else target
-    if type(target) in (list, tuple):
-        return type(target)(_as_lazy(value) for value in target)
+    if type(target) in (list, tuple) and any(issubclass(cls, Blueprint) for cls in set(map(type, target))):
+        return type(target)(map(_as_lazy, target))
     return target
 
 
