@@ -22,7 +22,7 @@ from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import RunFinished, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from cascade.testing import SpyExecutor, SpySubscriber
 from tests.oracle import Report, TooLong, Unspecified, evaluate
-from tests.strategies import Built, Machine, Recipe, build, recipes
+from tests.strategies import Built, Recipe, build, recipes
 from tests.workflows import TIERS, Tier
 
 EXAMPLES = int(os.environ.get("CASCADE_EXAMPLES", "0"))
@@ -155,7 +155,7 @@ def check_agreement(recipe: Recipe, tier: Tier = "interpret") -> Report | None:
     seen = observe(built, tier)
     compare(report, bodies, seen, watched=True)
     shared = [each for each, count in seen.ids.items() if count > 1]
-    assert not shared or tails_alone(recipe), f"events share an id: {shared[:4]}"
+    assert not shared, f"events share an id: {shared[:4]}"
     if not report.failures:  # what was declared can be run again
         compare(report, bodies, observe(built, tier, watched=False), watched=False)
     compare(report, bodies, observe(build(recipe), tier, watched=False), watched=False)
@@ -166,12 +166,6 @@ def check_agreement(recipe: Recipe, tier: Tier = "interpret") -> Report | None:
     right = seen.bodies <= asked if report.failures else seen.bodies == asked  # what was asked for may be cancelled
     assert right, f"the executor was asked otherwise: {differences(seen.bodies, asked)}"
     return report
-
-
-def tails_alone(recipe: Recipe) -> bool:
-    """Say whether a task that is not bound calls itself: two loops that read it at a time count its entries as one."""
-    states = [state for step in recipe.steps if isinstance(step, Machine) for state in step.states]
-    return any(not state.routes for state in states)
 
 
 @thorough

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections import Counter
 from typing import Any
@@ -12,7 +13,7 @@ import cascade as cs
 from cascade.runtime import MessageBus
 from cascade.runtime.events import TaskEvent
 from cascade.testing import SpySubscriber
-from tests.workflows import Tier, every_tier, run
+from tests.workflows import TIERS, Tier, every_tier, run
 
 
 @cs.task(mode="inline")
@@ -70,6 +71,57 @@ def test_items_that_two_loops_leave_by_have_events_of_their_own(tier: Tier) -> N
     each = looping(down.map(a=[0]))
     leave = [cs.bind(show_jump(), cs.select_jump({"again": each})) for _ in range(2)]
     assert max(ids_of([each, *leave], tier).values()) == 1
+
+
+@cs.task
+async def tail(n: int) -> Any:
+    """Count down to zero by tail calls, each of which lets others go on."""
+    await asyncio.sleep(0)
+    return cs.TailCall([n - 1]) if n else "down"
+
+
+def alternating(fed: Any) -> Any:
+    """Return a loop of two states, of which the second is fed."""
+
+    @cs.task(mode="inline")
+    def first(n: int) -> Any:
+        return cs.Jump("second", {"n": n - 1}) if n else "left"
+
+    @cs.task(mode="inline")
+    def second(n: int, fed: Any) -> Any:
+        return cs.Jump("first", {"n": n - 1}) if n else "left"
+
+    states = {"first": first(4), "second": second(4, fed)}
+    for state in states.values():
+        cs.bind(state, cs.select_jump(states))
+    return states["first"]
+
+
+@every_tier
+def test_tail_calls_in_the_graph_and_in_a_loop_at_a_time_have_events_of_their_own(tier: Tier) -> None:
+    fed = tail(3)
+    assert max(ids_of([fed, alternating(fed)], tier).values()) == 1
+
+
+@every_tier
+def test_tail_calls_in_two_loops_and_the_graph_at_a_time_have_events_of_their_own(tier: Tier) -> None:
+    fed = tail(3)
+    assert max(ids_of([alternating(fed), show(fed), alternating(fed)], tier).values()) == 1
+
+
+@every_tier
+def test_tail_calls_of_items_in_the_graph_and_in_a_loop_have_events_of_their_own(tier: Tier) -> None:
+    fed = tail.map(n=[1, 2])
+    assert max(ids_of([fed, alternating(fed)], tier).values()) == 1
+
+
+def test_ids_are_those_of_every_tier_and_run() -> None:
+    fed = tail(2)
+    deep = looping(down(1, show(fed)))
+    target = [alternating(fed), looping(down(2, [fed, deep])), cs.subflow(looping(down(1, deep))), alternating(deep)]
+    first = ids_of(target, "interpret")
+    assert max(first.values()) == 1
+    assert all(ids_of(target, tier) == first for tier in TIERS for _ in range(3))
 
 
 @every_tier
