@@ -121,7 +121,7 @@ def _declared(key: Any) -> Any:
 
 
 def _is_apart(copy: Copy, loop: Copy) -> bool:
-    """Say whether a way out of a loop reads a state of that loop, as a loop of its own: jumps may lead to it as well."""
+    """Say whether a way out of a loop reads a state of that loop, as a loop of its own; jumps may lead to it too."""
     graph, number = copy.graph, copy.number
     if copy.entered or number not in graph.jumps or graph.kinds[number] == MAP:
         return False

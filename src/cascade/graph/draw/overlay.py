@@ -119,7 +119,7 @@ def _tell(story: Story, event: TaskEvent, item: str) -> None:
 
 
 class _Places:
-    """Finds the shape that a task id means: nodes are numbered by name, the target's graph first, then its sub-flows."""
+    """Finds the shape that a task id means: nodes are numbered by name, those of the target's graph first."""
 
     def __init__(self, picture: Picture) -> None:
         shapes = {(shape.graph, shape.number): at for at, shape in enumerate(picture.shapes) if shape.number >= 0}
