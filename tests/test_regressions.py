@@ -146,3 +146,20 @@ def test_such_a_coroutine_of_an_item_is_closed_too(tier: Tier) -> None:
     with pytest.raises(ValueError, match="failed"):
         run(cs.task(mode="inline")(lambda a: fail()).map(a=[1, 2, 3]), tier=tier)
     gc.collect()
+
+
+@every_tier
+def test_tail_calls_in_a_loop_count_down_beside_something_that_runs_once(tier: Tier) -> None:
+    calls = []
+
+    @cs.task(mode="inline", pure=True)
+    def once() -> str:
+        return "once"
+
+    @cs.task(mode="inline")
+    def tailing(n: int, fed: str) -> Any:
+        calls.append(n)
+        return cs.TailCall([n - 1]) if n else fed
+
+    assert run(looping(down(1, tailing(3, once()))), tier=tier) == ("down", "once")
+    assert calls == [3, 2, 1, 0] * 2

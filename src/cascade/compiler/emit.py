@@ -303,7 +303,7 @@ class _LoopWriter:
                     self.constants.append((k, at))
                     self.slots[slot] = self.writer.namer.name(body.base(at) if at in body.wishes else "constant")
                 body.local[at] = self.slots[slot]
-            elif at < len(entry.block) and entry.block.ops[at] == IMPORT:
+            elif entry.kind == "state" and at < len(entry.block) and entry.block.ops[at] == IMPORT:
                 number = entry.block.places[at]
                 if number not in self.imported:
                     self.imports.append((k, at))
