@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from cascade.compiler.write import PIECE
 from cascade.runtime import MessageBus
 from cascade.runtime.events import TaskEvent
 from cascade.testing import SpySubscriber
-from tests.workflows import TIERS, Tier, every_tier, run
+from tests.workflows import TIERS, Tier, Way, every_tier, every_watched_way, run
 
 
 @cs.task(mode="inline")
@@ -163,3 +164,50 @@ def test_tail_calls_in_a_loop_count_down_beside_something_that_runs_once(tier: T
 
     assert run(alternating(tailing(3, once())), tier=tier) == "left"
     assert calls == [3, 2, 1, 0] * 2
+
+
+@cs.task
+async def later(value: Any = None) -> Any:
+    """Let others go on before giving back what comes in."""
+    await asyncio.sleep(0)
+    return value
+
+
+@every_tier
+def test_a_router_that_is_asked_late_does_not_read_what_is_passed_through(tier: Tier) -> None:
+    skipped = show(show(1)).run_if(False)
+    late = cs.Router(skipped, {"none": 1}, default="default")
+    reader = show(cs.Router(show("key"), {"none": 1}, default=late)).run_if(True, otherwise="nothing to read")
+    assert run([show(skipped), reader, later(1), later(2)], tier=tier) == [((1,),), "nothing to read", 1, 2]
+
+
+@every_tier
+@pytest.mark.parametrize("before", range(PIECE - 4, PIECE + 1))
+def test_what_is_passed_through_is_not_read_in_the_next_piece_of_a_long_stretch(tier: Tier, before: int) -> None:
+    skipped = show(show(1)).run_if(False)
+    gated = [cs.sequence([show(2).run_if(skipped)]) for _ in range(10)]
+    target = [*[show(at) for at in range(before)], *gated, later(1), later(2)]
+    assert run(target, tier=tier)[before:-2] == [None] * 10
+
+
+@every_watched_way
+def test_what_hands_over_a_coroutine_is_counted_as_its_loop_is(way: Way) -> None:
+    begun = cs.task(mode="inline", name="begun")(lambda: later("value"))
+    begun_there = cs.task(mode="inline", name="begun")(lambda: later.func("value"))
+    with pytest.raises(cs.StaticGraphError):
+        way.run(begun())
+    assert way.run(looping(down(20, begun_there()))) == ("down", "value")
+    assert way.started() == [each for n in range(21) for each in (("begun#1", n), ("down#1", n))]
+
+
+@every_watched_way
+def test_a_way_out_that_also_feeds_its_loop_has_events_of_its_own(way: Way) -> None:
+    fed = tail(2)
+
+    @cs.task(mode="inline")
+    def leave(n: int, fed: Any) -> Any:
+        return cs.Jump("again", {"n": n - 1}) if n else cs.Jump("leave")
+
+    step = leave(2, fed)
+    cs.bind(step, cs.select_jump({"again": step, "leave": fed}))
+    assert way.run(step) == "down"

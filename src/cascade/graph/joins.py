@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from cascade.graph.loops import sources, states_of
 from cascade.spec.graph import Graph
-from cascade.spec.operations import MAP
+from cascade.spec.operations import CALLN
 
-__all__ = ["Joins", "joins_of"]
+__all__ = ["Joins", "joins_of", "targets_of"]
 
 
 class Joins(NamedTuple):
@@ -24,7 +24,7 @@ class Joins(NamedTuple):
     values: dict[int, int]
     """Of what is read there."""
     states: dict[int, int]
-    """Of states that jumps lead to, and that nobody reads."""
+    """Of what jumps lead to, states and ways out, if nobody reads it."""
 
 
 def joins_of(graph: Graph, hoisted: Collection[int]) -> Joins:
@@ -44,16 +44,23 @@ def joins_of(graph: Graph, hoisted: Collection[int]) -> Joins:
     for home in sorted(read.intersection(graph.jumps)):
         sure = _walk(_certain(graph, home), lambda i: _certain(graph, i), seen, hoisted)
         seeds = [at for i in sure for at in _feeds(graph, i)]
-        for state in states_of(graph, home):
-            if state not in read:
-                joins.states.setdefault(state, home)
-            seeds += _feeds(graph, state)
-            ways = (at for at in graph.jumps[state].values() if at is not None and at not in (home, -1))
-            seeds += [at for at in ways if at >= 0 and (at not in graph.jumps or graph.kinds[at] == MAP)]
+        for at in targets_of(graph, home):
+            if graph.kinds[at] > CALLN and at != home:  # it runs as it does for a reader
+                seeds.append(at)
+                continue
+            if at not in read:
+                joins.states.setdefault(at, home)
+            seeds += _feeds(graph, at)
         rest = _walk(seeds, lambda i: _feeds(graph, i), seen, hoisted)
         first = {*sure, *_sole(graph, home, {*sure, *rest}, readers)} if around[home] else ()
         joins.values.update((i, home) for i in (*sure, *rest) if i in first or not around[i])
     return joins
+
+
+def targets_of(graph: Graph, start: int) -> set[int]:
+    """Return what a loop that starts at a node can enter: that node, and all that its jumps lead to."""
+    states = states_of(graph, start) if start in graph.jumps else ()
+    return {start, *(at for state in states for at in graph.jumps[state].values() if at is not None and at >= 0)}
 
 
 def _walk(

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cascade.graph.joins import joins_of
-from cascade.graph.loops import states_of
+from cascade.graph.joins import joins_of, targets_of
 from cascade.graph.nest import nest_of
 from cascade.runtime.copies import Copy
 from cascade.runtime.frame import World
@@ -39,7 +38,6 @@ class Names:
 
     def copy(self, world: World, number: int, loop: Copy | None, entered: bool = False) -> Copy:
         """Return the copy of node `number` that runs in `loop`; `entered` by a jump, or else for its value."""
-        entered = entered and number in world.blueprint.graph.jumps
         key = (world.key, number, loop, entered)
         found = self._copies.get(key)
         if found is None:
@@ -121,9 +119,6 @@ def _declared(key: Any) -> Any:
 
 
 def _is_apart(copy: Copy, loop: Copy) -> bool:
-    """Say whether a way out of a loop reads a state of that loop, as a loop of its own; jumps may lead to it too."""
-    graph, number = copy.graph, copy.number
-    if copy.entered or number not in graph.jumps or graph.kinds[number] == MAP:
-        return False
-    start = loop.number if loop.key == copy.key else graph.root if copy.key.__class__ is str else -1
-    return start in graph.jumps and number in states_of(graph, start)
+    """Say whether a loop reads a node that its jumps may lead to as well, each time for a copy of its own."""
+    start = loop.number if loop.key == copy.key else copy.graph.root if copy.key.__class__ is str else -1
+    return not copy.entered and start >= 0 and copy.number in targets_of(copy.graph, start)

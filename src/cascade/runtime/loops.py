@@ -120,12 +120,18 @@ class Follower:
         self.rest: Any = None
         """What is left of an entry that an emitted loop was left in."""
         self.ended = False
-        if not spot.entered:  # a tail call made a loop of this node: what it had before was its first entry
+        if not isinstance(value, CoroutineType):
+            self.begin()
+
+    def begin(self) -> None:
+        """Where a tail call makes a loop of a node: count what it had before as its first entry."""
+        spot, copy = self.spot, self.copy
+        if not spot.entered:
             before = spot.iteration
-            spot.enter(self.copy)
+            spot.enter(copy)
             if spot.suffix:
-                self.copy.items[spot.suffix] = max(self.copy.items[spot.suffix], before + 1)
-            self.copy.entries = max(self.copy.entries, before + 1)
+                copy.items[spot.suffix] = max(copy.items[spot.suffix], before + 1)
+            copy.entries = max(copy.entries, before + 1)
 
     def end(self, value: Any) -> Any:
         """Return what the loop gives, and note if that was skipped."""
@@ -177,6 +183,8 @@ class Follower:
                         return self.end(value)
                 elif isinstance(value, CoroutineType):
                     value = await value
+                    if isinstance(value, TailCall):
+                        self.begin()
                 elif isinstance(value, Lazy):
                     refuse_lazy(self.form, value)
                 else:
