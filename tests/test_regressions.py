@@ -14,7 +14,7 @@ from cascade.compiler.write import PIECE
 from cascade.runtime import MessageBus
 from cascade.runtime.events import TaskEvent
 from cascade.testing import SpySubscriber
-from tests.workflows import TIERS, Tier, Way, every_tier, every_watched_way, run
+from tests.workflows import TIERS, Tier, Way, every_tier, every_watched_way, every_way, run
 
 
 @cs.task(mode="inline")
@@ -208,3 +208,18 @@ def test_a_way_out_that_also_feeds_its_loop_has_events_of_its_own(way: Way) -> N
     step = leave(2, fed)
     cs.bind(step, cs.select_jump({"again": step, "leave": fed}))
     assert way.run(step) == "down"
+
+
+@every_way
+def test_states_that_nothing_short_leads_on_from_are_told_apart(way: Way) -> None:
+    @cs.task(mode="inline")
+    def fork(n: int) -> Any:
+        return cs.Jump("left" if n % 2 else "right", {"n": n - 1}) if n else "done"
+
+    def side(name: str) -> Any:
+        return cs.task(mode="inline", name=name)(lambda n: cs.Jump("fork", cs.Value(n)))(0)
+
+    states = {"fork": fork(80), "left": side("left"), "right": side("right")}
+    for state in states.values():
+        cs.bind(state, cs.select_jump(states))
+    assert way.run(states["fork"]) == "done"

@@ -168,10 +168,10 @@ class Lane:
         if edge.uses == patience + 1:
             machine.version += 1
         edges = machine.reached(entry, patience // 2 if is_due else 0)
-        mark = (frozenset(edges), run.watch)
+        entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
+        mark = ((frozenset(entries), frozenset(edges)), run.watch)
         hot: Any = machine.made.get(mark)
         if hot is None or (hot and not hot.loop.is_sure and all(form.seen is not None for form in hot.loop.forms)):
-            entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
             blueprint = self.follower.world.blueprint
             shape = loop_shape(blueprint, entries, edges, run.watch)
             loop: Loop | None = kept(form, shape)
