@@ -40,6 +40,8 @@ class _Nothing:
 
 NOTHING: Final = _Nothing()
 """What a reader gets from a skipped node that has nothing to give."""
+HOLE: Final = _Nothing()
+"""In the place of an item that failed."""
 
 Causes = frozenset[tuple[str, int]]
 Slots = dict[Any, Any]
@@ -74,6 +76,8 @@ class Outcome:
     ran: bool = True
     causes: Causes = frozenset()
     blocked: bool = False
+    items: list[Any] | None = None
+    """Of a map that failed: what may have flowed into other maps before."""
 
     def because(self, causes: Causes) -> Outcome:
         return replace(self, causes=self.causes | causes)
@@ -447,11 +451,11 @@ class _Machine:
         """Evaluate a call, a map or a sub-flow, and its loop if there is one."""
         inputs = {slot: self.read(value, frame) for slot, value in slots_of(lazy).items()}
         reason, causes = self.decide(lazy, frame, inputs)
-        if reason == "Blocked":
+        if reason == "Blocked" and not flows_into(lazy, inputs):
             return blocked(causes)
-        if reason is not None:
+        if reason not in (None, "Blocked"):
             return self.skipped(lazy, frame, reason, inputs, causes)
-        values = {slot: each.value for slot, each in inputs.items()}
+        values = {slot: each.value if each.items is None else each.items for slot, each in inputs.items()}
         if isinstance(lazy, SubflowResult):
             return self.run(_World(values), lazy.target).because(causes)
         if isinstance(lazy, MappedResult):
@@ -553,12 +557,17 @@ class _Machine:
         except Exception as error:
             return self.failed(error, causes)
         outcomes = []
+        flowing = any(True for name in lazy.each for each in lazies(slots_of(lazy)[name]))
+        before: Causes = frozenset() if flowing else causes  # an item does not wait for those before another
         for items in zip(*inputs, strict=True):
             slots = {**values, **dict(zip(lazy.each, items, strict=True))}
-            outcomes.append(self.call_and_follow(_Loop(lazy, frame, lazy, slots, causes, item=slots)))
+            if any(item is HOLE for item in items):
+                outcomes.append(blocked())
+            else:
+                outcomes.append(self.call_and_follow(_Loop(lazy, frame, lazy, slots, before, item=slots)))
         causes |= joined(outcomes)
         if any(each.blocked for each in outcomes):
-            return blocked(causes)
+            return replace(blocked(causes), items=[HOLE if each.blocked else each.value for each in outcomes])
         if any(each.value is NOTHING for each in outcomes):
             return Outcome(NOTHING, NOTHING, True, causes)
         return plain([each.value for each in outcomes], causes)
@@ -685,6 +694,14 @@ def overrides_of(func: Any, data: Any) -> Slots:
     if isinstance(data, dict):
         return {slot_named(func, name): value for name, value in data.items()}
     return {first_slot(func): data}
+
+
+def flows_into(lazy: Any, inputs: Mapping[Any, Outcome]) -> bool:
+    """Say whether items of maps that failed may have come to a map that waits for nothing else."""
+    if not isinstance(lazy, MappedResult) or gate_part(lazy, "condition") is not UNSET or predecessors(lazy):
+        return False
+    stopped = {slot: each for slot, each in inputs.items() if each.blocked}
+    return all(slot in lazy.each and each.items is not None for slot, each in stopped.items())
 
 
 def listed(value: Any) -> list[Any]:
