@@ -223,3 +223,21 @@ def test_states_that_nothing_short_leads_on_from_are_told_apart(way: Way) -> Non
     for state in states.values():
         cs.bind(state, cs.select_jump(states))
     assert way.run(states["fork"]) == "done"
+
+
+@every_way
+def test_items_that_were_given_more_arguments_are_told_apart_from_others_of_their_map(way: Way) -> None:
+    each = looping(down.map(a=[30, 20]))
+    given = cs.bind(cs.task(mode="inline")(lambda: cs.Jump("each", {"b": "given"}))(), cs.select_jump({"each": each}))
+    expected = [[("down", None)] * 2, [("down", "given")] * 2]
+    assert way.run([each, given, each, given]) == expected * 2
+
+
+@every_way
+def test_items_of_maps_that_stand_at_one_place_in_two_blocks_are_told_apart(way: Way) -> None:
+    @cs.task(mode="inline")
+    def up(a: int) -> Any:
+        return cs.Jump("again", {"a": a + 1}) if a < 40 else "up"
+
+    first, second = looping(down.map(a=[30])), looping(up.map(a=[10]))
+    assert way.run([first, alternating(second), second]) == [[("down", None)], "left", ["up"]]

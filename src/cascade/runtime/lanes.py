@@ -12,7 +12,7 @@ from typing import Any
 
 from cascade.compiler.emit import Loop, emit_loop
 from cascade.compiler.entry import FIRST, Key
-from cascade.compiler.machine import Edge, Entry, Machine
+from cascade.compiler.machine import Edge, Entry, Machine, Source
 from cascade.compiler.shapes import keep, kept, loop_shape
 from cascade.compiler.write import CannotEmit, Leave, Place
 from cascade.runtime.copies import Copy
@@ -365,7 +365,7 @@ class Bound:
 # --- learning
 
 
-def learn_jump(follower: Any, jump: Jump, source: int, target: int, key: Key) -> Lane | None:
+def learn_jump(follower: Any, jump: Jump, source: Source, target: int, key: Key) -> Lane | None:
     """Return a lane for more jumps like this one, which has just entered a state, if the state allows it."""
     if target < 0 or jump.data.__class__ is Value:
         return None
@@ -406,15 +406,15 @@ def learn_item(follower: Any, jump: Jump, key: Key) -> Lane | None:
     if any(at >= len(declared) for at in places):
         return None
     names = key if isinstance(jump.data, dict) else None
-    source = ~block.source(register)
-    entry = _arguments_entry(follower, "item", (ITEM, register, *key), source)
+    source = (block.source(register), len(declared))
+    entry = _arguments_entry(follower, "item", (ITEM, source, *key), source)
     machine: Machine = follower.world.blueprint.machine
     updates: list[Any] = list(zip(places, names or (None,) * len(places), strict=True))
     edge = machine.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))
     return None if edge is None else Lane(follower, edge, machine, None, list(declared))
 
 
-def learn_call(follower: Any, call: TailCall, source: int) -> Lane | None:
+def learn_call(follower: Any, call: TailCall, source: Source) -> Lane | None:
     """Return the same for tail calls of a task to itself that give the same arguments each time."""
     form, gate = follower.form, follower.gate
     shape, count = form.task.shape, len(follower.args)
@@ -438,7 +438,7 @@ def learn_call(follower: Any, call: TailCall, source: int) -> Lane | None:
     return None if edge is None else Lane(follower, edge, machine, None, [])
 
 
-def _arguments_entry(follower: Any, kind: Any, mark: Any, source: int) -> Entry:
+def _arguments_entry(follower: Any, kind: Any, mark: Any, source: Source) -> Entry:
     """Return an entry all of whose arguments are given."""
     machine: Machine = follower.world.blueprint.machine
     entry = machine.entries.get(mark)

@@ -214,7 +214,7 @@ class Follower:
             lanes.clear()  # the numbers are those of another blueprint now
             return
         at_item = self.item is not None and number == self.home_number and world is self.home.world
-        source = ~number if at_item else number
+        source = (number, len(self.item[0])) if at_item else number
         if isinstance(signal, TailCall):
             lane = learn_call(self, signal, source)
         elif self.item is None:
