@@ -241,3 +241,10 @@ def test_items_of_maps_that_stand_at_one_place_in_two_blocks_are_told_apart(way:
 
     first, second = looping(down.map(a=[30])), looping(up.map(a=[10]))
     assert way.run([first, alternating(second), second]) == [[("down", None)], "left", ["up"]]
+
+
+@every_watched_way
+def test_a_skip_is_told_once_where_what_stands_in_hands_over_a_coroutine(way: Way) -> None:
+    instead = cs.task(mode="inline")(lambda: later.func("instead"))()
+    assert way.run([show(1).run_if(False, otherwise=instead)]) == ["instead"]
+    assert way.skipped() == [("show#1", 0, "ConditionFalse")]
