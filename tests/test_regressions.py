@@ -248,3 +248,14 @@ def test_a_skip_is_told_once_where_what_stands_in_hands_over_a_coroutine(way: Wa
     instead = cs.task(mode="inline")(lambda: later.func("instead"))()
     assert way.run([show(1).run_if(False, otherwise=instead)]) == ["instead"]
     assert way.skipped() == [("show#1", 0, "ConditionFalse")]
+
+
+@every_tier
+def test_a_condition_reads_what_would_be_skipped_with_what_comes_before_a_piece(tier: Tier) -> None:
+    before = show("before").run_if(False, otherwise="instead")
+    middle = show(before).after(before)
+    last = cs.sequence([show("last").run_if(middle)])
+    router = cs.Router(0, {0: show("routed")}, default="default")
+    assert run([router, last], tier=tier) == [("routed",), None]
+    assert run([cs.Router(0, {0: show("routed")}, default="default"), last, later(1), later(2)], tier=tier)[1] is None
+    assert run([later(1), show(1), middle, last, later(2)], tier=tier) == [1, (1,), "instead", None, 2]

@@ -518,8 +518,9 @@ class Body:
             tests.append((" or ".join(f"{one} is {nothing}" for one in lacking), "UpstreamSkipped_Data"))
         if nothing in "".join(test for test, _ in tests):
             writer.mark(nothing)
-        if not tests:
+        if not tests:  # all that could keep it from being made has a value already
             self.call(i)
+            self.given.add(i)
             return
         name = self.take(i)
         flag = self.flag(i, name)
