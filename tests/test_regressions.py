@@ -11,10 +11,10 @@ import pytest
 
 import cascade as cs
 from cascade.compiler.write import PIECE
-from cascade.runtime import MessageBus
+from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent
 from cascade.testing import SpySubscriber
-from tests.workflows import TIERS, Tier, Way, every_tier, every_watched_way, every_way, run
+from tests.workflows import TIERS, Tier, Way, every_tier, every_watched_way, every_way, in_loop, run
 
 
 @cs.task(mode="inline")
@@ -259,3 +259,24 @@ def test_a_condition_reads_what_would_be_skipped_with_what_comes_before_a_piece(
     assert run([router, last], tier=tier) == [("routed",), None]
     assert run([cs.Router(0, {0: show("routed")}, default="default"), last, later(1), later(2)], tier=tier)[1] is None
     assert run([later(1), show(1), middle, last, later(2)], tier=tier) == [1, (1,), "instead", None, 2]
+
+
+@every_tier
+def test_a_coroutine_that_a_state_returned_is_closed_when_the_loop_ends_at_its_turn(tier: Tier) -> None:
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+
+            @cs.task(mode="inline")
+            def step(n: int) -> Any:
+                if n:
+                    return cs.Jump("again", {"n": n - 1})
+                engine.ticker.due = True
+                run.cancel()
+                return later.func()
+
+            run = engine.start(looping(step(3)))
+            with pytest.raises(asyncio.CancelledError):
+                await run
+
+    in_loop(main)
+    gc.collect()

@@ -195,7 +195,7 @@ class Follower:
                 if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
                     raise
                 raise run.failure_at(self.spot, error) from None
-            if ticker.due:
+            if ticker.due and not isinstance(value, CoroutineType):  # which the end of the run would leave unawaited
                 ticker.caught(self.form)
                 await run.turn()
 
