@@ -20,6 +20,7 @@ from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Jump, Router, Value
 from cascade.spec.inputs import Input, Param
 from cascade.spec.lazy import Lazy, LazyResult, MappedResult
+from cascade.spec.resource import Inject, Resource
 from cascade.spec.signal import UNSET
 
 __all__ = ["Failure", "Report", "TooLong", "Unspecified", "evaluate", "parameters"]
@@ -195,6 +196,11 @@ def gathered(func: Any, slots: Slots) -> tuple[tuple[Any, ...], dict[str, Any]]:
         elif name in slots:
             named[name] = slots[name]
     return tuple(positional), named
+
+
+def supplied(value: Any) -> Any:
+    """Return what an argument becomes for the call: the resources of tests give the name of their scope."""
+    return value.target.scope if isinstance(value, Inject) and isinstance(value.target, Resource) else value
 
 
 def slot_named(func: Any, name: Any) -> Any:
@@ -532,7 +538,7 @@ class _Machine:
     def call(self, lazy: Any, slots: Slots, causes: Causes) -> tuple[Any, Outcome | None, Causes]:
         """Call a task as often as its retries ask for: its value, or the outcome of its failure."""
         task = lazy.task
-        args, kwargs = gathered(task.func, slots)
+        args, kwargs = gathered(task.func, {slot: supplied(value) for slot, value in slots.items()})
         self.calls += 1
         if self.calls > self.most_calls:
             raise TooLong(f"more than {self.most_calls} calls")

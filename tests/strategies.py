@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from random import Random
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -62,7 +62,14 @@ class Wrapped(Part):
     value: int | str | None
 
 
-Expr: TypeAlias = "Ref | Box | Wrapped | int | float | str | bool | None"
+@dataclass(frozen=True, repr=False)
+class Supplied(Part):
+    """What a resource gives, as an argument of a call."""
+
+    scope: str
+
+
+Expr: TypeAlias = "Ref | Box | Wrapped | Supplied | int | float | str | bool | None"
 Named: TypeAlias = "tuple[tuple[str, Expr], ...]"
 Maybe: TypeAlias = "tuple[Expr, ...]"
 """One expression, or none."""
@@ -77,6 +84,22 @@ class Point(NamedTuple):
 
 class Words(dict[str, Any]):
     """A subclass of dict, for the data of a jump."""
+
+
+class Leap(cs.Jump):
+    """A subclass of Jump."""
+
+
+@cs.resource(scope="run")
+def run_supply() -> Iterator[str]:
+    """What is there once a run."""
+    yield "run"
+
+
+@cs.resource(scope="task")
+async def task_supply() -> AsyncIterator[str]:
+    """What each call has for itself."""
+    yield "task"
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,7 +121,7 @@ class Gate(Part):
     after: tuple[int, ...] = ()
     retry: bool = False
     limited: bool = False
-    label: str = ""
+    timed: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,6 +194,8 @@ class Move(Part):
 
     how: str
     key: str = ""
+    made: str = ""
+    """As a "leap", or "kept" to be returned again."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -384,7 +409,7 @@ def signal_of(move: Move, label: str, n: Any, mark: int) -> Any:
             return cs.TailCall(kwargs={"a": less})
         case "tail both":
             return cs.TailCall([less], {"b": f"b{less}"})
-    return cs.Jump(move.key, data[move.how])
+    return (Leap if move.made == "leap" else cs.Jump)(move.key, data[move.how])
 
 
 def build(recipe: Recipe) -> Built:
@@ -413,6 +438,8 @@ class _Builder:
                 return self.pool[at]
             case Wrapped(value):
                 return cs.Value(value)
+            case Supplied(scope):
+                return cs.inject(run_supply if scope == "run" else task_supply)
             case Box(kind, items):
                 values = [self.value(item) for item in items]
                 if kind == "list":
@@ -503,12 +530,14 @@ class _Builder:
 
     def state_task(self, state: State, label: str) -> Any:
         recorder = self.recorder
+        kept: dict[tuple[Move, Any], Any] = {}
 
         def do(given: dict[str, Any]) -> Any:
             mark = recorder.enter(label, given, state.body.trouble)
             n = given.get("a", given.get("0"))
             move = state.moves[(n - 1) % len(state.moves)] if type(n) is int and n > 0 and state.moves else state.end
-            return signal_of(move, label, n, mark)
+            signal = signal_of(move, label, n, mark)
+            return kept.setdefault((move, n), signal) if move.made == "kept" and move.how in MOVES else signal
 
         return task_of(state.body, label, do)
 
@@ -522,6 +551,8 @@ class _Builder:
             node.with_retry(max_attempts=2)
         if gate.limited:
             node.with_constraints(slot=1)
+        if gate.timed:
+            node.with_timeout(1000)
         return node
 
 
@@ -612,6 +643,10 @@ class _Drawer:
         items = tuple(self.argument(depth + 1) for _ in range(self.number(3, 1)))
         return Box(self.pick(("list", "tuple", "dict", "point")), items)
 
+    def passed(self) -> Expr:
+        """Choose an argument of a call, which may be a resource."""
+        return Supplied(self.pick(("run", "task"))) if self.one_in(25) else self.argument()
+
     def body(self, shapes: Sequence[str] = ("abc", "abc", "var")) -> Body:
         kind = self.pick(KINDS)
         trouble = ""
@@ -651,7 +686,8 @@ class _Drawer:
         after: tuple[int, ...] = ()
         if self.pool and self.one_in(5):
             after = tuple({self.number(len(self.pool) - 1) for _ in range(self.number(2, 1))})
-        return Gate(condition, otherwise, after, policies and self.one_in(8), policies and self.one_in(12))
+        retry, limited, timed = (policies and self.one_in(n) for n in (8, 12, 20))
+        return Gate(condition, otherwise, after, retry, limited, timed)
 
     # steps
 
@@ -670,10 +706,10 @@ class _Drawer:
         args: tuple[Expr, ...] = ()
         kwargs: Named = ()
         if body.shape != "none":
-            args = tuple(self.argument() for _ in range(self.number(1 if body.shape == "ak" else 3)))
+            args = tuple(self.passed() for _ in range(self.number(1 if body.shape == "ak" else 3)))
             if self.one_in(4):
                 free = {"ak": ("a", "k") if not args else ("k",), "abc": "abc"[len(args) :], "var": "bd"}[body.shape]
-                kwargs = tuple((name, self.argument()) for name in free if self.one_in(2))
+                kwargs = tuple((name, self.passed()) for name in free if self.one_in(2))
         self.add(Call(body, args, kwargs, gate), body.kind)
 
     def pure(self) -> None:
@@ -803,7 +839,7 @@ class _Drawer:
         )
 
     def feed(self) -> Expr:
-        return self.ref("pure") if self.refs("pure") and self.one_in(4) else self.argument()
+        return self.ref("pure") if self.refs("pure") and self.one_in(4) else self.passed()
 
     def move(self, keys: list[str], maps: list[bool], count: int) -> Move:
         how = self.pick(MOVES if self.one_in(2) else MOVES[:5])
@@ -814,7 +850,7 @@ class _Drawer:
             how = "named"
         if self.troubles and self.one_in(20):
             key = "nowhere"
-        return Move(how, key)
+        return Move(how, key, self.pick(("", "", "", "leap", "kept")))
 
     def end(self, routes: dict[str, str | int | None], keys: list[str]) -> Move:
         how = self.pick(ENDS)
