@@ -120,18 +120,17 @@ class Follower:
         self.rest: Any = None
         """What is left of an entry that an emitted loop was left in."""
         self.ended = False
-        if not isinstance(value, CoroutineType):
+        if not spot.entered and not isinstance(value, CoroutineType):
             self.begin()
 
     def begin(self) -> None:
-        """Where a tail call makes a loop of a node: count what it had before as its first entry."""
+        """Count what a node had before as its first entry, where a tail call makes a loop of it."""
         spot, copy = self.spot, self.copy
-        if not spot.entered:
-            before = spot.iteration
-            spot.enter(copy)
-            if spot.suffix:
-                copy.items[spot.suffix] = max(copy.items[spot.suffix], before + 1)
-            copy.entries = max(copy.entries, before + 1)
+        before = spot.iteration
+        spot.enter(copy)
+        if spot.suffix:
+            copy.items[spot.suffix] = max(copy.items[spot.suffix], before + 1)
+        copy.entries = max(copy.entries, before + 1)
 
     def end(self, value: Any) -> Any:
         """Return what the loop gives, and note if that was skipped."""
@@ -183,7 +182,7 @@ class Follower:
                         return self.end(value)
                 elif isinstance(value, CoroutineType):
                     value = await value
-                    if isinstance(value, TailCall):
+                    if isinstance(value, TailCall) and not self.spot.entered:
                         self.begin()
                 elif isinstance(value, Lazy):
                     refuse_lazy(self.form, value)
