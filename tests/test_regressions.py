@@ -280,3 +280,12 @@ def test_a_coroutine_that_a_state_returned_is_closed_when_the_loop_ends_at_its_t
 
     in_loop(main)
     gc.collect()
+
+
+@every_way
+def test_a_state_of_a_hot_loop_is_skipped_when_its_condition_only_passes_something_on(way: Way) -> None:
+    turns = iter([True] * 40 + [False] * 100)
+    runs = cs.task(mode="inline")(lambda: next(turns))()
+    passing = show(show("passed")).run_if(runs)
+    step = cs.task(mode="inline")(lambda n: cs.Jump("again", {"n": n + 1}))(0)
+    assert way.run(looping(step.run_if(passing, otherwise="skipped"), max_iterations=60)) == "skipped"

@@ -358,9 +358,9 @@ class _LoopWriter:
         body.write(self.orders[k], [*arguments, *([] if condition is None else [condition])])
         place = body.place(root)
         if condition is not None:
-            if body.may_lack(condition):
-                raise CannotEmit("strict")
-            writer.line(depth, f"if not {body.local[condition]}: {writer.stray()}", "", place)
+            absent = body.absent(condition)
+            test = f"{'' if absent is None else f'{absent} or '}not {body.local[condition]}"
+            writer.line(depth, f"if {test}: {writer.stray()}", "", place)
         lacking = [body.local[at] for at in dict.fromkeys(arguments) if body.may_lack(at)]
         if lacking:
             nothing = writer.mark("NOTHING")
