@@ -384,6 +384,15 @@ def value_of(kind: str, label: str, mark: int, given: dict[str, Any]) -> Any:
     return f"{label}~{mark & 0xFFFF:04x}"
 
 
+def turning_of(kind: str, label: str, count: int) -> Any:
+    """Return what a body gives that gives something else after some calls."""
+    if kind == "turning bit":
+        return count % 23 != 22
+    if kind == "turning key":
+        return count // 5 % 3
+    return (label, count, None, [count], {"count": count})[count // 6 % 5]
+
+
 def signal_of(move: Move, label: str, n: Any, mark: int) -> Any:
     """Return what a state gives."""
     less = n - 1 if type(n) is int else 0
@@ -492,6 +501,8 @@ class _Builder:
 
         def do(given: dict[str, Any]) -> Any:
             mark = recorder.enter(label, given, body.trouble)
+            if body.kind.startswith("turning"):
+                return turning_of(body.kind, label, recorder.calls[label])
             return value_of(body.kind, label, mark, given)
 
         return task_of(body, label, do, pure)
@@ -593,6 +604,8 @@ class _Known:
     """States of one machine have one number; an alias has that of the original."""
     gated: bool = False
     """It may be skipped."""
+    hidden: bool = False
+    """Only a certain reader may read it: what it gives depends on how often it was called."""
 
 
 class _Drawer:
@@ -619,10 +632,10 @@ class _Drawer:
         return least + self.choose(most - least + 1)
 
     def refs(self, *kinds: str) -> list[int]:
-        return [at for at, known in enumerate(self.pool) if not kinds or known.kind in kinds]
+        return [at for at, known in enumerate(self.pool) if not known.hidden and (not kinds or known.kind in kinds)]
 
     def results(self) -> list[int]:
-        return [at for at, known in enumerate(self.pool) if known.what not in ("Given", "Choice")]
+        return [at for at in self.refs() if self.pool[at].what not in ("Given", "Choice")]
 
     def constant(self) -> Expr:
         return self.pick((0, 1, "x", None, True, 2.5))
@@ -657,7 +670,7 @@ class _Drawer:
         return Body(kind, self.pick(self.modes), self.pick(shapes), trouble)
 
     def condition(self) -> Expr:
-        gated = [at for at, known in enumerate(self.pool) if known.gated]
+        gated = [at for at in self.refs() if self.pool[at].gated]
         if gated and self.one_in(3):
             return Ref(self.pick(gated))
         if self.one_in(8):
@@ -684,8 +697,8 @@ class _Drawer:
             if self.one_in(2):
                 otherwise = (self.fresh() if policies and self.one_in(3) else self.argument(),)
         after: tuple[int, ...] = ()
-        if self.pool and self.one_in(5):
-            after = tuple({self.number(len(self.pool) - 1) for _ in range(self.number(2, 1))})
+        if self.refs() and self.one_in(5):
+            after = tuple({self.pick(self.refs()) for _ in range(self.number(2, 1))})
         retry, limited, timed = (policies and self.one_in(n) for n in (8, 12, 20))
         return Gate(condition, otherwise, after, retry, limited, timed)
 
@@ -794,6 +807,39 @@ class _Drawer:
         for state in states:
             self.pool.append(_Known("Machine", "list" if state.each else "text", group, bool(state.gate.condition)))
 
+    def turning(self) -> None:
+        """Add a loop that is fed with something else in each entry, read by nobody but the target."""
+        first = len(self.pool)
+
+        def add(kind: str, args: tuple[Expr, ...] = (), gate: Gate = Gate()) -> Expr:
+            self.add(Call(Body(kind, self.pick(self.modes[:5]), "var"), args, (), gate), kind)
+            return Ref(len(self.pool) - 1)
+
+        value, bit = add("turning"), add("turning bit")
+        condition, otherwise = (bit,) if self.one_in(2) else (), (value,) if self.one_in(2) else ()
+        gated = add("text", (value,), Gate(condition, otherwise))
+        read = self.pick((value, gated, gated, Box("list", (gated, bit))))
+        if self.one_in(2):
+            routes = tuple((key, self.pick((value, gated, add("key"), self.argument()))) for key in range(3))
+            self.add(Choice(add("turning key"), routes), "any")
+            read = Ref(len(self.pool) - 1)
+        gate = Gate((gated,), (value,) if self.one_in(2) else ()) if self.one_in(3) else Gate()
+        move = Move(self.pick(MOVES[:5]), "to 0", self.pick(("", "leap")))
+        moves = (move,) if self.one_in(2) else (move, Move("tail"), move)
+        state = State(
+            Body("text", self.pick(self.modes[:5])),
+            40,
+            moves,
+            Move("return"),
+            (("to 0", "state 0"),),
+            others=(read,),
+            gate=gate,
+        )
+        self.steps.append(Machine((state,)))
+        self.pool.append(_Known("Machine", "text", len(self.pool), bool(gate.condition)))
+        for known in self.pool[first:]:
+            known.hidden = True
+
     def state(self, at: int, count: int, maps: list[bool], tails_only: bool) -> State:
         routes: dict[str, str | int | None] = {}
         if not tails_only:
@@ -804,7 +850,7 @@ class _Drawer:
                         routes[f"again {other}"] = f"state {other}"
             if self.one_in(2) or not routes:
                 routes["exit"] = None
-            outside = [ref for ref, known in enumerate(self.pool) if known.what != "Machine"]
+            outside = [ref for ref in self.refs() if self.pool[ref].what != "Machine"]
             outside = [ref for ref in outside if self.pool[self.pool[ref].group].what != "Machine"]
             if outside and self.one_in(3):
                 routes["leave"] = self.pick(outside)
@@ -888,7 +934,15 @@ class _Drawer:
     def recipe(self) -> Recipe:
         makers = (
             *(self.call, self.call, self.call, self.call, self.machine, self.machine, self.router, self.router),
-            *(self.mapped, self.given, self.pure, self.in_order, self.pipe, self.inner if self.skips else self.machine),
+            *(
+                self.turning,
+                self.mapped,
+                self.given,
+                self.pure,
+                self.in_order,
+                self.pipe,
+                self.inner if self.skips else self.machine,
+            ),
         )
         for _ in range(self.pick((1, 3, 4, 5, 6, 7, 8, 10))):
             self.pick(makers)()

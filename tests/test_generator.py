@@ -43,6 +43,8 @@ def shapes_of(recipe: Recipe) -> Iterator[str]:
         else:
             if isinstance(step, Call) and any(isinstance(value, Supplied) for value in step.args):
                 yield "a resource"
+            if isinstance(step, Call) and step.body.kind.startswith("turning"):
+                yield step.body.kind
             if getattr(step, "gate", Gate()).timed:
                 yield "a timeout"
             read = {part.at for part in parts(step)}
@@ -92,6 +94,7 @@ WANTED = (
     *(f"data: {how}" for how in ("named", "value", "both", "none", "wrapped", "subclass", "wrapped none")),
     *(f"data: {how}" for how in ("tail", "tail named", "tail both", "return", "other")),
     *("made: leap", "made: kept", "a resource", "a resource in a loop", "a timeout"),
+    *("turning", "turning bit", "turning key"),
     *("a value", "nothing to give", "Boom", "JumpError", "RouterError", "a long loop"),
 )
 
