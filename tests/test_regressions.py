@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 from collections import Counter
 from typing import Any
 
@@ -289,3 +290,12 @@ def test_a_state_of_a_hot_loop_is_skipped_when_its_condition_only_passes_somethi
     passing = show(show("passed")).run_if(runs)
     step = cs.task(mode="inline")(lambda n: cs.Jump("again", {"n": n + 1}))(0)
     assert way.run(looping(step.run_if(passing, otherwise="skipped"), max_iterations=60)) == "skipped"
+
+
+@every_way
+def test_what_stands_in_for_a_state_of_a_hot_loop_is_kept_behind_its_last_reader(way: Way) -> None:
+    numbers = itertools.count()
+    fed = cs.task(mode="inline")(lambda: next(numbers))()
+    goes_on = cs.task(mode="inline")(lambda number: number < 40)(fed)
+    step = cs.task(mode="inline")(lambda n: cs.Jump("again", {"n": n + 1}))(0)
+    assert way.run(looping(step.run_if(goes_on, otherwise=fed))) == 40

@@ -355,7 +355,8 @@ class _LoopWriter:
         if writer.watch[2] and gate is not None and gate.otherwise is not None and gate.otherwise not in entry.certain:
             raise CannotEmit("late")  # what would stand in for the state is pruned in each entry
         arguments = [*plan.placed, *plan.named.values()]
-        body.write(self.orders[k], [*arguments, *([] if condition is None else [condition])])
+        stand_in = None if gate is None or gate.otherwise not in entry.certain else gate.otherwise
+        body.write(self.orders[k], [*arguments, *(at for at in (condition, stand_in) if at is not None)])
         place = body.place(root)
         if condition is not None:
             absent = body.absent(condition)
