@@ -272,12 +272,12 @@ def test_a_coroutine_that_a_state_returned_is_closed_when_the_loop_ends_at_its_t
                 if n:
                     return cs.Jump("again", {"n": n - 1})
                 engine.ticker.due = True
-                run.cancel()
+                under_way.cancel()
                 return later.func()
 
-            run = engine.start(looping(step(3)))
+            under_way = engine.start(looping(step(3)))
             with pytest.raises(asyncio.CancelledError):
-                await run
+                await under_way
 
     in_loop(main)
     gc.collect()
@@ -299,3 +299,26 @@ def test_what_stands_in_for_a_state_of_a_hot_loop_is_kept_behind_its_last_reader
     goes_on = cs.task(mode="inline")(lambda number: number < 40)(fed)
     step = cs.task(mode="inline")(lambda n: cs.Jump("again", {"n": n + 1}))(0)
     assert way.run(looping(step.run_if(goes_on, otherwise=fed))) == 40
+
+
+class Untrue:
+    def __bool__(self) -> bool:
+        raise ValueError("truth")
+
+
+@every_watched_way
+def test_a_call_whose_condition_has_no_truth_has_no_end_either(way: Way) -> None:
+    doubtful = cs.task(mode="inline")(Untrue)()
+    with pytest.raises(ValueError, match="truth"):
+        way.run(show(show(1), show(2).run_if(doubtful)))
+    assert sorted(way.started()) == sorted(way.finished())
+
+
+@every_watched_way
+def test_nor_has_a_state_of_a_hot_loop(way: Way) -> None:
+    numbers = itertools.count()
+    doubtful = cs.task(mode="inline")(lambda: next(numbers) < 40 or Untrue())()
+    step = cs.task(mode="inline")(lambda n: cs.Jump("again", {"n": n + 1}))(0)
+    with pytest.raises(ValueError, match="truth"):
+        way.run(looping(step.run_if(doubtful)))
+    assert sorted(way.started()) == sorted(way.finished())

@@ -67,12 +67,14 @@ class CannotEmit(Exception):
 class Place:
     """Where a line of emitted code is: which entry, which register, and whether its call is over."""
 
-    __slots__ = ("at", "entry", "is_over", "register")
+    __slots__ = ("at", "entry", "is_call", "is_over", "register")
 
-    def __init__(self, entry: int, register: int, is_over: bool, at: int) -> None:
+    def __init__(self, entry: int, register: int, is_over: bool, at: int, is_call: bool = False) -> None:
         self.entry = entry
         self.register = register
         self.is_over = is_over
+        self.is_call = is_call
+        """Whether the line is the call itself, whose beginning has been told where somebody wants to know."""
         self.at = at
         """How much of the log of local variables had been written."""
 
@@ -149,7 +151,7 @@ class Writer:
             self.publish(depth, "Started", where, "")
         if finished:
             self.line(depth, f"start = {self.mark('clock')}()")
-        self.line(depth, call, said, place)
+        self.line(depth, call, said, Place(place.entry, place.register, False, place.at, True))
         if finished:
             self.publish(depth, "Finished", where, ', "Succeeded", clock() - start, None, None')
 

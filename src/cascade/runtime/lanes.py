@@ -327,7 +327,7 @@ class Lane:
             return self.resume(entry, follower.frame_at(entry), place, values)
         spot = follower.spot if own else Spot(follower.frame_at(entry), place.register)
         cancelled = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
-        publish_end(run, spot, values, error, "Cancelled" if cancelled else "Failed")
+        publish_end(run, spot, place, values, error, "Cancelled" if cancelled else "Failed")
         if own or cancelled:
             raise error
         raise run.failure_at(spot, error) from None
