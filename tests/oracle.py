@@ -20,6 +20,7 @@ from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Jump, Router, Value
 from cascade.spec.inputs import Input, Param
 from cascade.spec.lazy import Lazy, LazyResult, MappedResult
+from cascade.spec.resource import Inject, Resource
 from cascade.spec.signal import UNSET
 
 __all__ = ["Failure", "Report", "TooLong", "Unspecified", "evaluate", "parameters"]
@@ -40,6 +41,8 @@ class _Nothing:
 
 NOTHING: Final = _Nothing()
 """What a reader gets from a skipped node that has nothing to give."""
+HOLE: Final = _Nothing()
+"""In the place of an item that failed."""
 
 Causes = frozenset[tuple[str, int]]
 Slots = dict[Any, Any]
@@ -74,6 +77,8 @@ class Outcome:
     ran: bool = True
     causes: Causes = frozenset()
     blocked: bool = False
+    items: list[Any] | None = None
+    """Of a map that failed: what may have flowed into other maps before."""
 
     def because(self, causes: Causes) -> Outcome:
         return replace(self, causes=self.causes | causes)
@@ -191,6 +196,11 @@ def gathered(func: Any, slots: Slots) -> tuple[tuple[Any, ...], dict[str, Any]]:
         elif name in slots:
             named[name] = slots[name]
     return tuple(positional), named
+
+
+def supplied(value: Any) -> Any:
+    """Return what an argument becomes for the call: the resources of tests give the name of their scope."""
+    return value.target.scope if isinstance(value, Inject) and isinstance(value.target, Resource) else value
 
 
 def slot_named(func: Any, name: Any) -> Any:
@@ -447,11 +457,11 @@ class _Machine:
         """Evaluate a call, a map or a sub-flow, and its loop if there is one."""
         inputs = {slot: self.read(value, frame) for slot, value in slots_of(lazy).items()}
         reason, causes = self.decide(lazy, frame, inputs)
-        if reason == "Blocked":
+        if reason == "Blocked" and not flows_into(lazy, inputs):
             return blocked(causes)
-        if reason is not None:
+        if reason not in (None, "Blocked"):
             return self.skipped(lazy, frame, reason, inputs, causes)
-        values = {slot: each.value for slot, each in inputs.items()}
+        values = {slot: each.value if each.items is None else each.items for slot, each in inputs.items()}
         if isinstance(lazy, SubflowResult):
             return self.run(_World(values), lazy.target).because(causes)
         if isinstance(lazy, MappedResult):
@@ -528,7 +538,7 @@ class _Machine:
     def call(self, lazy: Any, slots: Slots, causes: Causes) -> tuple[Any, Outcome | None, Causes]:
         """Call a task as often as its retries ask for: its value, or the outcome of its failure."""
         task = lazy.task
-        args, kwargs = gathered(task.func, slots)
+        args, kwargs = gathered(task.func, {slot: supplied(value) for slot, value in slots.items()})
         self.calls += 1
         if self.calls > self.most_calls:
             raise TooLong(f"more than {self.most_calls} calls")
@@ -553,12 +563,17 @@ class _Machine:
         except Exception as error:
             return self.failed(error, causes)
         outcomes = []
+        flowing = any(True for name in lazy.each for each in lazies(slots_of(lazy)[name]))
+        before: Causes = frozenset() if flowing else causes  # an item does not wait for those before another
         for items in zip(*inputs, strict=True):
             slots = {**values, **dict(zip(lazy.each, items, strict=True))}
-            outcomes.append(self.call_and_follow(_Loop(lazy, frame, lazy, slots, causes, item=slots)))
+            if any(item is HOLE for item in items):
+                outcomes.append(blocked())
+            else:
+                outcomes.append(self.call_and_follow(_Loop(lazy, frame, lazy, slots, before, item=slots)))
         causes |= joined(outcomes)
         if any(each.blocked for each in outcomes):
-            return blocked(causes)
+            return replace(blocked(causes), items=[HOLE if each.blocked else each.value for each in outcomes])
         if any(each.value is NOTHING for each in outcomes):
             return Outcome(NOTHING, NOTHING, True, causes)
         return plain([each.value for each in outcomes], causes)
@@ -685,6 +700,14 @@ def overrides_of(func: Any, data: Any) -> Slots:
     if isinstance(data, dict):
         return {slot_named(func, name): value for name, value in data.items()}
     return {first_slot(func): data}
+
+
+def flows_into(lazy: Any, inputs: Mapping[Any, Outcome]) -> bool:
+    """Say whether items of maps that failed may have come to a map that waits for nothing else."""
+    if not isinstance(lazy, MappedResult) or gate_part(lazy, "condition") is not UNSET or predecessors(lazy):
+        return False
+    stopped = {slot: each for slot, each in inputs.items() if each.blocked}
+    return all(slot in lazy.each and each.items is not None for slot, each in stopped.items())
 
 
 def listed(value: Any) -> list[Any]:

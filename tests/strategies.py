@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from random import Random
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -62,7 +62,14 @@ class Wrapped(Part):
     value: int | str | None
 
 
-Expr: TypeAlias = "Ref | Box | Wrapped | int | float | str | bool | None"
+@dataclass(frozen=True, repr=False)
+class Supplied(Part):
+    """What a resource gives, as an argument of a call."""
+
+    scope: str
+
+
+Expr: TypeAlias = "Ref | Box | Wrapped | Supplied | int | float | str | bool | None"
 Named: TypeAlias = "tuple[tuple[str, Expr], ...]"
 Maybe: TypeAlias = "tuple[Expr, ...]"
 """One expression, or none."""
@@ -77,6 +84,22 @@ class Point(NamedTuple):
 
 class Words(dict[str, Any]):
     """A subclass of dict, for the data of a jump."""
+
+
+class Leap(cs.Jump):
+    """A subclass of Jump."""
+
+
+@cs.resource(scope="run")
+def run_supply() -> Iterator[str]:
+    """What is there once a run."""
+    yield "run"
+
+
+@cs.resource(scope="task")
+async def task_supply() -> AsyncIterator[str]:
+    """What each call has for itself."""
+    yield "task"
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,7 +121,7 @@ class Gate(Part):
     after: tuple[int, ...] = ()
     retry: bool = False
     limited: bool = False
-    label: str = ""
+    timed: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,6 +194,8 @@ class Move(Part):
 
     how: str
     key: str = ""
+    made: str = ""
+    """As a "leap", or "kept" to be returned again."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -359,6 +384,15 @@ def value_of(kind: str, label: str, mark: int, given: dict[str, Any]) -> Any:
     return f"{label}~{mark & 0xFFFF:04x}"
 
 
+def turning_of(kind: str, label: str, count: int) -> Any:
+    """Return what a body gives that gives something else after some calls."""
+    if kind == "turning bit":
+        return count % 23 != 22
+    if kind == "turning key":
+        return count // 5 % 3
+    return (label, count, None, [count], {"count": count})[count // 6 % 5]
+
+
 def signal_of(move: Move, label: str, n: Any, mark: int) -> Any:
     """Return what a state gives."""
     less = n - 1 if type(n) is int else 0
@@ -384,7 +418,7 @@ def signal_of(move: Move, label: str, n: Any, mark: int) -> Any:
             return cs.TailCall(kwargs={"a": less})
         case "tail both":
             return cs.TailCall([less], {"b": f"b{less}"})
-    return cs.Jump(move.key, data[move.how])
+    return (Leap if move.made == "leap" else cs.Jump)(move.key, data[move.how])
 
 
 def build(recipe: Recipe) -> Built:
@@ -413,6 +447,8 @@ class _Builder:
                 return self.pool[at]
             case Wrapped(value):
                 return cs.Value(value)
+            case Supplied(scope):
+                return cs.inject(run_supply if scope == "run" else task_supply)
             case Box(kind, items):
                 values = [self.value(item) for item in items]
                 if kind == "list":
@@ -465,6 +501,8 @@ class _Builder:
 
         def do(given: dict[str, Any]) -> Any:
             mark = recorder.enter(label, given, body.trouble)
+            if body.kind.startswith("turning"):
+                return turning_of(body.kind, label, recorder.calls[label])
             return value_of(body.kind, label, mark, given)
 
         return task_of(body, label, do, pure)
@@ -503,12 +541,14 @@ class _Builder:
 
     def state_task(self, state: State, label: str) -> Any:
         recorder = self.recorder
+        kept: dict[tuple[Move, Any], Any] = {}
 
         def do(given: dict[str, Any]) -> Any:
             mark = recorder.enter(label, given, state.body.trouble)
             n = given.get("a", given.get("0"))
             move = state.moves[(n - 1) % len(state.moves)] if type(n) is int and n > 0 and state.moves else state.end
-            return signal_of(move, label, n, mark)
+            signal = signal_of(move, label, n, mark)
+            return kept.setdefault((move, n), signal) if move.made == "kept" and move.how in MOVES else signal
 
         return task_of(state.body, label, do)
 
@@ -522,6 +562,8 @@ class _Builder:
             node.with_retry(max_attempts=2)
         if gate.limited:
             node.with_constraints(slot=1)
+        if gate.timed:
+            node.with_timeout(1000)
         return node
 
 
@@ -562,6 +604,8 @@ class _Known:
     """States of one machine have one number; an alias has that of the original."""
     gated: bool = False
     """It may be skipped."""
+    hidden: bool = False
+    """Only a certain reader may read it: what it gives depends on how often it was called."""
 
 
 class _Drawer:
@@ -588,10 +632,10 @@ class _Drawer:
         return least + self.choose(most - least + 1)
 
     def refs(self, *kinds: str) -> list[int]:
-        return [at for at, known in enumerate(self.pool) if not kinds or known.kind in kinds]
+        return [at for at, known in enumerate(self.pool) if not known.hidden and (not kinds or known.kind in kinds)]
 
     def results(self) -> list[int]:
-        return [at for at, known in enumerate(self.pool) if known.what not in ("Given", "Choice")]
+        return [at for at in self.refs() if self.pool[at].what not in ("Given", "Choice")]
 
     def constant(self) -> Expr:
         return self.pick((0, 1, "x", None, True, 2.5))
@@ -612,6 +656,10 @@ class _Drawer:
         items = tuple(self.argument(depth + 1) for _ in range(self.number(3, 1)))
         return Box(self.pick(("list", "tuple", "dict", "point")), items)
 
+    def passed(self) -> Expr:
+        """Choose an argument of a call, which may be a resource."""
+        return Supplied(self.pick(("run", "task"))) if self.one_in(25) else self.argument()
+
     def body(self, shapes: Sequence[str] = ("abc", "abc", "var")) -> Body:
         kind = self.pick(KINDS)
         trouble = ""
@@ -622,7 +670,7 @@ class _Drawer:
         return Body(kind, self.pick(self.modes), self.pick(shapes), trouble)
 
     def condition(self) -> Expr:
-        gated = [at for at, known in enumerate(self.pool) if known.gated]
+        gated = [at for at in self.refs() if self.pool[at].gated]
         if gated and self.one_in(3):
             return Ref(self.pick(gated))
         if self.one_in(8):
@@ -649,9 +697,10 @@ class _Drawer:
             if self.one_in(2):
                 otherwise = (self.fresh() if policies and self.one_in(3) else self.argument(),)
         after: tuple[int, ...] = ()
-        if self.pool and self.one_in(5):
-            after = tuple({self.number(len(self.pool) - 1) for _ in range(self.number(2, 1))})
-        return Gate(condition, otherwise, after, policies and self.one_in(8), policies and self.one_in(12))
+        if self.refs() and self.one_in(5):
+            after = tuple({self.pick(self.refs()) for _ in range(self.number(2, 1))})
+        retry, limited, timed = (policies and self.one_in(n) for n in (8, 12, 20))
+        return Gate(condition, otherwise, after, retry, limited, timed)
 
     # steps
 
@@ -670,10 +719,10 @@ class _Drawer:
         args: tuple[Expr, ...] = ()
         kwargs: Named = ()
         if body.shape != "none":
-            args = tuple(self.argument() for _ in range(self.number(1 if body.shape == "ak" else 3)))
+            args = tuple(self.passed() for _ in range(self.number(1 if body.shape == "ak" else 3)))
             if self.one_in(4):
                 free = {"ak": ("a", "k") if not args else ("k",), "abc": "abc"[len(args) :], "var": "bd"}[body.shape]
-                kwargs = tuple((name, self.argument()) for name in free if self.one_in(2))
+                kwargs = tuple((name, self.passed()) for name in free if self.one_in(2))
         self.add(Call(body, args, kwargs, gate), body.kind)
 
     def pure(self) -> None:
@@ -758,6 +807,39 @@ class _Drawer:
         for state in states:
             self.pool.append(_Known("Machine", "list" if state.each else "text", group, bool(state.gate.condition)))
 
+    def turning(self) -> None:
+        """Add a loop that is fed with something else in each entry, read by nobody but the target."""
+        first = len(self.pool)
+
+        def add(kind: str, args: tuple[Expr, ...] = (), gate: Gate = Gate()) -> Expr:
+            self.add(Call(Body(kind, self.pick(self.modes[:5]), "var"), args, (), gate), kind)
+            return Ref(len(self.pool) - 1)
+
+        value, bit = add("turning"), add("turning bit")
+        condition, otherwise = (bit,) if self.one_in(2) else (), (value,) if self.one_in(2) else ()
+        gated = add("text", (value,), Gate(condition, otherwise))
+        read = self.pick((value, gated, gated, Box("list", (gated, bit))))
+        if self.one_in(2):
+            routes = tuple((key, self.pick((value, gated, add("key"), self.argument()))) for key in range(3))
+            self.add(Choice(add("turning key"), routes), "any")
+            read = Ref(len(self.pool) - 1)
+        gate = Gate((gated,), (value,) if self.one_in(2) else ()) if self.one_in(3) else Gate()
+        move = Move(self.pick(MOVES[:5]), "to 0", self.pick(("", "leap")))
+        moves = (move,) if self.one_in(2) else (move, Move("tail"), move)
+        state = State(
+            Body("text", self.pick(self.modes[:5])),
+            40,
+            moves,
+            Move("return"),
+            (("to 0", "state 0"),),
+            others=(read,),
+            gate=gate,
+        )
+        self.steps.append(Machine((state,)))
+        self.pool.append(_Known("Machine", "text", len(self.pool), bool(gate.condition)))
+        for known in self.pool[first:]:
+            known.hidden = True
+
     def state(self, at: int, count: int, maps: list[bool], tails_only: bool) -> State:
         routes: dict[str, str | int | None] = {}
         if not tails_only:
@@ -768,7 +850,7 @@ class _Drawer:
                         routes[f"again {other}"] = f"state {other}"
             if self.one_in(2) or not routes:
                 routes["exit"] = None
-            outside = [ref for ref, known in enumerate(self.pool) if known.what != "Machine"]
+            outside = [ref for ref in self.refs() if self.pool[ref].what != "Machine"]
             outside = [ref for ref in outside if self.pool[self.pool[ref].group].what != "Machine"]
             if outside and self.one_in(3):
                 routes["leave"] = self.pick(outside)
@@ -803,7 +885,7 @@ class _Drawer:
         )
 
     def feed(self) -> Expr:
-        return self.ref("pure") if self.refs("pure") and self.one_in(4) else self.argument()
+        return self.ref("pure") if self.refs("pure") and self.one_in(4) else self.passed()
 
     def move(self, keys: list[str], maps: list[bool], count: int) -> Move:
         how = self.pick(MOVES if self.one_in(2) else MOVES[:5])
@@ -814,7 +896,7 @@ class _Drawer:
             how = "named"
         if self.troubles and self.one_in(20):
             key = "nowhere"
-        return Move(how, key)
+        return Move(how, key, self.pick(("", "", "", "leap", "kept")))
 
     def end(self, routes: dict[str, str | int | None], keys: list[str]) -> Move:
         how = self.pick(ENDS)
@@ -852,7 +934,15 @@ class _Drawer:
     def recipe(self) -> Recipe:
         makers = (
             *(self.call, self.call, self.call, self.call, self.machine, self.machine, self.router, self.router),
-            *(self.mapped, self.given, self.pure, self.in_order, self.pipe, self.inner if self.skips else self.machine),
+            *(
+                self.turning,
+                self.mapped,
+                self.given,
+                self.pure,
+                self.in_order,
+                self.pipe,
+                self.inner if self.skips else self.machine,
+            ),
         )
         for _ in range(self.pick((1, 3, 4, 5, 6, 7, 8, 10))):
             self.pick(makers)()

@@ -10,7 +10,7 @@ from cascade.runtime.prepare import prepare
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import CALL0, CALL1, CALLN, OPERATIONS
 from tests.oracle import TooLong, Unspecified
-from tests.strategies import Body, Box, Call, Gate, Machine, Recipe, Ref, State, build, fixed_recipes, parts
+from tests.strategies import Body, Box, Call, Gate, Machine, Recipe, Ref, State, Supplied, build, fixed_recipes, parts
 from tests.test_agreement import expected_of
 
 EXAMPLES = 400
@@ -41,6 +41,12 @@ def shapes_of(recipe: Recipe) -> Iterator[str]:
                 yield "a loop feeds a state"
             machines |= set(range(at, at + len(step.states)))
         else:
+            if isinstance(step, Call) and any(isinstance(value, Supplied) for value in step.args):
+                yield "a resource"
+            if isinstance(step, Call) and step.body.kind.startswith("turning"):
+                yield step.body.kind
+            if getattr(step, "gate", Gate()).timed:
+                yield "a timeout"
             read = {part.at for part in parts(step)}
             if read & machines:
                 yield f"a loop in a {type(step).__name__}"
@@ -63,6 +69,9 @@ def loop_shapes(machine: Machine) -> Iterator[str]:
 def state_shapes(state: State) -> Iterator[str]:
     for move in (*state.moves, state.end):
         yield f"data: {move.how}"
+        yield f"made: {move.made}"
+    if any(isinstance(value, Supplied) for value in state.others):
+        yield "a resource in a loop"
     if state.each:
         yield "a bound map"
     if state.most is not None:
@@ -84,6 +93,8 @@ WANTED = (
     *(f"a loop in a {step}" for step in ("Call", "Choice", "Each", "Inner", "InOrder", "Pipe")),
     *(f"data: {how}" for how in ("named", "value", "both", "none", "wrapped", "subclass", "wrapped none")),
     *(f"data: {how}" for how in ("tail", "tail named", "tail both", "return", "other")),
+    *("made: leap", "made: kept", "a resource", "a resource in a loop", "a timeout"),
+    *("turning", "turning bit", "turning key"),
     *("a value", "nothing to give", "Boom", "JumpError", "RouterError", "a long loop"),
 )
 

@@ -254,7 +254,7 @@ def test_nodes_of_subflows_are_told_apart() -> None:
     }
 
 
-def test_copies_of_a_node_are_counted_with_the_only_one_of_its_name() -> None:
+def test_copies_of_a_node_are_counted_with_it() -> None:
     @cs.task
     def reading(n: int) -> int:
         return n

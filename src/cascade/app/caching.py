@@ -86,6 +86,7 @@ class _Look:
         self.world = world
         self.graph = world.blueprint.graph
         self.names = Names("")
+        self.names.reach(None, world.blueprint)
         self.values: list[Any] = [UNKNOWN] * len(self.graph) + [*reversed(world.constants)]
         self.found: dict[int, list[CachedNode]] = {}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from cascade.compiler.emit import Stretch, emit_stretch
 from cascade.compiler.skips import skipping
 from cascade.compiler.write import PIECE, CannotEmit, Watch, late_needs, needs_of
@@ -94,12 +96,17 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> None:
             made.reasons[i] = "late"
     numbers = regions(block, loose)
     for last in (False, False, True):  # what may be skipped must not be seen from outside, where nobody knows why
+        sizes = Counter(numbers[: block.strict])
         seen = [
             i
             for i in range(block.strict)
             if i in skips
             and i not in loose
-            and (last or any(at < 0 or numbers[at] != numbers[i] for at in readers.get(i, (-1,))))
+            and (
+                last
+                or sizes[numbers[i]] > PIECE
+                or any(at < 0 or at >= block.strict or numbers[at] != numbers[i] for at in readers.get(i, (-1,)))
+            )
         ]
         if not seen:
             break

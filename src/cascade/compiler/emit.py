@@ -303,7 +303,7 @@ class _LoopWriter:
                     self.constants.append((k, at))
                     self.slots[slot] = self.writer.namer.name(body.base(at) if at in body.wishes else "constant")
                 body.local[at] = self.slots[slot]
-            elif at < len(entry.block) and entry.block.ops[at] == IMPORT:
+            elif entry.kind == "state" and at < len(entry.block) and entry.block.ops[at] == IMPORT:
                 number = entry.block.places[at]
                 if number not in self.imported:
                     self.imports.append((k, at))
@@ -355,12 +355,13 @@ class _LoopWriter:
         if writer.watch[2] and gate is not None and gate.otherwise is not None and gate.otherwise not in entry.certain:
             raise CannotEmit("late")  # what would stand in for the state is pruned in each entry
         arguments = [*plan.placed, *plan.named.values()]
-        body.write(self.orders[k], [*arguments, *([] if condition is None else [condition])])
+        stand_in = None if gate is None or gate.otherwise not in entry.certain else gate.otherwise
+        body.write(self.orders[k], [*arguments, *(at for at in (condition, stand_in) if at is not None)])
         place = body.place(root)
         if condition is not None:
-            if body.may_lack(condition):
-                raise CannotEmit("strict")
-            writer.line(depth, f"if not {body.local[condition]}: {writer.stray()}", "", place)
+            absent = body.absent(condition)
+            test = f"{'' if absent is None else f'{absent} or '}not {body.local[condition]}"
+            writer.line(depth, f"if {test}: {writer.stray()}", "", place)
         lacking = [body.local[at] for at in dict.fromkeys(arguments) if body.may_lack(at)]
         if lacking:
             nothing = writer.mark("NOTHING")

@@ -14,7 +14,7 @@ from cascade.spec.control import Jump
 from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm
 
-__all__ = ["EXPECTED", "Edge", "Entry", "Machine", "same"]
+__all__ = ["EXPECTED", "Edge", "Entry", "Machine", "Source", "same"]
 
 
 class EXPECTED:
@@ -22,6 +22,8 @@ class EXPECTED:
 
 
 Kind = Literal["state", "item", "call"]
+Source = int | tuple[int, int]
+"""What edges lead on from: a state, by its number; items of a map, by its number and how many arguments they have."""
 MOST_EDGES = 64
 
 
@@ -36,7 +38,7 @@ class Entry:
         block: Block,
         register: int,
         plan: EntryPlan,
-        source: int,
+        source: Source,
         form: CallForm,
     ) -> None:
         self.kind: Kind = kind
@@ -47,7 +49,7 @@ class Entry:
         self.plan = plan
         self.form = form
         self.source = source
-        """Whose edges lead on from here: the state's number, or its complement for an item of a map."""
+        """Whose edges lead on from here."""
 
     @property
     def parameters(self) -> range:
@@ -76,7 +78,7 @@ class Edge:
 
     def __init__(
         self,
-        source: int,
+        source: Source,
         entry: Entry,
         key: Any,
         cls: type,
@@ -128,7 +130,7 @@ class Machine:
     __slots__ = ("edges", "entries", "made", "reasons", "version")
 
     def __init__(self) -> None:
-        self.edges: dict[int, list[Edge]] = {}
+        self.edges: dict[Source, list[Edge]] = {}
         self.entries: dict[Any, Entry] = {}
         self.made: dict[Any, Any] = {}
         """The loops that were emitted, by their edges and by who watches; False: there can be none."""
@@ -137,7 +139,7 @@ class Machine:
         self.version = 0
         """Goes up when an edge has been seen so often that a loop should have it."""
 
-    def is_full(self, source: int) -> bool:
+    def is_full(self, source: Source) -> bool:
         """Say whether so many edges leave a state that no more are kept."""
         return len(self.edges.get(source, ())) >= MOST_EDGES
 

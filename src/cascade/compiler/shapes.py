@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from cascade.compiler.machine import Edge, Entry
+from cascade.compiler.machine import Edge, Entry, Source
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Graph, Pack
 from cascade.spec.lazy import Lazy, LazyResult
@@ -108,7 +108,7 @@ def leaf_shape(graph: Graph, number: int, key: Any, cls: type) -> tuple[Any, ...
 def loop_shape(blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Any) -> tuple[Any, ...]:
     """Return what decides which lines are written for a loop of these entries and edges."""
     numbers = {entry: k for k, entry in enumerate(entries)}
-    sources: dict[int, int] = {}
+    sources: dict[Source, int] = {}
     slots: dict[int, int] = {}
     imports: dict[int, int] = {}
     shapes: list[Any] = []

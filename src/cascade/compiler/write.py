@@ -67,12 +67,14 @@ class CannotEmit(Exception):
 class Place:
     """Where a line of emitted code is: which entry, which register, and whether its call is over."""
 
-    __slots__ = ("at", "entry", "is_over", "register")
+    __slots__ = ("at", "entry", "is_call", "is_over", "register")
 
-    def __init__(self, entry: int, register: int, is_over: bool, at: int) -> None:
+    def __init__(self, entry: int, register: int, is_over: bool, at: int, is_call: bool = False) -> None:
         self.entry = entry
         self.register = register
         self.is_over = is_over
+        self.is_call = is_call
+        """Whether the line is the call itself, whose beginning has been told where somebody wants to know."""
         self.at = at
         """How much of the log of local variables had been written."""
 
@@ -149,7 +151,7 @@ class Writer:
             self.publish(depth, "Started", where, "")
         if finished:
             self.line(depth, f"start = {self.mark('clock')}()")
-        self.line(depth, call, said, place)
+        self.line(depth, call, said, Place(place.entry, place.register, False, place.at, True))
         if finished:
             self.publish(depth, "Finished", where, ', "Succeeded", clock() - start, None, None')
 
@@ -217,23 +219,27 @@ def held(log: Log, end: int, values: dict[str, Any]) -> Held:
     """Return what registers hold after so much of a log; `values` are the local variables."""
     found: dict[int, str] = {}
     flags: dict[int, str] = {}
-    before: list[tuple[dict[int, str], dict[int, str]]] = []
+    begun: dict[int, str] = {}
+    before: list[tuple[dict[int, str], ...]] = []
     done: dict[int, str] = {}
     for what, register, name in log[:end]:
         if what == "set":
             found[register] = done[register] = name
         elif what == "flag":
             flags[register] = name
+        elif what == "skip":
+            begun[register] = name
         elif what == "drop":
             found.pop(register, None)
         elif what == "open":
-            before.append((found, done))
-            found, done = dict(found), dict(done)
+            before.append((found, done, begun))
+            found, done, begun = dict(found), dict(done), dict(begun)
         else:
-            found, done = before.pop()
+            found, done, begun = before.pop()
     registers = {at: values[name] for at, name in found.items() if values.get(name, PENDING) is not PENDING}
     reasons = {at: "UpstreamSkipped_Data" for at, value in registers.items() if value is NOTHING}
     reasons |= {at: values[name] for at, name in flags.items() if at in done and values.get(name) is not None}
+    reasons |= {at: values[name] for at, name in begun.items() if at not in done}  # what stands in is to be seen
     return Held(registers, reasons, {at for at in done if at not in found or at in registers})
 
 
@@ -514,8 +520,9 @@ class Body:
             tests.append((" or ".join(f"{one} is {nothing}" for one in lacking), "UpstreamSkipped_Data"))
         if nothing in "".join(test for test, _ in tests):
             writer.mark(nothing)
-        if not tests:
+        if not tests:  # all that could keep it from being made has a value already
             self.call(i)
+            self.given.add(i)
             return
         name = self.take(i)
         flag = self.flag(i, name)
@@ -533,7 +540,10 @@ class Body:
     def skip(self, i: int, name: str, why: str) -> None:
         """Write what stands in for a skipped call."""
         writer, gate = self.writer, self.block.gates[i]
+        flag = f'{self.flags[i]} = "{why}"'
         if writer.watch[2]:
+            writer.line(self.depth, flag)
+            writer.log.append(("skip", i, self.flags[i]))  # it has been told: whoever goes on must not tell it again
             writer.skipped(self.depth, (self.entry, i), why)
         if gate.otherwise is not None:
             self.demand(gate.otherwise)
@@ -541,7 +551,8 @@ class Body:
         else:
             value = self.local[gate.first] if gate.first is not None else writer.mark("NOTHING")
         writer.line(self.depth, f"{name} = {value}")
-        writer.line(self.depth, f'{self.flags[i]} = "{why}"')
+        if not writer.watch[2]:
+            writer.line(self.depth, flag)
 
     # --- what is asked for late
 

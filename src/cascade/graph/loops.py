@@ -7,7 +7,7 @@ from typing import NoReturn
 from cascade.errors import CycleError, StaticGraphError
 from cascade.spec.graph import Graph
 
-__all__ = ["check_loops", "draw_cycle", "states_of"]
+__all__ = ["check_loops", "draw_cycle", "sources", "states_of"]
 
 
 def check_loops(graph: Graph) -> None:

@@ -309,6 +309,7 @@ class Engine(Controls):
     ) -> Any:
         blueprint, run_id = plan.blueprint, ending.name
         run = RunState(self, run_id, params, known)
+        run.names.reach(None, blueprint)
         run.outlet = outlet
         ending.task = asyncio.current_task()
         self._active[run_id] = ending

@@ -9,7 +9,7 @@ from typing import Any
 from cascade.compiler.blocks import Fused, fuse
 from cascade.compiler.emit import Emitted, Stretch
 from cascade.compiler.shapes import MOST_NODES, block_shape, keep, kept
-from cascade.compiler.write import Leave
+from cascade.compiler.write import Leave, Place
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import NodeFailure
@@ -203,17 +203,19 @@ def _caught(run: RunState, frame: Frame, stretch: Stretch, error: BaseException)
     i = place.register
     if not isinstance(error, Leave):
         if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
-            publish_end(run, Spot(frame, i), values, error, "Cancelled")
+            publish_end(run, Spot(frame, i), place, values, error, "Cancelled")
             raise error
-        publish_end(run, Spot(frame, i), values, error, "Failed")
+        publish_end(run, Spot(frame, i), place, values, error, "Failed")
         raise run.failure_at(Spot(frame, i), error) from None
     return restore(run, frame, stretch, place, values, sorted(stretch.steps))
 
 
-def publish_end(run: RunState, spot: Spot, values: dict[str, Any], error: BaseException, status: str) -> None:
+def publish_end(
+    run: RunState, spot: Spot, place: Place, values: dict[str, Any], error: BaseException, status: str
+) -> None:
     """Say that a call in an emitted function failed, if its beginning was said."""
     start = values.get("start")
-    if start is not None and run.watch[1]:
+    if place.is_call and start is not None and run.watch[1]:
         run.publish_finished(spot, status, perf_counter() - start, error, None)
 
 

@@ -1,34 +1,43 @@
-"""What nodes are called in events and errors: `name#number`, in each copy that loops make of them."""
+"""What nodes are called in events and errors: `name#number`, and `name#number.7` for further copies in loops.
+
+Two copies that may run at a time have two ids, and an id says only what the program says: the number of the node among
+those of its name, and behind a point, for each loop around that made a further copy, where among all nodes that loop
+begins. Nothing depends on what came first, so ids are the same on every tier, and whether or not somebody listens.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from cascade.graph.joins import joins_of, targets_of
+from cascade.graph.nest import nest_of
 from cascade.runtime.copies import Copy
 from cascade.runtime.frame import World
+from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import TaskSite
-from cascade.spec.graph import Graph
 from cascade.spec.operations import CALLN, MAP
 
 __all__ = ["Names"]
 
 
 class Names:
-    """Numbers the nodes of one run by name.
-
-    A node keeps its number in the first loop that runs it again; each further loop has a copy of its own.
-    """
+    """Tells the copies of the nodes of one run from each other, and names them when somebody asks."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
-        self._next: dict[str, int] = {}
         self._copies: dict[tuple[Any, int, Copy | None, bool], Copy] = {}
-        self._owners: dict[tuple[Any, int, bool], tuple[Copy | None, Copy]] = {}
-        self._numbers: dict[Any, list[int]] = {}
+        self._waiting: list[tuple[Any, Blueprint]] = []
+        self._places: dict[Any, tuple[int, list[int]]] = {}
+        """Of each graph: how many nodes come before, and the numbers of its own among those of their names."""
+        self._count = 0
+        self._last: dict[str, int] = {}
+
+    def reach(self, key: Any, blueprint: Blueprint) -> None:
+        """Take in a program that the run comes to: its own (its key is None), then those that tail calls lead to."""
+        self._waiting.append((key, blueprint))
 
     def copy(self, world: World, number: int, loop: Copy | None, entered: bool = False) -> Copy:
         """Return the copy of node `number` that runs in `loop`; `entered` by a jump, or else for its value."""
-        entered = entered and number in world.blueprint.graph.jumps
         key = (world.key, number, loop, entered)
         found = self._copies.get(key)
         if found is None:
@@ -37,42 +46,79 @@ class Names:
 
     def copies(self) -> list[Copy]:
         """Return all copies that were asked for so far."""
-        return list(self._copies.values())
+        return list(dict.fromkeys(self._copies.values()))
 
     def _make(self, world: World, number: int, loop: Copy | None, entered: bool) -> Copy:
-        owner = self._owners.get((world.key, number, entered))
-        if owner is None:
-            at = self._number(world, number)
-            if (world.key, number, not entered) in self._owners:  # a state, and a loop of its own as well
-                at = self._count(world.blueprint.graph.name(number), 1)
-            found = self._fresh(world, number, at)
-            self._owners[world.key, number, entered] = (loop, found)
-            return found
-        first_loop, found = owner
-        if first_loop is None and loop is not None:
-            self._owners[world.key, number, entered] = (loop, found)
-            return found
-        if loop is None:
-            return found
-        name = world.blueprint.graph.name(number)
-        return self._fresh(world, number, self._count(name, 1))
+        blueprint, key = world.blueprint, world.key
+        if loop is not None and loop.loop is None and loop.key == key and _is_outside(key):
+            if blueprint.joins is None:
+                blueprint.joins = joins_of(blueprint.graph, blueprint.hoisted)
+            joins = blueprint.joins.states if entered else blueprint.joins.values
+            if joins.get(number) == loop.number:
+                return self.copy(world, number, None)
+        return Copy(self, key, blueprint.graph, number, loop, entered)
 
-    def _fresh(self, world: World, number: int, at: int) -> Copy:
-        graph = world.blueprint.graph
-        node = graph.nodes[number]
+    def site(self, copy: Copy) -> TaskSite:
+        """Return what events say of a copy."""
+        graph, number = copy.graph, copy.number
         label = graph.name(number)
-        name = node.task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
-        return Copy(TaskSite(self.run_id, f"{label}#{at}", name))
+        name = graph.nodes[number].task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
+        return TaskSite(self.run_id, f"{label}#{self._place(copy.key)[1][number]}{self._path(copy)}", name)
 
-    def _number(self, world: World, number: int) -> int:
-        numbers = self._numbers.get(world.key)
-        if numbers is None:
-            numbers = self._numbers[world.key] = self._number_all(world.blueprint.graph)
-        return numbers[number]
+    def _path(self, copy: Copy) -> str:
+        """Return what tells a copy from the others of its node: the loops that it is in."""
+        parts = []
+        while (loop := copy.loop) is not None:
+            if copy.key.__class__ is str and loop.key is loop.loop is None and loop.number == loop.graph.root:
+                break  # a tail call of the run's target led here
+            parts.append(f".{self._place(loop.key)[0] + loop.number + 1}{'.0' if _is_apart(copy, loop) else ''}")
+            copy = loop
+        else:
+            if _root(copy.key) is not None:  # in the program that a tail call leads to, whatever led there
+                parts.append(".0")
+        return "".join(reversed(parts))
 
-    def _number_all(self, graph: Graph) -> list[int]:
-        return [self._count(graph.name(i), 1) for i in range(len(graph))]
+    def _place(self, key: Any) -> tuple[int, list[int]]:
+        for start, blueprint in self._waiting:
+            nest = nest_of(blueprint)
+            keys: list[Any] = []
+            for graph, (around, number) in zip(nest.graphs, nest.owners, strict=True):
+                keys.append(start if around < 0 else (keys[around], number))
+                self._places[keys[-1]] = (self._count, [self._number(graph.name(i)) for i in range(len(graph))])
+                self._count += len(graph)
+        self._waiting.clear()
+        return self._places[_declared(key)]
 
-    def _count(self, name: str, step: int) -> int:
-        count = self._next[name] = self._next.get(name, 0) + step
-        return count
+    def _number(self, name: str) -> int:
+        number = self._last[name] = self._last.get(name, 0) + 1
+        return number
+
+
+def _is_outside(key: Any) -> bool:
+    """Say whether a world is the run's own, or that of a sub-flow outside of all loops."""
+    while key.__class__ is tuple and key[2] is None:
+        key = key[0]
+    return key is None
+
+
+def _root(key: Any) -> Any:
+    while key.__class__ is tuple:
+        key = key[0]
+    return key
+
+
+def _declared(key: Any) -> Any:
+    """Return the key of a world without the loops that it is run in."""
+    ways = []
+    while key.__class__ is tuple:
+        ways.append(key[1])
+        key = key[0]
+    for number in reversed(ways):
+        key = (key, number)
+    return key
+
+
+def _is_apart(copy: Copy, loop: Copy) -> bool:
+    """Say whether a loop reads a node that its jumps may lead to as well, each time for a copy of its own."""
+    start = loop.number if loop.key == copy.key else copy.graph.root if copy.key.__class__ is str else -1
+    return not copy.entered and start >= 0 and copy.number in targets_of(copy.graph, start)

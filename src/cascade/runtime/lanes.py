@@ -12,7 +12,7 @@ from typing import Any
 
 from cascade.compiler.emit import Loop, emit_loop
 from cascade.compiler.entry import FIRST, Key
-from cascade.compiler.machine import Edge, Entry, Machine
+from cascade.compiler.machine import Edge, Entry, Machine, Source
 from cascade.compiler.shapes import keep, kept, leaf_shape, loop_shape
 from cascade.compiler.write import CannotEmit, Leave, Place
 from cascade.runtime.copies import Copy
@@ -168,10 +168,10 @@ class Lane:
         if edge.uses == patience + 1:
             machine.version += 1
         edges = machine.reached(entry, patience // 2 if is_due else 0)
-        mark = (frozenset(edges), run.watch)
+        entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
+        mark = ((frozenset(entries), frozenset(edges)), run.watch)
         hot: Any = machine.made.get(mark)
         if hot is None or (hot and not hot.loop.is_sure and all(form.seen is not None for form in hot.loop.forms)):
-            entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
             blueprint = self.follower.world.blueprint
             shape = loop_shape(blueprint, entries, edges, run.watch)
             loop: Loop | None = kept(form, shape)
@@ -331,7 +331,7 @@ class Lane:
             return self.resume(entry, follower.frame_at(entry), place, values)
         spot = follower.spot if own else Spot(follower.frame_at(entry), place.register)
         cancelled = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
-        publish_end(run, spot, values, error, "Cancelled" if cancelled else "Failed")
+        publish_end(run, spot, place, values, error, "Cancelled" if cancelled else "Failed")
         if own or cancelled:
             raise error
         raise run.failure_at(spot, error) from None
@@ -372,7 +372,7 @@ class Bound:
 # --- learning
 
 
-def learn_jump(follower: Any, jump: Jump, source: int, target: int, key: Key) -> Lane | None:
+def learn_jump(follower: Any, jump: Jump, source: Source, target: int, key: Key) -> Lane | None:
     """Return a lane for more jumps like this one, which has just entered a state, if the state allows it."""
     if target < 0 or jump.data.__class__ is Value:
         return None
@@ -413,15 +413,15 @@ def learn_item(follower: Any, jump: Jump, key: Key) -> Lane | None:
     if any(at >= len(declared) for at in places):
         return None
     names = key if isinstance(jump.data, dict) else None
-    source = ~block.source(register)
-    entry = _arguments_entry(follower, "item", (ITEM, register, *key), source)
+    source = (block.source(register), len(declared))
+    entry = _arguments_entry(follower, "item", (ITEM, source, *key), source)
     machine: Machine = follower.world.blueprint.machine
     updates: list[Any] = list(zip(places, names or (None,) * len(places), strict=True))
     edge = machine.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))
     return None if edge is None else Lane(follower, edge, machine, None, list(declared))
 
 
-def learn_call(follower: Any, call: TailCall, source: int) -> Lane | None:
+def learn_call(follower: Any, call: TailCall, source: Source) -> Lane | None:
     """Return the same for tail calls of a task to itself that give the same arguments each time."""
     form, gate = follower.form, follower.gate
     shape, count = form.task.shape, len(follower.args)
@@ -445,7 +445,7 @@ def learn_call(follower: Any, call: TailCall, source: int) -> Lane | None:
     return None if edge is None else Lane(follower, edge, machine, None, [])
 
 
-def _arguments_entry(follower: Any, kind: Any, mark: Any, source: int) -> Entry:
+def _arguments_entry(follower: Any, kind: Any, mark: Any, source: Source) -> Entry:
     """Return an entry all of whose arguments are given."""
     machine: Machine = follower.world.blueprint.machine
     entry = machine.entries.get(mark)

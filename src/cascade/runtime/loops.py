@@ -126,12 +126,17 @@ class Follower:
         self.rest: Any = None
         """What is left of an entry that an emitted loop was left in."""
         self.ended = False
-        if not spot.entered:  # a tail call made a loop of this node: what it had before was its first entry
-            before = spot.iteration
-            spot.enter(self.copy)
-            if spot.suffix:
-                self.copy.items[spot.suffix] = max(self.copy.items[spot.suffix], before + 1)
-            self.copy.entries = max(self.copy.entries, before + 1)
+        if not spot.entered and not isinstance(value, CoroutineType):
+            self.count_before()
+
+    def count_before(self) -> None:
+        """Count what a node had before as its first entry, where a tail call makes a loop of it."""
+        spot, copy = self.spot, self.copy
+        before = spot.iteration
+        spot.enter(copy)
+        if spot.suffix:
+            copy.items[spot.suffix] = max(copy.items[spot.suffix], before + 1)
+        copy.entries = max(copy.entries, before + 1)
 
     @property
     def scope(self) -> Scope:
@@ -215,6 +220,8 @@ class Follower:
                         return self.end(value)
                 elif isinstance(value, CoroutineType):
                     value = await value
+                    if isinstance(value, TailCall) and not self.spot.entered:
+                        self.count_before()
                 elif isinstance(value, Lazy):
                     refuse_lazy(self.form, value)
                 else:
@@ -225,7 +232,7 @@ class Follower:
                 if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
                     raise
                 raise run.failure_at(self.spot, error) from None
-            if ticker.due:
+            if ticker.due and not isinstance(value, CoroutineType):  # which the end of the run would leave unawaited
                 ticker.caught(self.form)
                 await run.turn()
 
@@ -244,7 +251,7 @@ class Follower:
             lanes.clear()  # the numbers are those of another blueprint now
             return
         at_item = self.item is not None and number == self.home_number and world is self.home.world
-        source = ~number if at_item else number
+        source = (number, len(self.item[0])) if at_item else number
         if isinstance(signal, TailCall):
             lane = learn_call(self, signal, source)
         elif self.item is None:

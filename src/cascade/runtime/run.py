@@ -280,6 +280,7 @@ class RunState:
             self.admission.capacities.check(blueprint)
             constants = fill(blueprint.graph, self.params, self.variables)
             world = self.worlds[blueprint_id] = World(blueprint, constants, blueprint_id)
+            self.names.reach(blueprint_id, blueprint)
             frame = root_frame(world, self.scope)
             frame.demanded = bytearray(len(blueprint.root))
         return world

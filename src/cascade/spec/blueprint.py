@@ -132,6 +132,7 @@ class Blueprint:
         "constants",
         "graph",
         "hoisted",
+        "joins",
         "lower_state",
         "machine",
         "order",
@@ -156,6 +157,8 @@ class Blueprint:
         self.lower_state = lower_state
         self.machine: Any = None
         """What is known of its loops (`cascade.compiler.machine`)."""
+        self.joins: Any = None
+        """Which nodes are one copy in a loop and around it (`cascade.graph.joins`), once somebody needs it."""
 
     def state(self, number: int) -> Block:
         """Return the block of the state that node `number` of the graph is, lowered when first entered."""

@@ -20,7 +20,7 @@ from cascade.spec.events import (
 
 __all__ = ["Overlay", "Story", "overlay_of"]
 
-ID = re.compile(r"(.*)#(\d+)((?:\[\d+\])*)", re.DOTALL)
+ID = re.compile(r"(.*)#(\d+)(?:\.\d+)*((?:\[\d+\])*)", re.DOTALL)
 MOST_ITEMS = 50
 
 
@@ -53,7 +53,7 @@ class Overlay:
         self.error = ""
         self.stories: dict[int, Story] = {}
         self.elsewhere = 0
-        """Events of copies of nodes that no shape stands for."""
+        """Events of nodes that no shape stands for."""
 
 
 def overlay_of(picture: Picture, events: Any) -> Overlay:
@@ -119,39 +119,17 @@ def _tell(story: Story, event: TaskEvent, item: str) -> None:
 
 
 class _Places:
-    """Finds the shape that a task id means.
-
-    Nodes are numbered by name, those of a graph when the first of them has an event. The first graph comes
-    first but where it has no tasks of its own; the sub-flows as they come.
-    """
+    """Finds the shape that a task id means: nodes are numbered by name, those of the target's graph first."""
 
     def __init__(self, picture: Picture) -> None:
-        self._shapes: dict[tuple[int, int], int] = {
-            (shape.graph, shape.number): at for at, shape in enumerate(picture.shapes) if shape.number >= 0
-        }
-        self._waiting = list(range(len(picture.nest.graphs)))
-        self._graphs = picture.nest.graphs
-        self._labels: list[dict[str, list[int]]] = []
-        for graph in self._graphs:
-            labels: dict[str, list[int]] = {}
-            for i in range(len(graph)):
-                labels.setdefault(graph.name(i), []).append(i)
-            self._labels.append(labels)
+        shapes = {(shape.graph, shape.number): at for at, shape in enumerate(picture.shapes) if shape.number >= 0}
         self._known: dict[str, list[int]] = {}
         """The shapes by label, in the order of their numbers."""
+        for at, graph in enumerate(picture.nest.graphs):
+            for i in range(len(graph)):
+                self._known.setdefault(graph.name(i), []).append(shapes[at, i])
 
     def find(self, label: str, number: int) -> int | None:
-        """Return the shape of the node that is called `label#number`."""
-        while number > len(self._known.get(label, ())):
-            missing = number - len(self._known.get(label, ()))
-            fitting = [at for at in self._waiting if len(self._labels[at].get(label, ())) >= missing]
-            if not fitting:
-                alike = self._known.get(label, ())
-                return alike[0] if len(alike) == 1 else None  # another loop's copy of the only one
-            self._number(fitting[0])
-        return self._known[label][number - 1]
-
-    def _number(self, at: int) -> None:
-        self._waiting.remove(at)
-        for label, numbers in self._labels[at].items():
-            self._known.setdefault(label, []).extend(self._shapes[at, i] for i in numbers)
+        """Return the shape of the node that is called `label#number`; None in a graph that a tail call led to."""
+        known = self._known.get(label, ())
+        return known[number - 1] if number <= len(known) else None
