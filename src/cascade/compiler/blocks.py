@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from cascade.compiler.emit import Stretch, emit_stretch
+from cascade.compiler.lines import CannotEmit, Watch
 from cascade.compiler.skips import skipping
-from cascade.compiler.write import PIECE, CannotEmit, Watch, late_needs, needs_of
+from cascade.compiler.write import PIECE
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import FUSED, GATED, LOOP, MANAGED, MAP, ROUTE, SUBFLOW
 from cascade.spec.placement import placements
@@ -90,7 +91,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> None:
     loose = {i for i in made.reasons if i < block.strict}
     readers = _readers(blueprint)
     for i in range(block.strict):
-        late = late_needs(block, i)
+        late = block.late_needs(i)
         if late and i not in loose and (block.ops[i] == ROUTE or block.ops[i] == GATED):
             loose.add(i)  # what it may ask for is known to nobody else
             made.reasons[i] = "late"
@@ -153,7 +154,7 @@ def _readers(blueprint: Blueprint) -> dict[int, list[int]]:
     block, graph = blueprint.root, blueprint.graph
     found: dict[int, list[int]] = {}
     for i in range(len(block)):
-        for at in (*needs_of(block, i), *late_needs(block, i)):
+        for at in (*block.needs(i), *block.late_needs(i)):
             if at >= 0:
                 found.setdefault(at, []).append(i)
         gate = block.gates.get(i)

@@ -23,9 +23,10 @@ from collections.abc import Callable, Container
 from typing import Any
 
 from cascade.compiler.fuse import in_order
+from cascade.compiler.lines import CannotEmit, Held, Log, Place, Watch, Writer, held
 from cascade.compiler.machine import EXPECTED, Edge, Entry, same
 from cascade.compiler.source import comment, make_function
-from cascade.compiler.write import Body, CannotEmit, Held, Log, Place, Watch, Writer, held
+from cascade.compiler.write import Body
 from cascade.spec.blueprint import Block, Blueprint, TailCall
 from cascade.spec.control import Jump
 from cascade.spec.graph import Gate
@@ -218,7 +219,6 @@ class _LoopWriter:
         self.edges = edges
         self.parameters: list[str] = []
         self.offsets: list[int] = []
-        self.locals: list[dict[int, str]] = []
         self.slots: dict[int, str] = {}
         self.constants: list[tuple[int, int]] = []
         self.imported: dict[int, str] = {}

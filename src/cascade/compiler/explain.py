@@ -6,9 +6,9 @@ from cascade.compiler.blocks import fuse
 from cascade.compiler.emit import emit_loop
 from cascade.compiler.entry import FIRST, entry_plan
 from cascade.compiler.fuse import REASONS
+from cascade.compiler.lines import CannotEmit, Watch
 from cascade.compiler.machine import EXPECTED, Edge, Entry
 from cascade.compiler.source import comment
-from cascade.compiler.write import CannotEmit, Watch
 from cascade.errors import JumpError
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.operations import CALLN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from heapq import heapify, heappop, heappush
 
-from cascade.compiler.write import CannotEmit, late_needs, needs_of
+from cascade.compiler.lines import CannotEmit
 from cascade.spec.blueprint import Block
 from cascade.spec.operations import IMPORT
 
@@ -71,7 +71,7 @@ def _needs(block: Block, i: int, certain: Container[int]) -> set[int]:
     seen = {i}
     while stack:
         at = stack.pop()
-        for other in (*needs_of(block, at), *late_needs(block, at)):
+        for other in (*block.needs(at), *block.late_needs(at)):
             if other < 0 or other in seen:
                 continue
             seen.add(other)
@@ -99,8 +99,8 @@ def _waits(block: Block, i: int, certain: Container[int]) -> bool:
         form = block.forms[at]
         if form is not None and form.is_async and block.ops[at] != IMPORT:
             count += 1
-        late = late_needs(block, at)
-        for other in late if at == i else (*late, *needs_of(block, at)):
+        late = block.late_needs(at)
+        for other in late if at == i else (*late, *block.needs(at)):
             if other >= 0 and other not in certain and other not in seen:
                 seen.add(other)
                 stack.append(other)

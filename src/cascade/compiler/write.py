@@ -13,234 +13,21 @@ interpreter can go on from any of them.
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Container, Iterable
-from time import perf_counter, time
-from types import CoroutineType
-from typing import Any, NamedTuple
 
+from cascade.compiler.lines import CannotEmit, Place, Writer, way_of
 from cascade.compiler.skips import skipping
 from cascade.compiler.source import Namer, comment
 from cascade.spec.blueprint import Block, Blueprint
-from cascade.spec.events import TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from cascade.spec.graph import Pack
-from cascade.spec.marks import NOTHING, PENDING
 from cascade.spec.operations import CALLN, GATED, IMPORT, LOOP, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
-from cascade.spec.placement import CallForm
-from cascade.spec.signal import Signal
 
-__all__ = ["Body", "CannotEmit", "Held", "Leave", "Log", "Place", "Watch", "Writer", "held", "late_needs", "needs_of"]
+__all__ = ["PIECE", "Body"]
 
-Watch = tuple[bool, bool, bool]
-"""Whether somebody wants to know of each start, of each end and of each skip of a call."""
-
-DEEPEST = 24
-"""So deep may branches lie in each other; CPython allows 99 indents."""
 PIECE = 200
 """After so many calls, code without a loop asks whether the event loop should have a turn."""
 MOST_TESTS = 64
 """A router with more routes is left to the interpreter (`elif` nests, and CPython's compiler has an end)."""
-
-TELLERS = {"Started": "tell_started", "Finished": "tell_finished", "Skipped": "tell_skipped"}
-MARKS: dict[str, Any] = {"NOTHING": NOTHING, "PENDING": PENDING}
-PUBLISHING: dict[str, Any] = {
-    "Started": TaskExecutionStarted,
-    "Finished": TaskExecutionFinished,
-    "Skipped": TaskSkipped,
-    "new": tuple.__new__,
-    "time": time,
-    "clock": perf_counter,
-}
-RESERVED = ("NOTHING", "PENDING", "odd", "rest", "stray", "ticker", "way", "way_of")
-IN_LOOPS = ("Jump", "TailCall", "data", "given", "here", "i", "len", "result", "same", "state", "turn")
-WATCHED = ("first", "iteration", "sites", "start", "tell_finished", "tell_skipped", "tell_started")
-
-
-class Leave(BaseException):
-    """Raised in emitted code, to have the interpreter go on from here. It never reaches a user."""
-
-
-class CannotEmit(Exception):
-    """These instructions cannot become one function; says why, in words of `cascade.compiler.fuse.REASONS`."""
-
-
-class Place:
-    """Where a line of emitted code is: which entry, which register, and whether its call is over."""
-
-    __slots__ = ("at", "entry", "is_call", "is_over", "register")
-
-    def __init__(self, entry: int, register: int, is_over: bool, at: int, is_call: bool = False) -> None:
-        self.entry = entry
-        self.register = register
-        self.is_over = is_over
-        self.is_call = is_call
-        """Whether the line is the call itself, whose beginning has been told where somebody wants to know."""
-        self.at = at
-        """How much of the log of local variables had been written."""
-
-
-class Writer:
-    """The lines of one function, the values that they name, and what is known at each of them."""
-
-    def __init__(self, watch: Watch, loops: bool) -> None:
-        self.watch = watch
-        self.namer = Namer()
-        self.names: dict[str, Any] = {}
-        self.text: list[str] = []
-        self.places: dict[int, Place] = {}
-        self.log: Log = []
-        """What local variables come to hold, and where branches begin and end; see `held`."""
-        self.sites: dict[tuple[int, int], int] = {}
-        """The number of each (entry, register) that events come from."""
-        self.now = "first"
-        """The iteration of the events, as text."""
-        self.forms: list[CallForm] = []
-        self.is_sure = True
-        """Each call had been made before, so the class of its result is known."""
-        self._values: dict[int, str] = {}
-        self._sites: list[str] = []
-        self._unpacked = 0
-        self._looks: dict[CallForm, _Look] = {}
-        for reserved in (*RESERVED, *(IN_LOOPS if loops else ()), *((*WATCHED, *PUBLISHING) if any(watch) else ())):
-            self.namer.name(reserved)
-
-    @property
-    def listeners(self) -> list[str]:
-        """The parameters for what is published."""
-        told = [name for name, is_wanted in zip(TELLERS.values(), self.watch, strict=True) if is_wanted]
-        return [*told, "first", "sites"] if told else []
-
-    def unpack(self) -> None:
-        """Leave a line for what puts the sites of events into variables of their own, once they are known."""
-        if any(self.watch):
-            self._unpacked = len(self.text)
-            self.line(1, "pass")
-
-    def finish(self) -> str:
-        """Return the source."""
-        if self.sites:
-            self.text[self._unpacked] = f"    {''.join(f'{name}, ' for name in self._sites)}= sites"
-        return "\n".join(self.text) + "\n"
-
-    def line(self, depth: int, text: str, said: str = "", place: Place | None = None) -> None:
-        """Add a line; `said` is its comment."""
-        if depth > DEEPEST:
-            raise CannotEmit("nesting")
-        line = "    " * depth + text
-        self.text.append(f"{line:<72}  {said}".rstrip() if said else line)
-        if place is not None:
-            self.places[len(self.text)] = place
-
-    def value(self, value: Any, wish: str) -> str:
-        """Return the name by which the code refers to a value."""
-        name = self._values.get(id(value))
-        if name is None:
-            name = self._values[id(value)] = self.namer.name(wish)
-            self.names[name] = value
-        return name
-
-    def mark(self, name: str) -> str:
-        """Return the name of a value that has the same name everywhere."""
-        self.names[name] = MARKS[name] if name in MARKS else PUBLISHING[name]
-        return name
-
-    def call(self, depth: int, place: Place, where: tuple[int, int], call: str, said: str) -> None:
-        """Add a call, and around it what is published of it."""
-        started, finished, _ = self.watch
-        if started:
-            self.publish(depth, "Started", where, "")
-        if finished:
-            self.line(depth, f"start = {self.mark('clock')}()")
-        self.line(depth, call, said, Place(place.entry, place.register, False, place.at, True))
-        if finished:
-            self.publish(depth, "Finished", where, ', "Succeeded", clock() - start, None, None')
-
-    def skipped(self, depth: int, where: tuple[int, int], why: str) -> None:
-        """Add that a call is skipped."""
-        self.publish(depth, "Skipped", where, f', "{why}"')
-
-    def publish(self, depth: int, event: str, where: tuple[int, int], more: str) -> None:
-        """Add the publishing of an event."""
-        if where not in self.sites:
-            self.sites[where] = len(self._sites)
-            self._sites.append(self.namer.name(f"site_{len(self._sites)}"))
-        site = self._sites[self.sites[where]]
-        made = f"{self.mark('new')}({self.mark(event)}, ({site}, {self.mark('time')}(), {self.now}{more}))"
-        self.line(depth, f"{TELLERS[event]}({made})")
-
-    def called(self, form: CallForm, placed: list[str], named: Iterable[tuple[str, str]] = ()) -> str:
-        """Return the text of a call."""
-        self.forms.append(form)
-        function = self.function(form)
-        passed = list(placed)
-        for name, local in named:
-            passed.append(f"{name}={local}" if is_word(name) else f"**{{{self.value(name, f'name_{name}')}: {local}}}")
-        return f"{'await ' if form.is_async else ''}{function}({', '.join(passed)})"
-
-    def function(self, form: CallForm | None) -> str:
-        """Return the name by which the code calls a task's function."""
-        return "" if form is None else self.value(form.func, form.task.name)
-
-    def looked_at(self, depth: int, local: str, form: CallForm, place: Place) -> None:
-        """Add the look at a result that tells signals from values."""
-        if form.seen is None:
-            self.is_sure = False
-            known = self._looks.setdefault(form, _Look(form))
-            look = self.value(known, f"odd_{form.task.name}")
-            self.line(depth, f"{look}({local})", "", place)
-            return
-        self.names["odd"] = odd
-        self.line(depth, f"if {local}.__class__ is not {self.cls(form.seen)}: odd({local})", "", place)
-
-    def cls(self, cls: type) -> str:
-        """Return the name by which the code refers to a class."""
-        return self.value(cls, cls.__name__)
-
-    def stray(self) -> str:
-        """Return what leaves the emitted code, as text."""
-        self.names["stray"] = stray
-        return "stray()"
-
-
-Log = list[tuple[str, int, str]]
-
-
-class Held(NamedTuple):
-    """What is known of the registers at a place in emitted code."""
-
-    values: dict[int, Any]
-    reasons: dict[int, str]
-    """Why instructions among them were skipped."""
-    done: set[int]
-    """What has run, also where nobody needs its value any more."""
-
-
-def held(log: Log, end: int, values: dict[str, Any]) -> Held:
-    """Return what registers hold after so much of a log; `values` are the local variables."""
-    found: dict[int, str] = {}
-    flags: dict[int, str] = {}
-    begun: dict[int, str] = {}
-    before: list[tuple[dict[int, str], ...]] = []
-    done: dict[int, str] = {}
-    for what, register, name in log[:end]:
-        if what == "set":
-            found[register] = done[register] = name
-        elif what == "flag":
-            flags[register] = name
-        elif what == "skip":
-            begun[register] = name
-        elif what == "drop":
-            found.pop(register, None)
-        elif what == "open":
-            before.append((found, done, begun))
-            found, done, begun = dict(found), dict(done), dict(begun)
-        else:
-            found, done, begun = before.pop()
-    registers = {at: values[name] for at, name in found.items() if values.get(name, PENDING) is not PENDING}
-    reasons = {at: "UpstreamSkipped_Data" for at, value in registers.items() if value is NOTHING}
-    reasons |= {at: values[name] for at, name in flags.items() if at in done and values.get(name) is not None}
-    reasons |= {at: values[name] for at, name in begun.items() if at not in done}  # what stands in is to be seen
-    return Held(registers, reasons, {at for at in done if at not in found or at in registers})
 
 
 class Body:
@@ -370,7 +157,7 @@ class Body:
         stack = [i]
         while stack:
             at = stack.pop()
-            for reference in (*needs_of(self.block, at), *late_needs(self.block, at)):
+            for reference in (*self.block.needs(at), *self.block.late_needs(at)):
                 if reference not in found:
                     found.add(reference)
                     if reference >= 0 and reference not in self.certain:
@@ -387,7 +174,7 @@ class Body:
             if i in seen:
                 continue
             seen.add(i)
-            found = {at for late in late_needs(self.block, i) for at in self.closure(late) if at not in self.certain}
+            found = {at for late in self.block.late_needs(i) for at in self.closure(late) if at not in self.certain}
             for at in found:
                 asked[at] = asked.get(at, 0) + 1
             stack += found
@@ -405,7 +192,7 @@ class Body:
             at = stack.pop()
             if at >= 0 and at not in found and at not in self.local:
                 found.add(at)
-                stack += needs_of(self.block, at)
+                stack += self.block.needs(at)
         return found
 
     def instruction(self, i: int) -> None:
@@ -501,7 +288,6 @@ class Body:
     def gated(self, i: int) -> None:
         """Write a call that a condition, an order or a skipped input may keep from being made."""
         block, writer, gate = self.block, self.writer, self.block.gates[i]
-        nothing = "NOTHING"
         tests: list[tuple[str, str]] = []
         if gate.condition is not None:
             absent = self.absent(gate.condition)
@@ -517,9 +303,8 @@ class Body:
             tests.append((f"{self.flags[register]} is not None", "UpstreamSkipped_Sequence"))
         lacking = [self.local[at] for at in dict.fromkeys(block.references(i)) if self.may_lack(at)]
         if lacking:
+            nothing = writer.mark("NOTHING")
             tests.append((" or ".join(f"{one} is {nothing}" for one in lacking), "UpstreamSkipped_Data"))
-        if nothing in "".join(test for test, _ in tests):
-            writer.mark(nothing)
         if not tests:  # all that could keep it from being made has a value already
             self.call(i)
             self.given.add(i)
@@ -560,15 +345,14 @@ class Body:
         """Write a router: the selected route, and what it alone needs, in its branch."""
         writer, router = self.writer, self.block.routes[i]
         (reference,) = self.block.references(i)
-        absent = self.absent(reference)
+        if self.absent(reference) is not None:
+            raise CannotEmit("strict")
         selector, name = self.local[reference], self.take(i)
         said = self.said(i)
         ways = list(router.routes.items())
-        if any(self.may_lack(at) for at in late_needs(self.block, i)):
+        if any(self.may_lack(at) for at in self.block.late_needs(i)):
             writer.line(self.depth, f"{self.flag(i, name)} = None")
         tests: list[tuple[str, int]] = []
-        if absent is not None:
-            raise CannotEmit("strict")
         if all(key is True or key is False for key, _ in ways):
             boolean = writer.cls(bool)
             writer.line(self.depth, f"if {selector}.__class__ is not {boolean}: {writer.stray()}", "", self.place(i))
@@ -645,65 +429,3 @@ class _Branch:
         body.depth -= 1
         body.writer.log.append(("close", 0, ""))
         body.local, body._free = self.before
-
-
-def late_needs(block: Block, i: int) -> list[int]:
-    """Return the references that instruction `i` may ask for once it runs: its routes, and what stands in for it."""
-    found: list[int] = []
-    router, gate = block.routes.get(i), block.gates.get(i)
-    if router is not None:
-        found += router.routes.values()
-        found += [] if router.default is None else [router.default]
-    if gate is not None and gate.otherwise is not None:
-        found.append(gate.otherwise)
-    return found
-
-
-def needs_of(block: Block, i: int) -> list[int]:
-    """Return the references that instruction `i` needs for certain: data, condition, and order in a root block."""
-    needs = list(block.references(i)) if block.ops[i] != IMPORT else []
-    gate = block.gates.get(i)
-    if gate is not None:
-        if gate.condition is not None:
-            needs.append(gate.condition)
-        if block.origin is None:
-            needs += gate.after
-        needs += [at for _, at in gate.amounts]
-    return needs
-
-
-class _Look:
-    """Looks at the result of a call that nobody had seen a result of."""
-
-    __slots__ = ("form",)
-
-    def __init__(self, form: CallForm) -> None:
-        self.form = form
-
-    def __call__(self, value: Any) -> None:
-        odd(value)
-        self.form.seen = value.__class__
-
-
-def odd(value: Any) -> None:
-    """Leave if a result is more than a value: a signal, or something to await."""
-    if isinstance(value, (Signal, CoroutineType)):
-        raise Leave
-
-
-def stray() -> None:
-    """Leave."""
-    raise Leave
-
-
-def way_of(ways: dict[Any, int], key: Any) -> int:
-    """Return the number of a route; -1 if there is none of that key."""
-    try:
-        return ways.get(key, -1)
-    except TypeError:  # a key that cannot be hashed names no route
-        return -1
-
-
-def is_word(name: str) -> bool:
-    """Say whether a keyword can stand in a call as it is: `f(**{...})` takes names that are no identifiers."""
-    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)

@@ -8,8 +8,8 @@ from typing import Any
 
 from cascade.compiler.blocks import Fused, fuse
 from cascade.compiler.emit import Emitted, Stretch
+from cascade.compiler.lines import Leave, Place
 from cascade.compiler.shapes import MOST_NODES, block_shape, keep, kept
-from cascade.compiler.write import Leave, Place
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import NodeFailure

@@ -16,7 +16,6 @@ __all__ = [
     "Frame",
     "Skip",
     "World",
-    "needs_of",
     "order_frame",
     "root_frame",
     "steps_of",
@@ -152,7 +151,7 @@ class Frame:
         while stack:
             i = stack.pop()
             found.append(i)
-            for at in needs_of(block, i):
+            for at in block.needs(i):
                 if at >= 0 and not demanded[at]:
                     demanded[at] = 1
                     stack.append(at)
@@ -188,20 +187,6 @@ def root_frame(world: World, scope: Scope) -> Frame:
         frame.demanded[: block.strict] = b"\1" * block.strict
     world.root = frame
     return frame
-
-
-def needs_of(block: Block, i: int) -> list[int]:
-    """Return the references that instruction `i` needs for certain: data, condition, and order in a root block."""
-    needs = block.references(i)
-    gate = block.gates.get(i)
-    if gate is not None and (gate.condition is not None or gate.after or gate.amounts):
-        needs = list(needs)
-        if gate.condition is not None:
-            needs.append(gate.condition)
-        needs += [at for _, at in gate.amounts]
-        if block.origin is None:
-            needs += gate.after
-    return needs
 
 
 def order_frame(frame: Frame, number: int) -> tuple[Frame, int, bool]:

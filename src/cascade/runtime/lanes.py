@@ -12,9 +12,9 @@ from typing import Any
 
 from cascade.compiler.emit import Loop, emit_loop
 from cascade.compiler.entry import FIRST, Key
+from cascade.compiler.lines import CannotEmit, Leave, Place
 from cascade.compiler.machine import Edge, Entry, Machine, Source
 from cascade.compiler.shapes import keep, kept, leaf_shape, loop_shape
-from cascade.compiler.write import CannotEmit, Leave, Place
 from cascade.runtime.copies import Copy
 from cascade.runtime.flows import publish_end, restore, settle
 from cascade.runtime.frame import PENDING, Frame, order_frame
@@ -25,7 +25,6 @@ from cascade.runtime.ticker import MOST_NUMBERS
 from cascade.spec.blueprint import EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
 from cascade.spec.operations import CALLN
-from cascade.spec.placement import placements
 
 __all__ = ["Lane", "learn_call", "learn_item", "learn_jump"]
 
@@ -39,7 +38,7 @@ class Lane:
     """The short way along one edge, in one loop that is on its way."""
 
     __slots__ = (
-        *("edge", "entry", "follower", "frame", "hot", "is_waiting", "machine", "nodes", "placed_at", "signal"),
+        *("edge", "entry", "follower", "frame", "hot", "is_waiting", "machine", "nodes", "signal"),
         *("size", "template", "version", "watch"),
     )
 
@@ -57,7 +56,6 @@ class Lane:
         self.is_waiting = False
         """It goes on in an emitted coroutine."""
         self.size = 16
-        self.placed_at = -1
         self.version = -1
         self.watch: Any = None
         self.nodes: list[Copy] | None = None
@@ -149,11 +147,7 @@ class Lane:
             return False
         if run.governed and run.governs(*self.hot.loop.forms):
             return False
-        if self.placed_at != placements[0]:
-            if not self.hot.loop.may_run():
-                return False
-            self.placed_at = placements[0]
-        return self.is_ready(run)
+        return self.hot.loop.may_run() and self.is_ready(run)
 
     def emitted(self, run: Any) -> bool:
         """Find or make the emitted loop; say whether it is time for it."""
@@ -188,7 +182,7 @@ class Lane:
             if len(machine.made) >= MOST_LOOPS:
                 machine.made.clear()
             machine.made[mark] = hot
-        self.hot, self.nodes, self.placed_at = hot, None, -1
+        self.hot, self.nodes = hot, None
         if hot is False or hot.loop.is_sure:
             self.watch, self.version = run.watch, machine.version
             if hot and hot.is_leaf and edge.is_jump and len(edge.updates) == 1:

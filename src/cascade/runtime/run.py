@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.errors import ConstraintError, JumpError
-from cascade.runtime.frame import PENDING, Frame, World, needs_of, root_frame
+from cascade.runtime.frame import PENDING, Frame, World, root_frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
 from cascade.runtime.scope import NodeFailure, Scope, preview_of, spelled
@@ -441,13 +441,7 @@ class RunState:
             if i < 0 or i in seen:
                 continue
             seen.add(i)
-            stack += needs_of(block, i)
-            router, gate = block.routes.get(i), block.gates.get(i)
-            if router is not None:
-                stack += router.routes.values()
-                stack += [router.default] if router.default is not None else []
-            if gate is not None and gate.otherwise is not None:
-                stack.append(gate.otherwise)
+            stack += (*block.needs(i), *block.late_needs(i))
         for i in sorted(seen):
             if not demanded[i] and block.kinds[i] <= CALLN and block.ops[i] != IMPORT:
                 self.publish_skip(Spot(frame, i), "Pruned")

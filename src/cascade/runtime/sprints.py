@@ -15,7 +15,6 @@ from cascade.runtime.frame import PENDING
 from cascade.runtime.lanes import ENDLESS, Bound, Lane
 from cascade.runtime.run import NOBODY
 from cascade.spec.control import Jump
-from cascade.spec.placement import placements
 
 __all__ = ["Sprint", "sprint"]
 
@@ -53,14 +52,7 @@ class Sprint(Lane):
 
     def takes(self, signal: Any) -> bool:
         """Say whether a jump goes along this edge, and its loop can still run."""
-        run = self.follower.run
-        if not self.edge.takes(signal) or run.observed:
-            return False
-        if self.placed_at != placements[0]:
-            if not self.hot.loop.may_run():
-                return False
-            self.placed_at = placements[0]
-        return True
+        return self.edge.takes(signal) and not self.follower.run.observed and bool(self.hot.loop.may_run())
 
     def enter(self, signal: Any) -> Any:
         """Enter the state; return what it returns, or PENDING if the loop is a coroutine."""

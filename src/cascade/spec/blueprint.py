@@ -119,6 +119,30 @@ class Block:
         place = self.places[i]
         return self.operands[place + 1 : place + 1 + self.operands[place]]
 
+    def needs(self, i: int) -> list[int]:
+        """Return the references that instruction `i` needs for certain: data, condition, and order in a root block."""
+        needs = self.references(i)
+        gate = self.gates.get(i)
+        if gate is not None and (gate.condition is not None or gate.after or gate.amounts):
+            needs = list(needs)
+            if gate.condition is not None:
+                needs.append(gate.condition)
+            needs += [at for _, at in gate.amounts]
+            if self.origin is None:
+                needs += gate.after
+        return needs
+
+    def late_needs(self, i: int) -> list[int]:
+        """Return the references that instruction `i` may ask for once it runs: its routes, what stands in for it."""
+        found: list[int] = []
+        router, gate = self.routes.get(i), self.gates.get(i)
+        if router is not None:
+            found += router.routes.values()
+            found += [] if router.default is None else [router.default]
+        if gate is not None and gate.otherwise is not None:
+            found.append(gate.otherwise)
+        return found
+
     def source(self, i: int) -> int:
         """Return the number in the graph of register `i`."""
         return i if self.origin is None else self.origin[i]
