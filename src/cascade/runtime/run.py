@@ -14,6 +14,7 @@ from cascade.errors import ConstraintError, JumpError
 from cascade.runtime.frame import PENDING, Frame, World, needs_of, root_frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
+from cascade.runtime.openings import after
 from cascade.runtime.scope import NodeFailure, Scope, preview_of, spelled
 from cascade.runtime.spot import Spot
 from cascade.runtime.ticket import Ticket
@@ -226,6 +227,7 @@ class RunState:
     def abandon(self, owner: Any, job: Any, ended: asyncio.Future[None], what: str = "") -> None:
         """Leave a call behind that does not end; what its `owner` uses is torn down when it does."""
         self.abandoned.append((owner, job, ended))
+        self.engine.kept.leave(job, ended)
         if self.bus.wants(RunWarning):
             message = (
                 f"{what or self.described(owner)} did not end within thread_grace={self.engine.thread_grace} seconds "
@@ -294,23 +296,11 @@ class RunState:
         if not self.abandoned:
             failure: BaseException | None = await self.resources.close(error)
             return failure
-        left = len(self.abandoned)
-
-        def ended(_: Any = None) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self.engine.keep(self.resources.close_late(error))
-
-        def orphaned() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self.resources.close_orphaned(error)
-
-        for _, job, end in self.abandoned:
-            job.orphaned = orphaned
-            end.add_done_callback(ended)
+        after(
+            [(job, end) for _, job, end in self.abandoned],
+            lambda: self.engine.keep(self.resources.close_late(error)),
+            lambda: self.resources.close_orphaned(error),
+        )
         return None
 
     def settled(self, spot: Spot, gate: Gate, regs: list[Any]) -> Gate:
