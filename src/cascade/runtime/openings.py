@@ -172,6 +172,7 @@ async def settled(work: Callable[..., Awaitable[Any]], *args: Any) -> tuple[Any,
 
 
 def value_of(outcome: tuple[Any, BaseException | None]) -> Any:
+    """Return what came of something, or raise it."""
     value, error = outcome
     if error is None:
         return value

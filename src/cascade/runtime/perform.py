@@ -207,10 +207,11 @@ class _Attempts:
         if amounts is None and not run.governed:
             return await self.run_held()
         admission, name = run.admission, self.form.task.name
-        needed = admission.capacities.needed(amounts)
+        share = run.shares.get(self.spot.world) if run.shares else None
+        needed = admission.capacities.needed(amounts, share)
         if not needed and not admission.governs(name):
             return await self.run_held()
-        await admission.enter(name, needed, lambda ticket: run.publish_blocked(self.spot, ticket))
+        await admission.enter(name, needed, lambda ticket: run.publish_blocked(self.spot, ticket), share is not None)
         try:
             return await self.run_held()
         finally:

@@ -69,6 +69,7 @@ class RunState:
         "patience_to_compile",
         "readers",
         "scope",
+        "shares",
         "stall",
         "task",
         "ticker",
@@ -117,6 +118,8 @@ class RunState:
         """The maps that are going on."""
         self.flows: dict[tuple[Frame, int], Any] = {}
         """For a map that was begun before its inputs are there: what flows into it."""
+        self.shares: dict[World, Mapping[str, str]] = {}
+        """Of the sub-flows under way that hold constraints, and those inside: what the capacities are called there."""
         self.readers: dict[Block, Any] = {}
         """How often the registers of a block are read; counted when that matters."""
         self.observed = False
@@ -241,11 +244,12 @@ class RunState:
         If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
         """
         constraints = None if gate is None else gate.constraints
-        needed = self.admission.capacities.needed(constraints and constraints.amounts)
+        share = self.shares.get(frame.world) if self.shares else None
+        needed = self.admission.capacities.needed(constraints and constraints.amounts, share)
         if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not self.governs(form)):
             ready.append((frame, i, PENDING))
             return PENDING
-        ticket = self.admission.ask(form.task.name, needed, self._start, (frame, i))
+        ticket = self.admission.ask(form.task.name, needed, self._start, (frame, i), share is not None)
         frame.scope.parked.add(ticket)
         if ticket.start is None:
             ready.append((frame, i, ticket))
@@ -311,7 +315,9 @@ class RunState:
         """
         given = {name: regs[reference] for name, reference in gate.amounts}
         try:
-            self.admission.capacities.check_given(spot.world.blueprint.graph, spot.number, given)
+            capacities = self.admission.capacities
+            held = capacities.held(self.shares.get(spot.world))
+            capacities.check_given(spot.world.blueprint.graph, spot.number, given, held)
         except ConstraintError as error:
             raise self.failure_at(spot, error) from None
         return gate.holding(given)
