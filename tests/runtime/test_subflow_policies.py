@@ -430,7 +430,7 @@ def test_its_parameters_literals_and_code_count() -> None:
 
 def test_how_it_is_put_together_counts() -> None:
     store = MemoryStore()
-    one, two = cs.task(lambda: 1, name="one"), cs.task(lambda: 2, name="two")
+    one, two = cs.task(name="one")(lambda: 1), cs.task(name="two")(lambda: 2)
     minus = cs.task(lambda a, b: a - b)
     policy = cs.cached(store)
     assert run(cs.subflow(minus(one(), two())).with_cache(policy)) == -1

@@ -44,11 +44,12 @@ class Capacities:
                     for name, _ in gate.amounts:
                         self._check_one(inner.graph, i, name, 0, held)
             for number, below in inner.subflows.items():
-                gate = inner.graph.gates.get(number)
-                if gate is None or gate.constraints is None:
+                around = inner.graph.gates.get(number)
+                if around is None or around.constraints is None:
                     waiting.append((below, held))
                 else:  # of lazy amounts it is only known that there will be some
-                    waiting.append((below, gate.constraints.amounts | {name: float("inf") for name, _ in gate.amounts}))
+                    lazy = {name: float("inf") for name, _ in around.amounts}
+                    waiting.append((below, around.constraints.amounts | lazy))
 
     def _check_one(self, graph: Graph, i: int, name: str, amount: float, held: Mapping[str, float] | None) -> None:
         if amount > self.whole.get(name, amount):
