@@ -414,7 +414,7 @@ class TestChains:
         step = awaited(lambda x: x)
         for counts in [(30, 31), (31, 30), (0, 5), (100, 3)]:
             one, two = (step.map(x=iter(range(count)), window=4) for count in counts)
-            with pytest.raises(ValueError, match="a has .*, b has"):
+            with pytest.raises(ValueError, match=r"a has .*, b has"):
                 run(cs.task(lambda a, b: a).map(a=one, b=two), tier=tier)
 
     @every_tier
