@@ -507,7 +507,7 @@ class TestRates:
         with_virtual_engine(main, tier=tier)
         assert starts == pytest.approx(seconds, abs=1e-6)
 
-    @pytest.mark.parametrize(("rate", "seconds"), [(0.2, 1_000), (7, 100), (10_000, 0.4)])
+    @pytest.mark.parametrize(("rate", "seconds"), [(0.2, 10.01), (0.2, 1_000), (7, 100), (500, 10), (10_000, 10)])
     def test_in_the_long_run_it_is_the_rate(self, rate: float, seconds: float) -> None:
         """What the full bucket gave at first is left out."""
         started = 0
