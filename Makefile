@@ -1,7 +1,7 @@
 # Each recipe sets up what it needs, in .venv: all it asks for is Python 3.11 or newer and a package index.
 PYTHON := .venv/bin/python
 
-.PHONY: help run test check fix bench bench-peers venv
+.PHONY: help run test long check fix bench bench-peers venv
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -12,6 +12,9 @@ run: venv  ## the quick start, then the benchmark that this project began with
 
 test:  ## the suite on every Python 3.11, 3.12 and 3.13 found; ARGS="-k word" goes to pytest
 	@sh tools/test.sh $(ARGS)
+
+long: venv  ## what takes minutes: limits against their model in 10,000 sequences, cancels at 50 moments
+	CASCADE_LIMITS_SEQUENCES=10000 CASCADE_STORM=50 $(PYTHON) -m pytest -q tests/runtime/test_limits_model.py tests/runtime/test_cancel_storm.py
 
 check: venv  ## formatting, lint and types
 	$(PYTHON) -m ruff format --check .
