@@ -222,7 +222,7 @@ class Admission:
             gauge.running += 1
             if gauge.bucket is not None:
                 gauge.bucket.take(now)
-                ticket.buckets = (*ticket.buckets, gauge.bucket)
+                ticket.buckets = (*ticket.buckets, (gauge.bucket, gauge.bucket.changes))
         ticket.version = self.version
         ticket.is_in = True
 
@@ -241,8 +241,8 @@ class Admission:
         """Undo that a call was let in which has not begun."""
         ticket.is_in = False
         self._give_back(ticket.name, ticket.needed)
-        for bucket in ticket.buckets:
-            bucket.give_back()
+        for bucket, changes in ticket.buckets:
+            bucket.give_back(changes)
         ticket.buckets = ()
 
     def _here(self) -> asyncio.AbstractEventLoop:
