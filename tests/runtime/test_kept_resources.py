@@ -348,3 +348,19 @@ def test_closing_twice_and_running_again() -> None:
 
     in_loop(alone)
     assert log == ["+db", "-db"] * 2
+
+
+@every_tier
+def test_it_is_found_by_name_and_shared_with_the_run_s_own(tier: Tier) -> None:
+    log = Log()
+
+    async def main(engine: Engine) -> None:
+        engine.register(log.resource("pool", scope="engine"))
+        session = log.resource("session", scope="task", needs=cs.inject("pool"))
+        for _ in range(2):
+            targets = [use(cs.inject("pool"), cs.inject(session)) for _ in range(2)]
+            assert await engine.run(targets) == [["pool", "session(pool)"]] * 2
+
+    closed(main, tier=tier)
+    assert log.count("+pool") == log.count("-pool") == 1
+    assert log.count("+session") == log.count("-session") == 4
