@@ -1,7 +1,7 @@
 # Each recipe sets up what it needs, in .venv: all it asks for is Python 3.11 or newer and a package index.
 PYTHON := .venv/bin/python
 
-.PHONY: help run test hunt check fix bench bench-peers venv
+.PHONY: help run test hunt long check fix bench bench-peers venv
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -15,6 +15,9 @@ test:  ## the suite on every Python 3.11, 3.12 and 3.13 found; ARGS="-k word" go
 
 hunt: venv  ## compare 2,000 random programs with what they mean, on every tier; ARGS=5000 for more
 	CASCADE_EXAMPLES=$(or $(ARGS),2000) CASCADE_FIXED=1 $(PYTHON) -m pytest -q --numprocesses auto tests/test_agreement.py tests/test_tiers.py
+
+long: venv  ## what takes minutes: limits against their model in 10,000 sequences, cancels at 50 moments
+	CASCADE_LIMITS_SEQUENCES=10000 CASCADE_STORM=50 $(PYTHON) -m pytest -q tests/runtime/test_limits_model.py tests/runtime/test_cancel_storm.py
 
 check: venv  ## formatting, lint and types
 	$(PYTHON) -m ruff format --check .

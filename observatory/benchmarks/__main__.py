@@ -18,6 +18,7 @@ from observatory.benchmarks import (
     maps,
     memory,
     observed,
+    policies,
     progress,
     startup,
     streams,
@@ -25,7 +26,7 @@ from observatory.benchmarks import (
 )
 from observatory.benchmarks.harness import ROWS, Line, load, machine
 
-IN_ORDER = (loops, observed, progress, graphs, layered, waiting, maps, streams, contention, startup, memory)
+IN_ORDER = (loops, observed, progress, graphs, layered, waiting, maps, streams, contention, policies, startup, memory)
 MODULES = [each.__name__ for each in IN_ORDER]
 NAMES = sorted(ROWS, key=lambda name: MODULES.index(ROWS[name].measure.__module__))
 LAST = readme.ROOT / "build" / "benchmarks.json"

@@ -16,6 +16,8 @@ Kind = Literal["pause", "concurrency", "rate"]
 class Call:
     name: str
     needs: dict[str, int]
+    inside: bool = False
+    """Part of something that runs already, so it comes before those who are not."""
     state: Literal["waiting", "running", "over"] = "waiting"
 
 
@@ -40,8 +42,8 @@ class Model:
 
     # --- what happens
 
-    def add(self, name: str, needs: dict[str, int]) -> Call:
-        call = Call(name, needs)
+    def add(self, name: str, needs: dict[str, int], inside: bool = False) -> Call:
+        call = Call(name, needs, inside)
         self.calls.append(call)
         self.let_in()
         return call
@@ -121,9 +123,10 @@ class Model:
         spoken: dict[str, int] = {}
         held: set[str] = set()
         kinds: set[object] = set()
-        for call in [call for call in self.calls if call.state == "waiting"]:
+        waiting = [call for call in self.calls if call.state == "waiting"]
+        for call in sorted(waiting, key=lambda call: not call.inside):
             scopes = self.scopes(call.name)
-            kind = (tuple(scopes), frozenset(call.needs))
+            kind = (tuple(scopes), frozenset(call.needs), call.inside)
             if kind in kinds:  # it stands behind one that wants the same
                 continue
             kinds.add(kind)

@@ -1,6 +1,7 @@
 """Caches: what is kept is not called again, in memory and on disk, whatever goes wrong."""
 
 import asyncio
+import itertools
 import json
 import os
 import subprocess
@@ -735,3 +736,49 @@ def test_no_event_of_a_start_for_hits() -> None:
     run(node, bus=bus)
     assert spy.events_of_type(TaskExecutionStarted) == []
     assert [event.task_id for event in spy.events_of_type(TaskSkipped)] == ["counted#1[0]", "counted#1[1]"]
+
+
+# --- a bound for what is on disk
+
+
+def test_a_folder_with_a_bound_lets_go_of_what_was_not_used_for_longest(tmp_path: Path) -> None:
+    store = DiskStore(tmp_path, max_bytes=10_000)
+    clock = itertools.count(1_000_000_000)
+
+    def put(n: int) -> None:
+        key = CacheKey("app:f", f"{n:040x}", dict)
+        store.save(key, CacheEntry("x" * 1000, 0.0, {}, key.digest))
+        os.utime(next(tmp_path.glob(f"*/{key.digest}.json")), (next(clock),) * 2)
+
+    def has(n: int) -> bool:
+        return store.load(CacheKey("app:f", f"{n:040x}", dict)) is not None
+
+    other = tmp_path / "notes.txt"
+    other.write_text("x" * 50_000)
+    for n in range(7):
+        put(n)
+    assert has(0)  # used, so it is younger than all others now
+    beside = next(tmp_path.glob("app*")) / "mine.json"
+    beside.write_text("{}")
+    for n in range(7, 20):
+        put(n)
+    left = [n for n in range(20) if has(n)]
+    assert 0 in left
+    assert left[1:] == [*range(20 - len(left) + 1, 20)]
+    assert sum(path.stat().st_size for path in tmp_path.glob("app*/*")) <= 10_000 + 2
+    assert other.exists()
+    assert beside.exists()
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, True, "1 MB"])
+def test_a_bound_is_a_number_of_bytes(most: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="max_bytes of 1 or more"):
+        DiskStore(tmp_path, max_bytes=most)
+
+
+def test_a_result_larger_than_the_bound_is_given_all_the_same(tmp_path: Path) -> None:
+    policy = cs.cached(DiskStore(tmp_path, max_bytes=100))
+    large = cs.task(lambda: "x" * 1000)
+    for _ in range(2):
+        assert run(large().with_cache(policy)) == "x" * 1000
+    assert not [*tmp_path.glob("*/*.json")]

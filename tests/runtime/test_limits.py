@@ -507,7 +507,34 @@ class TestRates:
         with_virtual_engine(main, tier=tier)
         assert starts == pytest.approx(seconds, abs=1e-6)
 
-    @pytest.mark.parametrize(("rate", "seconds"), [(0.2, 1_000), (7, 100), (10_000, 0.4)])
+    def test_calls_let_in_that_have_not_begun_give_back_no_more_than_a_lower_rate_holds(self) -> None:
+        async def main(loop: VirtualLoop) -> None:
+            started = 0
+            admission = Admission({}, loop.time)
+            admission.limits.put("global", {"rate": 8.0, "pause": 0.0}, None)
+
+            async def call() -> None:
+                nonlocal started
+                await admission.enter("work", {}, lambda ticket: None)
+                started += 1
+                admission.leave("work", {})
+
+            calls = [asyncio.create_task(call()) for _ in range(4)]
+            await turns()
+            admission.limits.drop("global", "pause")
+            admission.changed()  # they are let in now, and have not begun
+            admission.limits.put("global", {"rate": 0.2}, None)
+            await turns()
+            assert started == 1
+            await asyncio.sleep(5.1)
+            assert started == 2
+            for one in calls:
+                one.cancel()
+            await asyncio.wait(calls)
+
+        in_virtual_time(main)
+
+    @pytest.mark.parametrize(("rate", "seconds"), [(0.2, 10.01), (0.2, 1_000), (7, 100), (500, 10), (10_000, 10)])
     def test_in_the_long_run_it_is_the_rate(self, rate: float, seconds: float) -> None:
         """What the full bucket gave at first is left out."""
         started = 0

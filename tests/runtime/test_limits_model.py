@@ -46,7 +46,7 @@ class Sequence:
 
     async def call(self, call: Call, door: asyncio.Future[None]) -> None:
         needed = {name: float(amount) for name, amount in call.needs.items()}
-        await self.real.enter(call.name, needed, lambda ticket: None)
+        await self.real.enter(call.name, needed, lambda ticket: None, call.inside)
         self.running.append(call)
         try:
             await door
@@ -57,9 +57,9 @@ class Sequence:
     # --- changes
 
     def add(self) -> None:
-        name, needs = self.random.choice(NAMES), self.random.choice(NEEDS)
-        self.log.append(f"add {name} {needs}")
-        call = self.model.add(name, needs)
+        name, needs, inside = self.random.choice(NAMES), self.random.choice(NEEDS), self.random.random() < 0.15
+        self.log.append(f"add {name} {needs}{' inside' if inside else ''}")
+        call = self.model.add(name, needs, inside)
         door = self.loop.create_future()
         self.calls[call] = self.loop.create_task(self.call(call, door)), door
 
@@ -189,7 +189,7 @@ class Hasty(Sequence):
 
     async def call(self, call: Call, door: asyncio.Future[None]) -> None:
         needed = {name: float(amount) for name, amount in call.needs.items()}
-        await self.real.enter(call.name, needed, lambda ticket: None)
+        await self.real.enter(call.name, needed, lambda ticket: None, call.inside)
         self.catch_up()
         model = self.model
         for scope in model.scopes(call.name):
@@ -211,7 +211,7 @@ class Hasty(Sequence):
             self.real.leave(call.name, needed)
 
     def add(self) -> None:
-        call = Call(self.random.choice(NAMES), self.random.choice(NEEDS))
+        call = Call(self.random.choice(NAMES), self.random.choice(NEEDS), self.random.random() < 0.15)
         self.log.append(f"add {call}")
         door = self.loop.create_future()
         self.calls[call] = self.loop.create_task(self.call(call, door)), door

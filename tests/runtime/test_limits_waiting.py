@@ -213,3 +213,39 @@ def test_resources_of_a_call_that_had_to_wait_are_set_up_in_its_turn(tier: Tier)
 
     in_loop(main)
     assert log == ["up", "down"] * 3
+
+
+# --- maps
+
+
+@pytest.mark.parametrize("what", ["paused", "limited", "constrained"])
+def test_a_map_begins_only_so_many_items_that_have_to_wait(what: str) -> None:
+    """Of a hundred thousand items that may not start, a thousand wait at a time."""
+    done: list[int] = []
+    door = asyncio.Event()
+
+    @cs.task
+    async def hold(x: int) -> None:
+        if not x:
+            await door.wait()
+        done.append(x)
+
+    async def main() -> None:
+        async with Engine(system_resources={"seat": 1}) as engine:
+            mapped = hold.map(x=range(20_000))
+            if what == "paused":
+                engine.pause("task:hold")
+            elif what == "limited":
+                engine.set_limit("task:hold", concurrency=1)
+            else:
+                mapped.with_constraints(seat=1)
+            running = engine.start(mapped)
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert len(asyncio.all_tasks()) < 1_100
+            door.set()
+            engine.resume("task:hold")
+            await running
+
+    asyncio.run(main())
+    assert done == [*range(20_000)]

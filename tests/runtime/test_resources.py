@@ -326,9 +326,7 @@ def test_the_same_resource_asked_for_twice_by_one_call(tier: Tier) -> None:
     assert log == ["+one", "-one"]
 
 
-def test_scope_engine_is_not_built_yet_and_others_are_unknown() -> None:
-    with pytest.raises(NotImplementedError, match='scope="engine"'):
-        cs.resource(scope="engine")
+def test_an_unknown_scope() -> None:
     with pytest.raises(ValueError, match="'module'"):
         cs.resource(scope="module")  # type: ignore[call-overload]
 

@@ -502,15 +502,3 @@ def test_pure_calls_under_other_filters_are_other_nodes() -> None:
     assert calls == [1]
     assert run([note(2).with_retry(on=OSError), note(2).with_retry(on=ValueError)]) == [2, 2]
     assert calls == [1, 2, 2]
-
-
-def test_policies_of_a_sub_flow_are_not_built_yet() -> None:
-    task = Flaky(0).task()
-    with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_retry"):
-        cs.subflow(task()).with_retry(3)
-    with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_cache"):
-        cs.subflow(task()).with_cache(cs.cached())
-    with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_timeout"):
-        cs.subflow(task()).with_timeout(3)
-    with pytest.raises(NotImplementedError, match=r"subflow\(\.\.\.\)\.with_constraints"):
-        cs.subflow(task()).with_constraints(gpu=1)

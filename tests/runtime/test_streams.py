@@ -353,6 +353,71 @@ class TestChains:
         assert run(pair.map(a=a, b=b), tier=tier) == [(n, n) for n in range(6)]
 
     @every_tier
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_two_streams_flow_into_one_item_by_item(self, kind: str, tier: Tier) -> None:
+        """Neither is read further ahead than its window, whichever of them is slow."""
+        taps = Tap(300), Tap(300)
+
+        @cs.task
+        async def step(x: int, slow: int) -> int:
+            for _ in range(x % slow):
+                await asyncio.sleep(0)
+            return x
+
+        @cs.task
+        async def pair(a: int, b: int) -> int:
+            await asyncio.sleep(0)
+            assert a == b
+            for tap in taps:
+                tap.done += 1
+            return a
+
+        a = step.partial(slow=7).map(x=getattr(taps[0], kind)(), window=10)
+        b = step.partial(slow=2).map(x=getattr(taps[1], kind)(), window=20)
+        assert run(pair.map(a=a, b=b), tier=tier) == [*range(300)]
+        window = 20  # of the map that they flow into, which has read both halves
+        assert taps[0].most <= 10 + 2 * window
+        assert taps[1].most <= 20 + 2 * window
+
+    @every_tier
+    def test_two_chains_of_streams_flow_into_one(self, tier: Tier) -> None:
+        last = asyncio.Event()
+        began: list[int] = []
+
+        @cs.task
+        async def first(x: int, late: int) -> int:
+            if x % 10 == late:
+                for _ in range(30):
+                    await asyncio.sleep(0)
+            return x
+
+        @cs.task
+        async def second(x: int, held: bool) -> int:
+            if held and x == 99:
+                await last.wait()
+            return x
+
+        @cs.task
+        async def pair(a: int, b: int) -> tuple[int, int]:
+            began.append(a)
+            if len(began) == 50:
+                last.set()  # so that the last of one chain waits for half of the pairs
+            return a, b
+
+        def chain(late: int, held: bool) -> Any:
+            return second.partial(held=held).map(x=first.partial(late=late).map(x=iter(range(100)), window=10))
+
+        assert run(pair.map(a=chain(0, False), b=chain(5, True)), tier=tier) == [(n, n) for n in range(100)]
+
+    @every_tier
+    def test_two_streams_of_other_lengths(self, tier: Tier) -> None:
+        step = awaited(lambda x: x)
+        for counts in [(30, 31), (31, 30), (0, 5), (100, 3)]:
+            one, two = (step.map(x=iter(range(count)), window=4) for count in counts)
+            with pytest.raises(ValueError, match=r"a has .*, b has"):
+                run(cs.task(lambda a, b: a).map(a=one, b=two), tier=tier)
+
+    @every_tier
     def test_one_map_flows_into_two_and_keeps_its_list_for_others(self, tier: Tier) -> None:
         first = awaited(lambda x: 2 * x).map(x=range(20))
         one, two = (awaited(lambda x: x + 1).map(x=first) for _ in range(2))

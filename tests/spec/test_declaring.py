@@ -422,7 +422,6 @@ class TestConfiguringOneNode:
         ("option", "named"),
         [
             (lambda: cs.subflow("flow.py:main"), "file.py:name"),
-            (lambda: cs.resource(scope="engine"), 'scope="engine"'),
         ],
     )
     def test_what_is_not_built_is_refused_by_name(self, option: Callable[[], Any], named: str) -> None:

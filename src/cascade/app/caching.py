@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple
 
+from cascade.adapters.caching.graphs import GraphForm, params_of
 from cascade.adapters.caching.keys import inputs_of, key_of
 from cascade.app.run import block_on
 from cascade.errors import CacheError
@@ -18,7 +19,7 @@ from cascade.runtime.prepare import prepare
 from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value
 from cascade.spec.graph import Gate
-from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE
+from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
 from cascade.spec.placement import CallForm
 from cascade.spec.protocols import CallNode
 from cascade.spec.signal import Signal
@@ -128,7 +129,7 @@ class _Look:
             reference = router.routes.get(values[0], router.default)
             self.values[i] = UNKNOWN if reference is None else self.values[reference]
             return self.values[i] is not UNKNOWN
-        elif gate is not None and gate.cache is not None and (kind <= CALLN or kind == MAP):
+        elif gate is not None and gate.cache is not None and (kind <= CALLN or kind in (MAP, SUBFLOW)):
             self.values[i] = await self.look(i, gate, values)
         return True
 
@@ -136,6 +137,14 @@ class _Look:
         """Look at what the cache has for a node; return its value if that is a hit."""
         form = self.graph.forms[i]
         assert form is not None
+        if self.graph.kinds[i] == SUBFLOW:
+            inner = self.world.blueprint.subflows[i]
+            graph_form: Any = GraphForm(self.graph.name(i), self.graph.declared(i), inner, {})
+            graph_form.look()
+            constants = fill(inner.graph, dict(zip(self.graph.nodes[i].kwargs, values, strict=True)))
+            node, value = await self.call(i, "", gate, graph_form, (), params_of(inner.graph, constants))
+            self.found[i] = [node]
+            return value
         args, kwargs = arguments(form, values)
         if self.graph.kinds[i] != MAP:
             node, value = await self.call(i, "", gate, form, args, kwargs)

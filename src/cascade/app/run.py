@@ -137,15 +137,14 @@ async def _run(
     bus: MessageBus | None,
     progress: Progress | None = None,
 ) -> Any:
-    engine = Engine(bus=bus, system_resources=system_resources)
-    if progress is not None:
-        progress.watch(engine)
-    try:
-        return await engine.run(target, params, timeout=timeout, resources=resources)
-    finally:
+    async with Engine(bus=bus, system_resources=system_resources) as engine:
         if progress is not None:
-            progress.stop()
-        await engine.aclose()
+            progress.watch(engine)
+        try:
+            return await engine.run(target, params, timeout=timeout, resources=resources)
+        finally:
+            if progress is not None:
+                progress.stop()
 
 
 def block_on(work: Coroutine[Any, Any, R]) -> R:

@@ -18,6 +18,10 @@ from cascade.spec.limits import GLOBAL
 __all__ = ["Admission"]
 
 NOTHING_NEEDED: dict[str, float] = {}
+UNGOVERNED = ""
+"""In the place of a task's name, for what no limit is for: a sub-flow, whose calls are counted themselves."""
+FIRST = 1 << 60
+"""Who is inside of what was let in already comes before all others, or could wait for them while they wait for it."""
 
 
 class Admission:
@@ -69,6 +73,8 @@ class Admission:
 
     def _gauges_of(self, name: str) -> tuple[tuple[Gauge, ...], Gauge | None]:
         found = self._of.get(name)
+        if found is None and name == UNGOVERNED:
+            found = self._of[name] = (), None
         if found is None:
             own = sorted((g for g in self._gauges.values() if g.scope != GLOBAL and g.is_for(name)), key=_scope)
             found = self._of[name] = tuple(own), self._gauges.get(GLOBAL)
@@ -98,7 +104,8 @@ class Admission:
 
     def _new_gauge(self, scope: str) -> Gauge:
         gauge = Gauge(scope)
-        gauge.running = sum(running for name, running in self._running.items() if gauge.is_for(name))
+        names = {name: running for name, running in self._running.items() if name != UNGOVERNED}
+        gauge.running = sum(running for name, running in names.items() if gauge.is_for(name))
         return gauge
 
     # --- calls
@@ -109,14 +116,17 @@ class Admission:
         needed: Mapping[str, float],
         start: Callable[[Ticket], None] | None = None,
         place: Any = None,
+        inside: bool = False,
     ) -> Ticket:
         """Return a ticket for a call of a task: it is in, or it waits in line, and `start` is called in its turn.
 
         Args:
             needed: amounts of capacities, as `capacities.needed` gives them.
             start, place: what the ticket keeps; without a `start` it has a future instead.
+            inside: it is a part of what was let in already.
         """
-        ticket = Ticket(self, next(self._numbers), name, needed)
+        number = next(self._numbers)
+        ticket = Ticket(self, number - FIRST if inside else number, name, needed)
         ticket.start, ticket.place = start, place
         self._look()
         gauges, last = self._gauges_of(name)
@@ -137,13 +147,16 @@ class Admission:
             self.let_in()
         return ticket
 
-    async def enter(self, name: str, needed: Mapping[str, float], blocked: Callable[[Ticket], None]) -> None:
+    async def enter(
+        self, name: str, needed: Mapping[str, float], blocked: Callable[[Ticket], None], inside: bool = False
+    ) -> None:
         """Wait until a call of a task may start, and take what it needs; `leave` gives it back.
 
         Args:
             blocked: called if there is a wait; `reason` says why.
+            inside: it is a part of what was let in already.
         """
-        ticket = self.ask(name, needed)
+        ticket = self.ask(name, needed, inside=inside)
         if ticket.turn is None:
             return
         try:
@@ -209,7 +222,7 @@ class Admission:
             gauge.running += 1
             if gauge.bucket is not None:
                 gauge.bucket.take(now)
-                ticket.buckets = (*ticket.buckets, gauge.bucket)
+                ticket.buckets = (*ticket.buckets, (gauge.bucket, gauge.bucket.changes))
         ticket.version = self.version
         ticket.is_in = True
 
@@ -228,8 +241,8 @@ class Admission:
         """Undo that a call was let in which has not begun."""
         ticket.is_in = False
         self._give_back(ticket.name, ticket.needed)
-        for bucket in ticket.buckets:
-            bucket.give_back()
+        for bucket, changes in ticket.buckets:
+            bucket.give_back(changes)
         ticket.buckets = ()
 
     def _here(self) -> asyncio.AbstractEventLoop:
@@ -246,7 +259,7 @@ class Admission:
     def _queue(self, ticket: Ticket) -> bool:
         """Put a call at the end of its line; say whether it is the first there."""
         gauges, last = self._gauges_of(ticket.name)
-        key = (gauges, last, frozenset(ticket.needed))
+        key = (gauges, last, frozenset(ticket.needed), ticket.number < 0)
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = Line(key, gauges, last)

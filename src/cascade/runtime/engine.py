@@ -21,6 +21,7 @@ from cascade.runtime.ending import Ending
 from cascade.runtime.flows import Left, fused_for, run_piece, run_whole
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import check_known, fill, read_variables
+from cascade.runtime.kept import Kept
 from cascade.runtime.loops import Follower
 from cascade.runtime.maps import Outlet, completed, run_map
 from cascade.runtime.perform import invoke, perform
@@ -44,6 +45,7 @@ R = TypeVar("R")
 Tier = Literal["auto", "interpret", "compile"]
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
+TEARDOWN_FAILED = "besides, a resource failed in its teardown: "
 
 RunState.drive, RunState.perform, RunState.invoke = staticmethod(drive), staticmethod(perform), staticmethod(invoke)
 RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_piece)
@@ -145,6 +147,7 @@ class Engine(Controls):
         self.thread_grace = thread_grace
         self.ticker = Ticker()
         self.resources: dict[str, Resource] = {}
+        self.kept = Kept(self)
         self.blueprints: dict[str, Blueprint] = {}
         self._active: dict[str, Ending] = {}
         self._ends: dict[str, asyncio.Future[None]] = {}
@@ -327,7 +330,7 @@ class Engine(Controls):
                 if error is None:
                     error = failure
                 elif not isinstance(failure, asyncio.CancelledError):
-                    error.add_note(f"besides, a resource failed in its teardown: {spelled(failure)}")
+                    error.add_note(TEARDOWN_FAILED + spelled(failure))
             for other in others:
                 error.add_note(f"besides, another node failed: {spelled(other)} ({'; '.join(other.__notes__)})")
             self._publish_end(run, perf_counter() - start, error, others)
@@ -401,7 +404,7 @@ class Engine(Controls):
         except BaseException as other:
             return other
         if cancel is not None and failure is not None:
-            cancel.add_note(f"besides, a resource failed in its teardown: {spelled(failure)}")
+            cancel.add_note(TEARDOWN_FAILED + spelled(failure))
         return cancel or failure
 
     def _publish_end(
@@ -452,10 +455,19 @@ class Engine(Controls):
         task.add_done_callback(self._kept.discard)
 
     async def aclose(self) -> None:
-        """Wait for the runs that are going on, then let the worker threads and processes end.
+        """Wait for the runs that are going on, tear down resources of scope "engine", end worker threads and processes.
 
         A run whose results the caller iterated over (`as_completed`) and has not taken is cancelled.
+
+        Raises:
+            whatever a resource raised in its teardown, once all is closed.
         """
+        failure = await self._close(None)
+        if failure is not None:
+            raise failure
+
+    async def _close(self, error: BaseException | None) -> BaseException | None:
+        """Close the engine because of an error or without one; return what a resource raised in its teardown."""
         here, loop = asyncio.current_task(), asyncio.get_running_loop()
         for task, outlet in [*self._outlets.items()]:
             if outlet.reader is here:  # nobody else will take the results that the run waits to be taken
@@ -466,15 +478,25 @@ class Engine(Controls):
                 await asyncio.wait({end})
         while self._kept:
             await asyncio.wait(self._kept)
+        failure, cancel = await to_the_end(self.kept.close(error), self.thread_grace)
         for executor in (self.executor, self._spare):
             if isinstance(executor, LocalExecutor):
                 await executor.aclose()
+        if cancel is not None:
+            if failure is not None:
+                cancel.add_note(TEARDOWN_FAILED + spelled(failure))
+            raise cancel
+        return failure
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *failure: object) -> None:
-        await self.aclose()
+    async def __aexit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        failure = await self._close(error)
+        if failure is not None:
+            if error is None:
+                raise failure
+            error.add_note(TEARDOWN_FAILED + spelled(failure))
 
 
 def may_run_inline(executor: Executor) -> bool:

@@ -71,9 +71,13 @@ class Bucket:
     One number says it all: when the next token is there. It may lie in the past, by as much as the bucket holds.
     """
 
-    __slots__ = ("_interval", "_next", "_span", "rate")
+    __slots__ = ("_interval", "_next", "_room", "_span", "changes", "rate")
 
     def __init__(self, rate: float, now: float) -> None:
+        self.changes = 0
+        """How often its rate has changed."""
+        self._room = 0.0
+        """For how many of the tokens taken before the last change there was room then."""
         self._set(rate)
         self._next = now - self._span
 
@@ -86,7 +90,10 @@ class Bucket:
         """Go on at another rate with the tokens that are there, as far as the bucket holds them now."""
         level = 1.0 + (now - self._begun(now)) / self._interval
         self._set(rate)
-        self._next = now - (min(level, max(1.0, rate)) - 1.0) * self._interval
+        most = max(1.0, rate)
+        self.changes += 1
+        self._room = max(0.0, most - level)
+        self._next = now - (min(level, most) - 1.0) * self._interval
 
     def tokens(self, now: float) -> int:
         """Return how many whole tokens are there."""
@@ -102,9 +109,16 @@ class Bucket:
         """Take a token that is there."""
         self._next = self._begun(now) + self._interval
 
-    def give_back(self) -> None:
-        """Put back a token that was taken for a call that never began."""
-        self._next -= self._interval
+    def give_back(self, changes: int) -> None:
+        """Put back a token that was taken, after so many changes, for a call that never began.
+
+        One from before the last change counts as far as the bucket could have held it then.
+        """
+        back = 1.0
+        if changes != self.changes:
+            back = min(1.0, self._room)
+            self._room -= back
+        self._next -= back * self._interval
 
     def _begun(self, now: float) -> float:
         return max(self._next, now - self._span)

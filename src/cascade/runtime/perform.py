@@ -207,14 +207,33 @@ class _Attempts:
         if amounts is None and not run.governed:
             return await self.run_held()
         admission, name = run.admission, self.form.task.name
-        needed = admission.capacities.needed(amounts)
+        share = run.shares.get(self.spot.world) if run.shares else None
+        needed = admission.capacities.needed(amounts, share)
         if not needed and not admission.governs(name):
             return await self.run_held()
-        await admission.enter(name, needed, lambda ticket: run.publish_blocked(self.spot, ticket))
+        await self.enter(name, needed, share is not None)
         try:
             return await self.run_held()
         finally:
             admission.leave(name, needed)
+
+    async def enter(self, name: str, needed: Any, inside: bool) -> None:
+        """Wait to be let in; if that takes time, events and the map that this is an item of hear of it."""
+        run, spot = self.run, self.spot
+        items: Any = None
+
+        def blocked(ticket: Ticket) -> None:
+            nonlocal items
+            run.publish_blocked(spot, ticket)
+            items = run.under_way.get((spot.frame, spot.register))
+            if items is not None:
+                items.block()
+
+        try:
+            await run.admission.enter(name, needed, blocked, inside)
+        finally:
+            if items is not None:
+                items.unblock()
 
     async def run_let_in(self, ticket: Ticket) -> Any:
         """The first attempt, of a call that was let in before it was begun."""

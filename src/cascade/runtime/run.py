@@ -14,6 +14,7 @@ from cascade.errors import ConstraintError, JumpError
 from cascade.runtime.frame import PENDING, Frame, World, root_frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
+from cascade.runtime.openings import after
 from cascade.runtime.scope import NodeFailure, Scope, preview_of, spelled
 from cascade.runtime.spot import Spot
 from cascade.runtime.ticket import Ticket
@@ -68,6 +69,7 @@ class RunState:
         "patience_to_compile",
         "readers",
         "scope",
+        "shares",
         "stall",
         "task",
         "ticker",
@@ -116,6 +118,8 @@ class RunState:
         """The maps that are going on."""
         self.flows: dict[tuple[Frame, int], Any] = {}
         """For a map that was begun before its inputs are there: what flows into it."""
+        self.shares: dict[World, Mapping[str, str]] = {}
+        """Of the sub-flows under way that hold constraints, and those inside: what the capacities are called there."""
         self.readers: dict[Block, Any] = {}
         """How often the registers of a block are read; counted when that matters."""
         self.observed = False
@@ -226,6 +230,7 @@ class RunState:
     def abandon(self, owner: Any, job: Any, ended: asyncio.Future[None], what: str = "") -> None:
         """Leave a call behind that does not end; what its `owner` uses is torn down when it does."""
         self.abandoned.append((owner, job, ended))
+        self.engine.kept.leave(job, ended)
         if self.bus.wants(RunWarning):
             message = (
                 f"{what or self.described(owner)} did not end within thread_grace={self.engine.thread_grace} seconds "
@@ -239,11 +244,12 @@ class RunState:
         If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
         """
         constraints = None if gate is None else gate.constraints
-        needed = self.admission.capacities.needed(constraints and constraints.amounts)
+        share = self.shares.get(frame.world) if self.shares else None
+        needed = self.admission.capacities.needed(constraints and constraints.amounts, share)
         if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not self.governs(form)):
             ready.append((frame, i, PENDING))
             return PENDING
-        ticket = self.admission.ask(form.task.name, needed, self._start, (frame, i))
+        ticket = self.admission.ask(form.task.name, needed, self._start, (frame, i), share is not None)
         frame.scope.parked.add(ticket)
         if ticket.start is None:
             ready.append((frame, i, ticket))
@@ -295,23 +301,11 @@ class RunState:
         if not self.abandoned:
             failure: BaseException | None = await self.resources.close(error)
             return failure
-        left = len(self.abandoned)
-
-        def ended(_: Any = None) -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self.engine.keep(self.resources.close_late(error))
-
-        def orphaned() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                self.resources.close_orphaned(error)
-
-        for _, job, end in self.abandoned:
-            job.orphaned = orphaned
-            end.add_done_callback(ended)
+        after(
+            [(job, end) for _, job, end in self.abandoned],
+            lambda: self.engine.keep(self.resources.close_late(error)),
+            lambda: self.resources.close_orphaned(error),
+        )
         return None
 
     def settled(self, spot: Spot, gate: Gate, regs: list[Any]) -> Gate:
@@ -322,7 +316,9 @@ class RunState:
         """
         given = {name: regs[reference] for name, reference in gate.amounts}
         try:
-            self.admission.capacities.check_given(spot.world.blueprint.graph, spot.number, given)
+            capacities = self.admission.capacities
+            held = capacities.held(self.shares.get(spot.world))
+            capacities.check_given(spot.world.blueprint.graph, spot.number, given, held)
         except ConstraintError as error:
             raise self.failure_at(spot, error) from None
         return gate.holding(given)

@@ -16,7 +16,7 @@ from cascade.runtime.perform import _Attempts, invoke, perform
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import drive
 from cascade.runtime.spot import Spot
-from cascade.runtime.subflows import run_subflow
+from cascade.runtime.subflows import run_once, run_subflow
 
 __all__ = ["calls_of", "running_calls"]
 
@@ -114,4 +114,5 @@ _KNOWN: dict[Any, Callable[[dict[str, Any]], Found]] = {
     _Attempts.run_all.__code__: _attempts,
     run_map.__code__: lambda known: None,  # its items are tasks of their own
     run_subflow.__code__: lambda known: None,
+    run_once.__code__: lambda known: None,
 }

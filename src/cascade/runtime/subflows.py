@@ -1,21 +1,28 @@
-"""Sub-flows: a blueprint that runs as one node of another, with parameters of its own."""
+"""Sub-flows: a blueprint that runs as one node of another, with parameters and policies of its own."""
 
 from __future__ import annotations
 
+import asyncio
+import random
 from typing import Any
 
-from cascade.runtime.frame import Frame, World, root_frame, steps_of
+from cascade.errors import ConstraintError
+from cascade.runtime.admission import UNGOVERNED
+from cascade.runtime.caching import call_cached
+from cascade.runtime.deadline import deadline_of
+from cascade.runtime.frame import NOTHING, Frame, Skip, World, root_frame, steps_of
 from cascade.runtime.inputs import fill
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import evaluate
-from cascade.runtime.scope import Scope
+from cascade.runtime.scope import NodeFailure, Scope, spelled
 from cascade.runtime.spot import Spot
+from cascade.spec.graph import Gate
 
-__all__ = ["run_subflow"]
+__all__ = ["run_once", "run_subflow"]
 
 
 async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -> Any:
-    """Run the sub-flow that instruction `i` is; return what its target gives."""
+    """Run the sub-flow that instruction `i` is, under its policies if it has some; return what its target gives."""
     number = around.block.source(i)
     outer = around.world
     blueprint = outer.blueprint.subflows[number]
@@ -24,15 +31,171 @@ async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -
         constants = fill(blueprint.graph, dict(zip(node.kwargs, values, strict=True)), run.variables)
     except BaseException as error:
         raise run.failure_at(Spot(around, i), error) from None
-    world = World(blueprint, constants, (outer.key, number, around.loop))
-    frame = root_frame(world, Scope())
-    frame.loop, frame.iteration, frame.suffix = around.loop, around.iteration, around.suffix
-    if blueprint.root.strict:
-        await evaluate(run, frame, [(frame, steps_of(blueprint.root, blueprint.order))], [], [blueprint.root.root])
-    if run.observed:
-        run.publish_pruned_root(frame)
-    value = frame.regs[blueprint.root.root]
-    skip = frame.skips.get(blueprint.root.root)
+    gate = around.block.gates.get(i)
+    if gate is not None and gate.is_policy:
+        value, skip = await _Managed(run, around, i, gate, constants).run_all()
+    else:
+        value, skip = await run_once(run, around, i, constants)
     if skip is not None:
         around.skips[i] = skip
     return value
+
+
+async def run_once(
+    run: RunState, around: Frame, i: int, constants: list[Any], attempt: int = 1, share: dict[str, str] | None = None
+) -> tuple[Any, Skip | None]:
+    """Run it once; return its value, and why its target was skipped if it was.
+
+    Args:
+        attempt: the nodes of each further one are told apart from those before.
+        share: what the capacities that it holds are called; None: those around it.
+    """
+    number = around.block.source(i)
+    outer = around.world
+    blueprint = outer.blueprint.subflows[number]
+    key = (outer.key, number, around.loop) if attempt == 1 else (outer.key, number, around.loop, attempt)
+    world = World(blueprint, constants, key)
+    inherited = run.shares.get(outer) if share is None and run.shares else share
+    if inherited is not None:
+        run.shares[world] = inherited
+    try:
+        frame = root_frame(world, Scope())
+        frame.loop, frame.iteration, frame.suffix = around.loop, around.iteration, around.suffix
+        root = blueprint.root.root
+        if blueprint.root.strict:
+            await evaluate(run, frame, [(frame, steps_of(blueprint.root, blueprint.order))], [], [root])
+        if run.observed:
+            run.publish_pruned_root(frame)
+        return frame.regs[root], frame.skips.get(root)
+    finally:
+        if inherited is not None:
+            del run.shares[world]
+
+
+class _Skipped(Exception):
+    """What a sub-flow gave that is not kept: its target was skipped."""
+
+
+class _Managed:
+    """One call of a sub-flow under policies."""
+
+    def __init__(self, run: RunState, around: Frame, i: int, gate: Gate, constants: list[Any]) -> None:
+        self.run = run
+        self.around = around
+        self.i = i
+        self.spot = Spot(around, i)
+        self.gate = run.settled(self.spot, gate, around.regs) if gate.amounts else gate
+        self.constants = constants
+        self.was_lazy = bool(gate.amounts)
+        self.count = 0
+
+    async def run_all(self) -> tuple[Any, Skip | None]:
+        """Take the value from the cache, or run until an attempt succeeds.
+
+        Raises:
+            NodeFailure: the last attempt failed.
+        """
+        try:
+            if self.gate.cache is None:
+                return await self.attempts()
+            return await self.cached(), None
+        except NodeFailure:
+            raise
+        except asyncio.CancelledError as error:
+            if self.run.is_cancelled():
+                raise
+            raise self.run.failure_at(self.spot, error, self.count or 1) from None
+        except BaseException as error:
+            raise self.run.failure_at(self.spot, error, self.count or 1) from None
+
+    async def cached(self) -> Any:
+        from cascade.adapters.caching.graphs import GraphForm, params_of
+
+        run, blueprint = self.run, self.around.world.blueprint
+        inner, graph = blueprint.subflows[self.spot.number], blueprint.graph
+        form: Any = GraphForm(graph.name(self.spot.number), graph.declared(self.spot.number), inner, run.variables)
+        form.look()
+
+        async def work() -> Any:
+            value, skip = await self.attempts()
+            if value is NOTHING or skip is not None:
+                raise _Skipped(value, skip)
+            return value
+
+        try:
+            params = params_of(inner.graph, self.constants)
+            return await call_cached(run, self.spot, form, (), params, self.gate.cache, work)
+        except _Skipped as skipped:
+            value, skip = skipped.args
+        if skip is not None:
+            self.around.skips[self.i] = skip
+        return value
+
+    async def attempts(self) -> tuple[Any, Skip | None]:
+        """Run until an attempt succeeds, or fails for good."""
+        retry, run = self.gate.retry, self.run
+        while True:
+            self.count += 1
+            try:
+                return await self.admitted()
+            except NodeFailure as failure:
+                again = retry is not None and self.count < retry.max_attempts and retry.covers(failure.error)
+                if not again:
+                    if self.count > 1:
+                        failure.error.add_note(f"in the sub-flow {run.described(self.spot)}, attempt {self.count}")
+                    raise
+                assert retry is not None
+                delay = retry.wait_after(self.count, random.random())
+                run.publish_retry(self.spot, self.count, retry.max_attempts, delay, failure.error)
+            await asyncio.sleep(delay)
+
+    async def admitted(self) -> tuple[Any, Skip | None]:
+        """Run one attempt while its constraints are held; what is inside shares them."""
+        run, constraints = self.run, self.gate.constraints
+        if constraints is None:
+            return await self.in_time(None)
+        admission, capacities, outer = run.admission, run.admission.capacities, run.shares.get(self.around.world)
+        amounts = {name: amount for name, amount in constraints.amounts.items() if name in capacities.whole}
+        if self.was_lazy:
+            try:
+                capacities.check(self.around.world.blueprint.subflows[self.spot.number], amounts)
+            except ConstraintError as error:
+                raise run.failure_at(self.spot, error, self.count) from None
+        needed = capacities.needed(amounts, outer)
+        inside = outer is not None
+        await admission.enter(UNGOVERNED, needed, lambda ticket: run.publish_blocked(self.spot, ticket), inside)
+        try:
+            share = capacities.open_share(amounts, f"{run.described(self.spot)} in {run.id}")
+            try:
+                return await self.in_time(share)
+            finally:
+                capacities.close_share(share)
+        finally:
+            admission.leave(UNGOVERNED, needed)
+
+    async def in_time(self, share: dict[str, str] | None) -> tuple[Any, Skip | None]:
+        """Run one attempt, for as long as its timeout allows."""
+        deadline = deadline_of(self.gate)
+        if deadline is None:
+            return await run_once(self.run, self.around, self.i, self.constants, self.count, share)
+        deadline.begin()
+        failure: BaseException | None = None
+        value: tuple[Any, Skip | None] = NOTHING, None
+        try:
+            value = await run_once(self.run, self.around, self.i, self.constants, self.count, share)
+        except BaseException as error:
+            failure = error
+        if deadline.settle(failure) or (failure is None and deadline.is_past()):
+            late = deadline.error(self.run.described(self.spot))
+            others = getattr(failure, "others", [])
+            if isinstance(failure, NodeFailure):
+                late.__cause__ = failure.error
+            for other in others:
+                late.add_note(f"besides, a node failed as it was cancelled: {spelled(other)}")
+            raise self.run.failure_at(self.spot, late, self.count) from None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure
+        return value

@@ -33,4 +33,4 @@ class Ticket:
         self.version = -1
         """The state of the limits that it was let in under."""
         self.buckets: tuple[Any, ...] = ()
-        """Those that it took a token from."""
+        """Those that it took a token from, and how often their rates had changed by then."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import Any
 
 from cascade.spec.lazy import Lazy, LazyResult, place
-from cascade.spec.policies import refuse_option
 
 __all__ = ["SubflowResult", "pipeline", "sequence", "subflow"]
 
@@ -57,6 +56,10 @@ class SubflowResult(LazyResult[Any]):
     """The value of a graph within a graph, with parameters of its own; `cs.subflow` makes one.
 
     `target` is what the inner graph computes; `kwargs` are the values of its parameters.
+
+    Policies are for the sub-flow as a whole, beside those of the tasks inside: a retry runs all of it again, a timeout
+    is for all that an attempt of it does, a cache keeps its value, and what constraints grant is shared by the
+    tasks inside.
     """
 
     __slots__ = ("target",)
@@ -71,22 +74,6 @@ class SubflowResult(LazyResult[Any]):
         """What this node is called."""
         config = self.config
         return config.label if config is not None and config.label is not None else "subflow"
-
-    def with_retry(self, *args: Any, **options: Any) -> NoReturn:
-        """Not built yet; the tasks inside may have retries of their own."""
-        refuse_option("cs.subflow(...).with_retry")
-
-    def with_cache(self, policy: Any) -> NoReturn:
-        """Not built yet; the tasks inside may have caches of their own."""
-        refuse_option("cs.subflow(...).with_cache")
-
-    def with_timeout(self, seconds: float) -> NoReturn:
-        """Not built yet; the tasks inside may have timeouts of their own."""
-        refuse_option("cs.subflow(...).with_timeout")
-
-    def with_constraints(self, **amounts: float | Lazy) -> NoReturn:
-        """Not built yet; the tasks inside may have constraints of their own."""
-        refuse_option("cs.subflow(...).with_constraints")
 
 
 def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, overload
 
-from cascade.spec.policies import refuse_option
 from cascade.spec.signature import CallShape, declared_at, shape_of
 
 __all__ = ["Inject", "Resource", "Scope", "described", "inject", "injected", "resource"]
@@ -32,6 +31,14 @@ class Resource:
                 raise TypeError(
                     f"resource {name!r} ({self.declared}) has the parameter {parameter!r}, which nobody can give: "
                     f"make its default cs.inject(...) or a value"
+                )
+
+        for wanted in self.needs.values():
+            if scope == "engine" and isinstance(wanted.target, Resource) and wanted.target.scope == "run":
+                raise TypeError(
+                    f'resource {name!r} ({self.declared}) of the scope "engine" needs {wanted.name!r} of the scope '
+                    f'"run", which ends before it does; give {wanted.name!r} the scope "engine", or "task" for one of '
+                    "its own"
                 )
 
     @property
@@ -99,15 +106,15 @@ def resource(
     Args:
         name: its name; by default the function's.
         scope: "run": set up once, just before the first call that needs it, torn down when the run
-            ends. "task": each call, each attempt, each item has its own.
+            ends. "task": each call, each attempt, each item has its own. "engine": all runs of an engine share
+            it; set up when one of them first needs it, torn down when the engine closes.
 
     Raises:
-        TypeError: the function is no generator function, or has parameters that nobody can give.
+        TypeError: the function is no generator function, has parameters that nobody can give, or would outlive
+            a resource that it needs.
     """
-    if scope == "engine":
-        refuse_option('@cs.resource(scope="engine")')
-    if scope not in ("run", "task"):
-        raise ValueError(f'the scope of a resource is "run" or "task", not {scope!r}')
+    if scope not in ("run", "task", "engine"):
+        raise ValueError(f'the scope of a resource is "run", "task" or "engine", not {scope!r}')
 
     def declare(func: Callable[..., Any]) -> Resource:
         flags = getattr(getattr(func, "__code__", None), "co_flags", 0)

@@ -16,6 +16,7 @@ import stat
 from hashlib import blake2b
 from typing import Any
 
+from cascade.adapters.caching.trim import Trimmer
 from cascade.errors import CacheError
 from cascade.spec.caching import CacheEntry, CacheKey, Corrupt
 
@@ -35,12 +36,19 @@ class DiskStore:
 
     Args:
         path: the folder.
+        max_bytes: beyond so many bytes, the entries not used for longest are removed; by default none is.
+
+    Raises:
+        ValueError: `max_bytes` is no whole number of 1 or more.
     """
 
     in_threads = True
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
+        if max_bytes is not None and (not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 1):
+            raise ValueError(f"DiskStore needs max_bytes of 1 or more, not {max_bytes!r}")
         self.path = os.path.abspath(os.fspath(path))
+        self._trimmer = None if max_bytes is None else Trimmer(self.path, max_bytes)
 
     def __repr__(self) -> str:
         return f"DiskStore({self.path!r})"
@@ -58,6 +66,8 @@ class DiskStore:
                     found = self._read(place, kind, key.digest)
                 except FileNotFoundError:
                     continue
+                if self._trimmer is not None and isinstance(found, CacheEntry):
+                    self._trimmer.used(place)
                 if isinstance(found, CacheEntry) or kind == "pickle":
                     return found
                 if not os.path.exists(place.removesuffix("json") + "pickle"):
@@ -97,6 +107,8 @@ class DiskStore:
             _write(place, data)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(folder, f"{key.digest}.{other}"))
+            if self._trimmer is not None:
+                self._trimmer.added(len(data))
         except OSError as error:
             raise CacheError(f"the cache folder {self.path} cannot be written to: {error}") from error
 

@@ -14,7 +14,7 @@ from cascade.errors import CacheError
 from cascade.spec.caching import Cached, CacheKey
 from cascade.spec.signal import UNSET
 
-__all__ = ["inputs_of", "key_of"]
+__all__ = ["inputs_of", "key_of", "refused", "standing_for"]
 
 MOST_KNOWN = 1024
 PYTHON = sys.implementation.cache_tag or sys.version
@@ -49,7 +49,7 @@ def key_of(task: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> Cach
     if reach is None or not reach.is_current():
         reach = task.reach = Reach(task.func)
     spans: list[tuple[str, int]] = []
-    encoder = Encoder(_refer)
+    encoder = Encoder(standing_for)
     out = encoder.out
     if policy.key is not None:
         _add(encoder, task, "what its key function gives", _own_key(task, policy.key, args, kwargs))
@@ -69,13 +69,13 @@ def key_of(task: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> Cach
                 encoder.add(inputs[name])
                 spans.append((name, len(out)))
         except (Unkeyable, RecursionError) as error:
-            raise _refused(task, f"argument {name!r}", error) from None
+            raise refused(task, f"argument {name!r}", error) from None
     version = b""
     if policy.version is not None:
-        extra = Encoder(_refer)
+        extra = Encoder(standing_for)
         _add(extra, task, "version", policy.version)
         version = bytes(extra.out)
-    label = name_of(task.func)
+    label = getattr(task, "cache_label", None) or name_of(task.func)
     names = "\0".join(name for name, _ in spans)
     head = f"{PYTHON}\0{label}\0{names}\0".encode("utf-8", "surrogatepass")
     digest = blake2b(head + reach.digest + version + b"\0" + out, digest_size=20).hexdigest()
@@ -97,10 +97,11 @@ def _add(encoder: Encoder, task: Any, what: str, value: Any) -> None:
     try:
         encoder.add(value)
     except (Unkeyable, RecursionError) as error:
-        raise _refused(task, what, error) from None
+        raise refused(task, what, error) from None
 
 
-def _refused(task: Any, what: str, error: Exception) -> CacheError:
+def refused(task: Any, what: str, error: Exception) -> CacheError:
+    """Return the error for a part of a call that has no content to see."""
     reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
     return CacheError(
         f"the cache of task {task.name!r} (declared at {task.declared}) cannot key {what}: {reason}; give "
@@ -121,7 +122,7 @@ def _own_key(task: Any, key: Callable[..., Any], args: Any, kwargs: dict[str, An
     return value
 
 
-def _refer(value: Any) -> bytes:
+def standing_for(value: Any) -> bytes:
     """Return what stands for a function or class in an argument: its name, and of the project's own what it reaches."""
     own = is_own_class(value) if isinstance(value, type) else is_own_function(value) or bool(value.__closure__)
     name = name_of(value).encode("utf-8", "surrogatepass")

@@ -36,6 +36,7 @@ class Flow(Sink):
         "drained",
         "early",
         "giver",
+        "halves",
         "is_fed",
         "next",
         "rank",
@@ -52,6 +53,12 @@ class Flow(Sink):
         self.at = 0
         """How much of the first chunk was taken."""
         self.count = 0
+        self.halves = 0
+        """How many were taken that wait for what another map gives for the same item.
+
+        They hold the giver back: givers that read in order come to the same items, so none waits for ever. One that is
+        fed itself has an order of its own, and is not held back.
+        """
         self.closed = False
         self.skips = skips
         self.is_fed = is_fed
@@ -62,7 +69,7 @@ class Flow(Sink):
     @property
     def waiting(self) -> int:
         """How many results nobody took yet."""
-        return self.count if self.is_fed else self.count + len(self.early)
+        return self.count if self.is_fed else self.count + len(self.early) + self.halves
 
     def put(self, first: int, values: list[Any]) -> None:
         """Take results; of a map that skips items, hold back those that are early."""
@@ -136,7 +143,9 @@ class Flows(Source):
     def is_there(self) -> bool:
         """Say whether there is something to read, or nothing will come any more."""
         flows = self.flows.values()
-        return bool(self.complete) or any(flow.chunks for flow in flows) or all(flow.closed for flow in flows)
+        if self.complete or any(flow.chunks for flow in flows) or all(flow.closed for flow in flows):
+            return True
+        return len(flows) > 1 and self.is_uneven()
 
     async def read(self, most: int) -> Batch | None:
         """Wait for results, and return items made of them."""
@@ -148,9 +157,16 @@ class Flows(Source):
                 batch = self.read_several(most)
             if batch is not None:
                 return batch
+            if len(self.flows) > 1 and self.is_uneven():
+                self.check(True)
             if all(flow.closed and not flow.chunks for flow in self.flows.values()):
                 self.check(True)
                 return None
+
+    def is_uneven(self) -> bool:
+        """Say whether one flow has ended and another has more, which would wait for its other half for ever."""
+        ended = [self.total[name] for name, flow in self.flows.items() if flow.closed and not flow.chunks]
+        return bool(ended) and max(self.total.values()) > min(ended)
 
     def read_one(self, most: int) -> Batch | None:
         """Take results of the one map that flows in."""
@@ -170,6 +186,7 @@ class Flows(Source):
             while flow.chunks:
                 first, values = flow.take(flow.count)
                 self.total[name] = max(self.total[name], first + len(values))
+                flow.halves += len(values)
                 for index, value in enumerate(values, first):
                     part = self.parts.setdefault(index, {})
                     part[name] = value
@@ -180,6 +197,9 @@ class Flows(Source):
             return None
         index = self.complete.popleft()
         part = self.parts.pop(index)
+        for flow in self.flows.values():
+            flow.halves -= 1
+            flow.drained()
         row = [part[each] if each in part else self.lists[each][index] for each in self.names]
         return Batch(index, [[value] for value in row], 0, 1)
 
@@ -217,9 +237,6 @@ def flowing(under_way: dict[tuple[Frame, int], Any], frame: Frame, j: int) -> di
             found[name] = reference
         elif name in node.each and (not hasattr(value, "__len__") or isinstance(value, (str, bytes))):
             return None
-    givers = [under_way[frame, reference] for reference in found.values()]
-    if len(givers) > 1 and any(giver.window is not None for giver in givers):
-        return None  # items would wait for their other half, as many as there are
     return found if _is_open(frame, j) else None
 
 

@@ -128,6 +128,8 @@ async def _spread(items: Items) -> None:
             await call_in_place(items, batch)
         elif count:
             await start_all(items, batch)
+            if items.may_block():
+                await run.turn()  # so that it is seen how many have to wait
         if measures and count:
             measures = False
             if not form.profile.measured:

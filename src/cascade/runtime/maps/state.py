@@ -37,7 +37,21 @@ class Items:
     """One map that is under way."""
 
     __slots__ = (
-        *("again", "args", "caller", "done", "failed", "form", "frame", "gate", "has_outlet", "i", "is_fed", "lacks"),
+        *(
+            "again",
+            "args",
+            "blocked",
+            "caller",
+            "done",
+            "failed",
+            "form",
+            "frame",
+            "gate",
+            "has_outlet",
+            "i",
+            "is_fed",
+            "lacks",
+        ),
         *("last", "limit", "node", "order", "queue", "read", "results", "room", "run", "same", "scope", "sinks"),
         *("source", "told", "window", "workers"),
     )
@@ -68,6 +82,8 @@ class Items:
         self.window: int | None = node.window
         self.read = self.done = self.workers = 0
         """How many items were read, how many are done, how many coroutines take items from the queue."""
+        self.blocked = 0
+        """How many items wait for a limit or a constraint."""
         self.queue: deque[tuple[int, tuple[Any, ...]]] = deque()
         self.room: asyncio.Future[None] | None = None
         """What the host waits for, and what it waits to be true."""
@@ -90,9 +106,22 @@ class Items:
         window = self.window
         if window is None:
             if self.limit is None:
-                return LARGEST_BLOCK
+                return DEFAULT_WINDOW - self.blocked if self.may_block() else LARGEST_BLOCK
             window = max(2 * self.limit, FEWEST_AHEAD)
         return window - self.pending()
+
+    def may_block(self) -> bool:
+        """Say whether items may have to wait for a limit or a constraint: then only so many are begun to wait."""
+        return self.run.governs(self.form) or (self.gate is not None and self.gate.constraints is not None)
+
+    def block(self) -> None:
+        """Note that an item waits for a limit or a constraint."""
+        self.blocked += 1
+
+    def unblock(self) -> None:
+        """Note that it does not any more."""
+        self.blocked -= 1
+        self.tell()
 
     def pending(self) -> int:
         """Return how many items were read and are not done, or done and not taken."""
@@ -105,6 +134,8 @@ class Items:
     def has_room(self) -> bool:
         """Say whether it pays to read more: not before half the queue is empty, or half of what waits is taken."""
         room = self.room_left()
+        if self.blocked and self.window is None:
+            return self.blocked <= DEFAULT_WINDOW // 2
         if self.read == self.done or self.queue:
             return room > 0 and room >= self.pending()
         return room > 0

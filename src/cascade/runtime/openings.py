@@ -1,0 +1,213 @@
+"""Openings: how one resource is set up and torn down, whoever keeps it meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
+from typing import Any
+
+from cascade.errors import ResourceNotFoundError
+from cascade.spec.resource import Inject, Resource
+
+__all__ = ["Opened", "after", "described", "find", "set_up", "settled", "tear_down", "tear_down_orphaned", "value_of"]
+
+log = logging.getLogger("cascade")
+
+
+class Opened:
+    """One resource that was set up: its value, and the generator that tears it down.
+
+    Both happen in a context of its own, so that what the one sets the other can reset.
+    """
+
+    __slots__ = ("context", "generator", "is_announced", "is_bound", "loop", "resource", "value")
+
+    def __init__(self, resource: Resource, needed: dict[str, Any]) -> None:
+        self.resource = resource
+        self.context = copy_context()
+        self.generator = resource.func(**needed)
+        self.value: Any = None
+        self.is_announced = False
+        self.loop = asyncio.get_running_loop()
+        self.is_bound = resource.is_async
+        """It is of no use, and cannot be torn down, once its event loop has ended."""
+
+
+def described(resource: Resource) -> str:
+    """Return a resource and where it was declared."""
+    return f"resource {resource.name!r} (declared at {resource.declared})"
+
+
+def find(known: Mapping[str, Resource], wanted: Inject, asker: str) -> Resource:
+    """Return the resource that is asked for; one known under the same name overrides it.
+
+    Raises:
+        ResourceNotFoundError: there is none of this name.
+    """
+    found = known.get(wanted.name)
+    if found is not None:
+        return found
+    if isinstance(wanted.target, Resource):
+        return wanted.target
+    near = difflib.get_close_matches(wanted.name, list(known), 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ResourceNotFoundError(
+        f"{asker} asks for the resource {wanted.name!r}, which nobody provides{hint} "
+        f"(there are: {', '.join(sorted(known)) or 'none'}); give it with resources=[...] "
+        "or engine.register(...)"
+    )
+
+
+async def set_up(host: Any, resource: Resource, needed: dict[str, Any], own: list[Opened]) -> Opened:
+    """Set a resource up with what it needs; what there is to tear down is added to `own`.
+
+    Args:
+        host: the run that it is set up in.
+    """
+    opened = Opened(resource, needed)
+    generator = opened.generator
+    try:
+        value = await _step(host, opened, own, _first if resource.is_async else _first_sync)
+    except asyncio.CancelledError:
+        if not resource.is_async and (generator.gi_suspended or generator.gi_running):
+            own.append(opened)  # its thread could not be stopped
+        raise
+    if value is _ENDED:
+        raise RuntimeError(
+            f"{described(resource)} ended without a yield; it yields once, what it gives to those who ask for it"
+        )
+    opened.value = value
+    opened.is_announced = True
+    own.append(opened)
+    host.publish_resource(resource.name, True)
+    return opened
+
+
+async def tear_down(host: Any, opened: list[Opened], error: BaseException | None) -> BaseException | None:
+    """Tear down what was set up, last first, with the failure thrown in if there is one.
+
+    Returns the first failure of a teardown.
+    """
+    first = None
+    for one in reversed(opened):
+        try:
+            await _finish(host, one, error)
+        except BaseException as failure:
+            if failure is not error and first is None:
+                first = failure
+        if one.is_announced:
+            host.publish_resource(one.resource.name, False)
+    return first
+
+
+def tear_down_orphaned(opened: list[Opened], error: BaseException | None) -> None:
+    """Tear down what can be torn down where no event loop is left."""
+    for one in reversed(opened):
+        try:
+            if one.resource.is_async:
+                raise RuntimeError("its event loop has ended")
+            one.context.run(_last_sync, one.generator, error)
+        except BaseException as failure:
+            if failure is not error:
+                log.warning("resource %r was not torn down: %r", one.resource.name, failure)
+
+
+def after(
+    left: list[tuple[Any, asyncio.Future[None]]], ended: Callable[[], None], orphaned: Callable[[], None]
+) -> None:
+    """Call `ended` when all calls that were left behind have ended, or `orphaned` if their event loop has before.
+
+    Args:
+        left: the jobs, and a future for the end of each.
+    """
+    count = len(left)
+
+    def one_less(then: Callable[[], None]) -> None:
+        nonlocal count
+        count -= 1
+        if not count:
+            then()
+
+    for job, end in left:
+        before = job.orphaned
+
+        def orphan(before: Callable[[], None] = before) -> None:
+            before()
+            one_less(orphaned)
+
+        job.orphaned = orphan
+        end.add_done_callback(lambda _: one_less(ended))
+
+
+async def _finish(host: Any, opened: Opened, error: BaseException | None) -> None:
+    """Let the generator go on from its yield, with the failure if there is one."""
+    more = await _step(host, opened, opened, _last if opened.resource.is_async else _last_sync, error)
+    if more is not _ENDED:
+        raise RuntimeError(
+            f"{described(opened.resource)} yielded twice; it yields once, and what follows is its teardown"
+        )
+
+
+async def _step(host: Any, opened: Opened, owner: Any, step: Any, *args: Any) -> Any:
+    """Let a generator go on to its next yield or its end, in its context."""
+    if not opened.resource.is_async:
+        what = described(opened.resource)
+        return await host.in_thread(owner, what, opened.context.run, step, opened.generator, *args)
+    task = asyncio.get_running_loop().create_task(settled(step, opened.generator, *args), context=opened.context)
+    return value_of(await task)
+
+
+async def settled(work: Callable[..., Awaitable[Any]], *args: Any) -> tuple[Any, BaseException | None]:
+    """Return what came of something: a KeyboardInterrupt would otherwise end the event loop from within a task.
+
+    It is called here, so that a cancel before the beginning leaves no coroutine that nobody awaits.
+    """
+    try:
+        return await work(*args), None
+    except BaseException as error:
+        return None, error
+
+
+def value_of(outcome: tuple[Any, BaseException | None]) -> Any:
+    """Return what came of something, or raise it."""
+    value, error = outcome
+    if error is None:
+        return value
+    try:
+        raise error
+    finally:
+        del outcome, error
+
+
+_ENDED = object()
+
+
+def _first_sync(generator: Any) -> Any:
+    return next(generator, _ENDED)
+
+
+def _last_sync(generator: Any, error: BaseException | None) -> Any:
+    try:
+        more = next(generator, _ENDED) if error is None else generator.throw(error)
+    except StopIteration:
+        return _ENDED
+    if more is not _ENDED:
+        generator.close()
+    return more
+
+
+async def _first(generator: Any) -> Any:
+    return await anext(generator, _ENDED)
+
+
+async def _last(generator: Any, error: BaseException | None) -> Any:
+    try:
+        more = await (anext(generator, _ENDED) if error is None else generator.athrow(error))
+    except StopAsyncIteration:
+        return _ENDED
+    if more is not _ENDED:
+        await generator.aclose()
+    return more
