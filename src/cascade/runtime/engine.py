@@ -135,15 +135,15 @@ class Engine(Controls):
             raise ValueError(f'tier is "auto", "interpret" or "compile", not {tier!r}')
         if not thread_grace >= 0:
             raise ValueError(f"thread_grace is 0 seconds or more, not {thread_grace!r}")
-        self.solver = _default_solver if solver is None or type(solver) is NativeSolver else solver
-        self.executor = LocalExecutor() if executor is None else executor
-        self.runs_inline = may_run_inline(self.executor)
-        self.bus = MessageBus() if bus is None else bus
-        self.caches = Caches(store_from(cache_backend, "Engine(cache_backend=...)"))
-        self.admission = Admission(system_resources or {})
+        self.solver: Solver = _default_solver if solver is None or type(solver) is NativeSolver else solver
+        self.executor: Executor = LocalExecutor() if executor is None else executor
+        self.runs_inline: bool = may_run_inline(self.executor)
+        self.bus: MessageBus = MessageBus() if bus is None else bus
+        self.caches: Caches = Caches(store_from(cache_backend, "Engine(cache_backend=...)"))
+        self.admission: Admission = Admission(system_resources or {})
         self.tier = tier
         self.thread_grace = thread_grace
-        self.ticker = Ticker()
+        self.ticker: Ticker = Ticker()
         self.resources: dict[str, Resource] = {}
         self.blueprints: dict[str, Blueprint] = {}
         self._active: dict[str, Ending] = {}

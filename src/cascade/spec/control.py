@@ -22,7 +22,7 @@ class Value:
     __slots__ = ("value",)
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value: Any = value
 
     def __repr__(self) -> str:
         return f"Value({self.value!r})"
@@ -41,8 +41,8 @@ class Jump(Signal):
     __slots__ = ("data", "target_key")
 
     def __init__(self, target_key: Any, data: Any = None) -> None:
-        self.target_key = target_key
-        self.data = data
+        self.target_key: Any = target_key
+        self.data: Any = data
 
     def __repr__(self) -> str:
         return f"Jump({self.target_key!r}, data={self.data!r})"
@@ -66,9 +66,9 @@ class TailCall(Signal):
         kwargs: dict[str, Any] | None = None,
         target_blueprint_id: str | None = None,
     ) -> None:
-        self.args = args
-        self.kwargs = {} if kwargs is None else kwargs
-        self.target_blueprint_id = target_blueprint_id
+        self.args: list[Any] | tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = {} if kwargs is None else kwargs
+        self.target_blueprint_id: str | None = target_blueprint_id
 
     def __repr__(self) -> str:
         target = "" if self.target_blueprint_id is None else f", target_blueprint_id={self.target_blueprint_id!r}"
@@ -141,9 +141,9 @@ class Router(Lazy):
             raise TypeError(f"cs.Router takes a dict of routes, not {routes!r}")
         if not routes and default is UNSET:
             raise RouterError("cs.Router needs at least one route")
-        self.selector = selector
-        self.routes = dict(routes)
-        self.default = default
+        self.selector: Any = selector
+        self.routes: dict[Any, Any] = dict(routes)
+        self.default: Any = default
         place(self, sys._getframe(1))
 
     def __repr__(self) -> str:

@@ -21,12 +21,12 @@ class Resource:
     __slots__ = ("func", "is_async", "name", "needs", "scope")
 
     def __init__(self, func: Callable[..., Any], name: str, scope: Scope, is_async: bool) -> None:
-        self.func = func
-        self.name = name
+        self.func: Callable[..., Any] = func
+        self.name: str = name
         self.scope = scope
-        self.is_async = is_async
+        self.is_async: bool = is_async
         shape = shape_of(func)
-        self.needs = injected(shape)
+        self.needs: dict[str, Inject] = injected(shape)
         for parameter in shape.names + shape.keywords if shape is not None else ():
             if parameter not in shape.defaults:  # type: ignore[union-attr]
                 raise TypeError(

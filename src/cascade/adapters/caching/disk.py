@@ -40,7 +40,7 @@ class DiskStore:
     in_threads = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.abspath(os.fspath(path))
+        self.path: str = os.path.abspath(os.fspath(path))
 
     def __repr__(self) -> str:
         return f"DiskStore({self.path!r})"
