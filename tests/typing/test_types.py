@@ -144,7 +144,7 @@ def test_binding_keeps_the_type() -> None:
 
 def test_composing() -> None:
     assert_type(cs.sequence([parse("1"), fetch(1)]), cs.LazyResult[Any])
-    assert_type(cs.subflow(parse("1"), params={}), SubflowResult)
+    assert_type(cs.subflow(parse("1"), params={}), SubflowResult[int])
     assert_type(cs.Router(1, {1: 2}, default=3), cs.Router)
     assert_type(cs.Param("n", default=1, type=int, description=""), cs.Param)
     assert_type(cs.Env("HOME", default=None), cs.Env)
@@ -178,7 +178,7 @@ def test_an_engine_and_its_runs() -> None:
         async with Engine(bus=MessageBus(), system_resources={"gpu": 1}, tier="auto", thread_grace=0.5) as engine:
             assert_type(engine, Engine)
             run = engine.start(parse("1"), {}, run_id="mine")
-            assert_type(run, cs.Run)
+            assert_type(run, cs.Run[int])
             assert_type(run.id, str)
             assert_type(run.status, Literal["Running", "Succeeded", "Failed", "Cancelled"])
             await run
@@ -192,8 +192,8 @@ def test_an_engine_and_its_runs() -> None:
 
 
 def test_resources() -> None:
-    assert_type(database, Resource)
-    assert_type(client, Resource)
+    assert_type(database, Resource[dict[str, int]])
+    assert_type(client, Resource[int])
     wanted: dict[str, int] = cs.inject(database)  # it stands where the resource's own type is declared
     assert wanted is not None
 

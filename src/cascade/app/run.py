@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from types import FrameType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, overload
 
 from cascade.app.progress import Progress
 from cascade.app.report import Reporter
@@ -18,13 +18,13 @@ from cascade.runtime.engine import Engine
 from cascade.runtime.run import RunState
 from cascade.runtime.running import running_calls
 from cascade.spec.events import RunWarning
-from cascade.spec.lazy import LazyResult
+from cascade.spec.lazy import Lazy
 from cascade.spec.policies import refuse_option
 from cascade.spec.resource import Resource
+from cascade.spec.variables import R
 
 __all__ = ["arun", "run"]
 
-R = TypeVar("R")
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
 LogFormat = Literal["human", "json"]
 MOST_TOLD = 10
@@ -33,7 +33,7 @@ MOST_TOLD = 10
 
 @overload
 def run(
-    target: LazyResult[R],
+    target: Lazy[R],
     params: Mapping[str, Any] | None = None,
     *,
     resources: Iterable[Resource] = (),
@@ -100,7 +100,7 @@ def run(
 
 @overload
 async def arun(
-    target: LazyResult[R],
+    target: Lazy[R],
     params: Mapping[str, Any] | None = None,
     *,
     resources: Iterable[Resource] = (),

@@ -7,7 +7,7 @@ import itertools
 import os
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping
 from time import perf_counter
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, overload
 from weakref import WeakKeyDictionary
 
 from cascade.adapters.executors.local import LocalExecutor
@@ -33,14 +33,14 @@ from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.events import RunFinished, RunStarted
-from cascade.spec.lazy import MappedResult
+from cascade.spec.lazy import Lazy, MappedResult
 from cascade.spec.policies import refuse_option, seconds_from
 from cascade.spec.protocols import Executor, Solver
 from cascade.spec.resource import Resource, described
+from cascade.spec.variables import R
 
 __all__ = ["Engine", "Run"]
 
-R = TypeVar("R")
 Tier = Literal["auto", "interpret", "compile"]
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
@@ -50,16 +50,16 @@ RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_p
 RunState.follower, RunState.make_resources = Follower, Resources
 
 
-class Run:
+class Run(Generic[R]):
     """A run that was started: await it for its result."""
 
-    def __init__(self, run_id: str, task: asyncio.Task[Any], engine: Engine) -> None:
-        self.id = run_id
+    def __init__(self, run_id: str, task: asyncio.Task[R], engine: Engine) -> None:
+        self.id: str = run_id
         self._task = task
         self._engine = engine
         self._loop = asyncio.get_running_loop()
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, R]:
         with self._engine.bus.waiting_for(self.id):
             return (yield from self._task.__await__())
 
@@ -172,6 +172,28 @@ class Engine(Controls):
 
     # --- running
 
+    @overload
+    async def run(
+        self,
+        target: Lazy[R],
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> R: ...
+    @overload
+    async def run(
+        self,
+        target: Any,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Any: ...
     async def run(
         self,
         target: Any,
@@ -210,6 +232,18 @@ class Engine(Controls):
             if ending.asked:
                 await ending.forgive()
 
+    @overload
+    def start(
+        self,
+        target: Lazy[R],
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Run[R]: ...
+    @overload
     def start(
         self,
         target: Any,
@@ -219,7 +253,17 @@ class Engine(Controls):
         run_id: str | None = None,
         timeout: float | None = None,
         resources: Iterable[Resource] = (),
-    ) -> Run:
+    ) -> Run[Any]: ...
+    def start(
+        self,
+        target: Any,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Run[Any]:
         """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
         prepared = self._prepared(target, params, timeout, resources)
         return self._start(target, self._name(run_id), prepared, timeout=timeout)
@@ -250,14 +294,14 @@ class Engine(Controls):
         given = tuple(resources)
         self._prepared(mapped, params, None, given)
 
-        def start(outlet: Outlet) -> Run:
+        def start(outlet: Outlet) -> Run[Any]:
             return self._start(mapped, self._name(run_id), self._prepared(mapped, params, None, given), outlet)
 
         return completed(start, mapped)
 
     def _start(
         self, target: Any, name: str, prepared: Any, outlet: Outlet | None = None, timeout: float | None = None
-    ) -> Run:
+    ) -> Run[Any]:
         loop = asyncio.get_running_loop()
         plan, constants, given, known = prepared
         ending = self._active[name] = Ending(name, timeout)

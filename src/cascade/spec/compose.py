@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import Any, NoReturn, overload
 
 from cascade.spec.lazy import Lazy, LazyResult, place
 from cascade.spec.policies import refuse_option
+from cascade.spec.variables import R, R_co
 
 __all__ = ["SubflowResult", "pipeline", "sequence", "subflow"]
 
@@ -53,7 +54,7 @@ def pipeline(initial: Any, steps: Iterable[Callable[..., Any]]) -> Any:
     return value
 
 
-class SubflowResult(LazyResult[Any]):
+class SubflowResult(LazyResult[R_co]):
     """The value of a graph within a graph, with parameters of its own; `cs.subflow` makes one.
 
     `target` is what the inner graph computes; `kwargs` are the values of its parameters.
@@ -89,7 +90,11 @@ class SubflowResult(LazyResult[Any]):
         refuse_option("cs.subflow(...).with_constraints")
 
 
-def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult:
+@overload
+def subflow(target: Lazy[R], params: dict[str, Any] | None = None) -> SubflowResult[R]: ...
+@overload
+def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult[Any]: ...
+def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult[Any]:
     """Use a lazy graph as one node with its own parameters.
 
     Args:
@@ -100,7 +105,7 @@ def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult:
         raise NotImplementedError('cs.subflow("file.py:name") is not built yet; give it a lazy result')
     if params is not None and not isinstance(params, dict):
         raise TypeError(f"the params of cs.subflow are a dict, not {params!r}")
-    lazy: SubflowResult = object.__new__(SubflowResult)
+    lazy: SubflowResult[Any] = object.__new__(SubflowResult)
     lazy.target = target
     lazy.task = _subflow_task()
     lazy.args = ()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from cascade.errors import RouterError
 from cascade.spec.lazy import Lazy, LazyResult, place
 from cascade.spec.selector import JumpSelector
-from cascade.spec.signal import UNSET, Signal
+from cascade.spec.signal import UNSET, Signal, Unset
+from cascade.spec.variables import R_co
 
 __all__ = ["Jump", "Router", "TailCall", "Value", "bind", "select_jump"]
 
+K = TypeVar("K")
 T = TypeVar("T", bound=LazyResult[Any])
 
 
@@ -123,7 +125,7 @@ def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None
     return result
 
 
-class Router(Lazy):
+class Router(Lazy[R_co]):
     """One of several values, chosen while running; only the chosen route and what it alone needs runs.
 
     Args:
@@ -136,6 +138,12 @@ class Router(Lazy):
 
     word = "a router"
 
+    @overload
+    def __init__(
+        self, selector: Any, routes: dict[K, Lazy[R_co]], *, default: Lazy[R_co] | Unset = UNSET
+    ) -> None: ...
+    @overload
+    def __init__(self: Router[Any], selector: Any, routes: dict[Any, Any], *, default: Any = UNSET) -> None: ...
     def __init__(self, selector: Any, routes: dict[Any, Any], *, default: Any = UNSET) -> None:
         if not isinstance(routes, dict):
             raise TypeError(f"cs.Router takes a dict of routes, not {routes!r}")
