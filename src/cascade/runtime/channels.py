@@ -211,6 +211,8 @@ class Batch(Channel):
 class Feed(Channel):
     """Buffers events for the reader of a stream, until RunFinished."""
 
+    behind: int
+
     def __init__(self, hub: Hub, event_type: type[Event], run_id: str | None) -> None:
         super().__init__(hub, (event_type, RunFinished), self._put)
         self._type = event_type
