@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, overload
 
 from cascade.compiler.explain import explained
-from cascade.runtime.engine import Engine
+from cascade.runtime.engine import Container, Engine
 from cascade.runtime.prepare import prepare
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.lazy import Lazy
@@ -36,7 +36,7 @@ class Flow(Generic[R]):
 @overload
 def compile(target: Lazy[R], *, engine: Engine | None = None) -> Flow[R]: ...
 @overload
-def compile(target: Any, *, engine: Engine | None = None) -> Flow[Any]: ...
+def compile(target: Container, *, engine: Engine | None = None) -> Flow[Any]: ...
 def compile(target: Any, *, engine: Engine | None = None) -> Flow[Any]:
     """Make a target ready to be run often: `flow = cs.compile(target)`, then `await flow(**params)`.
 

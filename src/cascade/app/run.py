@@ -9,12 +9,12 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
 from types import FrameType
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 from cascade.app.progress import Progress
 from cascade.app.report import Reporter
 from cascade.runtime.bus import MessageBus
-from cascade.runtime.engine import Engine
+from cascade.runtime.engine import Container, Engine
 from cascade.runtime.run import RunState
 from cascade.runtime.running import running_calls
 from cascade.spec.events import RunWarning
@@ -25,6 +25,7 @@ from cascade.spec.variables import R
 
 __all__ = ["arun", "run"]
 
+V = TypeVar("V")
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
 LogFormat = Literal["human", "json"]
 MOST_TOLD = 10
@@ -46,7 +47,7 @@ def run(
 ) -> R: ...
 @overload
 def run(
-    target: Any,
+    target: Container,
     params: Mapping[str, Any] | None = None,
     *,
     resources: Iterable[Resource] = (),
@@ -57,6 +58,19 @@ def run(
     connector: Any = None,
     state_backend: Any = None,
 ) -> Any: ...
+@overload
+def run(
+    target: V,
+    params: Mapping[str, Any] | None = None,
+    *,
+    resources: Iterable[Resource] = (),
+    system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
+    log_level: LogLevel = "INFO",
+    log_format: LogFormat = "human",
+    connector: Any = None,
+    state_backend: Any = None,
+) -> V: ...
 def run(
     target: Any,
     params: Mapping[str, Any] | None = None,
@@ -109,13 +123,22 @@ async def arun(
 ) -> R: ...
 @overload
 async def arun(
-    target: Any,
+    target: Container,
     params: Mapping[str, Any] | None = None,
     *,
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
     timeout: float | None = None,
 ) -> Any: ...
+@overload
+async def arun(
+    target: V,
+    params: Mapping[str, Any] | None = None,
+    *,
+    resources: Iterable[Resource] = (),
+    system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
+) -> V: ...
 async def arun(
     target: Any,
     params: Mapping[str, Any] | None = None,

@@ -7,7 +7,7 @@ import itertools
 import os
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping
 from time import perf_counter
-from typing import Any, Generic, Literal, Self, overload
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from cascade.adapters.executors.local import LocalExecutor
@@ -41,7 +41,9 @@ from cascade.spec.variables import R
 
 __all__ = ["Engine", "Run"]
 
+V = TypeVar("V")
 Tier = Literal["auto", "interpret", "compile"]
+Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
@@ -186,7 +188,7 @@ class Engine(Controls):
     @overload
     async def run(
         self,
-        target: Any,
+        target: Container,
         params: Mapping[str, Any] | None = None,
         use_vm: bool = False,
         *,
@@ -194,6 +196,17 @@ class Engine(Controls):
         timeout: float | None = None,
         resources: Iterable[Resource] = (),
     ) -> Any: ...
+    @overload
+    async def run(
+        self,
+        target: V,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> V: ...
     async def run(
         self,
         target: Any,
@@ -246,7 +259,7 @@ class Engine(Controls):
     @overload
     def start(
         self,
-        target: Any,
+        target: Container,
         params: Mapping[str, Any] | None = None,
         use_vm: bool = False,
         *,
@@ -254,6 +267,17 @@ class Engine(Controls):
         timeout: float | None = None,
         resources: Iterable[Resource] = (),
     ) -> Run[Any]: ...
+    @overload
+    def start(
+        self,
+        target: V,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Run[V]: ...
     def start(
         self,
         target: Any,

@@ -139,9 +139,7 @@ class Router(Lazy[R_co]):
     word = "a router"
 
     @overload
-    def __init__(
-        self, selector: Any, routes: dict[K, Lazy[R_co]], *, default: Lazy[R_co] | Unset = UNSET
-    ) -> None: ...
+    def __init__(self, selector: Any, routes: dict[K, Lazy[R_co]], *, default: Lazy[R_co] | Unset = UNSET) -> None: ...
     @overload
     def __init__(self: Router[Any], selector: Any, routes: dict[Any, Any], *, default: Any = UNSET) -> None: ...
     def __init__(self, selector: Any, routes: dict[Any, Any], *, default: Any = UNSET) -> None:
