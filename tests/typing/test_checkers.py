@@ -1,7 +1,9 @@
 """Both type checkers agree with tests/typing/test_types.py, and see types in all that users can reach."""
 
 import importlib.util
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +44,18 @@ def test_mypy_sees_what_is_promised(tmp_path: Path) -> None:
 def test_pyright_sees_what_is_promised() -> None:
     need_pyright()
     assert complaints("pyright") == ""
+
+
+def test_both_agree_with_what_the_documentation_says(tmp_path: Path) -> None:
+    need_pyright()
+    text = (ROOT / "docs" / "typing.md").read_text(encoding="utf-8")
+    page = tmp_path / "page.py"
+    page.write_text("\n".join(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)), encoding="utf-8")
+    assert page.read_text(encoding="utf-8").count("assert_type(") > 10
+    settings = {"include": ["page.py"], "extraPaths": [str(ROOT / "src")], "typeCheckingMode": "strict"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+    assert complaints("mypy", "--cache-dir", str(tmp_path / "cache"), str(page)) == ""
+    assert complaints("pyright", "-p", str(tmp_path)) == ""
 
 
 def test_all_that_users_can_reach_has_types() -> None:
