@@ -8,8 +8,7 @@ from cascade.compiler.explain import explained
 from cascade.runtime.engine import Container, Engine
 from cascade.runtime.prepare import prepare
 from cascade.spec.blueprint import Blueprint
-from cascade.spec.lazy import Lazy
-from cascade.spec.variables import R
+from cascade.spec.lazy import Lazy, R
 
 __all__ = ["Flow", "compile"]
 

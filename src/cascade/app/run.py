@@ -18,10 +18,9 @@ from cascade.runtime.engine import Container, Engine
 from cascade.runtime.run import RunState
 from cascade.runtime.running import running_calls
 from cascade.spec.events import RunWarning
-from cascade.spec.lazy import Lazy
+from cascade.spec.lazy import Lazy, R
 from cascade.spec.policies import refuse_option
 from cascade.spec.resource import Resource
-from cascade.spec.variables import R
 
 __all__ = ["arun", "run"]
 

@@ -33,11 +33,10 @@ from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.events import RunFinished, RunStarted
-from cascade.spec.lazy import Lazy, MappedResult
+from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.policies import refuse_option, seconds_from
 from cascade.spec.protocols import Executor, Solver
 from cascade.spec.resource import Resource, described
-from cascade.spec.variables import R
 
 __all__ = ["Engine", "Run"]
 

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any, NoReturn, overload
 
-from cascade.spec.lazy import Lazy, LazyResult, place
+from cascade.spec.lazy import Lazy, LazyResult, R, R_co, place
 from cascade.spec.policies import refuse_option
-from cascade.spec.variables import R, R_co
 
 __all__ = ["SubflowResult", "pipeline", "sequence", "subflow"]
 

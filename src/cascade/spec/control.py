@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, overload
 
 from cascade.errors import RouterError
-from cascade.spec.lazy import Lazy, LazyResult, place
+from cascade.spec.lazy import Lazy, LazyResult, R_co, place
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET, Signal, Unset
-from cascade.spec.variables import R_co
 
 __all__ = ["Jump", "Router", "TailCall", "Value", "bind", "select_jump"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import CodeType
-from typing import Any, Generic, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 
 from cascade.spec.caching import cache_from
 from cascade.spec.outcomes import MapErrors
@@ -12,9 +12,19 @@ from cascade.spec.policies import Constraints, Retry, seconds_from
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET, Signal
 from cascade.spec.signature import line_of
-from cascade.spec.variables import R, R_co
 
-__all__ = ["BUILT", "Config", "Lazy", "LazyResult", "MappedResult", "configurations"]
+__all__ = ["BUILT", "Config", "Lazy", "LazyResult", "MappedResult", "R", "R_co", "configurations"]
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # which type checkers have built in: it need not be installed
+
+    R = TypeVar("R", default=Any)
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R")  # named without an argument, a generic class means Any of it
+    R_co = TypeVar("R_co", covariant=True)
 
 ORDER = ("compared by order", "pass it to a task that compares")
 

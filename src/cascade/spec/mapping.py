@@ -6,9 +6,8 @@ import sys
 from typing import Any, Generic, Literal, overload
 
 from cascade.spec.iterables import check_iterable, check_lengths
-from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, place
+from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, R, place
 from cascade.spec.outcomes import Failed, MapErrors, errors_from
-from cascade.spec.variables import R
 
 __all__ = ["Mappable", "OnError", "Partial", "declare_map"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any, Generic, Literal, overload
 
+from cascade.spec.lazy import R
 from cascade.spec.policies import refuse_option
 from cascade.spec.signature import CallShape, declared_at, shape_of
-from cascade.spec.variables import R
 
 __all__ = ["Inject", "Resource", "Scope", "described", "inject", "injected", "resource"]
 

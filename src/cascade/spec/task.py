@@ -9,13 +9,12 @@ from typing import Any, Generic, Literal, NoReturn, ParamSpec, overload
 
 from cascade.spec.caching import cache_from
 from cascade.spec.control import Jump, TailCall
-from cascade.spec.lazy import Config, LazyResult, place
+from cascade.spec.lazy import Config, LazyResult, R, place
 from cascade.spec.mapping import Mappable, OnError, Partial
 from cascade.spec.placement import CallForm, Profile, profile_of
 from cascade.spec.policies import Constraints, Retry, retry_from, seconds_from
 from cascade.spec.resource import Inject, injected
 from cascade.spec.signature import EVERY_NUMBER, CallShape, declared_at, shape_of
-from cascade.spec.variables import R
 
 __all__ = ["Mode", "OnError", "Partial", "Task", "task"]
 
