@@ -23,6 +23,8 @@ check: venv  ## formatting, lint and types
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
+	$(PYTHON) -m pyright
+	$(PYTHON) tools/typed_doors.py
 
 fix: venv  ## format, and mend what lint can mend
 	$(PYTHON) -m ruff check --fix .

@@ -398,7 +398,7 @@ def test_a_resource_that_is_no_generator() -> None:
 
     where = place(connect.__code__.co_firstlineno)
     with pytest.raises(TypeError) as caught:
-        cs.resource(connect)
+        cs.resource(connect)  # type: ignore[arg-type]
     says(
         caught.value,
         "a resource is a generator function that yields once (set up, yield it, tear down)",

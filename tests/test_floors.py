@@ -30,6 +30,7 @@ FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in room
 
 # The modules that adapt an optional third party, and the packages that each may import.
 THIRD_PARTIES: dict[str, set[str]] = {
+    "cascade.spec.lazy": {"typing_extensions"},  # for type checkers alone, which have it built in
     "cascade.app.live": {"rich"},
     "cascade.command.main": {"typer"},
     "cascade.command.options": {"typer"},

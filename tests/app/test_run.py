@@ -592,7 +592,7 @@ class TestCompile:
 
     def test_an_uncalled_task_is_refused(self) -> None:
         with pytest.raises(TypeError, match=r"did you mean inc\(\)\?"):
-            cs.compile(inc)
+            cs.compile(inc)  # type: ignore[call-overload]
 
     def test_errors_of_the_graph_come_at_once(self) -> None:
         one: Any = inc(1)

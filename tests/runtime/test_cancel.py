@@ -489,7 +489,7 @@ def test_a_run_begun_in_spite_of_a_cancel_is_a_run_like_others(place: str, tier:
 
     async def clean_up(engine: Engine, waiting: asyncio.Event) -> list[Any]:
         beside = [stay()] if place == "beside" else []
-        found = [await engine.run(cs.task(len)("abc"))]
+        found: list[Any] = [await engine.run(cs.task(len)("abc"))]
         try:
             waiting.set()
             await asyncio.Event().wait()

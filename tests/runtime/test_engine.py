@@ -65,7 +65,7 @@ def test_a_run_says_how_it_goes() -> None:
         async with Engine() as engine:
             gate = Gate()
             run = engine.start(gate.wait(3), run_id="mine")
-            assert_type(run, Run)
+            assert_type(run, Run[int])
             assert (run.id, run.status) == ("mine", "Running")
             assert repr(run) == "<Run mine: Running>"
             await turns()

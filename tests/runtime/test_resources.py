@@ -949,7 +949,7 @@ def test_what_is_no_generator_is_refused_where_it_is_declared() -> None:
 
     for func in (plain, plain_async, len):
         with pytest.raises(TypeError, match="a resource is a generator function that yields once"):
-            cs.resource(func)
+            cs.resource(func)  # type: ignore[arg-type]
 
 
 def test_a_parameter_that_nobody_can_give_is_refused_where_it_is_declared() -> None:

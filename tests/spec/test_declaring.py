@@ -605,7 +605,7 @@ class TestRouter:
 
     def test_it_needs_a_dict_with_a_route(self) -> None:
         with pytest.raises(TypeError, match="takes a dict of routes"):
-            cs.Router(inc(1), [1, 2])  # type: ignore[arg-type]
+            cs.Router(inc(1), [1, 2])  # type: ignore[call-overload]
         with pytest.raises(cs.RouterError, match="at least one route"):
             cs.Router(inc(1), {})
 

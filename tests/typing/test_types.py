@@ -1,4 +1,8 @@
-"""What type checkers see: each promise is an `assert_type`, which mypy checks; here it is seen to run as well."""
+"""What type checkers see: each promise is an `assert_type`, which mypy and pyright check; here each is run as well.
+
+A wrong use stands with a `type: ignore`. Both checkers complain of one that is not needed, so a wrong use that is no
+longer seen is a failure.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -9,16 +13,23 @@ import pytest
 import cascade as cs
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
+from cascade.app.caching import CacheExplanation
+from cascade.app.findings import Finding
 from cascade.app.flow import Flow
+from cascade.app.pictures import Drawing
+from cascade.app.plans import DryRun
 from cascade.runtime import Engine, MessageBus
+from cascade.runtime.bus import Stream, Subscription
+from cascade.runtime.events import RunFinished, TaskEvent, TaskExecutionFinished, TaskSkipped
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult
 from cascade.spec.lazy import MappedResult
+from cascade.spec.limits import Limit
 from cascade.spec.protocols import CallNode, Executor, Solver
 from cascade.spec.resource import Resource
 from cascade.spec.selector import JumpSelector
 from cascade.spec.task import Partial
-from cascade.testing import MockExecutor, MockSolver, SpyExecutor, SpySolver
+from cascade.testing import MockExecutor, MockSolver, SpyExecutor, SpySolver, SpySubscriber
 from tests.workflows import in_loop
 
 
@@ -51,6 +62,14 @@ async def later(number: int) -> list[str]:
 @cs.task
 def maybe(number: int) -> int | None:
     return number or None
+
+
+def plainly(value: cs.LazyResult[int]) -> cs.LazyResult[int]:
+    return twice(value)
+
+
+def is_worth_it(error: Exception) -> bool:
+    return "again" in str(error)
 
 
 class Shop:
@@ -144,11 +163,11 @@ def test_binding_keeps_the_type() -> None:
 
 def test_composing() -> None:
     assert_type(cs.sequence([parse("1"), fetch(1)]), cs.LazyResult[Any])
-    assert_type(cs.subflow(parse("1"), params={}), SubflowResult)
+    assert_type(cs.subflow(parse("1"), params={}), SubflowResult[int])
     assert_type(cs.Router(1, {1: 2}, default=3), cs.Router)
     assert_type(cs.Param("n", default=1, type=int, description=""), cs.Param)
     assert_type(cs.Env("HOME", default=None), cs.Env)
-    piped = cs.pipeline("1", [parse, twice, lambda value: twice(value)])
+    piped = cs.pipeline("1", [parse, twice, plainly])
     assert cs.run(piped, log_level="SILENT") == 4
 
 
@@ -178,7 +197,7 @@ def test_an_engine_and_its_runs() -> None:
         async with Engine(bus=MessageBus(), system_resources={"gpu": 1}, tier="auto", thread_grace=0.5) as engine:
             assert_type(engine, Engine)
             run = engine.start(parse("1"), {}, run_id="mine")
-            assert_type(run, cs.Run)
+            assert_type(run, cs.Run[int])
             assert_type(run.id, str)
             assert_type(run.status, Literal["Running", "Succeeded", "Failed", "Cancelled"])
             await run
@@ -192,8 +211,8 @@ def test_an_engine_and_its_runs() -> None:
 
 
 def test_resources() -> None:
-    assert_type(database, Resource)
-    assert_type(client, Resource)
+    assert_type(database, Resource[dict[str, int]])
+    assert_type(client, Resource[int])
     wanted: dict[str, int] = cs.inject(database)  # it stands where the resource's own type is declared
     assert wanted is not None
 
@@ -213,8 +232,162 @@ def test_what_plugs_in_fits_its_protocol() -> None:
             assert_type(Engine(solver, executor), Engine)
 
 
+@cs.task
+def countdown(n: int) -> str | cs.Jump:
+    return cs.Jump("again", n - 1) if n else "done"
+
+
+@cs.task(name="tail")
+async def tail(n: int) -> str | cs.TailCall:
+    return cs.TailCall([n - 1]) if n else "done"
+
+
+@cs.task
+def leap(n: int) -> cs.Jump:
+    return cs.Jump("exit", cs.Value(n))
+
+
+def test_a_task_that_jumps_gives_what_its_loop_ends_with() -> None:
+    assert_type(countdown(3), cs.LazyResult[str])
+    assert_type(tail(3), cs.LazyResult[str])
+    assert_type(tail.map(n=[3]), MappedResult[str])
+    assert_type(leap(3), cs.LazyResult[Any])  # what it ends with comes from elsewhere
+    step = countdown(3)
+    loop = cs.bind(step, cs.select_jump({"again": step, "exit": None}))
+    assert_type(cs.run(loop, log_level="SILENT"), str)
+    jump = cs.Jump("again", {"n": 1})
+    assert_type(jump.target_key, Any)
+    assert_type(jump.data, Any)
+    call = cs.TailCall([1], {"n": 2}, target_blueprint_id=None)
+    assert_type(call.kwargs, dict[str, Any])
+    assert_type(call.target_blueprint_id, str | None)
+
+
+def test_a_router_gives_what_its_routes_give() -> None:
+    router = cs.Router(parse("1"), {1: parse("2"), 2: twice(3)}, default=parse("4"))
+    assert_type(router, cs.Router[int])
+    assert_type(cs.run(router, log_level="SILENT"), int)
+    assert_type(cs.Router(1, {1: 2, 2: parse("3")}), cs.Router[Any])
+
+
+def test_a_lazy_result_of_less_stands_for_one_of_more() -> None:
+    wide: cs.LazyResult[int | None] = parse("1")
+    wider: cs.LazyResult[object] = wide
+    assert wider is wide
+
+
+def test_all_that_configures_a_node_keeps_its_type() -> None:
+    one = parse("1").with_timeout(1.5).with_cache(cs.cached(ttl=60, version=2)).with_cache(None)
+    assert_type(one, cs.LazyResult[int])
+    assert_type(one.with_retry(2, delay=0.1, on=(ValueError, OSError), give_up=KeyError), cs.LazyResult[int])
+    assert_type(one.with_retry(on=is_worth_it), cs.LazyResult[int])
+    assert_type(one.label, str)
+    assert_type(one.declared, str)
+    mapped = fetch.map(number=[1]).with_timeout(2).with_constraints(gpu=1)
+    assert_type(mapped, MappedResult[bytes])
+
+
+def test_a_subflow_gives_what_its_graph_gives() -> None:
+    assert_type(cs.subflow(parse(cs.Param("text")), {"text": "1"}), SubflowResult[int])
+    assert_type(cs.subflow([parse("1")]), SubflowResult[Any])
+    assert_type(cs.run(cs.subflow(parse("1")), log_level="SILENT"), int)
+
+
+def test_parameters() -> None:
+    assert_type(cs.Param("n", default=1).name, str)
+    assert_type(cs.Param("n", type=int).convert("1"), Any)
+    assert_type(cs.Env("HOME", default="").name, str)
+
+
+def test_what_an_engine_gives() -> None:
+    async def main() -> None:
+        async with Engine(cache_backend=None) as engine:
+            assert_type(await engine.run(parse("1")), int)
+            assert_type(await engine.run(parse.map(text=["1"]), {}, timeout=5, resources=[database]), list[int])
+            assert_type(await engine.run([parse("1")]), Any)
+            run = engine.start(fetch(2))
+            assert_type(run, cs.Run[bytes])
+            assert_type(await run, bytes)
+            assert_type(engine.start([parse("1")]), cs.Run[Any])
+            async for each in engine.as_completed(parse.map(text=["1"])):
+                assert_type(each, int)
+            async for other in engine.as_completed(parse.map(text=["x"], on_error="collect")):
+                assert_type(other, int | cs.Failed)
+            assert_type(engine.cancel("mine"), bool)
+            assert_type(engine.pause("task:fetch*", ttl=5), None)
+            assert_type(engine.set_limit("global", concurrency=1, rate="5/s"), None)
+            assert_type(engine.clear_limit("global"), None)
+            assert_type(engine.resume("task:fetch*"), None)
+            assert_type(engine.limits(), list[Limit])
+
+    in_loop(main)
+
+
+def test_events() -> None:
+    async def main() -> None:
+        bus = MessageBus(previews=10)
+        seen: list[str] = []
+
+        def on_finish(event: TaskExecutionFinished) -> None:
+            assert_type(event.status, Literal["Succeeded", "Failed", "Cancelled"])
+            assert_type(event.duration, float)
+            assert_type(event.error, str | None)
+            assert_type(event.result_preview, str | None)
+            assert_type(event.iteration, int)
+            seen.append(event.task_id)
+
+        async def on_batch(events: list[TaskEvent]) -> None:
+            seen.extend(event.task_name for event in events)
+
+        assert_type(bus.subscribe(TaskExecutionFinished, on_finish), Subscription)
+        subscription = bus.subscribe(TaskEvent, on_batch, batch=True)
+        spy = SpySubscriber(bus)
+        async with Engine(bus=bus) as engine:
+            stream = bus.stream(cs.Event)
+            assert_type(stream, Stream[cs.Event])
+            run = engine.start(parse("1"))
+            async for event in stream:
+                assert_type(event, cs.Event)
+                assert_type(event.timestamp, float)
+                assert_type(event.to_dict(), dict[str, Any])
+            await run
+        subscription.unsubscribe()
+        assert_type(spy.events, list[cs.Event])
+        assert_type(spy.events_of_type(RunFinished), list[RunFinished])
+        assert_type(spy.events_of_type(TaskSkipped), list[TaskSkipped])
+        assert seen
+
+    in_loop(main)
+
+
+def test_what_looks_before_a_run() -> None:
+    lazy = parse("1")
+    assert_type(cs.explain(lazy), str)
+    assert_type(cs.to_json(lazy), str)
+    assert_type(cs.from_json(cs.to_json(cs.task(len)("a")), allow=["builtins"]), Any)
+    assert_type(cs.to_lisp(lazy), str)
+    assert_type(cs.check(lazy), list[Finding])
+    assert_type(cs.dry_run(lazy), DryRun)
+    assert_type(cs.explain_cache(lazy), CacheExplanation)
+    assert_type(cs.visualize(lazy, "mermaid"), Drawing)
+
+
+def test_errors_are_caught_by_their_kind() -> None:
+    try:
+        cs.run(parse(cs.Param("text")), log_level="SILENT")
+    except cs.ParameterError as error:
+        as_value: ValueError = error
+        as_ours: cs.CascadeError = error
+        assert str(as_value) == str(as_ours)
+    failed = cs.run(parse.map(text=["x"], on_error="collect"), log_level="SILENT")[0]
+    assert isinstance(failed, cs.Failed)
+    assert_type(failed.error, BaseException)
+    assert_type(failed.index, int)
+    assert_type(failed.arguments, dict[str, Any])
+
+
 def test_what_is_wrong_is_seen() -> None:
-    """Each line below is an error to a type checker; mypy says so where an ignore is not needed."""
+    """Each ignored line is an error to both checkers, who say so where an ignore is not needed."""
     with pytest.raises(ValueError, match="tier"):
         Engine(tier="fast")  # type: ignore[arg-type]
     with pytest.raises(TypeError):
@@ -225,3 +398,48 @@ def test_what_is_wrong_is_seen() -> None:
         parse("1").after(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="log_level"):
         cs.run(parse("1"), log_level="LOUD")  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
+        cs.bind(parse("1"), {"again": None})  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        cs.select_jump({"again": 3})  # type: ignore[dict-item]
+    with pytest.raises(TypeError):
+        cs.sequence([parse("1"), 3])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        cs.resource(len)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        MessageBus().subscribe(int, print)  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="on_error"):
+        parse.map(text=["1"], on_error="ignore")  # type: ignore[call-overload]
+
+
+async def never_run(engine: Engine, bus: MessageBus) -> None:
+    """Wrong uses that only a checker sees, or that would run for long."""
+    number: str = cs.run(parse("1"))  # type: ignore[assignment]
+    word: str = await engine.run(parse("1"))  # type: ignore[arg-type]
+    other: str = await engine.start(parse("1"))  # type: ignore[arg-type]
+    many: list[str] = await cs.arun(parse.map(text=["1"]))  # type: ignore[arg-type]
+    looped: int = cs.run(countdown(3))  # type: ignore[assignment]
+    flow: Flow[str] = cs.compile(parse("1"))  # type: ignore[arg-type]
+    cs.compile(3)  # type: ignore[call-overload]
+    narrow: cs.LazyResult[int] = maybe(1)  # type: ignore[assignment]
+    connection: int = cs.inject(database)  # type: ignore[assignment]
+    parse("1").with_timeout("soon")  # type: ignore[arg-type]
+    parse("1").with_retry("twice")  # type: ignore[arg-type]
+    parse("1").no_such_method()  # type: ignore[attr-defined]
+    parse.func(1)  # type: ignore[arg-type]
+    cs.task(name=3)  # type: ignore[call-overload]
+    cs.task(mode="thread")  # type: ignore[call-overload]
+    cs.Param(3)  # type: ignore[arg-type]
+    cs.Jump()  # type: ignore[call-arg]
+    cs.TailCall(kwargs=[1])  # type: ignore[arg-type]
+    cs.visualize(parse("1"), "png")  # type: ignore[arg-type]
+    engine.as_completed(parse("1"))  # type: ignore[arg-type]
+    engine.register(parse("1"))  # type: ignore[arg-type]
+    engine.set_limit("global", concurrency="many")  # type: ignore[arg-type]
+    bus.subscribe(TaskSkipped, lambda event: event.duration)  # type: ignore[attr-defined]
+    bus.subscribe(TaskSkipped, lambda event: event.reason, batch=True)  # type: ignore[call-overload]
+    Engine(solver=MockExecutor())  # type: ignore[arg-type]
+    Engine(executor=MockSolver())  # type: ignore[arg-type]
+    RunFinished(status="Fine")  # type: ignore[arg-type]
+    RunFinished().duration = 3.0  # type: ignore[misc]
+    assert [number, word, other, many, looped, flow, narrow, connection]

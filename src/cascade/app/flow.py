@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, overload
 
 from cascade.compiler.explain import explained
-from cascade.runtime.engine import Engine
+from cascade.runtime.engine import Container, Engine
 from cascade.runtime.prepare import prepare
 from cascade.spec.blueprint import Blueprint
-from cascade.spec.lazy import LazyResult
+from cascade.spec.lazy import Lazy, R
 
 __all__ = ["Flow", "compile"]
-
-R = TypeVar("R")
 
 
 class Flow(Generic[R]):
     """A target with its blueprint; await it with its parameters: `await flow(n=3)`."""
 
     def __init__(self, target: Any, blueprint: Blueprint, engine: Engine) -> None:
-        self.target = target
-        self.blueprint = blueprint
+        self.target: Any = target
+        self.blueprint: Blueprint = blueprint
         self._engine = engine
 
     async def __call__(self, **params: Any) -> R:
@@ -35,9 +33,9 @@ class Flow(Generic[R]):
 
 
 @overload
-def compile(target: LazyResult[R], *, engine: Engine | None = None) -> Flow[R]: ...
+def compile(target: Lazy[R], *, engine: Engine | None = None) -> Flow[R]: ...
 @overload
-def compile(target: Any, *, engine: Engine | None = None) -> Flow[Any]: ...
+def compile(target: Container, *, engine: Engine | None = None) -> Flow[Any]: ...
 def compile(target: Any, *, engine: Engine | None = None) -> Flow[Any]:
     """Make a target ready to be run often: `flow = cs.compile(target)`, then `await flow(**params)`.
 

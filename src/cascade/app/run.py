@@ -14,17 +14,17 @@ from typing import Any, Literal, TypeVar, overload
 from cascade.app.progress import Progress
 from cascade.app.report import Reporter
 from cascade.runtime.bus import MessageBus
-from cascade.runtime.engine import Engine
+from cascade.runtime.engine import Container, Engine
 from cascade.runtime.run import RunState
 from cascade.runtime.running import running_calls
 from cascade.spec.events import RunWarning
-from cascade.spec.lazy import LazyResult
+from cascade.spec.lazy import Lazy, R
 from cascade.spec.policies import refuse_option
 from cascade.spec.resource import Resource
 
 __all__ = ["arun", "run"]
 
-R = TypeVar("R")
+V = TypeVar("V")
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
 LogFormat = Literal["human", "json"]
 MOST_TOLD = 10
@@ -33,7 +33,7 @@ MOST_TOLD = 10
 
 @overload
 def run(
-    target: LazyResult[R],
+    target: Lazy[R],
     params: Mapping[str, Any] | None = None,
     *,
     resources: Iterable[Resource] = (),
@@ -46,7 +46,7 @@ def run(
 ) -> R: ...
 @overload
 def run(
-    target: Any,
+    target: Container,
     params: Mapping[str, Any] | None = None,
     *,
     resources: Iterable[Resource] = (),
@@ -57,6 +57,19 @@ def run(
     connector: Any = None,
     state_backend: Any = None,
 ) -> Any: ...
+@overload
+def run(
+    target: V,
+    params: Mapping[str, Any] | None = None,
+    *,
+    resources: Iterable[Resource] = (),
+    system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
+    log_level: LogLevel = "INFO",
+    log_format: LogFormat = "human",
+    connector: Any = None,
+    state_backend: Any = None,
+) -> V: ...
 def run(
     target: Any,
     params: Mapping[str, Any] | None = None,
@@ -100,7 +113,7 @@ def run(
 
 @overload
 async def arun(
-    target: LazyResult[R],
+    target: Lazy[R],
     params: Mapping[str, Any] | None = None,
     *,
     resources: Iterable[Resource] = (),
@@ -109,13 +122,22 @@ async def arun(
 ) -> R: ...
 @overload
 async def arun(
-    target: Any,
+    target: Container,
     params: Mapping[str, Any] | None = None,
     *,
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
     timeout: float | None = None,
 ) -> Any: ...
+@overload
+async def arun(
+    target: V,
+    params: Mapping[str, Any] | None = None,
+    *,
+    resources: Iterable[Resource] = (),
+    system_resources: Mapping[str, float] | None = None,
+    timeout: float | None = None,
+) -> V: ...
 async def arun(
     target: Any,
     params: Mapping[str, Any] | None = None,

@@ -32,9 +32,9 @@ class Admission:
     """
 
     def __init__(self, system_resources: Mapping[str, float], clock: Callable[[], float] = monotonic) -> None:
-        self.capacities = Capacities(system_resources)
-        self.limits = Limits(clock)
-        self.version = 0
+        self.capacities: Capacities = Capacities(system_resources)
+        self.limits: Limits = Limits(clock)
+        self.version: int = 0
         """Goes up when limits change."""
         self.runs: set[Any] = set()
         """The runs that are going on: they are told when limits begin or cease to stand."""

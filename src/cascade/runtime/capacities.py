@@ -25,7 +25,7 @@ class Capacities:
                 raise ConstraintError(
                     f"system_resources: the capacity of {name!r} is a number of 0 or more, not {amount!r}"
                 )
-        self.whole = dict(capacities)
+        self.whole: dict[str, float] = dict(capacities)
         self.free: dict[str, float] = dict(capacities)
 
     def check(self, blueprint: Blueprint, held: Mapping[str, float] | None = None) -> None:

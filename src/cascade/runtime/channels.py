@@ -57,11 +57,12 @@ class Channel:
         self.hub = hub
         self.event_types = event_types
         self.handler = handler
-        self.sink = handler  # what the bus calls with each event
-        self.active = True
-        self.is_async = False
-        self.behind = 0  # events that wait for the subscriber
-        self.accepted = self.finished = 0  # calls of an async handler
+        self.sink: Handler = handler  # what the bus calls with each event
+        self.active: bool = True
+        self.is_async: bool = False
+        self.behind: int = 0  # events that wait for the subscriber
+        self.accepted: int = 0  # calls of an async handler
+        self.finished: int = 0
         self.call: Call | None = None  # the one that is at work
         self._queue: deque[tuple[Any, int]] = deque()  # what to call it with or await; how many events
         self._task: asyncio.Task[None] | None = None  # the pump
@@ -210,6 +211,8 @@ class Batch(Channel):
 class Feed(Channel):
     """Buffers events for the reader of a stream, until RunFinished."""
 
+    behind: int
+
     def __init__(self, hub: Hub, event_type: type[Event], run_id: str | None) -> None:
         super().__init__(hub, (event_type, RunFinished), self._put)
         self._type = event_type
@@ -289,7 +292,7 @@ class Hub:
     """The channels of a bus. They come and go from any thread; all else is the loop's."""
 
     def __init__(self) -> None:
-        self.version = 0
+        self.version: int = 0
         self.channels: tuple[Channel, ...] = ()
         self.batches: tuple[Batch, ...] = ()
         self.routes: dict[type, tuple[Channel, ...]] = {}  # by the exact type of an event

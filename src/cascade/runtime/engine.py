@@ -7,7 +7,7 @@ import itertools
 import os
 from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping
 from time import perf_counter
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 from cascade.adapters.executors.local import LocalExecutor
@@ -34,15 +34,16 @@ from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.events import RunFinished, RunStarted
-from cascade.spec.lazy import MappedResult
+from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.policies import refuse_option, seconds_from
 from cascade.spec.protocols import Executor, Solver
 from cascade.spec.resource import Resource, described
 
 __all__ = ["Engine", "Run"]
 
-R = TypeVar("R")
+V = TypeVar("V")
 Tier = Literal["auto", "interpret", "compile"]
+Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 TEARDOWN_FAILED = "besides, a resource failed in its teardown: "
@@ -52,16 +53,16 @@ RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_p
 RunState.follower, RunState.make_resources = Follower, Resources
 
 
-class Run:
+class Run(Generic[R]):
     """A run that was started: await it for its result."""
 
-    def __init__(self, run_id: str, task: asyncio.Task[Any], engine: Engine) -> None:
-        self.id = run_id
+    def __init__(self, run_id: str, task: asyncio.Task[R], engine: Engine) -> None:
+        self.id: str = run_id
         self._task = task
         self._engine = engine
         self._loop = asyncio.get_running_loop()
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, None, R]:
         with self._engine.bus.waiting_for(self.id):
             return (yield from self._task.__await__())
 
@@ -137,15 +138,15 @@ class Engine(Controls):
             raise ValueError(f'tier is "auto", "interpret" or "compile", not {tier!r}')
         if not thread_grace >= 0:
             raise ValueError(f"thread_grace is 0 seconds or more, not {thread_grace!r}")
-        self.solver = _default_solver if solver is None or type(solver) is NativeSolver else solver
-        self.executor = LocalExecutor() if executor is None else executor
-        self.runs_inline = may_run_inline(self.executor)
-        self.bus = MessageBus() if bus is None else bus
-        self.caches = Caches(store_from(cache_backend, "Engine(cache_backend=...)"))
-        self.admission = Admission(system_resources or {})
+        self.solver: Solver = _default_solver if solver is None or type(solver) is NativeSolver else solver
+        self.executor: Executor = LocalExecutor() if executor is None else executor
+        self.runs_inline: bool = may_run_inline(self.executor)
+        self.bus: MessageBus = MessageBus() if bus is None else bus
+        self.caches: Caches = Caches(store_from(cache_backend, "Engine(cache_backend=...)"))
+        self.admission: Admission = Admission(system_resources or {})
         self.tier = tier
         self.thread_grace = thread_grace
-        self.ticker = Ticker()
+        self.ticker: Ticker = Ticker()
         self.resources: dict[str, Resource] = {}
         self.kept = Kept(self)
         self.blueprints: dict[str, Blueprint] = {}
@@ -175,6 +176,39 @@ class Engine(Controls):
 
     # --- running
 
+    @overload
+    async def run(
+        self,
+        target: Lazy[R],
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> R: ...
+    @overload
+    async def run(
+        self,
+        target: Container,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Any: ...
+    @overload
+    async def run(
+        self,
+        target: V,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> V: ...
     async def run(
         self,
         target: Any,
@@ -213,6 +247,39 @@ class Engine(Controls):
             if ending.asked:
                 await ending.forgive()
 
+    @overload
+    def start(
+        self,
+        target: Lazy[R],
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Run[R]: ...
+    @overload
+    def start(
+        self,
+        target: Container,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Run[Any]: ...
+    @overload
+    def start(
+        self,
+        target: V,
+        params: Mapping[str, Any] | None = None,
+        use_vm: bool = False,
+        *,
+        run_id: str | None = None,
+        timeout: float | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> Run[V]: ...
     def start(
         self,
         target: Any,
@@ -222,7 +289,7 @@ class Engine(Controls):
         run_id: str | None = None,
         timeout: float | None = None,
         resources: Iterable[Resource] = (),
-    ) -> Run:
+    ) -> Run[Any]:
         """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
         prepared = self._prepared(target, params, timeout, resources)
         return self._start(target, self._name(run_id), prepared, timeout=timeout)
@@ -253,14 +320,14 @@ class Engine(Controls):
         given = tuple(resources)
         self._prepared(mapped, params, None, given)
 
-        def start(outlet: Outlet) -> Run:
+        def start(outlet: Outlet) -> Run[Any]:
             return self._start(mapped, self._name(run_id), self._prepared(mapped, params, None, given), outlet)
 
         return completed(start, mapped)
 
     def _start(
         self, target: Any, name: str, prepared: Any, outlet: Outlet | None = None, timeout: float | None = None
-    ) -> Run:
+    ) -> Run[Any]:
         loop = asyncio.get_running_loop()
         plan, constants, given, known = prepared
         ending = self._active[name] = Ending(name, timeout)

@@ -26,11 +26,11 @@ class Ticker:
     __slots__ = ("armed", "due", "idle", "ticks", "turn", "used")
 
     def __init__(self) -> None:
-        self.due = False
-        self.ticks = 0
-        self.armed = False
-        self.used = False
-        self.idle = 0
+        self.due: bool = False
+        self.ticks: int = 0
+        self.armed: bool = False
+        self.used: bool = False
+        self.idle: int = 0
         self.turn: list[int] | None = None
         """The numbers that an emitted loop iterates over; a tick takes away what is left of them."""
 

@@ -80,8 +80,8 @@ class Block:
     )
 
     def __init__(self) -> None:
-        self.ops = bytearray()
-        self.kinds = bytearray()
+        self.ops: bytearray = bytearray()
+        self.kinds: bytearray = bytearray()
         """What each node is apart from its gate: which tells how `places` reads."""
         self.forms: list[CallForm | None] = []
         self.places: list[int] = []
@@ -90,20 +90,20 @@ class Block:
         self.routes: dict[int, Routes] = {}
         self.jumps: dict[int, dict[Any, int | None]] = {}
         """The routes of each bound node; targets are numbers of the graph."""
-        self.root = 0
-        self.strict = 0
+        self.root: int = 0
+        self.strict: int = 0
         self.slots: list[int] | None = None
         """Which constants of the blueprint this block has, in order; None: all of them."""
         self.origin: list[int] | None = None
         """The number in the graph of each register; None: the same."""
         self.local: dict[int, int] | None = None
         """The register of each number of the graph; None: the same."""
-        self.lazies = False
+        self.lazies: bool = False
         """Some instruction may be skipped or be asked for late."""
         self.plans: dict[Any, EntryPlan] = {}
         self.fused: dict[Any, Any] = {}
         """The block as emitted functions, by who watches."""
-        self.uses = 0
+        self.uses: int = 0
         """How often it was run."""
 
     def __len__(self) -> int:
@@ -167,18 +167,18 @@ class Blueprint:
     )
 
     def __init__(self, graph: Graph, root: Block, lower_state: Callable[[Blueprint, int], Block]) -> None:
-        self.graph = graph
-        self.root = root
-        self.constants = graph.constants
+        self.graph: Graph = graph
+        self.root: Block = root
+        self.constants: list[Any] = graph.constants
         self.hoisted: frozenset[int] = frozenset()
         """Pure nodes of constants and inputs alone, which run at most once a run."""
-        self.skips = False
+        self.skips: bool = False
         """Whether anything in it can be skipped."""
         self.states: dict[int, Block] = {}
         self.subflows: dict[int, Blueprint] = {}
         self.order: Any = None
         """The order to look at the strict instructions in; None: as they stand."""
-        self.lower_state = lower_state
+        self.lower_state: Callable[[Blueprint, int], Block] = lower_state
         self.machine: Any = None
         """What is known of its loops (`cascade.compiler.machine`)."""
         self.joins: Any = None

@@ -18,10 +18,10 @@ class Cached:
     __slots__ = ("key", "store", "ttl", "version")
 
     def __init__(self, store: Any, ttl: float | None, key: Callable[..., Any] | None, version: Any) -> None:
-        self.store = store
-        self.ttl = ttl
-        self.key = key
-        self.version = version
+        self.store: Any = store
+        self.ttl: float | None = ttl
+        self.key: Callable[..., Any] | None = key
+        self.version: Any = version
 
     def _identity(self) -> tuple[Any, ...]:
         store = self.store if isinstance(self.store, str) else id(self.store)
@@ -45,9 +45,9 @@ class CacheKey:
     __slots__ = ("_parts", "digest", "task")
 
     def __init__(self, task: str, digest: str, parts: Callable[[], dict[str, str]]) -> None:
-        self.task = task
+        self.task: str = task
         """`module:qualified name` of the task's function."""
-        self.digest = digest
+        self.digest: str = digest
         self._parts = parts
 
     @property

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Any
+from typing import Any, overload
 
-from cascade.spec.lazy import Lazy, LazyResult, place
+from cascade.spec.lazy import Lazy, LazyResult, R, R_co, place
 
 __all__ = ["SubflowResult", "pipeline", "sequence", "subflow"]
 
@@ -52,7 +52,7 @@ def pipeline(initial: Any, steps: Iterable[Callable[..., Any]]) -> Any:
     return value
 
 
-class SubflowResult(LazyResult[Any]):
+class SubflowResult(LazyResult[R_co]):
     """The value of a graph within a graph, with parameters of its own; `cs.subflow` makes one.
 
     `target` is what the inner graph computes; `kwargs` are the values of its parameters.
@@ -76,7 +76,11 @@ class SubflowResult(LazyResult[Any]):
         return config.label if config is not None and config.label is not None else "subflow"
 
 
-def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult:
+@overload
+def subflow(target: Lazy[R], params: dict[str, Any] | None = None) -> SubflowResult[R]: ...
+@overload
+def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult[Any]: ...
+def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult[Any]:
     """Use a lazy graph as one node with its own parameters.
 
     Args:
@@ -87,7 +91,7 @@ def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult:
         raise NotImplementedError('cs.subflow("file.py:name") is not built yet; give it a lazy result')
     if params is not None and not isinstance(params, dict):
         raise TypeError(f"the params of cs.subflow are a dict, not {params!r}")
-    lazy: SubflowResult = object.__new__(SubflowResult)
+    lazy: SubflowResult[Any] = object.__new__(SubflowResult)
     lazy.target = target
     lazy.task = _subflow_task()
     lazy.args = ()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from cascade.errors import RouterError
-from cascade.spec.lazy import Lazy, LazyResult, place
+from cascade.spec.lazy import Lazy, LazyResult, R_co, place
 from cascade.spec.selector import JumpSelector
-from cascade.spec.signal import UNSET, Signal
+from cascade.spec.signal import UNSET, Signal, Unset
 
 __all__ = ["Jump", "Router", "TailCall", "Value", "bind", "select_jump"]
 
+K = TypeVar("K")
 T = TypeVar("T", bound=LazyResult[Any])
 
 
@@ -22,7 +23,7 @@ class Value:
     __slots__ = ("value",)
 
     def __init__(self, value: Any) -> None:
-        self.value = value
+        self.value: Any = value
 
     def __repr__(self) -> str:
         return f"Value({self.value!r})"
@@ -41,8 +42,8 @@ class Jump(Signal):
     __slots__ = ("data", "target_key")
 
     def __init__(self, target_key: Any, data: Any = None) -> None:
-        self.target_key = target_key
-        self.data = data
+        self.target_key: Any = target_key
+        self.data: Any = data
 
     def __repr__(self) -> str:
         return f"Jump({self.target_key!r}, data={self.data!r})"
@@ -66,9 +67,9 @@ class TailCall(Signal):
         kwargs: dict[str, Any] | None = None,
         target_blueprint_id: str | None = None,
     ) -> None:
-        self.args = args
-        self.kwargs = {} if kwargs is None else kwargs
-        self.target_blueprint_id = target_blueprint_id
+        self.args: list[Any] | tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = {} if kwargs is None else kwargs
+        self.target_blueprint_id: str | None = target_blueprint_id
 
     def __repr__(self) -> str:
         target = "" if self.target_blueprint_id is None else f", target_blueprint_id={self.target_blueprint_id!r}"
@@ -123,7 +124,7 @@ def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None
     return result
 
 
-class Router(Lazy):
+class Router(Lazy[R_co]):
     """One of several values, chosen while running; only the chosen route and what it alone needs runs.
 
     Args:
@@ -136,14 +137,18 @@ class Router(Lazy):
 
     word = "a router"
 
+    @overload
+    def __init__(self, selector: Any, routes: dict[K, Lazy[R_co]], *, default: Lazy[R_co] | Unset = UNSET) -> None: ...
+    @overload
+    def __init__(self: Router[Any], selector: Any, routes: dict[Any, Any], *, default: Any = UNSET) -> None: ...
     def __init__(self, selector: Any, routes: dict[Any, Any], *, default: Any = UNSET) -> None:
         if not isinstance(routes, dict):
             raise TypeError(f"cs.Router takes a dict of routes, not {routes!r}")
         if not routes and default is UNSET:
             raise RouterError("cs.Router needs at least one route")
-        self.selector = selector
-        self.routes = dict(routes)
-        self.default = default
+        self.selector: Any = selector
+        self.routes: dict[Any, Any] = dict(routes)
+        self.default: Any = default
         place(self, sys._getframe(1))
 
     def __repr__(self) -> str:

@@ -197,7 +197,7 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
-        self.kinds = bytearray()
+        self.kinds: bytearray = bytearray()
         self.forms: list[CallForm | None] = []
         self.places: list[int] = []
         self.operands: list[int] = []
@@ -210,9 +210,9 @@ class Graph:
         """The parameters and variables, by constant slot."""
         self.index: dict[Any, Any] = {}
         """The reference of each lazy value read."""
-        self.root = 0
-        self.strict = 0
-        self.needed = 0
+        self.root: int = 0
+        self.strict: int = 0
+        self.needed: int = 0
 
     def __len__(self) -> int:
         return len(self.nodes)

@@ -33,8 +33,8 @@ class Input(Lazy):
     def __init__(self, name: str, default: Any) -> None:
         if not isinstance(name, str) or not name:
             raise TypeError(f"a {self.kind} has a name that is not empty, not {name!r}")
-        self.name = name
-        self.default = default
+        self.name: str = name
+        self.default: Any = default
 
     def key(self) -> tuple[Any, ...]:
         """What tells two inputs apart."""
@@ -63,8 +63,8 @@ class Param(Input):
             type = str if default is UNSET or default is None else default.__class__
         if not callable(type):
             raise TypeError(f"cs.Param({name!r}): type is a type or a function that converts, not {type!r}")
-        self.type = type
-        self.description = description
+        self.type: Any = type
+        self.description: str = description
         place(self, sys._getframe(1))
 
     def convert(self, value: Any) -> Any:

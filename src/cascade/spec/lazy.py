@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import CodeType
-from typing import Any, Generic, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 
 from cascade.spec.caching import cache_from
 from cascade.spec.outcomes import MapErrors
@@ -13,9 +13,20 @@ from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET, Signal
 from cascade.spec.signature import line_of
 
-__all__ = ["BUILT", "Config", "Lazy", "LazyResult", "MappedResult", "configurations"]
+__all__ = ["BUILT", "Config", "Lazy", "LazyResult", "MappedResult", "R", "R_co", "configurations"]
 
-R = TypeVar("R")
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # which type checkers have built in: it need not be installed
+
+    R = TypeVar("R", default=Any)
+    R_co = TypeVar("R_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    R = TypeVar("R")  # named without an argument, a generic class means Any of it
+    R_co = TypeVar("R_co", covariant=True)
+
+ORDER = ("compared by order", "pass it to a task that compares")
 
 BUILT = True
 """What the `plan` of a lazy value holds once some graph has read it (a kept plan is true as well)."""
@@ -54,15 +65,15 @@ class Config:
         self.label: str | None = None
         self.selector: JumpSelector | None = None
         self.max_iterations: int | None = None
-        self.receiver = False
+        self.receiver: bool = False
         """The first argument is the `self` of a method."""
-        self.passes_first = False
+        self.passes_first: bool = False
         """A step of a pipeline: when skipped it gives its first argument, even a plain value."""
-        self.none_if_skipped = False
+        self.none_if_skipped: bool = False
         """The last of a sequence: skipped, it reads as None where a run asks for it."""
 
 
-class Lazy(Signal):
+class Lazy(Signal, Generic[R_co]):
     """A value that a run will have: lazy results, mapped results, routers and inputs are all such."""
 
     __slots__ = ("__weakref__", "code", "lasti", "plan")
@@ -96,10 +107,17 @@ class Lazy(Signal):
     def __getitem__(self, key: object) -> Any:
         self._refuse("indexed", "pass it to a task that takes the item out")
 
-    def _order(self, other: object) -> bool:
-        self._refuse("compared by order", "pass it to a task that compares")
+    def __lt__(self, other: object) -> bool:
+        self._refuse(*ORDER)
 
-    __lt__ = __le__ = __gt__ = __ge__ = _order
+    def __le__(self, other: object) -> bool:
+        self._refuse(*ORDER)
+
+    def __gt__(self, other: object) -> bool:
+        self._refuse(*ORDER)
+
+    def __ge__(self, other: object) -> bool:
+        self._refuse(*ORDER)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self!r} is part of a graph and does not pickle; build the graph where it runs")
@@ -108,7 +126,7 @@ class Lazy(Signal):
         return f"<{self.word}, declared at {self.declared}>"
 
 
-class LazyResult(Lazy, Generic[R]):
+class LazyResult(Lazy[R_co]):
     """The result that one call of a task will have: a node of a graph.
 
     Calling a task makes one and runs nothing. The methods configure this very node and return it.

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, overload
 
 from cascade.spec.iterables import check_iterable, check_lengths
-from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, place
+from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, R, place
 from cascade.spec.outcomes import Failed, MapErrors, errors_from
 
-__all__ = ["OnError", "Partial", "declare_map"]
+__all__ = ["Mappable", "OnError", "Partial", "declare_map"]
 
-R = TypeVar("R")
 OnError = Literal["raise", "collect", "skip"]
 
 _frame = sys._getframe
 
 
-class Partial(Generic[R]):
-    """A task with some arguments fixed, to be mapped over others; `task.partial` makes one."""
+class Mappable(Generic[R]):
+    """What can be called for each item: a task, or one with some arguments fixed."""
 
-    __slots__ = ("task", "values")
+    __slots__ = ()
 
-    def __init__(self, task: Any, values: dict[str, Any]) -> None:
-        self.task = task
-        self.values = values
-        for name, value in values.items():
-            check_name(task, name)
-            if value.__class__ is task.__class__:
-                task._refuse_task(value)
+    def _fixed(self) -> tuple[Any, dict[str, Any]]:
+        """Return the task, and the arguments that stay the same."""
+        raise NotImplementedError
 
     @overload
     def map(
@@ -59,9 +54,43 @@ class Partial(Generic[R]):
         max_errors: float | None = None,
         **iterables: Any,
     ) -> MappedResult[Any]:
-        """Declare one call for each item, as `Task.map` does, with the fixed arguments added to each."""
-        options = (concurrency, window, errors_from(self.task.name, on_error, max_errors))
-        return declare_map(self.task, self.values, iterables, options, _frame(1))
+        """Declare one call for each item: `f.map(x=[1, 2], y=[3, 4])` calls f(x=1, y=3) and f(x=2, y=4).
+
+        What a `partial` has fixed is added to each call.
+
+        Args:
+            concurrency: how many calls may run at once; by default all.
+            window: how many items may have been read and not be done; it holds for inputs without a length (such as
+                generators), and for all if it is given. By default twice the concurrency, or 1,000.
+            on_error: "raise": the first item that fails fails the map. "collect": a `cs.Failed` takes the place of
+                a failed item. "skip": it is left out, so there are fewer results than items.
+            max_errors: how many items may fail before the map does, or a share of them (a float below 1).
+            iterables: for each parameter an iterable, a lazy result of one, or an async iterable.
+
+        Raises:
+            TypeError: a scalar or a str is given; `partial` is for values that stay the same.
+            ValueError: the inputs differ in length, or an option makes no sense.
+        """
+        task, fixed = self._fixed()
+        options = (concurrency, window, errors_from(task.name, on_error, max_errors))
+        return declare_map(task, fixed, iterables, options, _frame(1))
+
+
+class Partial(Mappable[R]):
+    """A task with some arguments fixed, to be mapped over others; `task.partial` makes one."""
+
+    __slots__ = ("task", "values")
+
+    def __init__(self, task: Any, values: dict[str, Any]) -> None:
+        self.task: Any = task
+        self.values: dict[str, Any] = values
+        for name, value in values.items():
+            check_name(task, name)
+            if value.__class__ is task.__class__:
+                task._refuse_task(value)
+
+    def _fixed(self) -> tuple[Any, dict[str, Any]]:
+        return self.task, self.values
 
     def partial(self, **values: Any) -> Partial[R]:
         """Fix more arguments."""

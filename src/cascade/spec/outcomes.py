@@ -19,9 +19,9 @@ class Failed:
     __slots__ = ("arguments", "error", "index")
 
     def __init__(self, error: BaseException, index: int, arguments: dict[str, Any]) -> None:
-        self.error = error
-        self.index = index
-        self.arguments = arguments
+        self.error: BaseException = error
+        self.index: int = index
+        self.arguments: dict[str, Any] = arguments
 
     def __repr__(self) -> str:
         return f"Failed({self.error!r}, index={self.index}, arguments={self.arguments!r})"

@@ -46,17 +46,17 @@ class CallForm:
     )
 
     def __init__(self, task: Any, names: tuple[str, ...], profile: Profile) -> None:
-        self.task = task
-        self.func = task.func
-        self.is_async = task.is_async
-        self.names = names
+        self.task: Any = task
+        self.func: Any = task.func
+        self.is_async: bool = task.is_async
+        self.names: tuple[str, ...] = names
         self.seen: type | None = None
         self.kept: Any = None
         """Functions that were emitted for what this call is the end of, by their shape."""
-        self.uses = 0
+        self.uses: int = 0
         """How often a flow that was declared anew ended with this call."""
-        self.plain = task.is_plain and not task.pure
-        self.profile = profile
+        self.plain: bool = task.is_plain and not task.pure
+        self.profile: Profile = profile
         self.inline: Callable[..., Any] | None = None
         if not task.is_async:
             if task.mode == "inline":
@@ -71,14 +71,14 @@ class Profile:
     __slots__ = ("__weakref__", "_forms", "inline", "measured", "owed", "promoted", "relapses", "started", "waiters")
 
     def __init__(self) -> None:
-        self.inline = False
-        self.measured = False
+        self.inline: bool = False
+        self.measured: bool = False
         self.started: float | None = None
         """When the first call that has not been measured yet went out (monotonic seconds)."""
-        self.owed = 1
+        self.owed: int = 1
         """How many short calls in a row are still needed for promotion."""
-        self.relapses = 0
-        self.promoted = 0.0
+        self.relapses: int = 0
+        self.promoted: float = 0.0
         """When it last began to be called in place (monotonic seconds)."""
         self.waiters: list[Any] = []
         """Futures of those who wait for the first measure."""

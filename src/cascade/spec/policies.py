@@ -43,13 +43,13 @@ class Retry:
         ):
             if amount is not None and (not _is_number(amount) or not amount >= 0):
                 raise ValueError(f"retry needs a {name} of 0 or more, not {amount!r}")
-        self.max_attempts = max_attempts
-        self.delay = delay
-        self.backoff = backoff
-        self.jitter = jitter
-        self.max_delay = max_delay
-        self.on = _filter("on", on)
-        self.give_up = _filter("give_up", give_up)
+        self.max_attempts: int = max_attempts
+        self.delay: float = delay
+        self.backoff: float = backoff
+        self.jitter: float = jitter
+        self.max_delay: float | None = max_delay
+        self.on: Any = _filter("on", on)
+        self.give_up: Any = _filter("give_up", give_up)
 
     def _key(self) -> tuple[Any, ...]:
         return (self.max_attempts, self.delay, self.backoff, self.jitter, self.max_delay, self.on, self.give_up)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, overload
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import Any, Generic, Literal, overload
 
+from cascade.spec.lazy import R
 from cascade.spec.signature import CallShape, declared_at, shape_of
 
 __all__ = ["Inject", "Resource", "Scope", "described", "inject", "injected", "resource"]
@@ -14,18 +15,18 @@ Scope = Literal["run", "task", "engine"]
 GENERATOR, ASYNC_GENERATOR = 0x20, 0x200
 
 
-class Resource:
+class Resource(Generic[R]):
     """A generator function that yields the resource once: before it set-up, after it tear-down."""
 
     __slots__ = ("func", "is_async", "name", "needs", "scope")
 
     def __init__(self, func: Callable[..., Any], name: str, scope: Scope, is_async: bool) -> None:
-        self.func = func
-        self.name = name
+        self.func: Callable[..., Any] = func
+        self.name: str = name
         self.scope = scope
-        self.is_async = is_async
+        self.is_async: bool = is_async
         shape = shape_of(func)
-        self.needs = injected(shape)
+        self.needs: dict[str, Inject] = injected(shape)
         for parameter in shape.names + shape.keywords if shape is not None else ():
             if parameter not in shape.defaults:  # type: ignore[union-attr]
                 raise TypeError(
@@ -67,6 +68,10 @@ class Inject:
         return f"inject({self.name!r})"
 
 
+@overload
+def inject(target: Resource[R]) -> R: ...
+@overload
+def inject(target: str) -> Any: ...
 def inject(target: Resource | str) -> Any:
     """Ask for a resource, as the default of a parameter or as an argument.
 
@@ -95,12 +100,10 @@ def injected(shape: CallShape | None) -> dict[str, Inject]:
 
 
 @overload
-def resource(func: Callable[..., Any], /) -> Resource: ...
+def resource(func: Callable[..., Iterable[R] | AsyncIterable[R]], /) -> Resource[R]: ...
 @overload
-def resource(*, name: str | None = None, scope: Scope = "run") -> Callable[[Callable[..., Any]], Resource]: ...
-def resource(
-    func: Callable[..., Any] | None = None, /, *, name: str | None = None, scope: Scope = "run"
-) -> Resource | Callable[[Callable[..., Any]], Resource]:
+def resource(*, name: str | None = None, scope: Scope = "run") -> _Decorator: ...
+def resource(func: Any = None, /, *, name: str | None = None, scope: Scope = "run") -> Any:
     """Declare a resource: a generator function, sync or async, that yields once.
 
     Args:
@@ -126,3 +129,10 @@ def resource(
         return Resource(func, name or func.__name__, scope, bool(flags & ASYNC_GENERATOR))
 
     return declare if func is None else declare(func)
+
+
+class _Decorator:
+    """What `@cs.resource(...)` gives, for type checkers."""
+
+    def __call__(self, func: Callable[..., Iterable[R] | AsyncIterable[R]], /) -> Resource[R]:
+        raise NotImplementedError

@@ -13,7 +13,7 @@ class JumpSelector:
     __slots__ = ("routes",)
 
     def __init__(self, routes: dict[Any, Any]) -> None:
-        self.routes = routes
+        self.routes: dict[Any, Any] = routes
 
     def __repr__(self) -> str:
         return f"<selector with the routes {', '.join(map(repr, self.routes))}>"

@@ -43,17 +43,17 @@ class CallShape:
         extra_keywords: bool,
         faithful: bool,
     ) -> None:
-        self.names = names
-        self.only = only
-        self.keywords = keywords
-        self.defaults = defaults
-        self.extra_positions = extra_positions
-        self.extra_keywords = extra_keywords
-        self.faithful = faithful
-        self.required_keywords = frozenset(name for name in keywords if name not in defaults)
-        self.least = sum(name not in defaults for name in names)
-        self.most = EVERY_NUMBER if extra_positions else len(names)
-        self.positions = {name: at for at, name in enumerate(names) if at >= only}
+        self.names: tuple[str, ...] = names
+        self.only: int = only
+        self.keywords: tuple[str, ...] = keywords
+        self.defaults: dict[str, Any] = defaults
+        self.extra_positions: bool = extra_positions
+        self.extra_keywords: bool = extra_keywords
+        self.faithful: bool = faithful
+        self.required_keywords: frozenset[str] = frozenset(name for name in keywords if name not in defaults)
+        self.least: int = sum(name not in defaults for name in names)
+        self.most: int = EVERY_NUMBER if extra_positions else len(names)
+        self.positions: dict[str, int] = {name: at for at, name in enumerate(names) if at >= only}
 
     def takes(self, count: int, given: dict[str, Any]) -> bool:
         """Say whether a call with `count` positional arguments and the `given` keywords fits."""

@@ -5,21 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import MethodType
-from typing import Any, Generic, Literal, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, overload
 
 from cascade.spec.caching import cache_from
-from cascade.spec.lazy import Config, LazyResult, MappedResult, place
-from cascade.spec.mapping import OnError, Partial, declare_map
-from cascade.spec.outcomes import Failed, errors_from
+from cascade.spec.control import Jump, TailCall
+from cascade.spec.lazy import Config, LazyResult, R, place
+from cascade.spec.mapping import Mappable, OnError, Partial
 from cascade.spec.placement import CallForm, Profile, profile_of
 from cascade.spec.policies import Constraints, Retry, retry_from, seconds_from
-from cascade.spec.resource import injected
-from cascade.spec.signature import EVERY_NUMBER, declared_at, shape_of
+from cascade.spec.resource import Inject, injected
+from cascade.spec.signature import EVERY_NUMBER, CallShape, declared_at, shape_of
 
 __all__ = ["Mode", "OnError", "Partial", "Task", "task"]
 
 P = ParamSpec("P")
-R = TypeVar("R")
 Mode = Literal["auto", "inline", "blocking", "compute", "process"]
 
 COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
@@ -28,7 +27,7 @@ MODES = ("auto", "inline", "blocking", "compute", "process")
 _frame = sys._getframe
 
 
-class Task(Generic[P, R]):
+class Task(Mappable[R], Generic[P, R]):
     """A function whose calls declare nodes of a graph; `@cs.task` makes one.
 
     `func` is the plain function, for unit tests. Calling the task checks the call against the
@@ -52,7 +51,7 @@ class Task(Generic[P, R]):
         tags: tuple[str, ...] = (),
     ) -> None:
         self.func = self.__wrapped__ = func
-        self.__name__ = getattr(func, "__name__", type(func).__name__)
+        self.__name__: str = getattr(func, "__name__", type(func).__name__)
         self.__qualname__ = getattr(func, "__qualname__", self.__name__)
         self.__module__ = getattr(func, "__module__", None) or "builtins"
         self.__doc__ = getattr(func, "__doc__", None)
@@ -74,18 +73,18 @@ class Task(Generic[P, R]):
                 f"task {self.name!r} ({self.declared}) is a generator function; streaming tasks are not built yet: "
                 "return a list, or make it a resource with @cs.resource"
             )
-        self.is_async = bool(flags & COROUTINE)
+        self.is_async: bool = bool(flags & COROUTINE)
         if mode == "process" and self.is_async:
             raise ValueError(
                 f"task {self.name!r} ({self.declared}) is async, and async tasks run on the event loop: leave "
                 'mode="process" out, or make it a plain def'
             )
-        self.shape = shape_of(func)
-        self.needs = injected(self.shape)
-        self.is_plain = not (retry or timeout or constraints or cache is not None or self.needs)
+        self.shape: CallShape | None = shape_of(func)
+        self.needs: dict[str, Inject] = injected(self.shape)
+        self.is_plain: bool = not (retry or timeout or constraints or cache is not None or self.needs)
         self._least, self._most = self._counts()
         self._profile: Profile = profile_of(func)
-        self.form = CallForm(self, (), self._profile)
+        self.form: CallForm = CallForm(self, (), self._profile)
         self.forms: dict[tuple[str, ...], CallForm] = {(): self.form}
 
     def _counts(self) -> tuple[int, int]:
@@ -168,52 +167,8 @@ class Task(Generic[P, R]):
         bound.receiver = instance
         return bound
 
-    @overload
-    def map(
-        self,
-        *,
-        concurrency: int | None = None,
-        window: int | None = None,
-        on_error: Literal["collect"],
-        max_errors: float | None = None,
-        **iterables: Any,
-    ) -> MappedResult[R | Failed]: ...
-    @overload
-    def map(
-        self,
-        *,
-        concurrency: int | None = None,
-        window: int | None = None,
-        on_error: Literal["raise", "skip"] = "raise",
-        max_errors: float | None = None,
-        **iterables: Any,
-    ) -> MappedResult[R]: ...
-    def map(
-        self,
-        *,
-        concurrency: int | None = None,
-        window: int | None = None,
-        on_error: OnError = "raise",
-        max_errors: float | None = None,
-        **iterables: Any,
-    ) -> MappedResult[Any]:
-        """Declare one call for each item: `f.map(x=[1, 2], y=[3, 4])` calls f(x=1, y=3) and f(x=2, y=4).
-
-        Args:
-            concurrency: how many calls may run at once; by default all.
-            window: how many items may have been read and not be done; it holds for inputs without a length (such as
-                generators), and for all if it is given. By default twice the concurrency, or 1,000.
-            on_error: "raise": the first item that fails fails the map. "collect": a `cs.Failed` takes the place of
-                a failed item. "skip": it is left out, so there are fewer results than items.
-            max_errors: how many items may fail before the map does, or a share of them (a float below 1).
-            iterables: for each parameter an iterable, a lazy result of one, or an async iterable.
-
-        Raises:
-            TypeError: a scalar or a str is given; `partial` is for values that stay the same.
-            ValueError: the inputs differ in length, or an option makes no sense.
-        """
-        options = (concurrency, window, errors_from(self.name, on_error, max_errors))
-        return declare_map(self, {}, iterables, options, _frame(1))
+    def _fixed(self) -> tuple[Any, dict[str, Any]]:
+        return self, {}
 
     def partial(self, **values: Any) -> Partial[R]:
         """Fix some arguments for all calls: `f.partial(k=1).map(x=[1, 2])`."""
@@ -264,11 +219,11 @@ def _flags_of(func: Any) -> int:
 
 
 @overload
-def task(func: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+def task(func: Callable[P, Coroutine[Any, Any, R | Jump | TailCall]], /) -> Task[P, R]: ...
 @overload
-def task(func: Callable[P, Awaitable[R]], /) -> Task[P, R]: ...
+def task(func: Callable[P, Awaitable[R | Jump | TailCall]], /) -> Task[P, R]: ...
 @overload
-def task(func: Callable[P, R], /) -> Task[P, R]: ...
+def task(func: Callable[P, R | Jump | TailCall], /) -> Task[P, R]: ...
 @overload
 def task(
     *,
@@ -347,7 +302,9 @@ class _Decorator:
     """What `@cs.task(...)` gives, for type checkers."""
 
     @overload
-    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, R | Jump | TailCall]], /) -> Task[P, R]: ...
     @overload
-    def __call__(self, func: Callable[P, R], /) -> Task[P, R]: ...
+    def __call__(self, func: Callable[P, Awaitable[R | Jump | TailCall]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, func: Callable[P, R | Jump | TailCall], /) -> Task[P, R]: ...
     def __call__(self, func: Any, /) -> Any: ...

@@ -47,7 +47,7 @@ class DiskStore:
     def __init__(self, path: str | os.PathLike[str], max_bytes: int | None = None) -> None:
         if max_bytes is not None and (not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 1):
             raise ValueError(f"DiskStore needs max_bytes of 1 or more, not {max_bytes!r}")
-        self.path = os.path.abspath(os.fspath(path))
+        self.path: str = os.path.abspath(os.fspath(path))
         self._trimmer = None if max_bytes is None else Trimmer(self.path, max_bytes)
 
     def __repr__(self) -> str:

@@ -42,17 +42,17 @@ class Job:
         context: Context,
         deliver: Callable[[Job], None],
     ) -> None:
-        self.func = func
-        self.args = args
-        self.kwargs = kwargs
-        self.context = context
-        self.deliver = deliver
+        self.func: Callable[..., Any] = func
+        self.args: Any = args
+        self.kwargs: dict[str, Any] = kwargs
+        self.context: Context = context
+        self.deliver: Callable[[Job], None] = deliver
         self.begun: Callable[[], None] | None = None
         """Called in the worker's thread when the call begins."""
         self.value: Any = None
         self.error: BaseException | None = None
-        self.seconds = 0.0
-        self.state = "waiting"
+        self.seconds: float = 0.0
+        self.state: str = "waiting"
         self.orphaned: Callable[[], None] = _nothing
         """Called in the worker's thread if the job ends after its event loop."""
         self._lock = threading.Lock()

@@ -78,7 +78,7 @@ class CSPSolver:
             raise ConstraintError(f"CSPSolver: time_limit is a number of seconds above zero, not {time_limit!r}")
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise ConstraintError(f"CSPSolver: workers is a whole number of 1 or more, not {workers!r}")
-        self.system_resources = dict(system_resources)
+        self.system_resources: dict[str, float] = dict(system_resources)
         self.estimate = estimate
         self.time_limit = time_limit
         self.workers = workers
