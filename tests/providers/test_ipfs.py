@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 import pytest
@@ -30,12 +31,11 @@ class Daemon(Handler):
         url = urlparse(self.path)
         if url.path == "/api/v0/add":
             kind = self.headers["Content-Type"].encode()
-            parts = message_from_bytes(b"Content-Type: " + kind + b"\r\n\r\n" + body).get_payload()
-            content = parts[0].get_payload(decode=True)  # type: ignore[union-attr, index]
-            cid = "Qm" + hashlib.sha256(content).hexdigest()[:44]  # type: ignore[arg-type]
+            parts: Any = message_from_bytes(b"Content-Type: " + kind + b"\r\n\r\n" + body).get_payload()
+            content: bytes = parts[0].get_payload(decode=True)
+            cid = "Qm" + hashlib.sha256(content).hexdigest()[:44]
             self.kept[cid] = content
-            name = parts[0].get_filename()  # type: ignore[union-attr, index]
-            said = {"Name": name, "Hash": cid, "Size": str(len(content))}  # type: ignore[arg-type]
+            said = {"Name": parts[0].get_filename(), "Hash": cid, "Size": str(len(content))}
             self.answer(200, json.dumps(said).encode() + b"\n", Content_Type="application/json")
         elif url.path == "/api/v0/cat":
             cid = parse_qs(url.query)["arg"][0]
@@ -46,8 +46,12 @@ class Daemon(Handler):
             elif cid in self.kept:
                 self.answer(200, self.kept[cid], Content_Type="text/plain")
             else:
-                said = {"Message": f"invalid path {cid!r}: selected encoding not supported", "Code": 0, "Type": "error"}
-                self.answer(500, json.dumps(said).encode(), Content_Type="application/json")
+                refusal = {
+                    "Message": f"invalid path {cid!r}: wrong encoding",
+                    "Code": 0,
+                    "Type": "error",
+                }
+                self.answer(500, json.dumps(refusal).encode(), Content_Type="application/json")
         else:
             self.answer(404, b"404 page not found\n")
 
