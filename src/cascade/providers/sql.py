@@ -93,7 +93,7 @@ def sql_engines() -> Iterator[Engines]:
 @task
 async def sql(
     query: str,
-    db: Any,
+    db: object,
     params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     *,
     timeout: float | None = None,
