@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cascade.providers.extras import missing
 from cascade.spec.policies import seconds_from
 from cascade.spec.resource import inject, resource
-from cascade.spec.task import task
+from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
 __all__ = ["Rows", "sql", "sql_engines"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 GRACE = 2.0
 """Seconds that a statement that was broken off has to end."""
 AGAIN = 0.01
@@ -90,11 +92,17 @@ def sql_engines() -> Iterator[Engines]:
         engines.close()
 
 
-@task
+def _typed(func: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, R]:
+    """Make a task of a coroutine function; `task` has overloads, among which Any in a signature leaves no choice."""
+    made: Task[P, R] = task(func)
+    return made
+
+
+@_typed
 async def sql(
     query: str,
     db: object,
-    params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    params: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
     *,
     timeout: float | None = None,
     engines: Any = inject(sql_engines),
