@@ -270,7 +270,14 @@ class TestLooking:
         assert (code, record["version"], record["targets"]) == (1, 1, ["flow", "step"])
         assert "unknown-route" in [each["code"] for each in record["findings"]]
 
-    def test_show_draws_on_the_terminal(self, cascade: Invoke, file: Write) -> None:
+    def test_show_draws_on_the_terminal(self, cascade: Invoke, file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "100")
+        code, out, _ = cascade("show", file(FLOW))
+        assert code == 0
+        assert "○ n: int (required)" in out
+        assert "│ half │" in out
+        assert "▼ run_if" in out
+        monkeypatch.setenv("COLUMNS", "20")
         code, out, _ = cascade("show", file(FLOW))
         assert code == 0
         assert "○ n: int (required)" in out
