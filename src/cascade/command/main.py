@@ -161,7 +161,7 @@ def _with_target(command: str, args: list[str], act: Any, own: list[inspect.Para
     if not rest:
         add_command(app, command, None, act, own, say(key))
         if "--help" not in ahead:
-            raise Misuse(say("file_first", command=command, option="--param"))
+            raise Misuse(say("no_file_given", command=command))
         app(["--help"], prog_name=f"cascade {command} FILE[:TARGET]")
         return
     name, target = find_target(rest[0])
