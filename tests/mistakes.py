@@ -71,7 +71,7 @@ def show(value: int) -> int:
     return value
 
 
-def declare() -> list[Any]:
+def declare() -> list[cs.LazyResult[Any]]:
     """Return a target that has them all."""
     endless = spin(0)  # expect: endless-loop
     cs.bind(endless, cs.select_jump({"again": endless}))

@@ -517,7 +517,8 @@ def test_a_task_that_raises_cancelled_error(mode: Any, tier: Tier) -> None:
 
 
 CTRL_C = """
-import asyncio, sys, threading, time
+import asyncio, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have had it ignored
 import cascade as cs
 
 def say(word):
@@ -579,12 +580,15 @@ def test_ctrl_c_in_the_middle(place: str, way: str) -> None:
     assert process.stdout is not None
     lines: list[str] = []
     with process:
-        for line in process.stdout:
-            lines.append(line.strip())
-            if lines[-1] == "ready":
-                os.kill(process.pid, signal.SIGINT)
-                break
-        rest, errors = process.communicate(timeout=50)
+        try:
+            for line in process.stdout:
+                lines.append(line.strip())
+                if lines[-1] == "ready":
+                    os.kill(process.pid, signal.SIGINT)
+                    break
+            rest, errors = process.communicate(timeout=50)
+        finally:
+            process.kill()  # whatever came of it, it is not left behind
     lines += rest.split("\n")
     assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT), errors
     assert errors.rstrip().endswith("KeyboardInterrupt")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import linecache
+import os
 import queue
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +46,17 @@ def test_every_mistake_of_a_file_is_found_at_its_line_and_nothing_else() -> None
     assert len(expected) >= 10
 
 
+def test_the_command_finds_the_same_in_a_file_that_it_is_given() -> None:
+    lines = Path(mistakes.__file__).read_text(encoding="utf-8").splitlines()
+    expected = [(at, code) for at, line in enumerate(lines, 1) for code in re.findall(r"# expect: ([\w-]+)", line)]
+    command = [sys.executable, "-m", "cascade", "check", mistakes.__file__]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "CASCADE_LANG": "en"}
+    )
+    found = re.findall(r"^.*mistakes\.py:(\d+): \w+: .* \[([\w-]+)\]$", done.stdout, re.M)
+    assert (done.returncode, [(int(line), code) for line, code in found]) == (1, expected), done.stderr
+
+
 def load(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
@@ -53,8 +66,15 @@ def load(path: Path) -> Any:
     return module
 
 
-def test_nothing_is_found_in_the_quick_start() -> None:
-    assert cs.check(load(ROOT / "examples" / "quickstart.py").declare()) == []
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
+def test_nothing_is_found_in_the_examples(path: Path) -> None:
+    command = [sys.executable, "-m", "cascade", "check", str(path)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "CASCADE_LANG": "en"}
+    )
+    if done.returncode == 2 and " has nothing to run" in done.stderr:
+        return  # it makes its targets of what it is given
+    assert (done.returncode, done.stdout.startswith("no findings")) == (0, True), done.stdout + done.stderr
 
 
 def test_nothing_is_found_in_random_programs() -> None:

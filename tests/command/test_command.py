@@ -146,7 +146,7 @@ class TestRun:
         ("arguments", "expected"),
         [
             ([], "--n"),
-            (["--n", "x"], "Invalid value for '--n'"),
+            (["--n", "x"], "cannot take 'x' as int"),
             (["-p", "n=x"], "cannot take 'x' as int"),
             (["-p", "n"], "NAME=VALUE"),
             (["-p", "m=1", "--n", "1"], "there is no parameter 'm'; its parameters are: n, extra_amount, really"),
@@ -214,7 +214,7 @@ class TestTargets:
         [
             ("{file}:flwo", "has no target 'flwo'; did you mean flow?"),
             ("{file}:zzz", "its targets are: feed, flow, other, made, make"),
-            ("{file}:half", "'half' in {file} is <Task 'half'"),
+            ("{file}:half", "'half' in {file} is a task; a target is what a call of it gives: write flow = half(...)"),
             ("{file}x", "there is no file {file}x; did you mean work_flow.py?"),
             ("{folder}", "is a folder"),
             ("no_such_module", "neither a file nor a module no_such_module"),
@@ -230,6 +230,26 @@ class TestTargets:
         code, _, err = cascade("show", file("x = 1\n"))
         assert code == 2
         assert "has nothing to run" in err
+        code, _, err = cascade("run")
+        assert (code, err) == (2, "error: name a file: cascade run FILE[:TARGET]\n")
+
+    def test_a_function_that_says_that_it_makes_a_target(self, cascade: Invoke, file: Write) -> None:
+        source = FLOW[: FLOW.index("n = cs.Param")]
+        made = "\n\ndef declare() -> cs.LazyResult[float]:\n    return half(4)\n\n\nasync def main():\n    ...\n"
+        path = file(source + made)
+        code, out, err = cascade("run", path)
+        assert (code, out) == (0, "2.0\n"), err
+        assert cascade("check", path)[0] == 0
+        path = file(source + made + made.replace("declare", "other"), "two.py")
+        code, _, err = cascade("run", path)
+        assert code == 2
+        assert f"{path}:declare\n  {path}:other" in err
+        assert cascade("check", path)[1] == "no findings in declare, other\n"
+
+    def test_a_file_that_calls_no_task(self, cascade: Invoke, file: Write) -> None:
+        code, _, err = cascade("run", file("import cascade as cs\n\n\n@cs.task\ndef f(x=1):\n    return x\n"))
+        assert code == 2
+        assert "it has tasks (f), but keeps no result of calling one; write flow = f() in " in err
 
     def test_an_error_of_the_file_shows_its_own_traceback(self, cascade: Invoke, file: Write) -> None:
         path = file("def deep():\n    import no_such_thing\n\n\ndeep()\n")
@@ -264,13 +284,20 @@ class TestLooking:
         code, out, err = cascade("check", path)
         assert code == 1
         assert f"{path}:22: error: " in out
-        assert "1 errors" in err
+        assert "errors: 1, warnings: " in err
         code, out, _ = cascade("check", path, "--json")
         record = json.loads(out)
         assert (code, record["version"], record["targets"]) == (1, 1, ["flow", "step"])
         assert "unknown-route" in [each["code"] for each in record["findings"]]
 
-    def test_show_draws_on_the_terminal(self, cascade: Invoke, file: Write) -> None:
+    def test_show_draws_on_the_terminal(self, cascade: Invoke, file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COLUMNS", "100")
+        code, out, _ = cascade("show", file(FLOW))
+        assert code == 0
+        assert "○ n: int (required)" in out
+        assert "│ half │" in out
+        assert "▼ run_if" in out
+        monkeypatch.setenv("COLUMNS", "20")
         code, out, _ = cascade("show", file(FLOW))
         assert code == 0
         assert "○ n: int (required)" in out
@@ -350,8 +377,10 @@ def test_without_the_extra_it_says_what_to_install(
 # --- the real thing, in processes of its own
 
 WAITING = """
-import asyncio, sys
+import asyncio, signal, sys
 import cascade as cs
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have had it ignored
 
 
 @cs.task
@@ -384,10 +413,13 @@ def started(*arguments: object, **options: Any) -> "subprocess.Popen[str]":
 
 def test_ctrl_c_ends_with_130_and_says_what_was_running(file: Write) -> None:
     with started("run", file(WAITING)) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate()
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=50)
+        finally:
+            process.kill()
     assert (process.returncode, out) == (130, "")
     assert "these were running: forever#1 (declared at" in err
     assert "Traceback" not in err

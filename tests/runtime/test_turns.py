@@ -3,12 +3,14 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import cascade as cs
-from cascade.runtime import Engine
+from cascade.runtime import Engine, ticker
+from tests.workflows import Tier, every_tier
 
 
 def test_calls_that_wait_for_a_thread_go_in_place_once_the_function_is_known_to_be_short() -> None:
@@ -91,3 +93,39 @@ def test_an_error_out_of_a_script_has_nothing_of_the_engine_in_its_context() -> 
         cs.run(fails(), log_level="SILENT")
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
+
+
+@every_tier
+def test_a_loop_of_awaits_that_never_wait_gives_turns_for_as_long_as_it_goes_on(
+    tier: Tier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticker, "IDLE_TICKS", 0)  # whoever relies on ticks must say so before the next one
+    turns, enough, most = 0, 20, 50_000
+
+    @cs.resource
+    def thing() -> Iterator[str]:
+        yield "thing"
+
+    @cs.task
+    async def pass_on(it: Any = cs.inject(thing)) -> Any:  # managed, so the loop is not emitted as a whole
+        return it
+
+    @cs.task(mode="inline")
+    def spin(n: int, it: Any) -> Any:
+        return n if turns >= enough or n == most else cs.Jump("again", {"n": n + 1})
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async def main() -> int:
+        counting = asyncio.create_task(count())
+        step = spin(0, pass_on())
+        async with Engine(tier=tier) as engine:
+            entries: int = await engine.run(cs.bind(step, cs.select_jump({"again": step, "exit": None})))
+        counting.cancel()
+        return entries
+
+    assert asyncio.run(main()) < most

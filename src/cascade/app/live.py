@@ -113,7 +113,6 @@ def _map(seen: Any, rate: float | None, width: int) -> Text:
         text.append(f"  {seen.done:,}/{seen.total:,}")
     else:
         text.append(say("items", count=f"{seen.done:,}"))
-    _rate(text, rate)
-    if seen.failed:
+    if seen.failed:  # before the rate, which is cut off first on a narrow terminal
         text.append(f"  {say('items_failed', count=f'{seen.failed:,}')}", "bold red")
-    return text
+    return _rate(text, rate)

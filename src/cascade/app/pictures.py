@@ -11,8 +11,9 @@ from cascade.graph.draw.html import to_html
 from cascade.graph.draw.mermaid import to_mermaid
 from cascade.graph.draw.picture import picture_of
 from cascade.graph.draw.svg import to_svg
+from cascade.graph.draw.terminal import to_letters
 
-__all__ = ["Drawing", "visualize"]
+__all__ = ["Drawing", "in_letters", "visualize"]
 
 Format = Literal["dot", "mermaid", "svg", "html"]
 FORMATS = ("dot", "mermaid", "svg", "html")
@@ -63,3 +64,8 @@ def visualize(target: Any, format: Format = "dot", *, events: Any = None) -> Dra
     drawing = Drawing(text)
     drawing.kind = format
     return drawing
+
+
+def in_letters(target: Any, width: int) -> str | None:
+    """Return a picture in letters for a terminal of so many columns; None where it would not fit."""
+    return to_letters(picture_of(nest_for(target, "cs.visualize")), width)

@@ -164,7 +164,7 @@ class Progress:
         found = []
         if self.slow:
             slowest = sorted(self.slow.items(), key=lambda one: -one[1])
-            found.append(say("slow", names=shortened([f"{name} {spelled_time(taken)}" for name, taken in slowest])))
+            found.append(say("slow", names=shortened([f"{name} > {spelled_time(taken)}" for name, taken in slowest])))
         if self.loops:
             most = sorted(self.loops.items(), key=lambda one: -one[1])
             told = [f"{name} {say('entries', count=f'{count:,}')}" for name, count in most]

@@ -225,8 +225,12 @@ class _Interruptible:
             raise KeyboardInterrupt
         self.interrupt = KeyboardInterrupt()
         if self._loop is not None:
+            try:
+                running = running_calls(self._loop, frame)
+            except Exception:  # it came at a moment at which nothing can be told; the run is to end all the same
+                running = []
             with suppress(RuntimeError):  # the loop is closed: the run has ended by itself
-                self._loop.call_soon_threadsafe(self._end, running_calls(self._loop, frame))
+                self._loop.call_soon_threadsafe(self._end, running)
 
     def interrupted_elsewhere(self, signum: int, frame: FrameType | None) -> None:
         """End the run, from the signal handler of another thread. Raising there could come at a bad moment."""
@@ -239,8 +243,8 @@ class _Interruptible:
         assert self._loop is not None
         assert self._task is not None
         if not self._task.done():
-            _tell(running_calls(self._loop) if running is None else running)
             self._task.cancel()
+            _tell(running_calls(self._loop) if running is None else running)
 
 
 def _tell(running: list[tuple[RunState, str]]) -> None:

@@ -63,6 +63,15 @@ WORDS: dict[str, tuple[str, str]] = {
         "without required arguments that returns one",
         "{file} 中的 {name!r} 是 {what}；目标应是惰性结果、其容器、已编译的流程，或返回它们且没有必需参数的函数",
     ),
+    "not_called": (
+        "{name!r} in {file} is a task; a target is what a call of it gives: write flow = {call} in {file}",
+        "{file} 中的 {name!r} 是任务；目标是调用它的结果：请在 {file} 中写 flow = {call}",
+    ),
+    "no_targets_but_tasks": (
+        "{file} has nothing to run: it has tasks ({names}), but keeps no result of calling one; "
+        "write flow = {call} in {file}",
+        "{file} 中没有可以运行的目标：有任务（{names}），但没有保留调用的结果；请在 {file} 中写 flow = {call}",
+    ),
     "target_raised": ("{name!r} in {file} raised an error when it was called", "调用 {file} 中的 {name!r} 时出错"),
     "param_form": ("--param takes NAME=VALUE, not {given!r}", "--param 的格式是 名称=值，而不是 {given!r}"),
     "no_param": ("there is no parameter {name!r}", "没有参数 {name!r}"),
@@ -71,6 +80,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "params_missing": ("these parameters have no value: {names}", "这些参数没有值：{names}"),
     "one_of": ("{option} is one of {names}, not {given!r}", "{option} 只能是 {names}，而不是 {given!r}"),
     "more_than_0": ("--timeout is more than 0 seconds, not {given}", "--timeout 必须大于 0 秒，而不是 {given}"),
+    "no_file_given": ("name a file: cascade {command} FILE[:TARGET]", "请指定文件：cascade {command} FILE[:TARGET]"),
     "file_first": (
         "name the FILE first: cascade {command} FILE {option} ...",
         "请先写文件：cascade {command} FILE {option} ...",
@@ -78,7 +88,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "default": ("default", "默认"),
     "required": ("required", "必填"),
     "no_findings": ("no findings in {names}", "{names} 没有发现问题"),
-    "findings": ("{errors} errors, {warnings} warnings", "{errors} 个错误，{warnings} 个警告"),
+    "findings": ("errors: {errors}, warnings: {warnings}", "{errors} 个错误，{warnings} 个警告"),
     "written": ("written to {file}", "已写入 {file}"),
     "drawn_more": ("... and {count} more; --format html shows all", "……另有 {count} 个；--format html 可查看全部"),
     "interrupted": ("interrupted", "已中断"),

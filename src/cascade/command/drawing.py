@@ -1,21 +1,21 @@
-"""A drawing of a workflow for the terminal: its nodes in order, each with what it reads."""
+"""A listing of a workflow for the terminal: its nodes in order, each with what it reads."""
 
 from __future__ import annotations
 
 from cascade.app.plans import ALWAYS, DryRun, PlannedNode
 from cascade.app.words import say
 
-__all__ = ["drawn"]
+__all__ = ["drawn", "inputs_of"]
 
 MARKS = {"task": "●", "map": "≡", "router": "◇", "container": "▢", "subflow": "▣", "optional": "◌"}
 MOST_ROWS = 200
 
 
 def drawn(plan: DryRun) -> str:
-    """Return the drawing; of a large graph the first nodes."""
+    """Return the listing; of a large graph the first nodes."""
     shown = plan.rows[:MOST_ROWS]
     ids = {row.id for row in plan.rows}
-    inputs = [f"○ {given}" for given in plan.inputs]
+    inputs = inputs_of(plan)
     width = min(max((len(row.id) + 2 * row.id.count("/") for row in shown), default=0), 40)
     lines = [*inputs, *([""] if inputs and shown else [])]
     names = {given.name for given in plan.inputs}
@@ -24,6 +24,11 @@ def drawn(plan: DryRun) -> str:
     if len(plan.rows) > MOST_ROWS:
         lines.append(say("drawn_more", count=f"{len(plan.rows) - MOST_ROWS:,}"))
     return "\n".join(lines)
+
+
+def inputs_of(plan: DryRun) -> list[str]:
+    """Return a line for each parameter."""
+    return [f"○ {given}" for given in plan.inputs]
 
 
 def _rows(row: PlannedNode, ids: set[str], inputs: set[str], width: int) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape, glob
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ from cascade.app.flow import Flow
 from cascade.app.forms import to_json
 from cascade.app.run import run as run_target
 from cascade.app.words import say
-from cascade.command.drawing import drawn
+from cascade.command.drawing import drawn, inputs_of
 from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, user_traceback
 from cascade.command.options import SETTINGS, add_command
 from cascade.command.targets import find_all, find_target
@@ -160,7 +161,7 @@ def _with_target(command: str, args: list[str], act: Any, own: list[inspect.Para
     if not rest:
         add_command(app, command, None, act, own, say(key))
         if "--help" not in ahead:
-            raise Misuse(say("file_first", command=command, option="--param"))
+            raise Misuse(say("no_file_given", command=command))
         app(["--help"], prog_name=f"cascade {command} FILE[:TARGET]")
         return
     name, target = find_target(rest[0])
@@ -253,7 +254,7 @@ def show(file: str, format: str, output: str | None, as_json: bool) -> None:
     if as_json:
         text = to_json(target)
     elif format == "terminal":
-        text = drawn(plans.dry_run(target))
+        text = _drawn(target)
     else:
         text = str(pictures.visualize(target, form))
     if output is None:
@@ -264,3 +265,12 @@ def show(file: str, format: str, output: str | None, as_json: bool) -> None:
     except OSError as error:
         raise Misuse(say("cannot_write", file=output, error=error.strerror)) from None
     typer.echo(say("written", file=output), err=True)
+
+
+def _drawn(target: Any) -> str:
+    """Return a drawing for the terminal: boxes and lines, or a listing where those would not fit."""
+    plan = plans.dry_run(target)
+    picture = pictures.in_letters(target, get_terminal_size((100, 24)).columns)
+    if picture is None:
+        return drawn(plan)
+    return "\n".join([*inputs_of(plan), *([""] if plan.inputs else []), picture])

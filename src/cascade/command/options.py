@@ -69,7 +69,7 @@ def add_command(
             params |= {each.name: given.pop(key) for key, each in options.items() if given.get(key) is not None}
             own_values = {key: value for key, value in given.items() if key not in options}
             _check(target, known, params, is_run=act.__name__ == "run")
-            act(target, params, **own_values)
+            act(target, _converted(known, params), **own_values)
         except Misuse as misuse:
             misuse.tell()
             raise typer.Exit(MISUSED) from None
@@ -100,9 +100,8 @@ def _annotation(param: Param) -> Any:
     help = "  ".join(words)
     if param.type is bool:
         return Annotated[bool | None, typer.Option(f"{spelled}/--no-{spelled[2:] if spelled else ''}", help=help)]
-    kind: Any = param.type if param.type in (int, float) else str
-    metavar = {int: "INTEGER", float: "FLOAT"}.get(kind) or getattr(param.type, "__name__", "value").upper()
-    return Annotated[kind | None, typer.Option(spelled, help=help, metavar=metavar)]
+    metavar = {int: "INTEGER", float: "FLOAT"}.get(param.type) or getattr(param.type, "__name__", "value").upper()
+    return Annotated[str | None, typer.Option(spelled, help=help, metavar=metavar)]  # converted as `cs.run` does it
 
 
 def _pairs(given: list[str]) -> dict[str, Any]:
@@ -113,6 +112,12 @@ def _pairs(given: list[str]) -> dict[str, Any]:
             raise Misuse(say("param_form", given=each))
         found[name] = value
     return found
+
+
+def _converted(known: list[Param], params: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters with numbers as such: they are told of as what they are."""
+    types = {each.name: each.type for each in known if each.type in (int, float)}
+    return {name: types[name](value) if name in types else value for name, value in params.items()}
 
 
 def _check(target: Any, known: list[Param], params: dict[str, Any], is_run: bool) -> None:

@@ -20,6 +20,7 @@ from cascade.graph.nest import nest_of
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy
+from cascade.spec.task import Task
 
 __all__ = ["find_all", "find_target", "load"]
 
@@ -51,16 +52,41 @@ def find_target(spelled: str) -> tuple[str, Any]:
     for usual in USUAL:
         if _is_maker(getattr(module, usual, None)):
             return usual, _named(module, file, usual)
+    makers = _makers(module)
+    if len(makers) > 1:
+        listed = [f"  {file}:{each}" for each in makers[:MOST_LISTED]]
+        raise Misuse(say("many_targets", file=file, count=len(makers), names="\n".join(listed)))
+    if makers:
+        return makers[0], _named(module, file, makers[0])
+    tasks = {key: value for key, value in vars(module).items() if _is_own_task(module, value)}
+    if tasks:
+        named = ", ".join(list(tasks)[:MOST_LISTED])
+        *_, last = tasks.items()
+        raise Misuse(say("no_targets_but_tasks", file=file, names=named, call=_call_of(*last)))
     raise Misuse(say("no_targets", file=file))
+
+
+def _is_own_task(module: ModuleType, value: Any) -> bool:
+    return isinstance(value, Task) and getattr(value, "__module__", None) == module.__name__
+
+
+def _call_of(name: str, task: Task[Any, Any]) -> str:
+    """Spell a call of a task: `name(...)`, or `name()` where it needs nothing."""
+    needs = task.shape is None or any(each not in task.shape.defaults for each in task.shape.names)
+    return f"{name}(...)" if needs else f"{name}()"
 
 
 def find_all(spelled: str) -> dict[str, Any]:
     """Return the target that is named, or all of a file that do not feed each other, by name."""
     file, name = _split(spelled)
     if not name:
-        found = _ends(_candidates(load(file)))
+        module = load(file)
+        found = _ends(_candidates(module))
         if found:
             return found
+        makers = _makers(module)
+        if makers:
+            return {each: _named(module, file, each) for each in makers}
     return dict([find_target(spelled)])
 
 
@@ -136,10 +162,21 @@ def _is_target(value: Any, depth: int = 3) -> bool:
 
 def _is_maker(value: Any) -> bool:
     """Say whether this is a function that can be called without arguments."""
-    if not inspect.isfunction(value):
+    if not inspect.isfunction(value) or inspect.iscoroutinefunction(value):
         return False
     given = inspect.signature(value).parameters.values()
     return all(each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in given)
+
+
+def _makers(module: ModuleType) -> list[str]:
+    """Return the functions of a module that say that they return lazy results, and need nothing for it."""
+    found = []
+    for name, value in vars(module).items():
+        if not name.startswith("_") and _is_maker(value) and value.__module__ == module.__name__:
+            gives = str(inspect.signature(value).return_annotation)
+            if "LazyResult" in gives or "MappedResult" in gives:
+                found.append(name)
+    return found
 
 
 def _candidates(module: ModuleType) -> dict[str, Any]:
@@ -195,6 +232,8 @@ def _named(module: ModuleType, file: str, name: str) -> Any:
         if inspect.iscoroutine(made):
             made.close()
         raise Misuse(say("not_a_target", file=file, name=f"{name}()", what=_short(made)))
+    if isinstance(value, Task):
+        raise Misuse(say("not_called", file=file, name=name, call=_call_of(name, value)))
     raise Misuse(say("not_a_target", file=file, name=name, what=_short(value)))
 
 

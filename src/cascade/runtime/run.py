@@ -180,6 +180,7 @@ class RunState:
         if bus.congested:
             await bus.drain()
         self.ticker.due = False
+        self.ticker.begin()  # what goes on need not begin a stretch of its own, and relies on ticks that come
         await asyncio.sleep(0)
         self.look()
         if self.is_cancelled():  # a task did not mind
