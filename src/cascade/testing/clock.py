@@ -5,22 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 from cascade.app.run import arun
+from cascade.testing.dial import START, Dial
 from cascade.testing.faults import Faults
 from cascade.testing.loop import VirtualLoop
 from cascade.testing.surroundings import Surroundings
 
-__all__ = ["START", "VirtualClock"]
-
-START = datetime(2030, 1, 1, tzinfo=UTC).timestamp()
-"""What the clock says at first, in seconds since the epoch: the same in each test."""
+__all__ = ["VirtualClock"]
 
 
-class VirtualClock:
+class VirtualClock(Dial):
     """Time that passes at once, in order, whenever nothing is left to do.
 
         clock = VirtualClock()
@@ -44,33 +42,12 @@ class VirtualClock:
     """
 
     def __init__(self, start: float | datetime = START, *, faults: Faults | None = None) -> None:
-        if isinstance(start, datetime):
-            if start.tzinfo is None:
-                raise ValueError(f"the start of a virtual clock needs a time zone: {start!r}.replace(tzinfo=UTC)")
-            start = start.timestamp()
-        self.start = start
-        self.elapsed = 0.0
-        """Seconds that have passed by this clock."""
-        self.faults = faults
+        super().__init__(start, faults)
         self._surroundings = self._make_surroundings()
         self._entered: list[Any] = []
 
     def _make_surroundings(self) -> Surroundings:
         return Surroundings(self)
-
-    # --- reading
-
-    def time(self) -> float:
-        """Return what `time.time()` would say, in seconds since the epoch."""
-        return self.start + self.elapsed
-
-    def now(self) -> datetime:
-        """Return the time as a datetime in UTC."""
-        return datetime.fromtimestamp(self.time(), UTC)
-
-    def steady(self) -> float:
-        """Return what `time.monotonic()` would say: the seconds since the start."""
-        return self.elapsed
 
     # --- running
 
@@ -110,7 +87,11 @@ class VirtualClock:
             loop.release()
 
     def active(self) -> AbstractContextManager[None]:
-        """Let what is run meanwhile go by this clock, where its event loop is one of this clock's."""
+        """Let what is run meanwhile go by this clock, where its event loop is one of this clock's.
+
+        Raises:
+            RuntimeError: another virtual clock is in use.
+        """
         return self._surroundings.active()
 
     def __enter__(self) -> Self:

@@ -8,12 +8,10 @@ import selectors
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cascade.runtime.running import running_calls
-
-if TYPE_CHECKING:
-    from cascade.testing.clock import VirtualClock
+from cascade.testing.dial import Dial
 
 __all__ = ["VirtualLoop"]
 
@@ -26,7 +24,7 @@ Found = list[tuple[selectors.SelectorKey, int]]
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop of coroutines, timers, threads and connections whose time is a virtual clock's."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: Dial) -> None:
         self.clock = clock
         self.held = 0
         """How many things really go on: calls in threads and processes, children."""
@@ -82,7 +80,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         finally:
             self.release()
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Call a function in a thread, while the clock is held."""
         future = super().run_in_executor(executor, func, *args)
         self.hold()

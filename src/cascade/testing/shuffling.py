@@ -7,12 +7,10 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from cascade.testing.dial import Dial
 from cascade.testing.loop import VirtualLoop
-
-if TYPE_CHECKING:
-    from cascade.testing.clock import VirtualClock
 
 __all__ = ["ShufflingLoop"]
 
@@ -26,16 +24,15 @@ class ShufflingLoop(VirtualLoop):
 
     _ready: deque[asyncio.Handle]
 
-    def __init__(self, clock: VirtualClock, draw: Random) -> None:
+    def __init__(self, clock: Dial, draw: Random) -> None:
         super().__init__(clock)
-        numbers = count(1)
-        self._next_number = lambda: next(numbers)
+        self.numbers = count(1)
         self._ready = self._turns = _Turns(draw)
         self.set_task_factory(_numbered_task)
 
     def create_future(self) -> asyncio.Future[Any]:
         """Return a future that has the same place in sets each time."""
-        return _Future(self._next_number(), loop=self)
+        return _Future(next(self.numbers), loop=self)
 
     def begin(self, job: Any, submit: Callable[[Any], None]) -> None:
         """Carry a job out on this thread, in its turn."""
@@ -46,7 +43,7 @@ class ShufflingLoop(VirtualLoop):
         work.close()
         return await self.run_in_executor(None, lambda: func(*args, **kwargs))
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Call a function on this thread, in its turn."""
         future = self.create_future()
 
@@ -134,4 +131,4 @@ class _Future(asyncio.Future[Any]):
 
 
 def _numbered_task(loop: Any, work: Any, **options: Any) -> asyncio.Task[Any]:
-    return _Task(loop._next_number(), work, loop=loop, **options)
+    return _Task(next(loop.numbers), work, loop=loop, **options)

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from itertools import count
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from cascade.runtime.engine import Engine
 from cascade.runtime.run import RunState
 from cascade.runtime.ticker import Ticker
 from cascade.spec.events import Event
 from cascade.spec.protocols import CallNode, Executor
-from cascade.testing.clock import START, VirtualClock
+from cascade.testing.clock import VirtualClock
+from cascade.testing.dial import START
 from cascade.testing.faults import Faults
 from cascade.testing.shuffling import ShufflingLoop
 from cascade.testing.stamps import Stamps
@@ -32,9 +33,7 @@ PACES = (0.0, 0.0, 0.3, 0.6, 0.9)
 """How probable it is that a task of one name lets others go first, again and again; drawn for each name."""
 
 
-def simulate(
-    seed: int = 0, *, start: float | datetime = START, faults: Faults | None = None
-) -> Simulation:
+def simulate(seed: int = 0, *, start: float | datetime = START, faults: Faults | None = None) -> Simulation:
     """Return a simulation, for a `with` block or its `run`.
 
         with simulate(seed=7) as simulation:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.channels import PASSING, Channel, Hub
 from cascade.spec.events import Event, RunFinished, RunStarted, TaskExecutionFinished, TaskExecutionStarted
-
-if TYPE_CHECKING:
-    from cascade.testing.clock import VirtualClock
+from cascade.testing.dial import Dial
 
 __all__ = ["Stamps"]
 
@@ -30,7 +28,7 @@ class Stamps:
 
     def __init__(
         self,
-        clock: VirtualClock,
+        clock: Dial,
         named: Callable[[], str] | None = None,
         kept: Callable[[Event], None] | None = None,
     ) -> None:

@@ -11,18 +11,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cascade.adapters.executors import processes
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.executors.workers import Workers
 from cascade.runtime import admission, caching, engine
 from cascade.runtime.run import RunState
+from cascade.testing.dial import Dial
 from cascade.testing.loop import VirtualLoop
 from cascade.testing.stamps import Stamps
-
-if TYPE_CHECKING:
-    from cascade.testing.clock import VirtualClock
 
 __all__ = ["Surroundings"]
 
@@ -36,7 +34,7 @@ _in_use: list[Surroundings] = []
 class Surroundings:
     """The stand-ins of one clock: in use from the first `active` on until the last has ended."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: Dial) -> None:
         self.clock = clock
         self.stamps = self.make_stamps()
         self._depth = 0
