@@ -51,19 +51,32 @@ def _bounds(count: int, first: int = 0) -> tuple[int, int]:
     return first, first + count
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: Any) -> object | None:
-    """Run an async test of a clock by that clock, unless another plugin has made it its own."""
-    if "cascade.testing" not in sys.modules or not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    from cascade.testing import VirtualClock
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pyfunc_call(pyfuncitem: Any) -> Iterator[None]:
+    """Run an async test that asks for a clock by that clock, whichever plugin runs the other async tests."""
+    given, test = pyfuncitem.funcargs, pyfuncitem.obj
+    clock = given.get("simulation") or given.get("virtual_clock")
+    main = _coroutine_function(pyfuncitem, test) if _is_clock(clock) else None
+    if main is None:
+        yield
+        return
+    pyfuncitem.obj = lambda **arguments: clock.run(main(**arguments))
+    try:
+        yield
+    finally:
+        pyfuncitem.obj = test
 
-    given = pyfuncitem.funcargs
-    clocks = [given[name] for name in ("simulation", "virtual_clock") if isinstance(given.get(name), VirtualClock)]
-    if not clocks or pyfuncitem.get_closest_marker("anyio") is not None:
-        return None
-    clocks[0].run(pyfuncitem.obj(**{name: given[name] for name in pyfuncitem._fixtureinfo.argnames}))
-    return True
+
+def _is_clock(value: Any) -> bool:
+    kit = sys.modules.get("cascade.testing")
+    return kit is not None and isinstance(value, kit.VirtualClock)
+
+
+def _coroutine_function(item: Any, test: Any) -> Any:
+    """Return an async test as it was written; pytest-asyncio makes a plain function of it that runs it in a loop."""
+    if type(item).__module__.startswith("pytest_asyncio"):
+        test = getattr(test, "__wrapped__", test)
+    return test if inspect.iscoroutinefunction(test) else None
 
 
 @pytest.fixture(params=TIERS)
