@@ -57,7 +57,7 @@ def thirty_days(tries: list[float], clock: VirtualClock) -> Any:
         return days + 1
 
     done: Any = 0
-    before = nap(0)
+    before: Any = nap(0)
     for day in range(30):
         before = nap(DAY).after(before)
         fetched = fetch(day).after(before).with_retry(5, delay=60, backoff=2).with_timeout(10)
@@ -429,7 +429,7 @@ class TestWhatCannotHappen:
         async def main() -> None:
             await asyncio.gather(*(asyncio.Event().wait() for _ in range(12)))
 
-        with pytest.raises(RuntimeError, match="asyncio task .* and 3 more"):
+        with pytest.raises(RuntimeError, match=r"asyncio task .* and 3 more"):
             VirtualClock().run(main())
 
     def test_a_start_without_a_time_zone_is_refused(self) -> None:

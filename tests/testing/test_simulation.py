@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import cascade as cs
 from cascade.runtime import Engine
-from cascade.runtime.events import RunStarted, TaskExecutionStarted, TaskRetrying
+from cascade.runtime.events import RunStarted, TaskRetrying
 from cascade.testing import Faults, Simulation, explore, simulate
 from tests.helpers import run_python
 from tests.oracle import TooLong, Unspecified
