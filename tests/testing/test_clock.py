@@ -452,6 +452,21 @@ class TestWithBlock:
         assert clock.now() == datetime(2030, 1, 1, 1, 6, 46, tzinfo=UTC)
         assert capsys.readouterr().err
 
+    def test_the_progress_of_cs_run_is_not_looked_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is four times a second, in real time."""
+        steps: list[float] = []
+        usual = VirtualLoop.let_pass
+
+        def counted(loop: VirtualLoop, seconds: float) -> None:
+            steps.append(seconds)
+            usual(loop, seconds)
+
+        monkeypatch.setattr(VirtualLoop, "let_pass", counted)
+        with VirtualClock():
+            cs.run(nap(30 * DAY))
+        assert sum(steps) == 30 * DAY
+        assert len(steps) < 40
+
     def test_cs_run_where_a_loop_runs(self) -> None:
         async def main() -> Any:
             return cs.run(nap(3600), log_level="SILENT")

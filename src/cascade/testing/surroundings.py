@@ -16,6 +16,7 @@ from typing import Any
 from cascade.adapters.executors import processes
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.executors.workers import Workers
+from cascade.app.progress import Progress
 from cascade.runtime import admission, caching, engine
 from cascade.runtime.run import RunState
 from cascade.testing.dial import Dial
@@ -99,6 +100,7 @@ class Surroundings:
             (RunState, "__init__", self._attended(RunState.__init__)),
             (engine, "Admission", self._admission),
             (caching, "clock", self.clock.time),
+            (Progress, "_tick", self._unless_virtual(Progress._tick)),
         ]
 
     # --- threads and processes
@@ -162,6 +164,10 @@ class Surroundings:
         if self.clock.faults is not None:
             run.executor = self.clock.faults.executor(run.executor)
             run.inline = run.direct = False
+
+    def _unless_virtual(self, usual: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Leave out what is done at regular times for people to see: months would be full of it."""
+        return lambda progress: usual(progress) if self.loop() is None else None
 
     def _admission(self, system_resources: Any) -> admission.Admission:
         """Make the admission of an engine, whose limits may be set before a loop runs."""
