@@ -13,12 +13,13 @@ from cascade.app.flow import Flow
 from cascade.runtime import Engine, MessageBus
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult
+from cascade.spec.events import Event
 from cascade.spec.lazy import MappedResult
 from cascade.spec.protocols import CallNode, Executor, Solver
 from cascade.spec.resource import Resource
 from cascade.spec.selector import JumpSelector
 from cascade.spec.task import Partial
-from cascade.testing import MockExecutor, MockSolver, SpyExecutor, SpySolver
+from cascade.testing import MockExecutor, MockSolver, Simulation, SpyExecutor, SpySolver, VirtualClock, simulate
 from tests.workflows import in_loop
 
 
@@ -211,6 +212,16 @@ def test_what_plugs_in_fits_its_protocol() -> None:
     for executor in executors:
         for solver in solvers:
             assert_type(Engine(solver, executor), Engine)
+
+
+def test_what_a_virtual_clock_runs_keeps_its_type() -> None:
+    for clock in (VirtualClock(), simulate(seed=1)):
+        assert_type(clock.run(parse("1")), int)
+        assert_type(clock.run(asyncio.sleep(1, "done")), str)
+        assert_type(clock.elapsed, float)
+    with simulate(seed=1) as simulation:
+        assert_type(simulation, Simulation)
+        assert_type(simulation.events, list[Event])
 
 
 def test_what_is_wrong_is_seen() -> None:

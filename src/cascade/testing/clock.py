@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Coroutine, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 from cascade.app.run import arun
+from cascade.spec.lazy import LazyResult
 from cascade.testing.dial import START, Dial
 from cascade.testing.faults import Faults
 from cascade.testing.loop import VirtualLoop
 from cascade.testing.surroundings import Surroundings
 
 __all__ = ["VirtualClock"]
+
+R = TypeVar("R")
 
 
 class VirtualClock(Dial):
@@ -51,6 +54,12 @@ class VirtualClock(Dial):
 
     # --- running
 
+    @overload
+    def run(self, main: Coroutine[Any, Any, R], params: None = None) -> R: ...
+    @overload
+    def run(self, main: LazyResult[R], params: Mapping[str, Any] | None = None) -> R: ...
+    @overload
+    def run(self, main: Any, params: Mapping[str, Any] | None = None) -> Any: ...
     def run(self, main: Any, params: Mapping[str, Any] | None = None) -> Any:
         """Run a coroutine, or a target with its parameters, to its end; return its value.
 
@@ -61,8 +70,14 @@ class VirtualClock(Dial):
         try:
             with self.active(), asyncio.Runner(loop_factory=self.new_loop) as runner:
                 return runner.run(work)
+        except BaseException as error:
+            self._tell(error)
+            raise
         finally:
             work.close()
+
+    def _tell(self, error: BaseException) -> None:
+        """Add to an error on its way out what one needs to know of the clock."""
 
     def new_loop(self) -> VirtualLoop:
         """Return a fresh event loop that goes by this clock, for `asyncio.Runner(loop_factory=...)` and the like."""
@@ -73,18 +88,10 @@ class VirtualClock(Dial):
 
         That is so for threads of your own that come back with `call_soon_threadsafe`. On a virtual loop's thread only.
         """
-        return self._held()
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, VirtualLoop):
             raise RuntimeError("only a loop of a virtual clock can be held: use it inside of clock.run(...)")
-        loop.hold()
-        try:
-            yield
-        finally:
-            loop.release()
+        return loop.holding()
 
     def active(self) -> AbstractContextManager[None]:
         """Let what is run meanwhile go by this clock, where its event loop is one of this clock's.
@@ -108,6 +115,8 @@ class VirtualClock(Dial):
         active, policy = self._entered.pop()
         asyncio.set_event_loop_policy(policy)
         active.__exit__(kind, error, trace)
+        if error is not None:
+            self._tell(error)
 
 
 def _policy(clock: VirtualClock) -> asyncio.AbstractEventLoopPolicy:

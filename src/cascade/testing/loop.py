@@ -7,8 +7,8 @@ import math
 import os
 import selectors
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from cascade.runtime.running import running_calls
@@ -61,6 +61,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Take one `hold` back."""
         self.held -= 1
 
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Hold the clock inside a `with` block."""
+        self.hold()
+        try:
+            yield
+        finally:
+            self.release()
+
     def begin(self, job: Any, submit: Callable[[Any], None]) -> None:
         """Hand a job to a worker thread, and hold the clock until it is back."""
         deliver = job.deliver
@@ -83,11 +92,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     async def elsewhere(self, work: Any, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Await what a process does; `func(*args, **kwargs)` is the same in this one."""
-        self.hold()
-        try:
+        with self.holding():
             return await work
-        finally:
-            self.release()
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
         """Call a function in a thread, while the clock is held."""
@@ -98,11 +104,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     async def shutdown_default_executor(self, *args: Any) -> None:
         """Wait for the end of its threads."""
-        self.hold()
-        try:
+        with self.holding():
             await super().shutdown_default_executor(*args)
-        finally:
-            self.release()
 
     async def subprocess_exec(self, protocol_factory: Any, *args: Any, **options: Any) -> Any:
         """Start a child process, and hold the clock until it has ended."""

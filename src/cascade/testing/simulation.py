@@ -8,7 +8,6 @@ import random
 from collections.abc import Callable
 from contextlib import contextmanager
 from itertools import count
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from cascade.runtime.engine import Engine
@@ -82,21 +81,6 @@ class Simulation(VirtualClock):
     def new_loop(self) -> ShufflingLoop:
         """Return a fresh event loop that goes by this clock and in an order drawn from its seed."""
         return ShufflingLoop(self, self.random)
-
-    def run(self, main: Any, params: Any = None) -> Any:
-        """Run a coroutine, or a target with its parameters, to its end; what comes out of it names the seed."""
-        try:
-            return super().run(main, params)
-        except BaseException as error:
-            self._tell(error)
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, trace)
-        if error is not None:
-            self._tell(error)
 
     def _tell(self, error: BaseException) -> None:
         note = f"in simulate(seed={self.seed}), which happens again with this seed"

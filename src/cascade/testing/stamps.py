@@ -36,13 +36,13 @@ class Stamps:
         self._named = named
         self._kept = kept
         self._begun: dict[Any, float] = {}
-        self._hubs: list[Hub] = []
+        self._hubs: dict[Hub, None] = {}
 
     def follow(self, bus: MessageBus) -> None:
         """Stamp what a bus publishes from now on."""
         hub = bus._hub
-        if all(each is not hub for each in self._hubs):
-            self._hubs.append(hub)
+        if hub not in self._hubs:
+            self._hubs[hub] = None
             hub.route = partial(self._route, hub)  # type: ignore[method-assign]
             _forget_routes(hub)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from time import monotonic
 from typing import Any
 
@@ -56,10 +56,10 @@ class Surroundings:
         with _lock:
             if _in_use and _in_use[0] is not self:
                 raise RuntimeError("another virtual clock is in use; use one at a time in a process")
-            self._depth += 1
-            if self._depth == 1:
-                _in_use.append(self)
+            if not self._depth:
                 self._begin()
+                _in_use.append(self)
+            self._depth += 1
         try:
             yield
         finally:
@@ -70,9 +70,10 @@ class Surroundings:
                     self._end()
 
     def _begin(self) -> None:
-        for owner, name, value in self.stand_ins():
-            self._before.append((owner, name, vars(owner)[name]))
-            setattr(owner, name, value)
+        found = self.stand_ins()
+        self._before = [(owner, name, vars(owner)[name]) for owner, name, _ in found]
+        for each in found:
+            setattr(*each)
 
     def _end(self) -> None:
         while self._before:
@@ -95,6 +96,7 @@ class Surroundings:
         return [
             (Workers, "submit", self._in_thread(Workers.submit)),
             (processes.Processes, "call", self._in_process(processes.Processes.call)),
+            (processes, "_until", self._while_held(processes._until)),
             (LocalExecutor, "measured", self._measured(LocalExecutor.measured)),
             (RunState, "abandon", self._abandon(RunState.abandon)),
             (RunState, "__init__", self._attended(RunState.__init__)),
@@ -124,6 +126,14 @@ class Surroundings:
             return await (work if loop is None else loop.elsewhere(work, func, args, kwargs))
 
         return call
+
+    def _while_held(self, usual: Callable[..., Any]) -> Callable[..., Any]:
+        async def until(*args: Any) -> None:
+            loop = self.loop()
+            with nullcontext() if loop is None else loop.holding():
+                await usual(*args)
+
+        return until
 
     def _measured(self, usual: Callable[..., Any]) -> Callable[..., Any]:
         async def measured(executor: LocalExecutor, profile: Any) -> None:
