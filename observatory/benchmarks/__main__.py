@@ -22,11 +22,26 @@ from observatory.benchmarks import (
     progress,
     startup,
     streams,
+    virtual,
     waiting,
 )
 from observatory.benchmarks.harness import ROWS, Line, load, machine
 
-IN_ORDER = (loops, observed, progress, graphs, layered, waiting, maps, streams, contention, policies, startup, memory)
+IN_ORDER = (
+    loops,
+    observed,
+    progress,
+    graphs,
+    layered,
+    waiting,
+    maps,
+    streams,
+    virtual,
+    contention,
+    policies,
+    startup,
+    memory,
+)
 MODULES = [each.__name__ for each in IN_ORDER]
 NAMES = sorted(ROWS, key=lambda name: MODULES.index(ROWS[name].measure.__module__))
 LAST = readme.ROOT / "build" / "benchmarks.json"

@@ -261,6 +261,37 @@ def test_an_error_without_words_comes_out_too(kind: str, tier: Tier) -> None:
 
 
 @every_tier
+def test_siblings_are_cancelled_once_and_may_take_long_to_clean_up(tier: Tier) -> None:
+    """Longer than the task beside which they were started: its end must not cut them short."""
+    log: list[str] = []
+
+    @cs.task
+    async def quick() -> None:
+        await asyncio.Event().wait()
+
+    @cs.task
+    async def tidy(name: str) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await turns(30)
+            log.append(name)
+
+    @cs.task
+    async def fail() -> None:
+        await turns()
+        raise ValueError("enough")
+
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+            with pytest.raises(ValueError, match="enough"):
+                await engine.run([quick(), tidy("a"), tidy.map(name=["b", "c"]), cs.subflow(tidy("d")), fail()])
+            assert sorted(log) == ["a", "b", "c", "d"]
+
+    in_loop(main)
+
+
+@every_tier
 def test_siblings_are_cancelled_and_awaited(tier: Tier) -> None:
     log: list[str] = []
 

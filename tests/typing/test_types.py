@@ -23,13 +23,23 @@ from cascade.runtime.bus import Stream, Subscription
 from cascade.runtime.events import RunFinished, TaskEvent, TaskExecutionFinished, TaskSkipped
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult
+from cascade.spec.events import Event
 from cascade.spec.lazy import MappedResult
 from cascade.spec.limits import Limit
 from cascade.spec.protocols import CallNode, Executor, Solver
 from cascade.spec.resource import Resource
 from cascade.spec.selector import JumpSelector
 from cascade.spec.task import Partial
-from cascade.testing import MockExecutor, MockSolver, SpyExecutor, SpySolver, SpySubscriber
+from cascade.testing import (
+    MockExecutor,
+    MockSolver,
+    Simulation,
+    SpyExecutor,
+    SpySolver,
+    SpySubscriber,
+    VirtualClock,
+    simulate,
+)
 from tests.workflows import in_loop
 
 
@@ -384,6 +394,16 @@ def test_errors_are_caught_by_their_kind() -> None:
     assert_type(failed.error, BaseException)
     assert_type(failed.index, int)
     assert_type(failed.arguments, dict[str, Any])
+
+
+def test_what_a_virtual_clock_runs_keeps_its_type() -> None:
+    for clock in (VirtualClock(), simulate(seed=1)):
+        assert_type(clock.run(parse("1")), int)
+        assert_type(clock.run(asyncio.sleep(1, "done")), str)
+        assert_type(clock.elapsed, float)
+    with simulate(seed=1) as simulation:
+        assert_type(simulation, Simulation)
+        assert_type(simulation.events, list[Event])
 
 
 def test_what_is_wrong_is_seen() -> None:

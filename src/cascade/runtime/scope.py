@@ -156,11 +156,13 @@ class Scope:
 
     async def close(self, error: BaseException) -> BaseException:
         """End what still runs after `error` reached the host; return what comes out of the host."""
-        if self.failure is None:
+        is_first = self.failure is None
+        if is_first:
             self.failure = error
         self.send_away()
-        for task in self._tasks:
-            task.cancel()
+        if is_first:  # else `fail` has cancelled them, and they may be cleaning up
+            for task in self._tasks:
+                task.cancel()
         raised, host = error, self.host
         cancelled = isinstance(error, asyncio.CancelledError) or (host is not None and host.cancelling() > self.borne)
         while self._tasks:

@@ -1,7 +1,23 @@
-"""The kit for users' tests: doubles, spies, and resources put in the place of others."""
+"""The kit for users' tests: doubles, spies, a virtual clock, simulations by seed, and faults."""
 
+from cascade.testing.clock import VirtualClock
 from cascade.testing.doubles import MockExecutor, MockSolver, SpyExecutor, SpySolver
+from cascade.testing.faults import Fault, Faults
 from cascade.testing.overriding import override_resource
+from cascade.testing.simulation import Simulation, explore, simulate
 from cascade.testing.spies import SpySubscriber
 
-__all__ = ["MockExecutor", "MockSolver", "SpyExecutor", "SpySolver", "SpySubscriber", "override_resource"]
+__all__ = [
+    "Fault",
+    "Faults",
+    "MockExecutor",
+    "MockSolver",
+    "Simulation",
+    "SpyExecutor",
+    "SpySolver",
+    "SpySubscriber",
+    "VirtualClock",
+    "explore",
+    "override_resource",
+    "simulate",
+]

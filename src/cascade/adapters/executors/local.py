@@ -194,9 +194,10 @@ class LocalExecutor:
 
         if job.withdraw():
             return
-        until = perf_counter() + grace
+        loop = asyncio.get_running_loop()
+        until = loop.time() + grace
         while not future.done():
-            left = until - perf_counter()
+            left = until - loop.time()
             if left <= 0:
                 break
             try:
