@@ -27,8 +27,12 @@ def _expanded(item: object, pages: dict[str, list[Path]]) -> list[object]:
     if isinstance(item, str) and item in pages:
         return [{_title(path): f"{item}{path.stem}.md"} for path in pages[item]]
     if isinstance(item, dict):
-        return [{title: _expanded(each, pages) if isinstance(each, str) and each in pages else each
-                 for title, each in item.items()}]
+        return [
+            {
+                title: _expanded(each, pages) if isinstance(each, str) and each in pages else each
+                for title, each in item.items()
+            }
+        ]
     return [item]
 
 
