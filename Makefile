@@ -25,6 +25,7 @@ fix: venv  ## format, and mend what lint can mend
 docs: venv  ## build the site into build/site; open build/site/index.html
 	$(PYTHON) -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
+	$(PYTHON) tools/check_site.py build/site
 
 bench: venv  ## measure every row of the budgets; ARGS="heavy simple" measures two, PYTHON=python3.13 on that one
 	PYTHONPATH=src $(PYTHON) -m observatory.benchmarks $(ARGS)
