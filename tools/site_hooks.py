@@ -56,6 +56,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def front_page() -> str:
     """README.md up to its figures, the links leading into the site."""
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## How fast\n")[0]
+    text = re.sub(r"The pages below are also a site, .*?\n\n", "", text, flags=re.S)
     text = text.replace("[中文](README.zh-CN.md)\n\n", "").replace("(#how-fast)", "(benchmarks.md#the-figures)")
     text = re.sub(r"\]\(docs/decisions/?\)", "](decisions/the-ticker.md)", text)
     text = text.replace("](docs/", "](").replace("](examples/", "](../examples/")
