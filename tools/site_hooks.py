@@ -64,10 +64,11 @@ def front_page() -> str:
 
 
 def example_page(path: Path) -> str:
-    """The docstring as text, and the file."""
+    """The docstring as text, and the code below it."""
     source = path.read_text(encoding="utf-8")
-    said = ast.get_docstring(ast.parse(source)) or ""
-    return f"# {path.name}\n\n{said}\n\n```python\n{source}```\n"
+    module = ast.parse(source)
+    code = "".join(source.splitlines(keepends=True)[module.body[0].end_lineno :]).lstrip("\n")
+    return f"# {path.name}\n\n{ast.get_docstring(module)}\n\n```python\n{code}```\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
