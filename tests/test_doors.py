@@ -88,7 +88,7 @@ def is_plain(node: ast.stmt) -> bool:
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=[]):
             return all(isinstance(each, ast.Import | ast.ImportFrom) for each in body)
-        case ast.FunctionDef(name="__getattr__"):
+        case ast.FunctionDef(name="__getattr__" | "__dir__"):
             return True
     return False
 

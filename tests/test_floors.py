@@ -36,6 +36,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.adapters.executors.crossing": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.solvers.csp": {"ortools"},
+    "cascade.providers.http": {"httpx"},
 }
 
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from cascade.app.run import arun, run
     from cascade.app.sources import explain
     from cascade.command.entry import cli, create_cli
+    from cascade.providers import http as http
+    from cascade.providers.shell import shell as shell
     from cascade.runtime.bus import MessageBus
     from cascade.runtime.engine import Engine, Run
     from cascade.spec.events import Event
@@ -118,7 +120,16 @@ def __getattr__(name: str) -> Any:
         "to_lisp": "cascade.app.forms",
         "visualize": "cascade.app.pictures",
     }
-    if name not in rooms:
-        raise AttributeError(f"module 'cascade' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(rooms[name]), name)
+    if name in rooms:
+        value = getattr(import_module(rooms[name]), name)
+    else:
+        value = import_module("cascade.providers.registry").find(name)
+    globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """List also the providers, those of plugins too."""
+    from importlib import import_module
+
+    return sorted({*globals(), *__all__, *import_module("cascade.providers.registry").names()})

@@ -1,0 +1,254 @@
+"""Requests over HTTP: `cs.http.get(url)` and its like, by httpx."""
+
+from __future__ import annotations
+
+import json as _json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cascade.providers.extras import missing
+from cascade.spec.policies import seconds_from
+from cascade.spec.resource import inject, resource
+from cascade.spec.task import task
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Headers", "HttpResponse", "HttpStatusError", "delete", "get", "http_client", "post", "put", "request"]
+
+
+class Headers(Mapping[str, str]):
+    """The headers of a response by name; upper and lower case are the same."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = {name.lower(): value for name, value in values.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Headers({self._values!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """What a server answered."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    url: str = ""
+    """Where it came from in the end: redirects are followed."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+        return self.status < 400
+
+    def text(self) -> str:
+        """Return the body as text, in the charset that the server named, else UTF-8."""
+        charset = "utf-8"
+        for part in self.headers.get("content-type", "").split(";")[1:]:
+            name, _, value = part.partition("=")
+            if name.strip().lower() == "charset":
+                charset = value.strip().strip("\"'")
+        try:
+            return self.body.decode(charset, "replace")
+        except LookupError:
+            return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Return what the body is as JSON. Raises ValueError if it is none."""
+        try:
+            return _json.loads(self.body)
+        except ValueError as error:
+            start = self.body[:60]
+            raise ValueError(
+                f"the body of {self.url or 'the response'} is no JSON: {error}; it begins {start!r}"
+            ) from None
+
+
+class HttpStatusError(RuntimeError):
+    """A status of 400 or above, where `check=True` asks for less; `response` has all of it."""
+
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__(response)
+        self.response = response
+
+    def __str__(self) -> str:
+        return f"{self.response.url} answered {self.response.status}: {self.response.text()[:200]}"
+
+
+@resource(name="http_client", scope="run")
+async def http_client() -> AsyncIterator[httpx.AsyncClient]:
+    """The client of a run: it keeps connections to be used again, and closes them when the run has ended."""
+    try:
+        import httpx
+    except ImportError as error:
+        raise missing("cs.http", "httpx", "http") from error
+
+    async with httpx.AsyncClient(follow_redirects=True, timeout=None, verify=_trust()) as client:
+        yield client
+
+
+_context: Any = None
+
+
+def _trust() -> Any:
+    """Return what says whom to trust; to read it takes tens of milliseconds, so it is kept."""
+    import ssl
+
+    global _context
+    if _context is None:
+        import httpx
+
+        _context = httpx.create_ssl_context()
+    assert isinstance(_context, ssl.SSLContext)
+    return _context
+
+
+@task(name="http.request")
+async def request(
+    method: str,
+    url: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+    data: Mapping[str, Any] | None = None,
+    content: bytes | str | None = None,
+    timeout: float | None = 30.0,
+    check: bool = False,
+    client: Any = inject(http_client),
+) -> HttpResponse:
+    """Send a request and return the response, whatever its status.
+
+    Args:
+        method: "GET", "POST", ...
+        url: with scheme; redirects are followed.
+        params: for the query of the URL.
+        headers: by name.
+        json: the body, as JSON.
+        data: the body, as a form.
+        content: the body as it is.
+        timeout: seconds for all of it, body included; None: as long as it takes.
+        check: a status of 400 or above is a failure.
+        client: an `httpx.AsyncClient`; by default one for the run (the resource `http_client`).
+
+    Raises:
+        ValueError: what was given makes no request.
+        ConnectionError: the server cannot be reached, or broke off.
+        TimeoutError: its time was up.
+        HttpStatusError: `check` is true, and the status 400 or above.
+    """
+    return await _send(
+        client, method, url, timeout, check, params=params, headers=headers, json=json, data=data, content=content
+    )
+
+
+@task(name="http.get")
+async def get(
+    url: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float | None = 30.0,
+    check: bool = False,
+    client: Any = inject(http_client),
+) -> HttpResponse:
+    """Send a GET; arguments and errors are those of `request`."""
+    return await _send(client, "GET", url, timeout, check, params=params, headers=headers)
+
+
+@task(name="http.post")
+async def post(
+    url: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+    data: Mapping[str, Any] | None = None,
+    content: bytes | str | None = None,
+    timeout: float | None = 30.0,
+    check: bool = False,
+    client: Any = inject(http_client),
+) -> HttpResponse:
+    """Send a POST; arguments and errors are those of `request`."""
+    return await _send(
+        client, "POST", url, timeout, check, params=params, headers=headers, json=json, data=data, content=content
+    )
+
+
+@task(name="http.put")
+async def put(
+    url: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,
+    data: Mapping[str, Any] | None = None,
+    content: bytes | str | None = None,
+    timeout: float | None = 30.0,
+    check: bool = False,
+    client: Any = inject(http_client),
+) -> HttpResponse:
+    """Send a PUT; arguments and errors are those of `request`."""
+    return await _send(
+        client, "PUT", url, timeout, check, params=params, headers=headers, json=json, data=data, content=content
+    )
+
+
+@task(name="http.delete")
+async def delete(
+    url: str,
+    *,
+    params: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float | None = 30.0,
+    check: bool = False,
+    client: Any = inject(http_client),
+) -> HttpResponse:
+    """Send a DELETE; arguments and errors are those of `request`."""
+    return await _send(client, "DELETE", url, timeout, check, params=params, headers=headers)
+
+
+async def _send(
+    client: httpx.AsyncClient, method: str, url: str, timeout: float | None, check: bool, **parts: Any
+) -> HttpResponse:
+    import asyncio
+
+    import httpx
+
+    if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
+        raise ValueError(f"cs.http takes a URL that begins with http:// or https://, not {url!r}")
+    seconds = None if timeout is None else seconds_from(timeout, "cs.http(timeout=...)")
+    try:
+        async with asyncio.timeout(seconds) as clock:
+            answer = await client.request(method, url, **parts)
+    except TimeoutError:
+        if clock.expired():
+            raise TimeoutError(f"{method} {url} took longer than {seconds} seconds") from None
+        raise
+    except httpx.TimeoutException as error:  # of a client with limits of its own
+        raise TimeoutError(f"{method} {url} took too long: {error!r}") from error
+    except httpx.TransportError as error:
+        if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+            raise ValueError(f"{method} {url} cannot be sent: {error}") from error
+        raise ConnectionError(f"{method} {url} failed: {str(error) or repr(error)}") from error
+    except httpx.TooManyRedirects as error:
+        raise ConnectionError(f"{method} {url} failed: {error}") from error
+    except httpx.InvalidURL as error:
+        raise ValueError(f"{url!r} is no URL: {error}") from error
+    response = HttpResponse(answer.status_code, Headers(answer.headers), answer.content, str(answer.url))
+    if check and not response.ok:
+        raise HttpStatusError(response)
+    return response
