@@ -1,5 +1,6 @@
 """An agent: a state machine around a model that calls tools, with a budget and somebody who is asked first.
 
+    pip install 'cascade-py[http]'
     python examples/agent.py                          # a stand-in plays the model, see stand_ins.py
     OPENAI_BASE_URL=http://localhost:11434/v1 MODEL=... python examples/agent.py    # or any other server
 
@@ -13,8 +14,8 @@ import os
 import sys
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.request import Request, urlopen
 
+import httpx
 import stand_ins
 
 import cascade as cs
@@ -51,14 +52,16 @@ class Talk:
         return replace(self, messages=(*self.messages, message), tokens=self.tokens + tokens)
 
 
-@cs.task(retry={"max_attempts": 3, "delay": 0.5, "backoff": 2.0, "on": OSError}, timeout=60.0)
-def think(talk: Talk, url: str, model: str, budget: int) -> cs.Jump:
+@cs.task(retry={"max_attempts": 3, "delay": 0.5, "backoff": 2.0, "on": httpx.TransportError}, timeout=60.0)
+async def think(
+    talk: Talk, url: str, model: str, budget: int, client: httpx.AsyncClient = cs.inject(cs.http.http_client)
+) -> cs.Jump:
     if talk.tokens >= budget:
         return cs.Jump("stop", f"I have used {talk.tokens} of {budget} tokens and stop here.")
     body = {"model": model, "messages": talk.messages, "tools": TOOLS, "parallel_tool_calls": False}
-    headers = {"content-type": "application/json", "authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', '')}"}
-    with urlopen(Request(f"{url}/chat/completions", json.dumps(body).encode(), headers)) as response:
-        answer = json.load(response)
+    headers = {"authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', 'none')}"}
+    response = await client.post(f"{url}/chat/completions", json=body, headers=headers)
+    answer = response.raise_for_status().json()
     message = answer["choices"][0]["message"]
     talk = talk.then(message, answer["usage"]["total_tokens"])
     if not message.get("tool_calls"):

@@ -1,5 +1,6 @@
 """An ETL: the sales of a week from an HTTP API, cleaned, into SQLite.
 
+    pip install 'cascade-py[http]'
     python examples/etl.py                # asks a stand-in for the API, see stand_ins.py
     python examples/etl.py http://...     # asks another one
 
@@ -15,33 +16,22 @@ import sqlite3
 import sys
 from datetime import date, timedelta
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 
 import stand_ins
 
 import cascade as cs
 
 
-class Busy(Exception):
-    """The API asks to be asked again."""
-
-
-@cs.task(timeout=30.0)
-def extract(api: str, day: date) -> str:
-    try:
-        with urlopen(f"{api}/sales/{day}.csv", timeout=10) as answer:
-            return answer.read().decode()
-    except HTTPError as error:
-        error.close()
-        if error.code in (429, 503):
-            raise Busy(f"{api} says {error.code}") from None
-        raise
+def is_passing(error: Exception) -> bool:
+    """Whether to ask again: the line broke, or the API is busy."""
+    if isinstance(error, cs.http.HttpStatusError):
+        return error.response.status in (429, 503)
+    return isinstance(error, OSError)
 
 
 @cs.task
-def transform(text: str) -> list[tuple[str, str, float]]:
-    rows = csv.DictReader(io.StringIO(text))
+def transform(day: cs.http.HttpResponse) -> list[tuple[str, str, float]]:
+    rows = csv.DictReader(io.StringIO(day.text()))
     return [(row["day"], row["shop"].strip().title(), float(row["amount"])) for row in rows if row["amount"]]
 
 
@@ -63,12 +53,11 @@ def report(rows: int, path: Path) -> str:
 
 
 def flow(api: str, days: list[date], folder: Path) -> cs.LazyResult[str]:
-    over = cs.cached(folder / "days", key=lambda api, day: day)  # wherever it came from
-    texts = extract.partial(api=api).map(day=days, concurrency=4)
-    texts.with_retry(max_attempts=4, delay=0.1, backoff=2.0, on=(Busy, OSError), give_up=HTTPError)
-    texts.with_cache(over)
+    extracted = cs.http.get.partial(check=True).map(url=[f"{api}/sales/{day}.csv" for day in days], concurrency=4)
+    extracted.with_retry(max_attempts=4, delay=0.1, backoff=2.0, on=is_passing)
+    extracted.with_cache(cs.cached(folder / "days", key=lambda url, **others: url.rpartition("/")[2]))
     path = folder / "sales.db"
-    return report(load(transform.map(text=texts), path), path)
+    return report(load(transform.map(day=extracted), path), path)
 
 
 def main() -> None:

@@ -5,44 +5,15 @@
 
     pip install 'cascade-py[cli]'
 
-Every step is a command, with its output in the error if it fails. The first that fails ends the others, and nothing
-is published. Publishing is tried again; the tag comes last, so a tag means that all went well.
+Every step is a command. The first that fails ends the others, children and all, and nothing is published. Publishing
+is tried again; the tag comes last, so a tag means that all went well.
 """
 
-import asyncio
-import contextlib
 import hashlib
-import os
-import signal
 import sys
 from pathlib import Path
 
 import cascade as cs
-
-
-class CommandError(Exception):
-    """A command that ended with another code than 0; the text is what it said."""
-
-
-@cs.task
-async def command(*words: str | Path, cwd: str) -> str:
-    """Run a command to its end and return what it printed; cancelled, it ends the command and its children."""
-    pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.STDOUT}
-    starting = asyncio.create_task(
-        asyncio.create_subprocess_exec(*words, cwd=cwd, start_new_session=True, **pipes)  # in a group of its own
-    )
-    try:
-        process = await asyncio.shield(starting)
-        output, _ = await process.communicate()
-    except asyncio.CancelledError:
-        process = await starting
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        raise
-    if process.returncode:
-        raise CommandError(f"{' '.join(map(str, words))} gave {process.returncode}:\n{output.decode()}")
-    return output.decode().strip()
 
 
 @cs.task
@@ -72,10 +43,10 @@ def told(path: Path, digest: str, end: str) -> str:
 def release() -> cs.LazyResult[str]:
     project = cs.Param("project", default=".", description="the program's folder: a git repository with app/ and tests")
     version = cs.Param("version", type=str)
-    target = cs.Param("target", default="/tmp", description="the folder to publish into")
+    target = cs.Param("target", default="releases", description="the folder to publish into")
 
-    def step(name: str, *words: object) -> cs.LazyResult[str]:
-        return command(*words, cwd=project).named(name)
+    def step(name: str, *words: object) -> cs.LazyResult[object]:
+        return cs.shell(list(words), cwd=project).named(name)
 
     clean = step("clean", "git", "diff", "--exit-code", "--stat", "HEAD")
     tests = step("tests", sys.executable, "-m", "unittest", "discover", "-q").with_timeout(600)

@@ -68,14 +68,14 @@ class TestEtl:
     def test_a_busy_api_is_asked_again_and_a_second_run_asks_for_nothing(self, tmp_path: Path) -> None:
         printed, said = run_example("etl", cwd=tmp_path)
         assert printed.splitlines() == ["14 rows", "North       843.50", "South       350.00"]
-        assert said.count("says 503; again in 0.1 s") == 4
+        assert said.count("answered 503: busy; again in 0.1 s") == 4
         again, said = run_example("etl", cwd=tmp_path)
         assert again == printed  # loading a day twice leaves it there once
         assert "503" not in said
 
     def test_a_day_that_is_not_there_fails_at_once(self, example: Any, tmp_path: Path) -> None:
         etl = example("etl")
-        with etl.stand_ins.sales() as api, pytest.raises(etl.HTTPError):
+        with etl.stand_ins.sales() as api, pytest.raises(cs.http.HttpStatusError, match="404"):
             cs.run(etl.flow(api, ["2026-03-xx"], tmp_path), log_level="SILENT")
         assert etl.stand_ins.asked == {"2026-03-xx": 1}
 
@@ -117,25 +117,11 @@ class TestRelease:
         (project / "test_app.py").write_text("raise SystemExit('broken')\n")
         subprocess.run(["git", "-c", "user.name=me", "-c", "user.email=a@b.c", "commit", "-qam", "Break"], cwd=project)
         params = {"project": str(project), "target": str(tmp_path), "version": "2.0.0", "publish": True}
-        with pytest.raises(release.CommandError, match=r"unittest discover -q gave 1:\n(.|\n)*broken"):
+        with pytest.raises(subprocess.CalledProcessError, match="unittest") as failure:
             cs.run(release.release(), params, log_level="SILENT")
+        assert any("broken" in note for note in failure.value.__notes__)
         assert self.tags(project) == ""
         assert not (project / "dist" / "app-2.0.0.pyz").exists()
-
-    async def cancelled(self, release: ModuleType, folder: Path) -> None:
-        async with cs.Engine() as engine:
-            run = engine.start(release.command("sh", "-c", "sleep 1000 & echo $! > child; wait", cwd=str(folder)))
-            while not (folder / "child").exists() or not (folder / "child").read_text():
-                await asyncio.sleep(0)
-            run.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await run
-
-    def test_a_cancelled_command_takes_its_children_along(self, example: Any, tmp_path: Path) -> None:
-        asyncio.run(self.cancelled(example("release"), tmp_path))
-        child = (tmp_path / "child").read_text().strip()
-        state = Path(f"/proc/{child}/stat")
-        assert not state.exists() or state.read_text().split()[2] == "Z"
 
 
 class TestAgent:
