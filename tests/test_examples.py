@@ -64,6 +64,17 @@ def test_each_has_a_docstring_a_test_and_a_place_on_the_page() -> None:
         assert f'"{path.stem}"' in tests or f"examples/{path.name}" in tests or f".{path.stem}." in tests, path
 
 
+def test_cs_check_finds_nothing_in_them(example: Any, tmp_path: Path) -> None:
+    targets = [
+        example("etl").flow("http://127.0.0.1", [], tmp_path),
+        example("release").release(),
+        example("agent").agent("Hello?", "http://127.0.0.1"),
+        example("sweep").sweep,
+        example("web").flow,
+    ]
+    assert [str(finding) for target in targets for finding in cs.check(target)] == []
+
+
 class TestEtl:
     def test_a_busy_api_is_asked_again_and_a_second_run_asks_for_nothing(self, tmp_path: Path) -> None:
         printed, said = run_example("etl", cwd=tmp_path)
