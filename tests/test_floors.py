@@ -36,7 +36,11 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.adapters.executors.crossing": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.solvers.csp": {"ortools"},
+    "cascade.providers.config": {"yaml"},
     "cascade.providers.http": {"httpx"},
+    "cascade.providers.io.s3": {"aiobotocore", "botocore"},
+    "cascade.providers.sql": {"sqlalchemy"},
+    "cascade.providers.text": {"jinja2"},
 }
 
 

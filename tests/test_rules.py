@@ -11,6 +11,7 @@ SECTIONS = [
     *("1. Declaring", "2. Running", "3. Loops", "4. Skipping"),
     *("5. Policies (what is built)", "6. Events", "7. Errors and endings"),
     "8. Tools (what is built)",
+    "9. Providers",
 ]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::([\w:.]+)`")
 

@@ -36,8 +36,21 @@ if TYPE_CHECKING:
     from cascade.app.run import arun, run
     from cascade.app.sources import explain
     from cascade.command.entry import cli, create_cli
+    from cascade.providers import fs as fs
     from cascade.providers import http as http
+    from cascade.providers import io as io
+    from cascade.providers import ipfs as ipfs
+    from cascade.providers import read as read
+    from cascade.providers import write as write
+    from cascade.providers.config import load_yaml as load_yaml
+    from cascade.providers.config import lookup as lookup
     from cascade.providers.shell import shell as shell
+    from cascade.providers.sql import sql as sql
+    from cascade.providers.text import dict as dict
+    from cascade.providers.text import format as format
+    from cascade.providers.text import template as template
+    from cascade.providers.waiting import recv as recv
+    from cascade.providers.waiting import wait as wait
     from cascade.runtime.bus import MessageBus
     from cascade.runtime.engine import Engine, Run
     from cascade.spec.events import Event

@@ -17,6 +17,7 @@ from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Engine
 from cascade.runtime.run import RunState
 from cascade.runtime.running import running_calls
+from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunWarning
 from cascade.spec.lazy import LazyResult
 from cascade.spec.policies import refuse_option
@@ -83,15 +84,17 @@ def run(
         log_level: "DEBUG" tells of each task, "INFO" of the run, retries and warnings, "WARNING" of what
             needs attention, "ERROR" of a failed run, "SILENT" of nothing.
         log_format: "human", or "json" for one JSON object a line.
+        connector: carries messages for `cs.recv`.
 
     Raises:
         Exception: whatever a task raised, with a note that says which node it was.
         TimeoutError: the run took longer than its timeout.
         KeyboardInterrupt: Ctrl-C; the run was cancelled and has ended, and stderr says what was running.
     """
-    for name, option in (("connector", connector), ("state_backend", state_backend)):
-        if option is not None:
-            refuse_option(f"cs.run({name}=...)")
+    if state_backend is not None:
+        refuse_option("cs.run(state_backend=...)")
+    if connector is not None:
+        resources = (*resources, resource_of(connector, "cs.run(connector=...)"))
     bus = MessageBus()
     reporter = Reporter(log_level, log_format)
     reporter.attach(bus)

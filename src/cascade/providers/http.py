@@ -150,7 +150,7 @@ async def request(
         TimeoutError: its time was up.
         HttpStatusError: `check` is true, and the status 400 or above.
     """
-    return await _send(
+    return await send(
         client, method, url, timeout, check, params=params, headers=headers, json=json, data=data, content=content
     )
 
@@ -166,7 +166,7 @@ async def get(
     client: Any = inject(http_client),
 ) -> HttpResponse:
     """Send a GET; arguments and errors are those of `request`."""
-    return await _send(client, "GET", url, timeout, check, params=params, headers=headers)
+    return await send(client, "GET", url, timeout, check, params=params, headers=headers)
 
 
 @task(name="http.post")
@@ -183,7 +183,7 @@ async def post(
     client: Any = inject(http_client),
 ) -> HttpResponse:
     """Send a POST; arguments and errors are those of `request`."""
-    return await _send(
+    return await send(
         client, "POST", url, timeout, check, params=params, headers=headers, json=json, data=data, content=content
     )
 
@@ -202,7 +202,7 @@ async def put(
     client: Any = inject(http_client),
 ) -> HttpResponse:
     """Send a PUT; arguments and errors are those of `request`."""
-    return await _send(
+    return await send(
         client, "PUT", url, timeout, check, params=params, headers=headers, json=json, data=data, content=content
     )
 
@@ -218,12 +218,13 @@ async def delete(
     client: Any = inject(http_client),
 ) -> HttpResponse:
     """Send a DELETE; arguments and errors are those of `request`."""
-    return await _send(client, "DELETE", url, timeout, check, params=params, headers=headers)
+    return await send(client, "DELETE", url, timeout, check, params=params, headers=headers)
 
 
-async def _send(
+async def send(
     client: httpx.AsyncClient, method: str, url: str, timeout: float | None, check: bool, **parts: Any
 ) -> HttpResponse:
+    """Send a request and tell failures in Python's own words; `request` says which."""
     import asyncio
 
     import httpx

@@ -15,8 +15,21 @@ __all__ = ["GROUP", "find", "names"]
 GROUP = "cascade.providers"
 
 HERE = {
+    "dict": ("cascade.providers.text", "dict", ()),
+    "format": ("cascade.providers.text", "format", ()),
+    "fs": ("cascade.providers.fs", None, ()),
     "http": ("cascade.providers.http", None, ("httpx",)),
+    "io": ("cascade.providers.io", None, ()),
+    "ipfs": ("cascade.providers.ipfs", None, ("httpx",)),
+    "load_yaml": ("cascade.providers.config", "load_yaml", ("yaml",)),
+    "lookup": ("cascade.providers.config", "lookup", ()),
+    "read": ("cascade.providers.read", None, ()),
+    "recv": ("cascade.providers.waiting", "recv", ()),
     "shell": ("cascade.providers.shell", "shell", ()),
+    "sql": ("cascade.providers.sql", "sql", ("sqlalchemy",)),
+    "template": ("cascade.providers.text", "template", ("jinja2",)),
+    "wait": ("cascade.providers.waiting", "wait", ()),
+    "write": ("cascade.providers.write", None, ()),
 }
 """By name: the module, what of it (None: the module itself), and the packages that it needs."""
 EXTRAS = {"httpx": "http", "jinja2": "template", "sqlalchemy": "sql", "yaml": "yaml"}

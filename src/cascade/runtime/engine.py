@@ -32,6 +32,7 @@ from cascade.runtime.scope import Interrupted, NodeFailure, spelled, to_the_end
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
+from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunFinished, RunStarted
 from cascade.spec.lazy import MappedResult
 from cascade.spec.policies import refuse_option, seconds_from
@@ -102,6 +103,7 @@ class Engine(Controls):
         executor: carries out calls; by default in this process.
         bus: where events are published.
         system_resources: capacities by name, for `with_constraints`; names without one are unlimited.
+        connector: carries messages for `cs.recv`; tasks find it as the resource `connector`.
         cache_backend: where `cs.cached()` without a store keeps results: the path of a folder or a store object; by
             default the memory of this engine.
         tier: "auto" interprets, and turns what is used often into Python functions; "compile" does so at once;
@@ -124,12 +126,8 @@ class Engine(Controls):
         tier: Tier = "auto",
         thread_grace: float = 1.0,
     ) -> None:
-        for name, option in (
-            ("state_backend", state_backend),
-            ("connector", connector),
-        ):
-            if option is not None:
-                refuse_option(f"Engine({name}=...)")
+        if state_backend is not None:
+            refuse_option("Engine(state_backend=...)")
         if tier not in ("auto", "interpret", "compile"):
             raise ValueError(f'tier is "auto", "interpret" or "compile", not {tier!r}')
         if not thread_grace >= 0:
@@ -144,6 +142,8 @@ class Engine(Controls):
         self.thread_grace = thread_grace
         self.ticker = Ticker()
         self.resources: dict[str, Resource] = {}
+        if connector is not None:
+            self.register(resource_of(connector, "Engine(connector=...)"))
         self.blueprints: dict[str, Blueprint] = {}
         self._active: dict[str, Ending] = {}
         self._ends: dict[str, asyncio.Future[None]] = {}

@@ -93,11 +93,18 @@ def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult:
     """Use a lazy graph as one node with its own parameters.
 
     Args:
-        target: what `cs.run` takes.
+        target: what `cs.run` takes; or `"file.py:name"` for a flow in a file (found from the current directory),
+            which is imported now.
         params: values of its parameters, which may be lazy results of the graph around it.
+
+    Raises:
+        FileNotFoundError, StaticGraphError: there is no such file, or it has no such flow.
+        TypeError: the params are no dict.
     """
     if isinstance(target, str):
-        raise NotImplementedError('cs.subflow("file.py:name") is not built yet; give it a lazy result')
+        from cascade.spec.flowfile import flow_in
+
+        target = flow_in(target)
     if params is not None and not isinstance(params, dict):
         raise TypeError(f"the params of cs.subflow are a dict, not {params!r}")
     lazy: SubflowResult = object.__new__(SubflowResult)

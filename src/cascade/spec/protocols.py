@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cascade.spec.caching import CacheEntry, CacheKey, Corrupt
 from cascade.spec.graph import Graph
 
-__all__ = ["CachePolicy", "CacheStore", "CallNode", "Executor", "Solver"]
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+__all__ = ["CachePolicy", "CacheStore", "CallNode", "Connector", "Executor", "Solver"]
 
 
 class Solver(Protocol):
@@ -78,4 +81,16 @@ class CacheStore(Protocol):
 
     def history(self, task: str) -> list[CacheEntry]:
         """Return some of the entries of a task, the newest first, without their values; for explanations."""
+        ...
+
+
+class Connector(Protocol):
+    """Carries messages by topic; `cs.recv` waits for one."""
+
+    async def publish(self, topic: str, message: Any, *, retain: bool = False) -> None:
+        """Send a message to those who listen to a topic; retained, also to those who come later."""
+        ...
+
+    def subscribe(self, topic: str) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
+        """Listen to a topic: messages that come while the context is open are iterated over, in their order."""
         ...
