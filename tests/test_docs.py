@@ -1,11 +1,14 @@
 """The examples of the README and of every page in docs/ run, and print what the pages say they print."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import cascade
 from tests.helpers import ROOT, run_python
 
 PAGES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
@@ -26,6 +29,11 @@ for block in re.finditer(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", 
 """
 
 
+# Files that a page has the reader type, and what the reader then types in a terminal, with all that it prints.
+TYPED = re.compile(r'^```(?:python title="(?P<file>.+?)"|(?P<console>console))\n(?P<text>.*?)^```$', re.M | re.S)
+HOME = "/home/you/cafe"  # where the reader of a page works
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_examples_of_a_page_run(page: Path) -> None:
     run_python(RUN_PAGE, str(page))
@@ -35,7 +43,60 @@ def test_every_example_is_run() -> None:
     # A block of another indentation or spelling would be left out of the above without a word.
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        assert text.lower().count("```py") == text.count("\n```python\n"), page
+        files = re.findall(r'^```python title="(.+?)"$', text, re.M)
+        assert text.lower().count("```py") == text.count("\n```python\n") + len(files), page
+        assert all(re.search(rf"^\$ python {re.escape(file)}( |$)", text, re.M) for file in files), page
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_what_is_typed_into_a_terminal_gives_what_is_shown(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in TYPED.finditer(text):
+        if file := block["file"]:
+            (tmp_path / file).write_text(block["text"], encoding="utf-8")
+            continue
+        for shown in re.split(r"^(?=\$ )", block["text"], flags=re.M)[1:]:
+            command, _, expected = shown.partition("\n")
+            printed = in_a_terminal(command.removeprefix("$ "), tmp_path).replace(str(tmp_path), HOME)
+            assert told(printed) == told(expected), f"{page.name}: {command}"
+    for picture in re.findall(r"!\[.*?\]\((.+?\.svg)\)", text):
+        drawn = (tmp_path / Path(picture).name).read_text(encoding="utf-8").replace(f"{tmp_path}/", "")
+        kept = page.parent / picture
+        if os.environ.get("CASCADE_DRAW"):
+            kept.write_text(drawn, encoding="utf-8")
+        assert kept.read_text(encoding="utf-8") == drawn, f"{kept}: CASCADE_DRAW=1 draws it anew"
+
+
+def in_a_terminal(command: str, folder: Path) -> str:
+    """What a command writes, in the order in which it does."""
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(cascade.__file__).parents[1]),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "error",
+        "CASCADE_LANG": "en",
+        "COLUMNS": "100",
+    }
+    return subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=50,
+        check=False,
+    ).stdout
+
+
+def told(output: str) -> str:
+    """Output with all clocks at one time, as no two runs have the same."""
+    return re.sub(r"\b\d+\.\d+ s\b", "0.0 s", re.sub(r"\b\d\d:\d\d:\d\d\b", "00:00:00", output))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -244,6 +245,16 @@ def test_lines_lead_downwards_and_boxes_do_not_overlap() -> None:
 def test_a_line_over_several_layers_passes_each_straight() -> None:
     layout = arrange([Box(60, 30)] * 4, [(0, 1), (1, 2), (2, 3), (0, 3)])
     assert [len(bends) for bends in layout.bends] == [0, 0, 0, 4]  # into a layer and out of it
+
+
+def test_the_states_of_a_machine_stand_below_each_other() -> None:
+    first, second = step(1), step(2)  # side by side, the jump from one to the other would lie behind its box
+    cs.bind(first, cs.select_jump({"on": second}))
+    cs.bind(second, cs.select_jump({"back": first, "end": None}))
+    drawn = to_svg(picture_of(nest_from(first)))
+    places = re.findall(r'data-kind="task">.*?<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', drawn)
+    (upper, height), (lower, _) = (map(float, place) for place in places)
+    assert upper + height < lower
 
 
 def test_nothing_can_be_laid_out() -> None:

@@ -100,7 +100,7 @@ def run(
         connector: carries messages for `cs.recv`.
 
     Raises:
-        whatever a task raised, with a note that says which node it was.
+        Exception: whatever a task raised, with a note that says which node it was.
         TimeoutError: the run took longer than its timeout.
         KeyboardInterrupt: Ctrl-C; the run was cancelled and has ended, and stderr says what was running.
     """

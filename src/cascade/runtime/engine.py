@@ -109,9 +109,8 @@ class Engine(Controls):
         connector: carries messages for `cs.recv`; tasks find it as the resource `connector`.
         cache_backend: where `cs.cached()` without a store keeps results: the path of a folder or a store object; by
             default the memory of this engine.
-        tier: "auto" interprets and turns a loop that keeps going into a Python function; "compile" does so at
-            once; "interpret" never. It changes nothing but speed. So far loops of plain calls are emitted, and
-            everything else is interpreted.
+        tier: "auto" interprets, and turns what is used often into Python functions; "compile" does so at once;
+            "interpret" never. It changes nothing but speed.
         thread_grace: how long a cancelled run waits for a running thread, in seconds.
 
     One event loop at a time; a new loop after the old one ended is fine.
@@ -231,7 +230,7 @@ class Engine(Controls):
             resources: resources for this run alone.
 
         Raises:
-            whatever a task raised, with a note that says which node it was.
+            Exception: whatever a task raised, with a note that says which node it was.
             TimeoutError: the run took longer than its timeout; the message says what was running.
             asyncio.CancelledError: it was cancelled.
             DependencyMissingError: the target was skipped and has nothing to give.
@@ -310,7 +309,9 @@ class Engine(Controls):
 
         Args:
             mapped: what `task.map(...)` returned.
-            params, run_id, resources: as in `run`.
+            params: as in `run`.
+            run_id: as in `run`.
+            resources: as in `run`.
 
         Raises:
             TypeError: `mapped` is no mapped result.

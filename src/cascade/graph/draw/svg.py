@@ -108,10 +108,10 @@ class _Drawing:
             target = items[line.target] if inside else self._item(line.target, items, frames)
             if line.kind != "jump":
                 down[number] = (source, target)
-            elif line.target not in bound:
+            elif line.target not in bound or source < target:
                 leaving[number] = (source, target)
         whole = down | leaving
-        if rows_of(len(boxes), list(whole.values()))[1]:  # ways out of loops lead downwards where they can
+        if rows_of(len(boxes), list(whole.values()))[1]:  # loops go on, and end, downwards where they can
             down = whole
         numbers, pairs = list(down), list(down.values())
         layout = self.layouts[at] = arrange(boxes, pairs)

@@ -1,0 +1,232 @@
+"""Every file of examples/ runs, does what it says, and has a place in the documentation."""
+
+import asyncio
+import contextlib
+import http.client
+import importlib.util
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import cascade as cs
+from cascade.spec.events import RunFinished
+from cascade.testing import SpySubscriber
+from tests.helpers import ROOT
+
+EXAMPLES = ROOT / "examples"
+
+
+def run_example(name: str, *arguments: str, cwd: Path, typed: str = "") -> tuple[str, str]:
+    """Run a file as its docstring says, and give what it wrote to stdout and to stderr."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments],
+        cwd=cwd,
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports a file of examples/ anew."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def test_each_has_a_docstring_a_test_and_a_place_on_the_page() -> None:
+    page = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    tests = Path(__file__).read_text(encoding="utf-8") + (ROOT / "tests" / "test_docs.py").read_text(encoding="utf-8")
+    for path in EXAMPLES.glob("*.py"):
+        assert path.read_text(encoding="utf-8").startswith('"""'), path
+        assert f"(../examples/{path.name})" in page, path
+        assert f'"{path.stem}"' in tests or f"examples/{path.name}" in tests or f".{path.stem}." in tests, path
+
+
+def test_cs_check_finds_nothing_in_them(example: Any, tmp_path: Path) -> None:
+    targets = [
+        example("etl").flow("http://127.0.0.1", [], tmp_path),
+        example("release").release(),
+        example("agent").agent("Hello?", "http://127.0.0.1"),
+        example("sweep").sweep,
+        example("web").flow,
+    ]
+    assert [str(finding) for target in targets for finding in cs.check(target)] == []
+
+
+class TestEtl:
+    def test_a_busy_api_is_asked_again_and_a_second_run_asks_for_nothing(self, tmp_path: Path) -> None:
+        printed, said = run_example("etl", cwd=tmp_path)
+        assert printed.splitlines() == ["14 rows", "North       843.50", "South       350.00"]
+        assert said.count("answered 503: busy; again in 0.1 s") == 4
+        again, said = run_example("etl", cwd=tmp_path)
+        assert again == printed  # loading a day twice leaves it there once
+        assert "503" not in said
+
+    def test_a_day_that_is_not_there_fails_at_once(self, example: Any, tmp_path: Path) -> None:
+        etl = example("etl")
+        with etl.stand_ins.sales() as api, pytest.raises(cs.http.HttpStatusError, match="404"):
+            cs.run(etl.flow(api, ["2026-03-xx"], tmp_path), log_level="SILENT")
+        assert etl.stand_ins.asked == {"2026-03-xx": 1}
+
+
+class TestRelease:
+    @pytest.fixture
+    def project(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "project"
+        (folder / "app").mkdir(parents=True)
+        (folder / "app" / "__main__.py").write_text('print("hello")\n')
+        (folder / "test_app.py").write_text(
+            "import unittest\n\n\nclass Test(unittest.TestCase):\n    def test_it(self):\n        assert True\n"
+        )
+        (folder / ".gitignore").write_text("dist/\n__pycache__/\n")
+        me = ["-c", "user.name=me", "-c", "user.email=me@example.org"]
+        for words in (["init", "-q"], ["add", "-A"], [*me, "commit", "-qm", "Begin"]):
+            subprocess.run(["git", *words], cwd=folder, check=True)
+        return folder
+
+    def tags(self, project: Path) -> str:
+        return subprocess.run(["git", "tag"], cwd=project, check=True, capture_output=True, text=True).stdout
+
+    def test_it_builds_and_publishes_only_when_asked_to(self, project: Path, tmp_path: Path) -> None:
+        arguments = ["--project", str(project), "--target", str(tmp_path), "--version", "1.2.0"]
+        printed, _ = run_example("release", *arguments, cwd=tmp_path)
+        assert printed.startswith("app-1.2.0.pyz ")
+        assert printed.endswith("(not published)\n")
+        assert self.tags(project) == ""
+        assert not (tmp_path / "app-1.2.0.pyz").exists()
+
+        printed, _ = run_example("release", *arguments, "--publish", cwd=tmp_path)
+        assert printed.endswith(" v1.2.0\n")
+        assert self.tags(project) == "v1.2.0\n"
+        ran = subprocess.run([sys.executable, tmp_path / "app-1.2.0.pyz"], capture_output=True, text=True, check=True)
+        assert ran.stdout == "hello\n"
+
+    def test_a_failing_test_releases_nothing(self, example: Any, project: Path, tmp_path: Path) -> None:
+        release = example("release")
+        (project / "test_app.py").write_text("raise SystemExit('broken')\n")
+        subprocess.run(["git", "-c", "user.name=me", "-c", "user.email=a@b.c", "commit", "-qam", "Break"], cwd=project)
+        params = {"project": str(project), "target": str(tmp_path), "version": "2.0.0", "publish": True}
+        with pytest.raises(subprocess.CalledProcessError, match="unittest") as failure:
+            cs.run(release.release(), params, log_level="SILENT")
+        assert any("broken" in note for note in failure.value.__notes__)
+        assert self.tags(project) == ""
+        assert not (project / "dist" / "app-2.0.0.pyz").exists()
+
+
+class TestAgent:
+    def test_it_asks_before_money_moves(self, tmp_path: Path) -> None:
+        printed, _ = run_example("agent", cwd=tmp_path, typed="y\n")
+        question, _, answer = printed.partition("[y/n] ")
+        assert question == 'May I call refund with {"order": 17, "amount": 30.0}? '
+        assert answer == "About your order: 30.00 refunded for order 17.\n"
+
+    def test_a_no_goes_back_to_the_model(self, tmp_path: Path) -> None:
+        printed, _ = run_example("agent", cwd=tmp_path, typed="n\n")
+        assert printed.endswith("About your order: the shop did not agree.\n")
+
+    def test_it_stops_at_its_budget(self, example: Any) -> None:
+        agent = example("agent")
+        with agent.stand_ins.model() as url:
+            answer = cs.run(agent.agent("Refund me.", f"{url}/v1"), {"budget": 40}, log_level="SILENT")
+        assert answer == "I have used 50 of 40 tokens and stop here."
+
+    def test_a_wrong_call_of_a_tool_is_told_to_the_model(self, example: Any) -> None:
+        agent = example("agent")
+        talk = agent.Talk(())
+        jump = agent.act.func(talk, agent.stand_ins.call("find_order", customer="nobody"))
+        assert jump.target_key == "think"
+        assert jump.data["talk"].messages[0]["content"] == "error: LookupError('nobody has no order')"
+
+
+class TestSweep:
+    def test_the_table_marks_the_best_and_shows_what_diverged(self, tmp_path: Path) -> None:
+        printed, _ = run_example("sweep", "--epochs", "5", "--log-level", "SILENT", cwd=tmp_path)
+        lines = printed.splitlines()
+        assert lines[0].split() == ["rate", "penalty", "error"]
+        assert len(lines) == 13
+        assert [line.split()[0] for line in lines if "diverged" in line] == ["3.0"] * 3
+        assert printed.count("<- best") == 1
+
+
+class TestWeb:
+    @pytest.fixture
+    def served(self, example: Any) -> Iterator[tuple[int, cs.Engine]]:
+        """The app behind a real server, in a thread: its port and its engine."""
+        import uvicorn
+
+        web = example("web")
+        config = uvicorn.Config(web.app, port=0, log_level="warning", ws="none", lifespan="on")
+        server = uvicorn.Server(config)
+        up = threading.Event()
+
+        async def serve() -> None:
+            asyncio.get_running_loop().create_task(watch())
+            await server.serve()
+
+        async def watch() -> None:
+            while not server.started:
+                await asyncio.sleep(0.001)
+            up.set()
+
+        thread = threading.Thread(target=asyncio.run, args=(serve(),))
+        thread.start()
+        try:
+            assert up.wait(20)
+            yield server.servers[0].sockets[0].getsockname()[1], server.lifespan.state["engine"]
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+    def get(self, port: int, path: str) -> tuple[int, Any]:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def test_the_cheapest_of_those_that_answer(self, served: tuple[int, cs.Engine]) -> None:
+        port, _ = served
+        body = {"carrier": "Redline", "price": 19.75, "offers": 2}  # Heron is slow, and Swift is down
+        assert self.get(port, "/offer?to=Oslo&kilos=3") == (200, body)
+        assert self.get(port, "/offer?to=Oslo&kilos=3&customer=ada") == (200, body | {"price": 17.78})
+
+    def test_a_bad_request(self, served: tuple[int, cs.Engine]) -> None:
+        port, _ = served
+        assert self.get(port, "/")[0] == 404
+        status, body = self.get(port, "/offer?to=Oslo&kilos=three")
+        assert status == 400
+        assert "kilos=<number>" in body["error"]
+
+    def test_a_client_that_goes_away_cancels_its_run(self, served: tuple[int, cs.Engine]) -> None:
+        port, engine = served
+        begun, ended = threading.Event(), threading.Event()
+        spy = SpySubscriber(engine.bus)
+        engine.bus.subscribe(cs.Event, lambda event: begun.set())
+        engine.bus.subscribe(RunFinished, lambda event: ended.set())
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", "/offer?to=Oslo&kilos=3")
+        assert begun.wait(20)
+        connection.close()
+        assert ended.wait(20)
+        assert [event.status for event in spy.events_of_type(RunFinished)] == ["Cancelled"]
