@@ -326,7 +326,8 @@ def test_nor_has_a_state_of_a_hot_loop(way: Way) -> None:
 
 @every_tier
 def test_who_comes_in_the_middle_of_a_run_hears_of_no_id_twice(tier: Tier) -> None:
-    bus, events, calls = MessageBus(), [], itertools.count()
+    bus, calls = MessageBus(), itertools.count()
+    events: list[TaskEvent] = []
 
     @cs.task(mode="inline", retry=2)
     def fed(n: int) -> Any:

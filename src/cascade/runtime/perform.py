@@ -52,7 +52,7 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
         ticket, begun = begun, PENDING
     if gate is not None and gate.amounts:
         gate = run.settled(spot, gate, regs)
-    if op == LOOP or op == MANAGED or run.heard:  # what is managed tells who comes before the run looks
+    if op in (LOOP, MANAGED) or run.heard:  # what is managed tells who comes before the run looks
         copy = spot.copy(run.names)
         if op == LOOP or copy.has_looped(spot.suffix):
             if begun is PENDING:
