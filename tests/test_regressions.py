@@ -322,3 +322,19 @@ def test_nor_has_a_state_of_a_hot_loop(way: Way) -> None:
     with pytest.raises(ValueError, match="truth"):
         way.run(looping(step.run_if(doubtful)))
     assert sorted(way.started()) == sorted(way.finished())
+
+
+@every_tier
+def test_who_comes_in_the_middle_of_a_run_hears_of_no_id_twice(tier: Tier) -> None:
+    bus, calls = MessageBus(), itertools.count()
+    events: list[TaskEvent] = []
+
+    @cs.task(mode="inline", retry=2)
+    def fed(n: int) -> Any:
+        if next(calls) == 4:
+            bus.subscribe(TaskEvent, events.append)
+        return cs.TailCall([n - 1]) if n else "done"
+
+    run(looping(down(10, fed(3))), tier=tier, bus=bus)
+    ids = [event.event_id for event in events]
+    assert len(set(ids)) == len(ids) > 20

@@ -21,7 +21,7 @@ from cascade.runtime.spot import Spot
 from cascade.runtime.subflows import run_subflow
 from cascade.runtime.ticket import Ticket
 from cascade.spec.graph import Gate
-from cascade.spec.operations import LOOP, MAP, SUBFLOW
+from cascade.spec.operations import LOOP, MANAGED, MAP, SUBFLOW
 from cascade.spec.placement import CallForm
 from cascade.spec.resource import Inject
 
@@ -52,7 +52,7 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
         ticket, begun = begun, PENDING
     if gate is not None and gate.amounts:
         gate = run.settled(spot, gate, regs)
-    if op == LOOP or run.heard:
+    if op in (LOOP, MANAGED) or run.heard:  # what is managed tells who comes before the run looks
         copy = spot.copy(run.names)
         if op == LOOP or copy.has_looped(spot.suffix):
             if begun is PENDING:
