@@ -61,7 +61,7 @@ def missing_types(doors: Sequence[str] = DOORS) -> tuple[list[str], int]:
     for symbol in report["symbols"]:
         if not symbol["isTypeKnown"]:
             for found in symbol["diagnostics"] or [{"message": "its type is not known"}]:
-                place = f"{found['file']}:{found['range']['start']['line'] + 1}: " if "file" in found else ""
+                place = f"{found['file']}:{found['range']['start']['line'] + 1}: " if "range" in found else ""
                 lines.append(f"{place}{symbol['name']}: {found['message']}")
     return lines, len(report["symbols"])
 

@@ -121,14 +121,14 @@ async def request(
     method: str,
     url: str,
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
-    json: Any = None,
-    data: Mapping[str, Any] | None = None,
+    json: object = None,
+    data: Mapping[str, object] | None = None,
     content: bytes | str | None = None,
     timeout: float | None = 30.0,
     check: bool = False,
-    client: Any = inject(http_client),
+    client: httpx.AsyncClient = inject(http_client),
 ) -> HttpResponse:
     """Send a request and return the response, whatever its status.
 
@@ -159,11 +159,11 @@ async def request(
 async def get(
     url: str,
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: float | None = 30.0,
     check: bool = False,
-    client: Any = inject(http_client),
+    client: httpx.AsyncClient = inject(http_client),
 ) -> HttpResponse:
     """Send a GET; arguments and errors are those of `request`."""
     return await send(client, "GET", url, timeout, check, params=params, headers=headers)
@@ -173,14 +173,14 @@ async def get(
 async def post(
     url: str,
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
-    json: Any = None,
-    data: Mapping[str, Any] | None = None,
+    json: object = None,
+    data: Mapping[str, object] | None = None,
     content: bytes | str | None = None,
     timeout: float | None = 30.0,
     check: bool = False,
-    client: Any = inject(http_client),
+    client: httpx.AsyncClient = inject(http_client),
 ) -> HttpResponse:
     """Send a POST; arguments and errors are those of `request`."""
     return await send(
@@ -192,14 +192,14 @@ async def post(
 async def put(
     url: str,
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
-    json: Any = None,
-    data: Mapping[str, Any] | None = None,
+    json: object = None,
+    data: Mapping[str, object] | None = None,
     content: bytes | str | None = None,
     timeout: float | None = 30.0,
     check: bool = False,
-    client: Any = inject(http_client),
+    client: httpx.AsyncClient = inject(http_client),
 ) -> HttpResponse:
     """Send a PUT; arguments and errors are those of `request`."""
     return await send(
@@ -211,11 +211,11 @@ async def put(
 async def delete(
     url: str,
     *,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: float | None = 30.0,
     check: bool = False,
-    client: Any = inject(http_client),
+    client: httpx.AsyncClient = inject(http_client),
 ) -> HttpResponse:
     """Send a DELETE; arguments and errors are those of `request`."""
     return await send(client, "DELETE", url, timeout, check, params=params, headers=headers)

@@ -6,11 +6,14 @@ import json
 import os
 from contextlib import suppress
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascade.providers.http import HttpResponse, http_client, send
 from cascade.spec.resource import inject
 from cascade.spec.task import task
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["add", "cat"]
 
@@ -19,7 +22,7 @@ DAEMON = "http://127.0.0.1:5001"
 
 @task(name="ipfs.cat")
 async def cat(
-    cid: str, *, api: str | None = None, timeout: float | None = 60.0, client: Any = inject(http_client)
+    cid: str, *, api: str | None = None, timeout: float | None = 60.0, client: httpx.AsyncClient = inject(http_client)
 ) -> bytes:
     """Return what a file of IPFS holds.
 
@@ -46,7 +49,7 @@ async def add(
     *,
     api: str | None = None,
     timeout: float | None = 60.0,
-    client: Any = inject(http_client),
+    client: httpx.AsyncClient = inject(http_client),
 ) -> str:
     """Add a file to IPFS, pin it and return its content id.
 
@@ -79,7 +82,9 @@ async def add(
         raise ConnectionError(f"{answer.url} answered what is no content id: {answer.text()[:200]!r}") from None
 
 
-async def _ask(client: Any, api: str | None, what: str, timeout: float | None, **parts: Any) -> HttpResponse:
+async def _ask(
+    client: httpx.AsyncClient, api: str | None, what: str, timeout: float | None, **parts: Any
+) -> HttpResponse:
     base = (api or os.environ.get("IPFS_API") or DAEMON).rstrip("/")
     answer = await send(client, "POST", f"{base}/api/v0/{what}", timeout, False, **parts)
     if answer.ok:

@@ -145,7 +145,7 @@ class Engine(Controls):
         self.thread_grace = thread_grace
         self.ticker: Ticker = Ticker()
         self.resources: dict[str, Resource] = {}
-        self.kept = Kept(self)
+        self.kept: Kept = Kept(self)
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
         self.blueprints: dict[str, Blueprint] = {}

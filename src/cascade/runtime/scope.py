@@ -157,8 +157,7 @@ class Scope:
     async def close(self, error: BaseException) -> BaseException:
         """End what still runs after `error` reached the host; return what comes out of the host."""
         is_first = self.failure is None
-        if is_first:
-            self.failure = error
+        failure = self.failure = error if self.failure is None else self.failure
         self.send_away()
         if is_first:  # else `fail` has cancelled them, and they may be cleaning up
             for task in self._tasks:
@@ -174,9 +173,9 @@ class Scope:
         self.send_away()
         if self._interrupted:
             self._interrupted = False
-            error = self.failure
+            error = failure
             cancelled = host is not None and host.uncancel() > self.borne
-        failed = _failed(self.failure, raised, *self.others)
+        failed = _failed(failure, raised, *self.others)
         self.others = []
         if cancelled:
             ending = error if isinstance(error, asyncio.CancelledError) else asyncio.CancelledError()

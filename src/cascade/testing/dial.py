@@ -30,7 +30,7 @@ class Dial:
                 raise ValueError(f"a virtual clock starts at a datetime with a time zone: {start!r}, tzinfo=UTC")
             start = start.timestamp()
         self.start = start
-        self.elapsed = 0.0
+        self.elapsed: float = 0.0
         """Seconds that have passed by this clock."""
         self.faults = faults
 

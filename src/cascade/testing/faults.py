@@ -52,7 +52,7 @@ class Faults:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+        self.seed: int = seed
         self.met: list[Fault] = []
         """What was done, in order."""
         self._rules: list[_Rule] = []

@@ -29,7 +29,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, clock: Dial) -> None:
         self.clock = clock
-        self.held = 0
+        self.held: int = 0
         """How many things really go on: calls in threads and processes, children."""
         self._jobs: dict[Any, None] = {}
         selector = _Selector(self)

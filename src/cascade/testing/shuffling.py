@@ -26,7 +26,7 @@ class ShufflingLoop(VirtualLoop):
 
     def __init__(self, clock: Dial, draw: Random) -> None:
         super().__init__(clock)
-        self.numbers = count(1)
+        self.numbers: count[int] = count(1)
         self._ready = self._turns = _Turns(draw)
         self.set_task_factory(_numbered_task)
 

@@ -64,7 +64,7 @@ class Simulation(VirtualClock):
         self.seed = seed
         self.events: list[Event] = []
         """What the runs published, in order."""
-        self.random = random.Random(seed)
+        self.random: random.Random = random.Random(seed)
         """Draws what happens; a test may draw from it too."""
         super().__init__(start, faults=faults)
         if faults is not None:

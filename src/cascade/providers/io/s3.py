@@ -69,7 +69,7 @@ async def read(
     *,
     endpoint: str | None = None,
     timeout: float | None = 60.0,
-    clients: Any = inject(s3_clients),
+    clients: Clients = inject(s3_clients),
 ) -> bytes:
     """Return what an object holds.
 
@@ -107,7 +107,7 @@ async def write(
     *,
     endpoint: str | None = None,
     timeout: float | None = 60.0,
-    clients: Any = inject(s3_clients),
+    clients: Clients = inject(s3_clients),
 ) -> str:
     """Make or replace an object (a str as UTF-8) and return `s3://bucket/key`; the rest is as for `read`."""
     if not isinstance(data, (bytes, bytearray, str)):
@@ -127,7 +127,7 @@ async def exists(
     *,
     endpoint: str | None = None,
     timeout: float | None = 60.0,
-    clients: Any = inject(s3_clients),
+    clients: Clients = inject(s3_clients),
 ) -> bool:
     """Say whether there is such an object; without its bucket there is none. The rest is as for `read`."""
 
@@ -148,7 +148,7 @@ async def list(
     *,
     endpoint: str | None = None,
     timeout: float | None = 60.0,
-    clients: Any = inject(s3_clients),
+    clients: Clients = inject(s3_clients),
 ) -> builtins.list[str]:
     """Return the keys of a bucket that begin with a prefix, all of them, sorted; the rest is as for `read`."""
 
@@ -166,7 +166,7 @@ async def delete(
     *,
     endpoint: str | None = None,
     timeout: float | None = 60.0,
-    clients: Any = inject(s3_clients),
+    clients: Clients = inject(s3_clients),
 ) -> None:
     """Take an object away; that there is none is no failure. The rest is as for `read`."""
 
