@@ -13,9 +13,10 @@ import cascade as cs
 from cascade.providers.sql import Rows
 from cascade.runtime import Engine
 from tests.providers.postgres import postgres, program
+from tests.providers.servers import need
 from tests.workflows import Tier, every_tier, in_loop, run
 
-sqlalchemy = pytest.importorskip("sqlalchemy")
+sqlalchemy = need("sqlalchemy")
 
 FOREVER = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
 
