@@ -212,6 +212,12 @@ def test_a_run_uses_its_connections_again_and_closes_them(server: str) -> None:
         pass
 
 
+def test_many_statements_at_once_take_turns(goods: str) -> None:
+    count = cs.sql.partial(query="select :n as n", db=goods)
+    rows = run(count.map(params=[{"n": str(n)} for n in range(60)]))
+    assert [each[0]["n"] for each in rows] == [str(n) for n in range(60)]
+
+
 def test_a_server_that_is_down(tmp_path: Path) -> None:
     with pytest.raises(sqlalchemy.exc.OperationalError, match="connection"):
         run(cs.sql("select 1", f"postgresql://me@/x?host={tmp_path}"))

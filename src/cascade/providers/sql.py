@@ -22,6 +22,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 GRACE = 2.0
 """Seconds that a statement that was broken off has to end."""
+MOST_AT_ONCE = 15
+"""So many statements of a run are carried out at once, as many as SQLAlchemy's pool has connections."""
 AGAIN = 0.01
 """Seconds between two words to the database to break a statement off."""
 
@@ -36,6 +38,9 @@ class Engines:
     """The database engines of a run by URL: connections are used again, and closed with the run."""
 
     def __init__(self) -> None:
+        import asyncio
+
+        self.room = asyncio.Semaphore(MOST_AT_ONCE)
         self._engines: dict[str, Engine] = {}
         self._lock = threading.Lock()
 
@@ -128,30 +133,39 @@ async def sql(
 
     seconds = None if timeout is None else seconds_from(timeout, "cs.sql(timeout=...)")
     _check(query, params)
-    call = _Call(query, db, params, engines)
+    try:
+        async with asyncio.timeout(seconds) as clock, engines.room:
+            return await _carried_out(_Call(query, db, params, engines))
+    except TimeoutError:
+        if clock.expired():
+            raise TimeoutError(f"the statement took longer than {seconds} seconds: {query[:200]}") from None
+        raise
+
+
+async def _carried_out(call: _Call) -> Rows:
+    """Have a thread carry a statement out; cancelled, tell the database to stop."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
     ended = loop.create_future()
 
-    def deliver() -> None:
-        def arrive() -> None:
-            if not ended.done():
-                ended.set_result(None)
+    def arrive() -> None:
+        if not ended.done():
+            ended.set_result(None)
 
+    def deliver() -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(arrive)
 
     threading.Thread(target=call.run, args=(deliver,), name="cascade-sql", daemon=True).start()
     try:
-        async with asyncio.timeout(seconds) as clock:
-            await asyncio.shield(ended)
-    except BaseException as error:
+        await asyncio.shield(ended)
+    except asyncio.CancelledError:
         threading.Thread(target=call.break_off, name="cascade-sql", daemon=True).start()  # it may take a connection
         until = loop.time() + GRACE
         while not ended.done() and (left := until - loop.time()) > 0:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({ended}, timeout=left)
-        if isinstance(error, TimeoutError) and clock.expired():
-            raise TimeoutError(f"the statement took longer than {seconds} seconds: {query[:200]}") from None
         raise
     return call.result()
 
