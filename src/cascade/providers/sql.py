@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -147,27 +148,38 @@ async def _carried_out(call: _Call) -> Rows:
     import asyncio
 
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def arrive() -> None:
-        if not ended.done():
-            ended.set_result(None)
-
-    def deliver() -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(arrive)
-
-    threading.Thread(target=call.run, args=(deliver,), name="cascade-sql", daemon=True).start()
+    ended = loop.run_in_executor(_Threads(), call.run)
     try:
-        await asyncio.shield(ended)
+        await asyncio.wait({ended})
     except asyncio.CancelledError:
         threading.Thread(target=call.break_off, name="cascade-sql", daemon=True).start()  # it may take a connection
         until = loop.time() + GRACE
         while not ended.done() and (left := until - loop.time()) > 0:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({ended}, timeout=left)
+        if not ended.cancel():
+            ended.exception()  # it was to be expected
         raise
-    return call.result()
+    return ended.result()
+
+
+class _Threads(Executor):
+    """Carries out each call in a thread of its own, which the end of the process does not wait for."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            future.set_running_or_notify_cancel()
+            try:
+                value = call(*args, **kwargs)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+
+        threading.Thread(target=work, name="cascade-sql", daemon=True).start()
+        return future
 
 
 def _check(query: Any, params: Any) -> None:
@@ -190,24 +202,13 @@ class _Call:
         self._connection: Any = None
         self._done = threading.Event()
         self._broken_off = False
-        self._rows: Rows | None = None
-        self._error: BaseException | None = None
 
-    def run(self, deliver: Any) -> None:
+    def run(self) -> Rows:
+        """Carry the statement out."""
         try:
-            self._rows = self._work()
-        except BaseException as error:
-            self._error = error
+            return self._work()
         finally:
             self._done.set()
-            deliver()
-
-    def result(self) -> Rows:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        assert self._rows is not None
-        return self._rows
 
     def _work(self) -> Rows:
         engine = self._engines.of(self._db)
