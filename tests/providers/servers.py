@@ -2,6 +2,7 @@
 
 import asyncio
 import http.server
+import importlib
 import json
 import os
 import threading
@@ -9,6 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+
+def need(name: str) -> Any:
+    """Import a package that a test needs; without it the test is skipped, unless nothing may be."""
+    return importlib.import_module(name) if os.environ.get("CASCADE_REQUIRE_ALL") == "1" else pytest.importorskip(name)
 
 
 class Server(http.server.ThreadingHTTPServer):

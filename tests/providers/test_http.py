@@ -11,8 +11,10 @@ import pytest
 import cascade as cs
 from cascade.providers.http import Headers, HttpResponse, HttpStatusError
 from cascade.runtime import Engine
-from tests.providers.servers import Server, serving
+from tests.providers.servers import Server, need, serving
 from tests.workflows import Tier, every_tier, in_loop, notes_of, run
+
+need("httpx")
 
 
 @pytest.fixture

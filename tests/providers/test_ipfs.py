@@ -14,8 +14,10 @@ import pytest
 
 import cascade as cs
 from cascade.runtime import Engine
-from tests.providers.servers import Handler, Server, serving
+from tests.providers.servers import Handler, Server, need, serving
 from tests.workflows import Tier, every_tier, in_loop, run
+
+need("httpx")
 
 
 class Daemon(Handler):

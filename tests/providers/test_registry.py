@@ -11,7 +11,11 @@ import cascade as cs
 from cascade.providers import registry
 from cascade.spec.task import Task
 from tests.helpers import run_python
+from tests.providers.servers import need
 from tests.workflows import Tier, every_tier, run
+
+for each in ("aiobotocore", "httpx", "jinja2", "psycopg", "sqlalchemy", "yaml"):
+    need(each)
 
 # Prints the modules that a statement brings in beyond `import cascade`.
 IMPORTED = "import sys, cascade as cs; before = set(sys.modules); {}; print(*sorted(set(sys.modules) - before))"

@@ -9,11 +9,11 @@ import pytest
 
 import cascade as cs
 from cascade.runtime import Engine
-from tests.providers.servers import Server, serving
+from tests.providers.servers import Server, need, serving
 from tests.workflows import Tier, every_tier, in_loop, run
 
-pytest.importorskip("aiobotocore")
-moto_server = pytest.importorskip("moto.server")
+need("aiobotocore")
+moto_server = need("moto.server")
 
 
 @pytest.fixture(scope="module")

@@ -189,3 +189,26 @@ def test_cancelled_at_any_turn_of_its_start_nothing_is_left(tmp_path: Path) -> N
 def _drain(reader: int) -> bytes:
     with open(reader, "rb") as file:
         return file.read()
+
+
+def test_what_outlives_its_shell_is_gone_as_well(tmp_path: Path) -> None:
+    tether = Tether(tmp_path)
+    leaves = f"exec 3>{tether.path}; sleep 1000 & echo begun >&3; exit 0"  # and the child holds stdout
+
+    async def main() -> None:
+        async with Engine() as engine:
+            going = engine.start(cs.shell(leaves))
+            await tether.begun()
+            going.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await going
+            assert await tether.gone() == ""
+
+    in_loop(main)
+
+
+def test_it_runs_where_a_loop_runs_already() -> None:
+    async def cell() -> str:
+        return str(cs.run(cs.shell("echo hello"), log_level="SILENT"))  # in a loop of a helper thread
+
+    assert asyncio.run(cell()) == "hello"

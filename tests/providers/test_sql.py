@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 import cascade as cs
+from cascade.providers import sql as sql_module
 from cascade.providers.sql import Rows
 from cascade.runtime import Engine
 from tests.providers.postgres import postgres, program
+from tests.providers.servers import need
 from tests.workflows import Tier, every_tier, in_loop, run
 
-sqlalchemy = pytest.importorskip("sqlalchemy")
+sqlalchemy = need("sqlalchemy")
 
 FOREVER = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
 
@@ -211,6 +213,12 @@ def test_a_run_uses_its_connections_again_and_closes_them(server: str) -> None:
         pass
 
 
+def test_many_statements_at_once_take_turns(goods: str) -> None:
+    count = cs.sql.partial(query="select :n as n", db=goods)
+    rows = run(count.map(params=[{"n": str(n)} for n in range(60)]))
+    assert [each[0]["n"] for each in rows] == [str(n) for n in range(60)]
+
+
 def test_a_server_that_is_down(tmp_path: Path) -> None:
     with pytest.raises(sqlalchemy.exc.OperationalError, match="connection"):
         run(cs.sql("select 1", f"postgresql://me@/x?host={tmp_path}"))
@@ -219,3 +227,34 @@ def test_a_server_that_is_down(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(sqlalchemy.exc.OperationalError, match="unable to open"):
         run(cs.sql("select 1", f"sqlite:///{tmp_path / 'nowhere' / 'x.db'}"))
+
+
+def test_a_statement_that_cannot_be_stopped_is_left_behind_and_rolled_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sql_module, "GRACE", 0.05)
+    path = tmp_path / "shop.db"
+    run(cs.sql("create table t (x)", f"sqlite:///{path}"))
+    begun, released = threading.Event(), threading.Event()
+    own = sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=sqlalchemy.pool.NullPool)
+
+    def hang() -> int:
+        begun.set()
+        released.wait(20)
+        return 1
+
+    sqlalchemy.event.listen(own, "connect", lambda connection, _: connection.create_function("hang", 0, hang))
+
+    async def main() -> None:
+        async with Engine() as engine:
+            going = engine.start(cs.sql("insert into t select hang()", own))
+            assert await asyncio.to_thread(begun.wait, 20)
+            going.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await going
+
+    in_loop(main)
+    released.set()
+    see_threads_end()
+    assert run(cs.sql("select * from t", own)) == []
+    assert caplog.records == []

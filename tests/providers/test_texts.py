@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from tests.providers.servers import need
 from tests.workflows import Tier, every_tier, run
 
-jinja2 = pytest.importorskip("jinja2")
+jinja2 = need("jinja2")
 
 
 @every_tier

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cascade.providers.extras import missing
 from cascade.spec.policies import seconds_from
 from cascade.spec.resource import inject, resource
-from cascade.spec.task import task
+from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
 __all__ = ["Rows", "sql", "sql_engines"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 GRACE = 2.0
 """Seconds that a statement that was broken off has to end."""
+MOST_AT_ONCE = 15
+"""So many statements of a run are carried out at once, as many as SQLAlchemy's pool has connections."""
 AGAIN = 0.01
 """Seconds between two words to the database to break a statement off."""
 
@@ -34,6 +39,9 @@ class Engines:
     """The database engines of a run by URL: connections are used again, and closed with the run."""
 
     def __init__(self) -> None:
+        import asyncio
+
+        self.room = asyncio.Semaphore(MOST_AT_ONCE)
         self._engines: dict[str, Engine] = {}
         self._lock = threading.Lock()
 
@@ -90,11 +98,17 @@ def sql_engines() -> Iterator[Engines]:
         engines.close()
 
 
-@task
+def _typed(func: Callable[P, Coroutine[Any, Any, R]]) -> Task[P, R]:
+    """Make a task of a coroutine function; `task` has overloads, among which Any in a signature leaves no choice."""
+    made: Task[P, R] = task(func)
+    return made
+
+
+@_typed
 async def sql(
     query: str,
     db: object,
-    params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+    params: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
     *,
     timeout: float | None = None,
     engines: Any = inject(sql_engines),
@@ -120,32 +134,52 @@ async def sql(
 
     seconds = None if timeout is None else seconds_from(timeout, "cs.sql(timeout=...)")
     _check(query, params)
-    call = _Call(query, db, params, engines)
-    loop = asyncio.get_running_loop()
-    ended = loop.create_future()
-
-    def deliver() -> None:
-        def arrive() -> None:
-            if not ended.done():
-                ended.set_result(None)
-
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(arrive)
-
-    threading.Thread(target=call.run, args=(deliver,), name="cascade-sql", daemon=True).start()
     try:
-        async with asyncio.timeout(seconds) as clock:
-            await asyncio.shield(ended)
-    except BaseException as error:
+        async with asyncio.timeout(seconds) as clock, engines.room:
+            return await _carried_out(_Call(query, db, params, engines))
+    except TimeoutError:
+        if clock.expired():
+            raise TimeoutError(f"the statement took longer than {seconds} seconds: {query[:200]}") from None
+        raise
+
+
+async def _carried_out(call: _Call) -> Rows:
+    """Have a thread carry a statement out; cancelled, tell the database to stop."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    ended = loop.run_in_executor(_Threads(), call.run)
+    try:
+        await asyncio.wait({ended})
+    except asyncio.CancelledError:
         threading.Thread(target=call.break_off, name="cascade-sql", daemon=True).start()  # it may take a connection
         until = loop.time() + GRACE
         while not ended.done() and (left := until - loop.time()) > 0:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait({ended}, timeout=left)
-        if isinstance(error, TimeoutError) and clock.expired():
-            raise TimeoutError(f"the statement took longer than {seconds} seconds: {query[:200]}") from None
+        if not ended.cancel():
+            ended.exception()  # it was to be expected
         raise
-    return call.result()
+    return ended.result()
+
+
+class _Threads(Executor):
+    """Carries out each call in a thread of its own, which the end of the process does not wait for."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            future.set_running_or_notify_cancel()
+            try:
+                value = call(*args, **kwargs)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(value)
+
+        threading.Thread(target=work, name="cascade-sql", daemon=True).start()
+        return future
 
 
 def _check(query: Any, params: Any) -> None:
@@ -168,24 +202,13 @@ class _Call:
         self._connection: Any = None
         self._done = threading.Event()
         self._broken_off = False
-        self._rows: Rows | None = None
-        self._error: BaseException | None = None
 
-    def run(self, deliver: Any) -> None:
+    def run(self) -> Rows:
+        """Carry the statement out."""
         try:
-            self._rows = self._work()
-        except BaseException as error:
-            self._error = error
+            return self._work()
         finally:
             self._done.set()
-            deliver()
-
-    def result(self) -> Rows:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-        assert self._rows is not None
-        return self._rows
 
     def _work(self) -> Rows:
         engine = self._engines.of(self._db)
