@@ -129,3 +129,22 @@ def test_a_loop_of_awaits_that_never_wait_gives_turns_for_as_long_as_it_goes_on(
         return entries
 
     assert asyncio.run(main()) < most
+
+
+def test_a_ticker_whose_thread_was_broken_off_at_its_start_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    began = threading.Thread.start
+
+    def broken(self: threading.Thread) -> None:
+        if self.name == "cascade-ticker":
+            raise KeyboardInterrupt
+        began(self)
+
+    monkeypatch.setattr(ticker, "_thread", None)
+    one = ticker.Ticker()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading.Thread, "start", broken)
+        one.begin()
+    assert not one.armed
+    one.begin()
+    while not one.due:
+        time.sleep(0.001)

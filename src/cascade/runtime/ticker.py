@@ -63,25 +63,27 @@ class Ticker:
 
 _lock = threading.Lock()
 _armed: list[Ticker] = []
-_running = False
+_thread: threading.Thread | None = None
 
 
 def _arm(ticker: Ticker) -> None:
-    global _running
+    # Ctrl-C may break off between any two lines: what is not armed in the end is armed by the next who begins.
+    global _thread
     with _lock:
-        ticker.armed = True
         ticker.idle = 0
         if ticker not in _armed:
             _armed.append(ticker)
-        if not _running:
-            _running = True
-            threading.Thread(target=_tick, name="cascade-ticker", daemon=True).start()
+        if _thread is None or not _thread.is_alive():
+            _thread = threading.Thread(target=_tick, name="cascade-ticker", daemon=True)
+            _thread.start()
+        ticker.armed = True
 
 
 def _forget() -> None:
-    """In a forked child: the thread is not there."""
-    global _running
-    _running = False
+    """In a forked child: the thread is not there, and who holds the lock is not either."""
+    global _lock, _thread
+    _lock = threading.Lock()
+    _thread = None
     for ticker in _armed:
         ticker.armed = False
     _armed.clear()
@@ -92,7 +94,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _tick() -> None:
-    global _running
+    global _thread
     while True:
         time.sleep(TICK)
         for ticker in list(_armed):
@@ -112,5 +114,5 @@ def _tick() -> None:
                         _armed.remove(ticker)
         with _lock:
             if not _armed:
-                _running = False
+                _thread = None
                 return
