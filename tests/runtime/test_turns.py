@@ -141,9 +141,10 @@ def test_a_ticker_whose_thread_was_broken_off_at_its_start_is_begun_again(monkey
 
     monkeypatch.setattr(ticker, "_thread", None)
     one = ticker.Ticker()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", broken)
-        one.begin()
+        with pytest.raises(KeyboardInterrupt):
+            one.begin()
     assert not one.armed
     one.begin()
     while not one.due:
