@@ -132,6 +132,11 @@ class Frame:
         skip = self.skips.get(reference) if self.skips else None
         return self.regs[reference] if skip is None else skip.strict
 
+    def values(self, i: int) -> list[Any]:
+        """Return the values of the data that instruction `i` reads."""
+        regs = self.regs
+        return [regs[reference] for reference in self.block.references(i)]
+
     def step(self, i: int) -> tuple[int, int, Any, Any]:
         """Return instruction `i` as a step."""
         block = self.block

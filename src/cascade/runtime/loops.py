@@ -171,14 +171,16 @@ class Follower:
             if fast is not None and fast.hot.loop.is_async and fast.takes(signal):
                 self.lanes[self.number] = [fast]
                 fast.signal, self.value = signal, PENDING
-                return fast.begin_hot()
+                work = fast.begin_hot()
+                fast.signal = None
+                return work
         return None
 
     def _took_over(self) -> Any:
         """Return what the state returned last in the coroutine from `begin`."""
         lane: Any = self.lanes[self.number][0]
         outcome, error, self.outcome, self.error = self.outcome, self.error, None, None
-        return lane.left(lane.signal, outcome) if error is None else lane.caught(error)
+        return lane.left(None, outcome) if error is None else lane.caught(error)
 
     async def follow(self) -> Any:
         """Go where the signal leads until a plain value comes; return that."""

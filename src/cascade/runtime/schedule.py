@@ -77,7 +77,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                     if block.ops[i] == CALL1:
                         value = await form.func(frame.regs[block.places[i]])
                     else:
-                        args, kwargs = arguments(form, [frame.regs[reference] for reference in block.references(i)])
+                        args, kwargs = arguments(form, frame.values(i))
                         value = await form.func(*args, **kwargs)
                 except BaseException as error:
                     if isinstance(error, asyncio.CancelledError) and run.is_cancelled():

@@ -18,6 +18,8 @@ from cascade.spec.control import Jump
 
 __all__ = ["Sprint", "sprint"]
 
+NO_REGISTERS: list[Any] = []
+
 
 def sprint(follower: Any, jump: Jump) -> Sprint | None:
     """Return the short way for jumps like this one, if a state like this one has had it before."""
@@ -47,7 +49,7 @@ class Sprint(Lane):
     __slots__ = ()
 
     def __init__(self, follower: Any, edge: Edge, hot: Bound) -> None:
-        super().__init__(follower, edge, follower.world.blueprint.machine, None, [])
+        super().__init__(follower, edge, follower.world.blueprint.machine, None, NO_REGISTERS)
         self.hot = hot
 
     def takes(self, signal: Any) -> bool:
