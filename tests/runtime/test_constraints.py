@@ -621,6 +621,6 @@ class TestLazyAmounts:
 
 
 def test_backends_of_an_engine_are_not_built_yet() -> None:
-    for name in ("state_backend", "connector"):
+    for name in ("state_backend",):
         with pytest.raises(NotImplementedError, match=name):
             Engine(**{name: object()})  # type: ignore[arg-type]
