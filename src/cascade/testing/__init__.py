@@ -1,7 +1,7 @@
 """The kit for users' tests: doubles, spies, a virtual clock, simulations by seed, and faults."""
 
 from cascade.testing.clock import VirtualClock
-from cascade.testing.doubles import MockExecutor, MockSolver, SpyExecutor, SpySolver
+from cascade.testing.doubles import MockConnector, MockExecutor, MockSolver, SpyExecutor, SpySolver
 from cascade.testing.faults import Fault, Faults
 from cascade.testing.overriding import override_resource
 from cascade.testing.simulation import Simulation, explore, simulate
@@ -10,6 +10,7 @@ from cascade.testing.spies import SpySubscriber
 __all__ = [
     "Fault",
     "Faults",
+    "MockConnector",
     "MockExecutor",
     "MockSolver",
     "Simulation",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
+from cascade.adapters.connectors.local import LocalConnector
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.spec.graph import Graph
 from cascade.spec.protocols import CallNode, Executor, Solver
 
-__all__ = ["MockExecutor", "MockSolver", "SpyExecutor", "SpySolver"]
+__all__ = ["MockConnector", "MockExecutor", "MockSolver", "SpyExecutor", "SpySolver"]
 
 
 class SpySolver:
@@ -70,3 +73,35 @@ class MockExecutor:
         if isinstance(result, BaseException):
             raise result
         return result
+
+
+class MockConnector:
+    """Brings messages that were given, and keeps (topic, message, retain) of each that is sent in `published`.
+
+    Args:
+        messages: by topic, what arrives there, in order. Each message goes to one listener: the first who asks for
+            it. Behind these come those that are published while somebody listens.
+    """
+
+    def __init__(self, messages: Mapping[str, Iterable[Any]] | None = None) -> None:
+        self.published: list[tuple[str, Any, bool]] = []
+        self._waiting = {topic: deque(each) for topic, each in (messages or {}).items()}
+        self._connector = LocalConnector()
+
+    async def publish(self, topic: str, message: Any, *, retain: bool = False) -> None:
+        """Keep a message, and pass it on to those who listen."""
+        self.published.append((topic, message, retain))
+        await self._connector.publish(topic, message, retain=retain)
+
+    @asynccontextmanager
+    async def subscribe(self, topic: str) -> AsyncIterator[AsyncIterator[Any]]:
+        """Listen to a topic, for what was given and what is published."""
+        async with self._connector.subscribe(topic) as messages:
+            yield self._messages(topic, messages)
+
+    async def _messages(self, topic: str, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        waiting = self._waiting.get(topic, deque())
+        while waiting:
+            yield waiting.popleft()
+        async for message in messages:
+            yield message
