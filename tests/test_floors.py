@@ -39,6 +39,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.adapters.solvers.csp": {"ortools"},
     "cascade.providers.config": {"yaml"},
     "cascade.providers.http": {"httpx"},
+    "cascade.providers.ipfs": {"httpx"},
     "cascade.providers.io.s3": {"aiobotocore", "botocore"},
     "cascade.providers.sql": {"sqlalchemy"},
     "cascade.providers.text": {"jinja2"},

@@ -205,6 +205,11 @@ class TestTargets:
         source = "import cascade as cs\nhalf = cs.task(lambda n: n / 2)\n\n\ndef main():\n    return half(5)\n"
         assert cascade("run", file(source))[1] == "2.5\n"
 
+    def test_main_is_not_called_if_it_says_that_it_returns_nothing(self, cascade: Invoke, file: Write) -> None:
+        code, out, err = cascade("check", file("def main() -> None:\n    print('it ran')\n"))
+        assert (code, out) == (2, "")
+        assert "has nothing to run" in err
+
     def test_a_module_by_its_name(self, cascade: Invoke, file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(file(FLOW, "by_its_name.py").parent)
         assert cascade("run", "by_its_name:flow", "--n", "4")[1] == "3.0\n"

@@ -62,7 +62,7 @@ def test_all_of_it_runs_again(way: Way) -> None:
 def test_each_attempt_has_nodes_of_its_own_in_events(way: Way) -> None:
     calls = Calls()
     assert way.run(calls.flow(1).with_retry(3)) == 20
-    assert way.started() == [("first#1", 0), ("first#2", 0), ("second#1", 0), ("first#3", 0), ("second#2", 0)]
+    assert way.started() == [("first#1", 0), ("first#2", 0), ("second#1", 0), ("first#2~2", 0), ("second#1~2", 0)]
     (again,) = [event for event in way.events if isinstance(event, TaskRetrying)]
     assert (again.task_id, again.attempt, again.max_attempts) == ("subflow#1", 1, 3)
     assert again.error == "ConnectionError: no 1"
@@ -74,7 +74,7 @@ def test_the_last_failure_comes_out_and_names_the_sub_flow(tier: Tier) -> None:
     with pytest.raises(ConnectionError, match="no 2") as caught:
         run(calls.flow(9).with_retry(2, on=OSError), tier=tier)
     assert [note.partition(" (")[0] for note in notes_of(caught.value)] == [
-        "in task second#2",
+        "in task second#1~2",
         "in the sub-flow subflow#1",
     ]
     assert "attempt 2" in notes_of(caught.value)[1]

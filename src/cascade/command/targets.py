@@ -161,10 +161,13 @@ def _is_target(value: Any, depth: int = 3) -> bool:
 
 
 def _is_maker(value: Any) -> bool:
-    """Say whether this is a function that can be called without arguments."""
+    """Say whether this is a function that can be called without arguments, and does not say that it returns nothing."""
     if not inspect.isfunction(value) or inspect.iscoroutinefunction(value):
         return False
-    given = inspect.signature(value).parameters.values()
+    signature = inspect.signature(value)
+    if signature.return_annotation in (None, "None"):
+        return False
+    given = signature.parameters.values()
     return all(each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in given)
 
 

@@ -2,7 +2,8 @@
 
 Two copies that may run at a time have two ids, and an id says only what the program says: the number of the node among
 those of its name, and behind a point, for each loop around that made a further copy, where among all nodes that loop
-begins. Nothing depends on what came first, so ids are the same on every tier, and whether or not somebody listens.
+begins. In a further attempt of a sub-flow, `~2` says which. Nothing depends on what came first, so ids are the same on
+every tier, and whether or not somebody listens.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ class Names:
         graph, number = copy.graph, copy.number
         label = graph.name(number)
         name = graph.nodes[number].task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
-        return TaskSite(self.run_id, f"{label}#{self._place(copy.key)[1][number]}{self._path(copy)}", name)
+        place = self._place(copy.key)[1][number]
+        return TaskSite(self.run_id, f"{label}#{place}{self._path(copy)}{_attempts(copy.key)}", name)
 
     def _path(self, copy: Copy) -> str:
         """Return what tells a copy from the others of its node: the loops that it is in."""
@@ -105,6 +107,15 @@ def _root(key: Any) -> Any:
     while key.__class__ is tuple:
         key = key[0]
     return key
+
+
+def _attempts(key: Any) -> str:
+    """Return what tells the nodes of a sub-flow from those of its attempts before: `~2` in the second."""
+    found = []
+    while key.__class__ is tuple:
+        found += [f"~{attempt}" for attempt in key[3:]]
+        key = key[0]
+    return "".join(reversed(found))
 
 
 def _declared(key: Any) -> Any:

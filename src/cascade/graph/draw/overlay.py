@@ -20,7 +20,7 @@ from cascade.spec.events import (
 
 __all__ = ["Overlay", "Story", "overlay_of"]
 
-ID = re.compile(r"(.*)#(\d+)(?:\.\d+)*((?:\[\d+\])*)", re.DOTALL)
+ID = re.compile(r"(.*)#(\d+)(?:\.\d+)*(?:~\d+)*((?:\[\d+\])*)", re.DOTALL)
 MOST_ITEMS = 50
 
 
