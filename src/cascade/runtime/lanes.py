@@ -185,10 +185,10 @@ class Lane:
         self.hot, self.nodes = hot, None
         if hot is False or hot.loop.is_sure:
             self.watch, self.version = run.watch, machine.version
-            if hot and hot.is_leaf and edge.is_jump and len(edge.updates) == 1:
+            if hot and hot.is_leaf and edge.is_jump and edge.names is None and len(edge.updates) == 1:
                 leaf = leaf_shape(self.follower.world.blueprint.graph, entry.number, edge.key, edge.cls)
-                if leaf is not None and edge.names is None:
-                    keep(form, (leaf, run.watch), (edge, hot))
+                if leaf is not None and not any(run.watch):
+                    keep(form, leaf, (edge, hot))
         return True
 
     def is_ready(self, run: Any) -> bool:

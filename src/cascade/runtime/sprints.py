@@ -13,7 +13,6 @@ from cascade.compiler.shapes import kept, leaf_shape
 from cascade.runtime.flows import settle
 from cascade.runtime.frame import PENDING
 from cascade.runtime.lanes import ENDLESS, Bound, Lane
-from cascade.runtime.run import NOBODY
 from cascade.spec.control import Jump
 
 __all__ = ["Sprint", "sprint"]
@@ -31,7 +30,7 @@ def sprint(follower: Any, jump: Jump) -> Sprint | None:
         return None
     try:
         leaf = leaf_shape(graph, number, jump.target_key, jump.data.__class__)
-        known = None if leaf is None else kept(form, (leaf, NOBODY))
+        known = None if leaf is None else kept(form, leaf)
     except TypeError:  # such a key names no route
         return None
     if known is None:
