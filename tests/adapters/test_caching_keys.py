@@ -363,6 +363,13 @@ def test_two_helpers_that_change_places_count() -> None:
     assert changed(task, lambda: names.update(a=names["b"], b=names["a"])) == {"made.a", "made.b"}
 
 
+def test_a_renamed_function(written: Any) -> None:
+    one = digest(cs.task(written("caching_renamed", "def before(x): return x\n").before), 1)
+    same = digest(cs.task(written("caching_renamed", "def before(x): return x\n").before), 1)
+    other = digest(cs.task(written("caching_renamed", "def after(x): return x\n").after), 1)
+    assert one == same != other
+
+
 def test_one_name_in_two_modules(written: Any) -> None:
     one = written("caching_one", "def helper(x): return x\n\ndef f(x): return helper(x)\n")
     two = written("caching_two", "def helper(x): return -x\n\ndef f(x): return helper(x)\n")
