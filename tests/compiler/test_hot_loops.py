@@ -398,7 +398,7 @@ def test_an_async_state_is_awaited_in_place(tier: str) -> None:
     if tier == "compile":
         (hot,) = hot_loops(target)
         assert "    result = await step(n, fed)" in hot.source
-        assert hot.source.startswith("async def step_loop(turn, ticker, n):")
+        assert hot.source.startswith("async def step_loop(turn, n):")
 
 
 @pytest.mark.parametrize("tier", TIERS)

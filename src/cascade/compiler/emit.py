@@ -21,9 +21,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from typing import Any
+from weakref import ref
 
 from cascade.compiler.fuse import in_order
-from cascade.compiler.lines import CannotEmit, Held, Log, Place, Watch, Writer, held
+from cascade.compiler.guesses import Guesses
+from cascade.compiler.lines import REST, CannotEmit, Held, Log, Place, Watch, Writer, held
 from cascade.compiler.machine import EXPECTED, Edge, Entry, same
 from cascade.compiler.source import comment, make_function
 from cascade.compiler.write import Body
@@ -39,13 +41,13 @@ MOST_STEPS = 5_000
 FEW_STATES = 6
 WIDEST = 126
 PAUSE = "if not turn: stray()"
-REST = "if ticker.due and await rest(): stray()"
 
 
 class Emitted:
     """A function that was emitted, and what is needed to go on without it."""
 
-    __slots__ = ("forms", "function", "is_async", "is_sure", "log", "placed_at", "places", "sites", "source")
+    __slots__ = ("forms", "function", "guesses", "is_async", "is_sure", "known", "log", "placed_at", "places")
+    __slots__ += ("sites", "source")
 
     def __init__(self, function: Callable[..., Any], source: str, writer: Writer, is_async: bool) -> None:
         self.function = function
@@ -57,8 +59,18 @@ class Emitted:
         """The class of each result was known; if not, it is by now, and the function is better emitted again."""
         self.is_async = is_async
         self.placed_at = -1
+        self.known = writer.guesses
+        self.guesses: Guesses | None = None
         self.sites = list(writer.sites)
         """The (entry, register) that each site of events is."""
+
+    def guessing(self, ticker: Any) -> Guesses:
+        """Return the function with guesses that this ticker takes away; who calls it must hold them meanwhile."""
+        guesses = self.guesses
+        if guesses is None or guesses.ticker is not ticker:
+            guesses = self.guesses = Guesses(self.function, self.known, ticker)
+            ticker.guesses.append(ref(guesses))
+        return guesses
 
     def where(self, error: BaseException) -> tuple[Place | None, dict[str, Any]]:
         """Return where an error came out of the function, and the local variables there.
@@ -142,8 +154,8 @@ def emit_stretch(
     read = {at for i in steps for at in body.reads(i)}
     late = [at for at in read if at >= 0 and at not in certain]
     is_async = any(_is_async(block, i) for i in (*steps, *late))
-    body.rest = REST if is_async else ""
     body.pause = REST if is_async else ""
+    body.rests = is_async
     body.wish([*steps, *late])
     own = set(steps)
     inputs = sorted(
@@ -160,7 +172,7 @@ def emit_stretch(
         parameters.append(body.local[at])
     parameters += writer.listeners
     if is_async:
-        parameters += ["ticker", "rest"]
+        parameters += ["ticker", "look"]
     writer.line(0, f"{'async ' if is_async else ''}def {name}({', '.join(parameters)}):")
     writer.unpack()
     body.write(steps, outputs)
@@ -183,6 +195,7 @@ def _is_async(block: Block, i: int) -> bool:
 
 
 def _made(kind: type[Any], writer: Writer, name: str, is_async: bool) -> Any:
+    writer.names |= writer.guesses
     source = writer.finish()
     if any("stray()" in line for line in writer.text):
         writer.stray()
@@ -242,7 +255,7 @@ class _LoopWriter:
         title = writer.namer.name(f"{entries[0].form.task.name}_loop")
         bodies = [self.body(k, entry) for k, entry in enumerate(entries)]
         several = len(entries) > 1
-        parameters = ["turn", *(["ticker"] if self.is_async else []), *(["state"] if several else [])]
+        parameters = ["turn", *(["state"] if several else [])]
         parameters += [*self.parameters, *self.slots.values(), *self.imported.values()]
         parameters += writer.listeners
         writer.line(0, f"{'async ' if self.is_async else ''}def {title}({', '.join(parameters)}):")
@@ -255,9 +268,6 @@ class _LoopWriter:
             self.choose(bodies, 0, len(bodies), 2)
         else:
             self.entry(bodies[0], 0, 2)
-        if self.is_async:
-            writer.line(2, "if ticker.due or not ticker.armed:")
-            writer.line(3, "break")
         for k, entry in enumerate(entries):
             if entry.kind == "call":  # its arguments are what the next call has
                 names = [self.parameters[self.offsets[k] + at] for at in entry.parameters]
@@ -265,7 +275,10 @@ class _LoopWriter:
                 writer.line(1, f"if state == {k}: {leave}" if several else leave)
         if several or entries[0].kind != "call":
             writer.line(1, f"return i, {'here' if several else '0'}, result, None")
-        writer.names |= {"Jump": Jump, "TailCall": TailCall, "len": len, "same": same}
+        signals = {"Jump": Jump, "TailCall": TailCall}
+        writer.names |= {**signals, "len": len, "same": same}
+        if self.is_async:
+            writer.guesses |= signals
         made: Loop = _made(Loop, writer, title, self.is_async)
         made.edges, made.offsets, made.width = self.edges, self.offsets, len(self.parameters)
         made.constants, made.imports, made.after = self.constants, self.imports, self.after()

@@ -18,11 +18,13 @@ from cascade.spec.marks import NOTHING, PENDING
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
 
-__all__ = ["CannotEmit", "Held", "Leave", "Log", "Place", "Watch", "Writer", "held", "way_of"]
+__all__ = ["REST", "CannotEmit", "Held", "Leave", "Log", "Place", "Watch", "Writer", "held", "odd", "way_of"]
 
 Watch = tuple[bool, bool, bool]
 """Whether somebody wants to know of each start, of each end and of each skip of a call."""
 
+REST = "if ticker.due: await look()"
+"""Where the event loop may need a turn."""
 DEEPEST = 24
 """So deep may branches lie in each other; CPython allows 99 indents."""
 
@@ -36,7 +38,7 @@ PUBLISHING: dict[str, Any] = {
     "time": time,
     "clock": perf_counter,
 }
-RESERVED = ("NOTHING", "PENDING", "odd", "rest", "stray", "ticker", "way", "way_of")
+RESERVED = ("NOTHING", "PENDING", "look", "odd", "stray", "ticker", "way", "way_of")
 IN_LOOPS = ("Jump", "TailCall", "data", "given", "here", "i", "len", "result", "same", "state", "turn")
 WATCHED = ("first", "iteration", "sites", "start", "tell_finished", "tell_skipped", "tell_started")
 
@@ -80,11 +82,14 @@ class Writer:
         self.now = "first"
         """The iteration of the events, as text."""
         self.forms: list[CallForm] = []
+        self.guesses: dict[str, type] = {}
+        """What coroutine functions compare the classes of results with, by name."""
         self.is_sure = True
         """Each call had been made before, so the class of its result is known."""
         self._values: dict[int, str] = {}
         self._sites: list[str] = []
         self._unpacked = 0
+        self._guesses: dict[type, str] = {}
         self._looks: dict[CallForm, _Look] = {}
         for reserved in (*RESERVED, *(IN_LOOPS if loops else ()), *((*WATCHED, *PUBLISHING) if any(watch) else ())):
             self.namer.name(reserved)
@@ -166,20 +171,36 @@ class Writer:
         """Return the name by which the code calls a task's function."""
         return "" if form is None else self.value(form.func, form.task.name)
 
-    def looked_at(self, depth: int, local: str, form: CallForm, place: Place) -> None:
-        """Add the look at a result that tells signals from values."""
+    def looked_at(self, depth: int, local: str, form: CallForm, place: Place, rests: bool) -> None:
+        """Add the look at a result that tells signals from values.
+
+        Args:
+            rests: the event loop may have a turn behind it.
+        """
         if form.seen is None:
             self.is_sure = False
             known = self._looks.setdefault(form, _Look(form))
             look = self.value(known, f"odd_{form.task.name}")
             self.line(depth, f"{look}({local})", "", place)
-            return
-        self.names["odd"] = odd
-        self.line(depth, f"if {local}.__class__ is not {self.cls(form.seen)}: odd({local})", "", place)
+            if rests:
+                self.line(depth, REST, "", place)
+        elif rests:
+            self.line(depth, f"if {local}.__class__ is not {self.guess(form.seen)}: await look({local})", "", place)
+        else:
+            self.names["odd"] = odd
+            self.line(depth, f"if {local}.__class__ is not {self.cls(form.seen)}: odd({local})", "", place)
 
     def cls(self, cls: type) -> str:
         """Return the name by which the code refers to a class."""
         return self.value(cls, cls.__name__)
+
+    def guess(self, cls: type) -> str:
+        """Return the name by which the code refers to a class as long as no turn is due."""
+        name = self._guesses.get(cls)
+        if name is None:
+            name = self._guesses[cls] = self.namer.name(cls.__name__)
+            self.guesses[name] = cls
+        return name
 
     def stray(self) -> str:
         """Return what leaves the emitted code, as text."""

@@ -41,7 +41,6 @@ class Body:
         certain: Container[int],
         entry: int = -1,
         pause: str = "",
-        rest: str = "",
     ) -> None:
         self.writer = writer
         self.blueprint = blueprint
@@ -53,8 +52,8 @@ class Body:
         self.depth = 1
         self.pause = pause
         """What to write in long code, where the event loop may need a turn."""
-        self.rest = rest
-        """What to write behind an await, where much may have changed."""
+        self.rests = False
+        """Whether the event loop may have a turn behind an await, where much may have changed."""
         self.local: dict[int, str] = {}
         """The local variable of each register and constant that has a value here."""
         self.shared: dict[int, str] = {}
@@ -232,9 +231,7 @@ class Body:
             name = self.take(i)
         writer.call(self.depth, place, (self.entry, i), f"{name} = {text}", self.said(i))
         self.hold(i, name)
-        writer.looked_at(self.depth, name, form, self.place(i, True))
-        if form.is_async and self.rest:
-            writer.line(self.depth, self.rest, "", self.place(-1))
+        writer.looked_at(self.depth, name, form, self.place(i, True), form.is_async and self.rests)
 
     def pack(self, i: int) -> None:
         """Write a container."""

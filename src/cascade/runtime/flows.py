@@ -8,7 +8,7 @@ from typing import Any
 
 from cascade.compiler.blocks import Fused, fuse
 from cascade.compiler.emit import Emitted, Stretch
-from cascade.compiler.lines import Leave, Place
+from cascade.compiler.lines import Leave, Place, odd
 from cascade.compiler.shapes import MOST_NODES, block_shape, keep, kept
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.run import RunState
@@ -105,19 +105,22 @@ def arguments(run: RunState, frame: Frame | None, world: World, stretch: Stretch
         copies = [Spot(frame, i).copy(run.names) for _, i in stretch.sites]
         values += [*run.tellers(), frame.iteration, [copy.site_of(frame.suffix) for copy in copies]]
     if stretch.is_async:
-        values += [run.ticker, _rest(run, stretch)]
+        values += [run.ticker, _look(run, stretch)]
     return values
 
 
-def _rest(run: RunState, stretch: Stretch) -> Any:
-    watch = run.watch
+def _look(run: RunState, stretch: Stretch) -> Any:
+    watch, ticker = run.watch, run.ticker
 
-    async def rest() -> bool:
-        """Give the event loop a turn; say whether somebody came to watch, or left, or a limit stands in the way."""
-        await run.turn()
-        return run.watch != watch or run.governs(*stretch.forms)
+    async def look(value: Any = None) -> None:
+        """Leave if a value is a signal; give the event loop a turn, and leave if a limit or a watcher came meanwhile."""
+        odd(value)
+        if ticker.due:
+            await run.turn()
+            if run.watch != watch or run.governs(*stretch.forms):
+                raise Leave
 
-    return rest
+    return look
 
 
 async def run_whole(run: RunState, world: World, stretch: Stretch, frame: Frame | None) -> Any:
@@ -134,7 +137,11 @@ async def run_whole(run: RunState, world: World, stretch: Stretch, frame: Frame 
     ticker.begin()
     values = arguments(run, frame, world, stretch)
     try:
-        value = await stretch.function(*values) if stretch.is_async else stretch.function(*values)
+        if stretch.is_async:
+            guesses = stretch.guessing(ticker)
+            value = await guesses.function(*values)
+        else:
+            value = stretch.function(*values)
     except BaseException as error:
         if frame is None:
             frame = run.frame_of(world)

@@ -38,7 +38,7 @@ class Lane:
     """The short way along one edge, in one loop that is on its way."""
 
     __slots__ = (
-        *("edge", "entry", "follower", "frame", "hot", "is_waiting", "machine", "nodes", "signal"),
+        *("edge", "entry", "follower", "frame", "guesses", "hot", "is_waiting", "machine", "nodes", "signal"),
         *("size", "template", "version", "watch"),
     )
 
@@ -59,6 +59,7 @@ class Lane:
         self.version = -1
         self.watch: Any = None
         self.nodes: list[Copy] | None = None
+        self.guesses: Any = None
 
     def takes(self, signal: Any) -> bool:
         """Say whether a jump or tail call goes along this edge."""
@@ -283,7 +284,8 @@ class Lane:
         ticker.begin()
         self.is_waiting = False
         values = self.values(self.signal)
-        work: Coroutine[Any, Any, Any] = self.hot.loop.function(range(self.left_to_go()), ticker, *values)
+        self.guesses = self.hot.loop.guessing(ticker)
+        work: Coroutine[Any, Any, Any] = self.guesses.function(range(self.left_to_go()), *values)
         return work
 
     def left(self, signal: Any, outcome: tuple[Any, Any, Any, Any]) -> Any:

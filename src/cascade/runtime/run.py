@@ -179,7 +179,7 @@ class RunState:
         bus.flush()
         if bus.congested:
             await bus.drain()
-        self.ticker.due = False
+        self.ticker.rested()
         self.ticker.begin()  # what goes on need not begin a stretch of its own, and relies on ticks that come
         await asyncio.sleep(0)
         self.look()

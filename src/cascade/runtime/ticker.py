@@ -11,6 +11,9 @@ import os
 import threading
 import time
 from typing import Any
+from weakref import ref
+
+from cascade.compiler.guesses import Guesses
 
 __all__ = ["MOST_NUMBERS", "TICK", "Ticker"]
 
@@ -23,7 +26,7 @@ _NUMBERS = list(range(MOST_NUMBERS))
 class Ticker:
     """The flag of one event loop's thread; `due` is to be looked at after each call."""
 
-    __slots__ = ("armed", "due", "idle", "ticks", "turn", "used")
+    __slots__ = ("armed", "due", "guesses", "idle", "ticks", "turn", "used")
 
     def __init__(self) -> None:
         self.due: bool = False
@@ -33,6 +36,8 @@ class Ticker:
         self.idle: int = 0
         self.turn: list[int] | None = None
         """The numbers that an emitted loop iterates over; a tick takes away what is left of them."""
+        self.guesses: list[ref[Guesses]] = []
+        """Of emitted coroutine functions; a tick takes them away."""
 
     def numbers(self, count: int) -> list[int]:
         """Return the numbers from 0 for an emitted loop, which end when the event loop should have a turn."""
@@ -53,6 +58,20 @@ class Ticker:
         turn = self.turn
         if turn is not None:
             turn.clear()
+        for known in self.guesses.copy():
+            guesses = known()
+            if guesses is not None:
+                guesses.take()
+
+    def rested(self) -> None:
+        """Say that the event loop has its turn now."""
+        self.due = False
+        if self.guesses:
+            found = [(known, known()) for known in self.guesses]
+            self.guesses = [known for known, guesses in found if guesses is not None]
+            for _, guesses in found:
+                if guesses is not None:
+                    guesses.restore()
 
     def caught(self, form: Any) -> None:
         """Take note of the call that had just returned when the flag was seen."""
@@ -86,6 +105,7 @@ def _forget() -> None:
     _thread = None
     for ticker in _armed:
         ticker.armed = False
+        ticker.hurry()  # whoever comes to its turn arms it again
     _armed.clear()
 
 

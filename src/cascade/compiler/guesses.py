@@ -1,0 +1,35 @@
+"""Guesses: the classes that an emitted coroutine function expects of results, which a tick takes away.
+
+The function compares the class of each result with its guess anyway, to tell signals from values. If nothing has the
+class any more, it looks closer, and finds that the event loop should have a turn: one look for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+__all__ = ["Guesses"]
+
+
+class Guesses:
+    """A copy of an emitted function with guesses of its own, for one event loop."""
+
+    __slots__ = ("__weakref__", "classes", "function", "scope", "ticker")
+
+    def __init__(self, function: Callable[..., Any], classes: dict[str, type], ticker: Any) -> None:
+        assert isinstance(function, FunctionType)
+        self.scope = dict(function.__globals__)
+        self.function: Callable[..., Any] = FunctionType(function.__code__, self.scope, function.__name__)
+        self.classes = classes
+        """By the names that the function knows them by."""
+        self.ticker = ticker
+
+    def take(self) -> None:
+        """Have the function look closer at its next result; from any thread."""
+        self.scope.update(dict.fromkeys(self.classes))
+
+    def restore(self) -> None:
+        """Have it expect again what it expected."""
+        self.scope.update(self.classes)
