@@ -9,6 +9,7 @@ import pytest
 
 import cascade as cs
 from cascade.runtime.events import TaskExecutionStarted
+from cascade.runtime.run import RunState
 from cascade.runtime.sprints import Sprint
 from tests.workflows import in_loop, turns
 
@@ -49,22 +50,29 @@ def loops(task: Any, starts: Any, routes: Any = None) -> list[Any]:
 
 
 @pytest.fixture
-def sprints(monkeypatch: pytest.MonkeyPatch) -> list[Sprint]:
-    """All that were entered."""
-    found: list[Sprint] = []
-    before = Sprint.values
+def sprints(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """All that were entered, by a jump or with the first call."""
+    found: list[Any] = []
+    before, dash = Sprint.values, RunState.dash
 
     def values(self: Sprint, signal: Any) -> Any:
-        found.append(self)
+        found.append(self.follower.number)
         return before(self, signal)
 
+    def dashes(run: Any, frame: Any, i: int, form: Any) -> Any:
+        dashed = dash(run, frame, i, form)
+        if dashed is not None:
+            found.append(frame.block.source(i))
+        return dashed
+
     monkeypatch.setattr(Sprint, "values", values)
+    monkeypatch.setattr(RunState, "dash", staticmethod(dashes))
     return found
 
 
 @ASYNC
 @alone
-async def test_loops_of_one_shape_learn_once(is_async: bool, sprints: list[Sprint]) -> None:
+async def test_loops_of_one_shape_learn_once(is_async: bool, sprints: list[Any]) -> None:
     calls: list[tuple[int, int]] = []
 
     def body(n: int, agent: int) -> Any:
@@ -78,12 +86,12 @@ async def test_loops_of_one_shape_learn_once(is_async: bool, sprints: list[Sprin
         result = await engine.run(loops(task, [(40 + k, k) for k in range(20)]))
     assert result == [("done", k) for k in range(20)]
     assert sorted(calls) == sorted((n, k) for k in range(20) for n in range(1, 41 + k))
-    assert len({id(each.follower) for each in sprints}) == 20
+    assert len(set(sprints)) == 20
 
 
 @ASYNC
 @alone
-async def test_a_key_that_leads_elsewhere_is_not_taken_for_the_same(is_async: bool, sprints: list[Sprint]) -> None:
+async def test_a_key_that_leads_elsewhere_is_not_taken_for_the_same(is_async: bool, sprints: list[Any]) -> None:
     def body(n: int) -> Any:
         return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
 
@@ -140,9 +148,80 @@ async def test_failures_say_which_iteration(is_async: bool) -> None:
     assert [note.split(",")[1] for note in caught.value.__notes__] == [" iteration 20"]
 
 
+@alone
+async def test_the_first_call_of_a_known_loop_may_end_or_fail_it(sprints: list[Any]) -> None:
+    def body(n: Any, start: int = 0) -> Any:
+        if n == "fail":
+            raise ValueError("at once")
+        if n == "lost":
+            return cs.Jump("nowhere", 1)
+        if n == "tail":
+            return cs.TailCall(args=(3,))
+        if n == "odd":
+            return cs.Jump("again", 3.5)
+        if isinstance(n, str):
+            return n.upper()
+        return cs.Jump("exit", (n, start)) if n <= 0 else cs.Jump("again", n - 1)
+
+    task = made(body, True)
+    async with cs.Engine(tier="compile") as engine:
+        assert await engine.run(loops(task, [(9, 1)])) == [(0, 1)]
+        sprints.clear()
+        given = ["done", "tail", 0, "odd", 40]
+        expected = ["DONE", (0, 2), (0, 2), (-0.5, 2), (0, 2)]
+        assert await engine.run(loops(task, [(n, 2) for n in given])) == expected
+        assert len(set(sprints)) == len(given)
+        for n, error, iteration in (("fail", ValueError, 0), ("lost", cs.JumpError, 0)):
+            with pytest.raises(error) as caught:
+                await engine.run(loops(task, [(n, 3)]))
+            assert f"iteration {iteration}" in caught.value.__notes__[0]
+    async with cs.Engine(tier="interpret") as engine:
+        assert await engine.run(loops(task, [(n, 2) for n in given])) == expected
+        for n, error, iteration in (("fail", ValueError, 0), ("lost", cs.JumpError, 0)):
+            with pytest.raises(error) as caught:
+                await engine.run(loops(task, [(n, 3)]))
+            assert f"iteration {iteration}" in caught.value.__notes__[0]
+
+
+@alone
+async def test_arguments_by_name_reach_a_known_loop(sprints: list[Any]) -> None:
+    @cs.task
+    async def task(n: int, agent: str = "", step: int = 1) -> Any:
+        return cs.Jump("exit", (agent, step)) if n <= 0 else cs.Jump("again", n - step)
+
+    def looped(**given: Any) -> Any:
+        state = task(**given)
+        cs.bind(state, cs.select_jump({"again": state, "exit": None}))
+        return state
+
+    async with cs.Engine(tier="compile") as engine:
+        assert await engine.run(looped(step=2, n=20, agent="first")) == ("first", 2)
+        sprints.clear()
+        targets = [looped(step=k, n=30, agent=f"number {k}") for k in range(1, 5)]
+        assert await engine.run(targets) == [(f"number {k}", k) for k in range(1, 5)]
+    assert len(set(sprints)) == 4
+
+
+@alone
+async def test_a_known_loop_gives_the_event_loop_its_turns(sprints: list[Any]) -> None:
+    """It never waits, and so would go on for ever if nobody took its guesses away."""
+    stop = asyncio.Event()
+
+    async def body(n: int) -> Any:
+        return cs.Jump("exit", "stopped") if stop.is_set() or n == 5 else cs.Jump("again", n + 1)
+
+    task = cs.task(body)
+    async with cs.Engine(tier="compile") as engine:
+        assert await engine.run(loops(task, [(0,)])) == ["stopped"]
+        sprints.clear()
+        asyncio.get_running_loop().call_later(0.05, stop.set)
+        assert await engine.run(loops(task, [(6,), (7,)])) == ["stopped"] * 2
+    assert sprints
+
+
 @ASYNC
 @alone
-async def test_limits_of_iterations_hold(is_async: bool, sprints: list[Sprint]) -> None:
+async def test_limits_of_iterations_hold(is_async: bool, sprints: list[Any]) -> None:
     def body(n: int) -> Any:
         return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
 

@@ -17,7 +17,7 @@ from cascade.spec.lazy import Lazy, LazyResult
 from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm
 
-__all__ = ["MOST_KEPT", "MOST_NODES", "block_shape", "keep", "kept", "leaf_shape", "loop_shape"]
+__all__ = ["MOST_KEPT", "MOST_NODES", "block_shape", "keep", "kept", "leaf_shape", "leaf_sort", "loop_shape"]
 
 MOST_KEPT = 32
 """So many functions are kept for one task."""
@@ -28,10 +28,10 @@ MOST_NODES = 5_000
 def kept(form: CallForm, shape: Any) -> Any:
     """Return what is kept for a shape, or None."""
     found = form.kept
-    if found is None or shape not in found:
-        return None
-    found.move_to_end(shape)
-    return found[shape]
+    made = None if found is None else found.get(shape)
+    if made is not None and found is not None:
+        found.move_to_end(shape)
+    return made
 
 
 def keep(form: CallForm, shape: Any, made: Any) -> None:
@@ -94,15 +94,25 @@ def leaf_shape(graph: Graph, number: int, key: Any, cls: type) -> tuple[Any, ...
     None where more than literals feed the state, or more than its selector is declared for it: then it takes
     a machine of its own to know its loop.
     """
+    sort = leaf_sort(graph, number)
+    return None if sort is None else (*sort, key, cls)
+
+
+def leaf_sort(graph: Graph, number: int) -> tuple[Any, ...] | None:
+    """Return the part of `leaf_shape` that is known before the state has jumped.
+
+    The code object is in it by its id: what is kept by this must keep the code object alive.
+    """
     node, gate = graph.nodes[number], graph.gates.get(number)
     if gate is None or not gate.is_plain or not isinstance(node, LazyResult):
         return None
     references = graph.references(number)
     if not references or max(references) >= 0:
         return None
-    slots = list(dict.fromkeys(references))
-    pattern: Any = len(references) if len(slots) == len(references) else tuple(map(slots.index, references))
-    return _Code(node.code), node.lasti, node.label, pattern, key, cls
+    pattern: Any = len(references)
+    if pattern > 1 and len(slots := list(dict.fromkeys(references))) < pattern:
+        pattern = tuple(map(slots.index, references))
+    return id(node.code), node.lasti, node.label, pattern
 
 
 def loop_shape(blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Any) -> tuple[Any, ...]:

@@ -321,8 +321,7 @@ class _Builder:
             i = self.add(node, (CALL0, CALL1, CALLN)[min(count, 2)], form, references)
         if cls is LazyResult and node.task.pure:
             self.pure.keep(node, i)
-        injects = any(value.__class__ is Inject for value in (*node.args, *(node.kwargs or {}).values()))
-        if config is not None or not node.task.is_plain or injects:
+        if config is not None or not node.task.is_plain or _injects(node):
             self.gated.append((i, node))
             if config is not None:
                 self.later(config.otherwise)
@@ -381,7 +380,7 @@ class _Builder:
         gate.constraints = constraints_of(node)
         if gate.constraints is not None:
             gate.amounts = tuple((name, self.reference(value)) for name, value in gate.constraints.lazy.items())
-        gate.injects = any(value.__class__ is Inject for value in (*node.args, *(node.kwargs or {}).values()))
+        gate.injects = _injects(node)
         if config is None:
             return gate
         gate.retry = config.retry or gate.retry
@@ -403,6 +402,14 @@ class _Builder:
         if stack[-1] is not around[-1]:
             around.append(stack[-1])
         raise CycleError(draw_cycle([_line(node) for node in around]))
+
+
+def _injects(node: LazyResult[Any]) -> bool:
+    """Say whether a resource is asked for among the arguments."""
+    for value in node.args:
+        if value.__class__ is Inject:
+            return True
+    return bool(node.kwargs) and any(value.__class__ is Inject for value in node.kwargs.values())
 
 
 def constraints_of(node: LazyResult[Any]) -> Constraints | None:

@@ -24,18 +24,20 @@ def check_loops(graph: Graph) -> None:
 
 def sources(graph: Graph, i: int) -> list[int]:
     """Return the nodes that node `i` may wait for: by data, condition, order, route or `otherwise`."""
-    found = graph.references(i)
+    found = [at for at in graph.references(i) if at >= 0]
     router = graph.routes.get(i)
     if router is not None:
-        found = [*found, *router.routes.values()]
-        if router.default is not None:
-            found.append(router.default)
+        found += [at for at in (*router.routes.values(), router.default) if at is not None and at >= 0]
     gate = graph.gates.get(i)
     if gate is not None:
-        found = [*found, *gate.after]
-        found += [at for at in (gate.condition, gate.otherwise) if at is not None]
-        found += [at for _, at in gate.amounts]
-    return [at for at in found if at >= 0]
+        found += gate.after
+        if gate.condition is not None and gate.condition >= 0:
+            found.append(gate.condition)
+        if gate.otherwise is not None and gate.otherwise >= 0:
+            found.append(gate.otherwise)
+        if gate.amounts:
+            found += [at for _, at in gate.amounts if at >= 0]
+    return found
 
 
 def _check_cycles(graph: Graph) -> None:
@@ -75,10 +77,14 @@ def states_of(graph: Graph, entry: int) -> list[int]:
 
 def _check_states(graph: Graph) -> None:
     """A bound node that waits for a bound node: only those need a closer look, and only their ancestors."""
+    waiting = [found for i in graph.jumps if (found := sources(graph, i))]
+    if not waiting:
+        return
     holds = _readers(graph)
-    suspects = [i for i in graph.jumps if any(holds[at] for at in sources(graph, i))]
+    if not any(holds[at] for found in waiting for at in found):
+        return
     checked: set[tuple[int, ...]] = set()
-    for entry in graph.jumps if suspects else ():
+    for entry in graph.jumps:
         states = states_of(graph, entry)
         mark = tuple(sorted(states))
         if mark in checked:

@@ -30,6 +30,7 @@ from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import drive, evaluate
 from cascade.runtime.scope import Interrupted, NodeFailure, spelled, to_the_end
+from cascade.runtime.sprints import dash, landed
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
@@ -52,6 +53,7 @@ TEARDOWN_FAILED = "besides, a resource failed in its teardown: "
 RunState.drive, RunState.perform, RunState.invoke = staticmethod(drive), staticmethod(perform), staticmethod(invoke)
 RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_piece)
 RunState.follower, RunState.make_resources = Follower, Resources
+RunState.dash, RunState.landed = staticmethod(dash), staticmethod(landed)
 
 
 class Run(Generic[R]):

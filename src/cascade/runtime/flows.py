@@ -113,7 +113,7 @@ def _look(run: RunState, stretch: Stretch) -> Any:
     watch, ticker = run.watch, run.ticker
 
     async def look(value: Any = None) -> None:
-        """Leave if a value is a signal; give the event loop a turn, and leave if a limit or a watcher came meanwhile."""
+        """Leave if a value is a signal, or if a limit or a watcher came while the event loop had its turn."""
         odd(value)
         if ticker.due:
             await run.turn()

@@ -27,6 +27,9 @@ class Names:
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self._copies: dict[tuple[Any, int, Copy | None, bool], Copy] = {}
+        self._own: Any = None
+        self._entries: dict[int, int] = {}
+        """How many entries loops of the run's own graph have had whose copies nobody has asked for."""
         self._waiting: list[tuple[Any, Blueprint]] = []
         self._places: dict[Any, tuple[int, list[int]]] = {}
         """Of each graph: how many nodes come before, and the numbers of its own among those of their names."""
@@ -45,8 +48,19 @@ class Names:
             found = self._copies[key] = self._make(world, number, loop, entered)
         return found
 
+    def entered(self, world: World, number: int, count: int) -> None:
+        """Count entries of a loop of the run's own graph, outside of all loops, without making a copy for it."""
+        self._own = world
+        found = self._copies.get((None, number, None, False))
+        if found is not None:
+            found.entries += count
+        else:
+            self._entries[number] = self._entries.get(number, 0) + count
+
     def copies(self) -> list[Copy]:
         """Return all copies that were asked for so far."""
+        for number in list(self._entries):
+            self.copy(self._own, number, None)
         return list(dict.fromkeys(self._copies.values()))
 
     def _make(self, world: World, number: int, loop: Copy | None, entered: bool) -> Copy:
@@ -57,7 +71,10 @@ class Names:
             joins = blueprint.joins.states if entered else blueprint.joins.values
             if joins.get(number) == loop.number:
                 return self.copy(world, number, None)
-        return Copy(self, key, blueprint.graph, number, loop, entered)
+        copy = Copy(self, key, blueprint.graph, number, loop, entered)
+        if key is None and loop is None and not entered:
+            copy.entries = self._entries.pop(number, 0)
+        return copy
 
     def site(self, copy: Copy) -> TaskSite:
         """Return what events say of a copy."""

@@ -189,7 +189,9 @@ class Lane:
             if hot and hot.is_leaf and edge.is_jump and edge.names is None and len(edge.updates) == 1:
                 leaf = leaf_shape(self.follower.world.blueprint.graph, entry.number, edge.key, edge.cls)
                 if leaf is not None and not any(run.watch):
-                    keep(form, leaf, (edge, hot))
+                    known = edge, hot, self.follower.world.blueprint.graph.nodes[entry.number].code
+                    keep(form, leaf, known)
+                    keep(form, leaf[:-2], known)
         return True
 
     def is_ready(self, run: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
 
@@ -107,7 +107,7 @@ class Follower:
         self.value = value
         self.outcome: Any = None
         self.error: BaseException | None = None
-        """How the coroutine from `begin` ended."""
+        """How the loop ended that was begun with the first call; see `cascade.runtime.sprints.dash`."""
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         self.item = item
         self.home = spot.frame
@@ -160,24 +160,8 @@ class Follower:
             skip.strict = self.skip.strict
         return value
 
-    def begin(self) -> Coroutine[Any, Any, Any] | None:
-        """Return the loop as an emitted coroutine, if it is known already; then `follow` takes over from that.
-
-        Who awaits it here and not in `follow` has one coroutine less between the task and the event loop.
-        """
-        signal = self.value
-        if signal.__class__ is Jump and not self.lanes:
-            fast = sprint(self, signal)
-            if fast is not None and fast.hot.loop.is_async and fast.takes(signal):
-                self.lanes[self.number] = [fast]
-                fast.signal, self.value = signal, PENDING
-                work = fast.begin_hot()
-                fast.signal = None
-                return work
-        return None
-
     def _took_over(self) -> Any:
-        """Return what the state returned last in the coroutine from `begin`."""
+        """Return what the state returned last in the loop that was begun with its first call."""
         lane: Any = self.lanes[self.number][0]
         outcome, error, self.outcome, self.error = self.outcome, self.error, None, None
         return lane.left(None, outcome) if error is None else lane.caught(error)

@@ -140,6 +140,8 @@ class RunState:
     run_piece: ClassVar[Callable[..., None]]
     follower: ClassVar[Any] = None
     make_resources: ClassVar[Any] = None
+    dash: ClassVar[Callable[..., Any]]
+    landed: ClassVar[Callable[..., Any]]
 
     @property
     def resources(self) -> Any:

@@ -12,7 +12,7 @@ from cascade.runtime.run import RunState
 from cascade.runtime.scope import Scope
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
-from cascade.spec.operations import CALL1, CALLN
+from cascade.spec.operations import CALL1, CALLN, LOOP
 
 __all__ = ["advance", "complete", "drive", "evaluate"]
 
@@ -70,7 +70,17 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
         while True:
             block = frame.block
             form = block.forms[i]
-            if form is None or not form.is_async or not _is_plain(run, block.ops[i], begun):
+            dashed = run.dash(run, frame, i, form) if block.ops[i] == LOOP and begun is PENDING else None
+            if dashed is not None:  # awaited here, so that nothing stands between the task and the loop
+                (work, guesses, known), dashed = dashed, None
+                outcome = failure = None
+                try:
+                    outcome = await work
+                except BaseException as error:
+                    failure = error
+                value = run.landed(run, frame, i, known, outcome, failure)
+                del work, guesses, outcome, failure
+            elif form is None or not form.is_async or not _is_plain(run, block.ops[i], begun):
                 value = await run.perform(run, frame, i, begun)
             else:  # what `perform` would do, in one coroutine instead of three
                 try:
@@ -89,15 +99,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                     else:
                         form.seen = value.__class__
             if value.__class__ is run.follower:  # it is followed from here, so that nothing stands between
-                loop = value
-                work = loop.begin()
-                if work is not None:
-                    try:
-                        loop.outcome = await work
-                    except BaseException as error:
-                        loop.error = error
-                value = await loop.follow()
-                del loop
+                value = await value.follow()
             if ticker.due:
                 await run.turn()
             frame.regs[i] = value

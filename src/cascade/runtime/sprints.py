@@ -6,18 +6,26 @@ the others, neither a block is lowered nor an edge learned unless they do what t
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any
 
+from cascade.compiler.guesses import Guesses
 from cascade.compiler.machine import Edge
-from cascade.compiler.shapes import kept, leaf_shape
+from cascade.compiler.shapes import kept, leaf_shape, leaf_sort
 from cascade.runtime.flows import settle
-from cascade.runtime.frame import PENDING
+from cascade.runtime.frame import PENDING, Frame, World
+from cascade.runtime.interpret import arguments
 from cascade.runtime.lanes import ENDLESS, Bound, Lane
+from cascade.runtime.run import RunState
+from cascade.runtime.spot import Spot
 from cascade.spec.control import Jump
+from cascade.spec.placement import CallForm
 
-__all__ = ["Sprint", "sprint"]
+__all__ = ["Sprint", "dash", "landed", "sprint"]
 
 NO_REGISTERS: list[Any] = []
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
+"""The classes of most data that a loop ends with."""
 
 
 def sprint(follower: Any, jump: Jump) -> Sprint | None:
@@ -35,21 +43,89 @@ def sprint(follower: Any, jump: Jump) -> Sprint | None:
         return None
     if known is None:
         return None
-    edge, hot = known
+    edge, hot, _ = known
     routes = follower.routes
-    if routes is None or any(routes.get(edge.key, number + 1) != number for edge in hot.loop.edges):
+    if routes is None or any(routes.get(edge.key, -1) != number for edge in hot.loop.edges):
         return None
     return Sprint(follower, edge, hot)
+
+
+Known = tuple[Edge, Bound, Any]
+"""What one state learned for others: its edge, the loop, and the code object where it was declared."""
+
+
+def dash(run: RunState, frame: Frame, i: int, form: CallForm) -> tuple[Coroutine[Any, Any, Any], Guesses, Known] | None:
+    """Return the emitted loop, begun with the first call of a bound coroutine function, if one like it had it before.
+
+    While it runs there is nothing else of it: what a loop has besides is made when it ends. The caller must hold all
+    that is returned until then.
+    """
+    if form.kept is None or not form.is_async or run.observed or not (run.compiles and run.direct and run.inline):
+        return None
+    world, number = frame.world, frame.block.source(i)
+    graph = world.blueprint.graph
+    sort = leaf_sort(graph, number)
+    known: Known | None = None if sort is None or world.blueprint.skips else kept(form, sort)
+    if known is None:
+        return None
+    hot = known[1]
+    if form.names or not hot.loop.may_run():
+        return None
+    routes = graph.jumps[number]
+    for edge in hot.loop.edges:
+        if routes.get(edge.key, -1) != number:
+            return None
+    run.ticker.begin()
+    guesses = hot.loop.guessing(run.ticker)
+    first = world.constants[-1 - graph.references(number)[0]]  # the argument that the data of a jump stands for
+    return guesses.function(range(ENDLESS), first, *_literals(world, number, hot)), guesses, known
+
+
+def _literals(world: World, number: int, hot: Bound) -> list[Any]:
+    """Return the other arguments of a state, in the order in which its loop takes them."""
+    constants = hot.loop.constants
+    if not constants:
+        return []
+    slots = list(dict.fromkeys(world.blueprint.graph.references(number)))
+    return [world.constants[-1 - slots[-1 - at]] for _, at in constants]
+
+
+def landed(run: RunState, frame: Frame, i: int, known: Known, outcome: Any, error: BaseException | None) -> Any:
+    """Take over from a dash that ended with an outcome or an error.
+
+    Return what the loop gives, or what follows it on.
+    """
+    if error is None and frame.loop is None and frame.world.key is None:
+        count, _, result, _ = outcome
+        number = frame.block.source(i)
+        routes = frame.world.blueprint.graph.jumps[number]
+        is_simple = result.__class__ is Jump and result.data.__class__ in PLAIN and result.target_key.__class__ is str
+        if is_simple and routes.get(result.target_key, i) is None:  # a way out
+            run.names.entered(frame.world, number, count + 1)
+            return result.data
+    spot = Spot(frame, i)
+    spot.enter(spot.copy(run.names))
+    form = frame.block.forms[i]
+    assert form is not None
+    args, kwargs = arguments(form, frame.values(i))
+    follower = run.follower(run, spot, PENDING, form, args, kwargs, frame.block.gates.get(i), None)
+    lane = Sprint(follower, known[0], known[1])
+    lane.ahead = 1
+    follower.lanes[follower.number] = [lane]
+    follower.outcome, follower.error = outcome, error
+    return follower
 
 
 class Sprint(Lane):
     """A lane whose edge and loop were learned by another state."""
 
-    __slots__ = ()
+    __slots__ = ("ahead",)
 
     def __init__(self, follower: Any, edge: Edge, hot: Bound) -> None:
         super().__init__(follower, edge, follower.world.blueprint.machine, None, NO_REGISTERS)
         self.hot = hot
+        self.ahead = 0
+        """How many of the loop's entries were counted before."""
 
     def takes(self, signal: Any) -> bool:
         """Say whether a jump goes along this edge, and its loop can still run."""
@@ -68,16 +144,14 @@ class Sprint(Lane):
 
     def values(self, signal: Any) -> list[Any]:
         """Return what the emitted loop is called with behind its turn: the data, and the literals of this state."""
-        world, constants = self.follower.world, self.hot.loop.constants
-        if not constants:
-            return [signal.data]
-        slots = list(dict.fromkeys(world.blueprint.graph.references(self.follower.number)))
-        return [signal.data, *[world.constants[-1 - slots[-1 - at]] for _, at in constants]]
+        return [signal.data, *_literals(self.follower.world, self.follower.number, self.hot)]
 
     def counted(self, k: int, i: int) -> None:
         """Count the entries that the emitted loop has had, of which the last was its `i`-th, from 0."""
         follower = self.follower
-        follower.kwargs = {}
-        follower.count += i + 1
-        follower.spot.enter_more(follower.copy, i + 1)
+        count, self.ahead = i + 1 - self.ahead, 0
+        follower.count += count
+        if count:
+            follower.kwargs = {}
+            follower.spot.enter_more(follower.copy, count)
         settle(follower.run, self.hot.loop)
