@@ -2,8 +2,10 @@
 
 import asyncio
 import collections
+import contextlib
 import random
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -190,6 +192,40 @@ class TestOddResults:
 
         with pytest.raises(RuntimeError, match="the list changed its size while it was mapped over"):
             run(cs.task(mode="inline")(shrink).map(x=items), tier=tier)
+
+    @every_tier
+    def test_what_is_added_while_a_list_is_mapped_over_is_not_in_it(self, tier: Tier) -> None:
+        items = list(range(100_000))
+
+        async def add() -> None:
+            while len(items) < 100_100:
+                await asyncio.sleep(0)
+                items.extend(range(10))
+
+        def slow(x: int) -> int:
+            if x in (70, 30_000):
+                time.sleep(0.03)  # so that `add` has a turn
+            return x
+
+        mapped = cs.task(mode="inline")(slow).map(x=items)
+        result, _ = run([mapped, cs.task(add)()], tier=tier)
+        assert result == list(range(100_000))
+
+    @every_tier
+    @pytest.mark.parametrize("first", [0, 500])
+    def test_a_list_that_its_own_map_lets_grow_is_not_gone_through_for_ever(self, tier: Tier, first: int) -> None:
+        items = list(range(1_000))
+
+        def grow(x: int) -> int:
+            if x >= first:
+                items.append(x)
+            return x
+
+        outcome: Any = None
+        with contextlib.suppress(RuntimeError):  # unless a tick came first, it is noticed when it is too late
+            outcome = run(cs.task(mode="inline")(grow).map(x=items), tier=tier)
+        assert outcome == list(range(1_000)) or (first and outcome is None)
+        assert len(items) < 10_000_000
 
 
 class TestInputs:

@@ -46,8 +46,10 @@ PAUSE = "if not turn: stray()"
 class Emitted:
     """A function that was emitted, and what is needed to go on without it."""
 
-    __slots__ = ("forms", "function", "guesses", "is_async", "is_sure", "known", "log", "placed_at", "places")
-    __slots__ += ("sites", "source")
+    __slots__ = (
+        *("forms", "function", "guesses", "is_async", "is_sure", "known", "log", "placed_at", "places", "sites"),
+        *("source",),
+    )
 
     def __init__(self, function: Callable[..., Any], source: str, writer: Writer, is_async: bool) -> None:
         self.function = function

@@ -18,9 +18,9 @@ class Guesses:
 
     __slots__ = ("__weakref__", "classes", "function", "scope", "ticker")
 
-    def __init__(self, function: Callable[..., Any], classes: dict[str, type], ticker: Any) -> None:
+    def __init__(self, function: Callable[..., Any], classes: dict[str, Any], ticker: Any) -> None:
         assert isinstance(function, FunctionType)
-        self.scope = dict(function.__globals__)
+        self.scope = {**function.__globals__, **classes}
         self.function: Callable[..., Any] = FunctionType(function.__code__, self.scope, function.__name__)
         self.classes = classes
         """By the names that the function knows them by."""

@@ -409,7 +409,7 @@ def _injects(node: LazyResult[Any]) -> bool:
     for value in node.args:
         if value.__class__ is Inject:
             return True
-    return bool(node.kwargs) and any(value.__class__ is Inject for value in node.kwargs.values())
+    return node.kwargs is not None and any(value.__class__ is Inject for value in node.kwargs.values())
 
 
 def constraints_of(node: LazyResult[Any]) -> Constraints | None:

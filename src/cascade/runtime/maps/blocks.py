@@ -1,7 +1,8 @@
 """Blocks: calls of a short function for many items, in one comprehension each.
 
-Nothing is asked between two calls but whether the class of a result is known to be plain. What the comprehension
-iterates over is shared with the ticker, which takes away what is left of it when the event loop should have a turn.
+Nothing is asked between two calls but whether the class of a result is known to be plain. A list of items for calls of
+one argument is swept: all of it in one loop, which ends when a tick takes the expected class away. Else there is a
+comprehension for each block; what it iterates over is shared with the ticker, which takes away what is left of it.
 """
 
 from __future__ import annotations
@@ -10,18 +11,35 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import repeat
 from typing import Any
+from weakref import ref
 
+from cascade.compiler.guesses import Guesses
+from cascade.runtime.frame import NOTHING
 from cascade.runtime.signals import is_signal
+from cascade.runtime.ticker import Ticker
 
 __all__ = ["Caller"]
 
 Odd = Callable[[Any], Any]
+MOST_ODD = 64
+"""So many results of other classes than the last one's are looked at one by one."""
 
 
 # `for value in (call(item),)` is an assignment (CPython 3.9 made it one), to a variable of the comprehension's own:
 # that of `:=` belongs to the function around and costs more.
 def _each(call: Any, items: Any, seen: Any, odd: Odd) -> list[Any]:
     return [value if value.__class__ is seen else odd(value) for item in items for value in (call(item),)]
+
+
+# `append` behind each call is a little slower than a comprehension, but the results are where they belong at once. To
+# move them costs more, because each has to be fetched into the processor's cache again to count a reference to it.
+def _sweep(call: Any, items: Any, results: list[Any], ends: Callable[[Any], bool]) -> bool:
+    for item in items:
+        value = call(item)
+        results.append(value)
+        if value.__class__ is not seen and ends(value):  # type: ignore[name-defined]  # noqa: F821
+            return True
+    return False
 
 
 def _each_mixed(call: Any, items: Any, plain: set[type], odd: Odd) -> list[Any]:
@@ -54,7 +72,7 @@ class Caller:
         seen: the class that results had so far.
     """
 
-    __slots__ = ("keywords", "odds", "places", "plain", "seen", "signals")
+    __slots__ = ("guesses", "keywords", "marked", "odds", "places", "plain", "seen", "signals", "swept")
 
     def __init__(
         self,
@@ -81,6 +99,16 @@ class Caller:
         """How many results of the last block were not of the class `seen`."""
         self.signals: list[Any] = []
         """What the last block has found that is more than a value."""
+        self.guesses: Guesses | None = None
+        self.swept: list[Any] = []
+        """The results of the last sweep and what was before it."""
+        self.marked: list[int] = []
+        """Where signals were among them."""
+
+    @property
+    def may_sweep(self) -> bool:
+        """Whether one class of results is expected, of calls of one argument."""
+        return self.places is not None and len(self.places) == 1 and self.odds <= MOST_ODD and self.seen is not None
 
     def odd(self, value: Any) -> Any:
         """Look at a result of a class that was not expected."""
@@ -91,6 +119,35 @@ class Caller:
             self.seen = value.__class__
             self.plain.add(self.seen)
         return value
+
+    def ends(self, value: Any) -> bool:
+        """Look at a result that was not of the class expected, or behind a tick; say whether the sweep is to end."""
+        guesses, results = self.guesses, self.swept
+        assert guesses is not None
+        if value.__class__ is not self.seen:
+            self.odd(value)
+            if is_signal(value):
+                self.marked.append(len(results) - 1)
+                results[-1] = NOTHING
+            else:
+                guesses.classes["seen"] = guesses.scope["seen"] = self.seen
+        return guesses.ticker.due or self.odds > MOST_ODD
+
+    def sweep(self, func: Any, waiting: Any, results: list[Any], ticker: Ticker) -> bool:
+        """Call `func` for each item, append the results, and say whether there may be more items.
+
+        A tick takes the expected class away, and so ends it. The places of signals stay empty; `marked` says which
+        they are.
+        """
+        self.signals, self.marked, self.odds, self.swept = [], [], 0, results
+        call = partial(func, **self.keywords) if self.keywords else func
+        if self.guesses is None:
+            self.guesses = Guesses(_sweep, {"seen": self.seen}, ticker)
+            ticker.guesses.append(ref(self.guesses))
+        else:
+            self.guesses.classes["seen"] = self.seen
+            self.guesses.restore()
+        return bool(self.guesses.function(call, waiting, results, self.ends))
 
     def call(self, func: Any, waiting: Any, others: list[Any], out: list[Any] | None = None) -> list[Any]:
         """Call `func` for each item until `waiting` ends; return the results.
@@ -104,7 +161,7 @@ class Caller:
         call = partial(func, **self.keywords) if self.keywords else func
         places = self.places
         assert places is not None
-        mixed, self.odds = self.odds > 64, 0
+        mixed, self.odds = self.odds > MOST_ODD, 0
         if out is None and len(places) == 1:
             if mixed:
                 return _each_mixed(call, waiting, self.plain, self.odd)

@@ -24,11 +24,16 @@ async def call_in_place(items: Items, batch: Batch) -> None:
     run, form, ticker = items.run, items.form, items.run.ticker
     ticker.begin()
     while batch.at < batch.end:
+        if batch.is_all and not items.may_sweep(batch.at) and items.source.give_back(batch):
+            items.read -= batch.end - batch.at
+            return
         if form.inline is None or run.governs(form):
             await start_all(items, batch)
             return
         if run.observed or items.caller.places is None or items.node.errors.on_error != "raise":
             call_each(items, batch)
+        elif batch.is_all:
+            sweep(items, batch)
         else:
             call_block(items, batch)
         if ticker.due:
@@ -36,6 +41,32 @@ async def call_in_place(items: Items, batch: Batch) -> None:
             items.offer()
             await run.turn()
             ticker.begin()
+
+
+def sweep(items: Items, batch: Batch) -> None:
+    """Call for the items of a batch, until a tick ends it, and put the results where they belong."""
+    caller, results, run = items.caller, items.results, items.run
+    assert results is not None
+    begun = len(results)
+    if batch.waiting is None:
+        batch.waiting = iter(batch.columns[0])
+        batch.waiting.__setstate__(batch.at)
+    try:
+        may_go_on = caller.sweep(items.form.inline, batch.waiting, results, run.ticker)
+    except BaseException as error:
+        for signal in caller.signals:
+            if signal.__class__ is CoroutineType:
+                signal.close()  # what a function returned, and nobody will await
+        raise run.failure_at(Spot(items.frame, items.i, f"[{len(results)}]"), error) from None
+    count = len(results) - begun
+    batch.at += count
+    if batch.at > batch.end or (batch.at < batch.end and not may_go_on):
+        raise _resized(items)
+    items.done += count - len(caller.marked)
+    if caller.odds:
+        items.form.seen = caller.seen
+    for position, signal in zip(caller.marked, caller.signals, strict=True):
+        items.scope.start(perform, items, position, (batch.columns[0][position],), signal)
 
 
 def call_block(items: Items, batch: Batch) -> None:
@@ -46,8 +77,7 @@ def call_block(items: Items, batch: Batch) -> None:
     first = slices[0]
     turn: list[Any] = first if first.__class__ is list else list(first)
     if len(turn) < end - at:
-        error = RuntimeError("the list changed its size while it was mapped over")
-        raise items.run.failure_at(Spot(items.frame, items.i), error)
+        raise _resized(items)
     ticker.turn = turn
     waiting: Any = iter(turn)
     out: list[Any] | None = [] if items.has_outlet else None
@@ -69,12 +99,19 @@ def call_block(items: Items, batch: Batch) -> None:
     if not caller.signals:
         items.deliver(batch.first + at, values)
         return
-    for position, value in enumerate(values, at):
+    plain = 0
+    for position, value in enumerate(values):
         if is_signal(value):
-            arguments = tuple(column[position] for column in batch.columns)
-            items.scope.start(perform, items, batch.first + position, arguments, value)
-        else:
-            items.deliver(batch.first + position, [value])
+            items.deliver(batch.first + at + plain, values[plain:position])
+            plain = position + 1
+            arguments = tuple(column[at + position] for column in batch.columns)
+            items.scope.start(perform, items, batch.first + at + position, arguments, value)
+    items.deliver(batch.first + at + plain, values[plain:])
+
+
+def _resized(items: Items) -> NodeFailure:
+    error = RuntimeError("the list changed its size while it was mapped over")
+    return items.run.failure_at(Spot(items.frame, items.i), error)
 
 
 def call_each(items: Items, batch: Batch) -> None:

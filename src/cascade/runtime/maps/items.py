@@ -9,7 +9,7 @@ from cascade.runtime.frame import NOTHING, Frame
 from cascade.runtime.maps.calls import call_in_place, start_all
 from cascade.runtime.maps.flows import Flow, Flows
 from cascade.runtime.maps.outlet import SKIPPED, Outlet
-from cascade.runtime.maps.sources import Columns, source_of
+from cascade.runtime.maps.sources import EVERYTHING, Columns, source_of
 from cascade.runtime.maps.state import LARGEST_BLOCK, Items
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import NodeFailure
@@ -115,7 +115,7 @@ async def _spread(items: Items) -> None:
         if may_wait:
             items.offer()
         try:
-            batch = await source.read(min(size, room))
+            batch = await source.read(EVERYTHING if in_place and items.may_sweep(items.read) else min(size, room))
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
@@ -9,22 +10,27 @@ from cascade.runtime.scope import to_the_end
 from cascade.runtime.ticker import MOST_NUMBERS, Ticker
 from cascade.spec.iterables import check_iterable, check_lengths, refuse_lengths
 
-__all__ = ["Batch", "Columns", "Source", "Stream", "source_of"]
+__all__ = ["EVERYTHING", "Batch", "Columns", "Source", "Stream", "source_of"]
 
 END = object()
+EVERYTHING = sys.maxsize
 SEQUENCES = (list, tuple, range)
 
 
 class Batch:
     """Items that follow each other: position `p` of all columns is item `first + p`; from `at` to `end` are new."""
 
-    __slots__ = ("at", "columns", "end", "first")
+    __slots__ = ("at", "columns", "end", "first", "is_all", "waiting")
 
     def __init__(self, first: int, columns: list[Any], at: int, end: int) -> None:
         self.first = first
         self.columns = columns
         self.at = at
         self.end = end
+        self.is_all = False
+        """It has all that is left of one column, to be swept."""
+        self.waiting: Any = None
+        """The iterator of the sweep."""
 
 
 class Source:
@@ -39,6 +45,10 @@ class Source:
     async def read(self, most: int) -> Batch | None:
         """Return up to `most` further items, None at the end. An empty batch says to try again after a turn."""
         raise NotImplementedError
+
+    def give_back(self, batch: Batch) -> bool:
+        """Take back what is left of a batch, to read it again; False: that cannot be."""
+        return False
 
     async def close(self, grace: float) -> None:
         """Close the generators that will not be read to their end."""
@@ -61,7 +71,14 @@ class Columns(Source):
         if at >= self.size:
             return None
         self.at = min(at + most, self.size)
-        return Batch(0, self.columns, at, self.at)
+        batch = Batch(0, self.columns, at, self.at)
+        batch.is_all = most == EVERYTHING
+        return batch
+
+    def give_back(self, batch: Batch) -> bool:
+        """Take back what is left of the batch that was read last."""
+        self.at = batch.at
+        return True
 
 
 class Stream(Source):

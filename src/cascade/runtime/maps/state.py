@@ -12,7 +12,7 @@ from cascade.runtime.frame import NOTHING, PENDING, Frame
 from cascade.runtime.maps.blocks import Caller
 from cascade.runtime.maps.flows import Flow, flowing, is_sole_reader
 from cascade.runtime.maps.outlet import SKIPPED, Sink
-from cascade.runtime.maps.sources import Source
+from cascade.runtime.maps.sources import Columns, Source
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import drive
 from cascade.runtime.scope import NodeFailure, Scope
@@ -113,6 +113,16 @@ class Items:
     def may_block(self) -> bool:
         """Say whether items may have to wait for a limit or a constraint: then only so many are begun to wait."""
         return self.run.governs(self.form) or (self.gate is not None and self.gate.constraints is not None)
+
+    def may_sweep(self, at: int) -> bool:
+        """Say whether all items from `at` on may be called for in one go, and their results be appended."""
+        free = self.window is None and self.limit is None and not self.sinks and self.node.errors.on_error == "raise"
+        if not free or self.results is None or len(self.results) != at or self.run.observed:
+            return False
+        source = self.source
+        if not isinstance(source, Columns) or len(source.columns[0]) != source.size:
+            return False
+        return self.form.inline is not None and self.caller.may_sweep
 
     def block(self) -> None:
         """Note that an item waits for a limit or a constraint."""
