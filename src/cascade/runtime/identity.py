@@ -13,7 +13,7 @@ from typing import Any
 from cascade.graph.joins import joins_of, targets_of
 from cascade.graph.nest import nest_of
 from cascade.runtime.copies import Copy
-from cascade.runtime.frame import World
+from cascade.runtime.frame import Frame, World
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import TaskSite
 from cascade.spec.operations import CALLN, MAP
@@ -44,6 +44,12 @@ class Names:
         if found is None:
             found = self._copies[key] = self._make(world, number, loop, entered)
         return found
+
+    def has_looped(self, frame: Frame, i: int) -> bool:
+        """Say whether the copy of instruction `i` was a loop before, so that its calls are counted."""
+        if not self._copies:  # then nothing was
+            return False
+        return self.copy(frame.world, frame.block.source(i), frame.loop).has_looped(frame.suffix)
 
     def copies(self) -> list[Copy]:
         """Return all copies that were asked for so far."""

@@ -114,8 +114,7 @@ async def invoke(
 
 def _needs_no_more(run: RunState, form: CallForm, gate: Gate | None) -> bool:
     """Say whether a call that was let in only needs to be made."""
-    plain = gate is None or (gate.retry is None and gate.timeout is None and gate.cache is None and not gate.injects)
-    return plain and not form.task.needs and not run.heard
+    return (gate is None or gate.only_holds) and not form.task.needs and not run.heard
 
 
 async def let_in(run: RunState, ticket: Ticket, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
