@@ -143,6 +143,26 @@ def test_who_waits_for_a_name_holds_back_who_comes_later_for_that_name_alone(tie
 
 
 @every_tier
+def test_who_wants_less_than_the_one_before_starts_beside_it(tier: Tier) -> None:
+    hall = Hall()
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 3}) as engine:
+            seats = {"a": 2, "b": 2, "c": 1, "d": 2}
+            run = engine.start([hall.enter(name).with_constraints(seat=seat) for name, seat in seats.items()])
+            await hall.holds("a")  # c came after b, for the same
+            await hall.let_out("a")
+            await hall.holds("b", "c")
+            await hall.let_out("b")
+            await hall.holds("c", "d")
+            await hall.let_out("c")
+            await hall.let_out("d")
+            assert await run == [*seats]
+
+    in_loop(main)
+
+
+@every_tier
 def test_a_need_of_several_names_is_granted_whole_or_not_at_all(tier: Tier) -> None:
     """Two that each took one half and waited for the other's would wait for ever."""
     hall = Hall()
