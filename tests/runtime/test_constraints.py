@@ -1,6 +1,7 @@
 """Constraints: calls hold shares of named capacities, granted whole, first come first served."""
 
 import asyncio
+from itertools import count
 from typing import Any
 
 import pytest
@@ -235,6 +236,29 @@ def test_each_entry_of_a_loop_holds_its_share_anew(tier: Tier) -> None:
 
     assert run([loop("a"), loop("b")], tier=tier, system_resources={"seat": 1}) == ["a", "b"]
     assert order == ["a", "b"] * 3
+
+
+@every_tier
+def test_the_entries_of_a_loop_in_a_loop_count_before_anybody_listens(tier: Tier) -> None:
+    bus, calls = MessageBus(), count()
+    events: list[TaskExecutionStarted] = []
+
+    @cs.task
+    async def inner(n: int) -> Any:
+        await asyncio.sleep(0)
+        if next(calls) == 5:  # the first entry of its second loop is over
+            bus.subscribe(TaskExecutionStarted, events.append)
+        return cs.TailCall([n - 1]) if n else "done"
+
+    @cs.task
+    async def outer(a: int, b: Any) -> Any:
+        return cs.Jump("again", {"a": a - 1}) if a else b
+
+    again = outer(5, inner(3).with_constraints(seat=1))
+    cs.bind(again, cs.select_jump({"again": again}))
+    assert run(again, tier=tier, bus=bus, system_resources={"seat": 1}) == "done"
+    entries = [event.iteration for event in events if event.task_name == "inner"]
+    assert entries[-1] == 23  # six loops of four
 
 
 @every_tier

@@ -118,14 +118,12 @@ def _needs_no_more(run: RunState, form: CallForm, gate: Gate | None) -> bool:
 
 
 async def let_in(run: RunState, ticket: Ticket, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Make a call that was let in, and give back what it held."""
+    """Make a call that was let in, and give back what it held; `drive` does so itself for most async ones."""
     admission = run.admission
     if not admission.holds(ticket):
         await admission.wait_again(ticket)
     spot.frame.scope.parked.discard(ticket)
     try:
-        if form.is_async and run.direct:
-            return await form.func(*args, **kwargs)
         return await call(run, spot, form, args, kwargs)
     finally:
         admission.leave(ticket.name, ticket.needed)
