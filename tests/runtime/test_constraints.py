@@ -1,6 +1,7 @@
 """Constraints: calls hold shares of named capacities, granted whole, first come first served."""
 
 import asyncio
+from itertools import count
 from typing import Any
 
 import pytest
@@ -143,6 +144,26 @@ def test_who_waits_for_a_name_holds_back_who_comes_later_for_that_name_alone(tie
 
 
 @every_tier
+def test_who_wants_less_than_the_one_before_starts_beside_it(tier: Tier) -> None:
+    hall = Hall()
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 3}) as engine:
+            seats = {"a": 2, "b": 2, "c": 1, "d": 2}
+            run = engine.start([hall.enter(name).with_constraints(seat=seat) for name, seat in seats.items()])
+            await hall.holds("a")  # c came after b, for the same
+            await hall.let_out("a")
+            await hall.holds("b", "c")
+            await hall.let_out("b")
+            await hall.holds("c", "d")
+            await hall.let_out("c")
+            await hall.let_out("d")
+            assert await run == [*seats]
+
+    in_loop(main)
+
+
+@every_tier
 def test_a_need_of_several_names_is_granted_whole_or_not_at_all(tier: Tier) -> None:
     """Two that each took one half and waited for the other's would wait for ever."""
     hall = Hall()
@@ -215,6 +236,29 @@ def test_each_entry_of_a_loop_holds_its_share_anew(tier: Tier) -> None:
 
     assert run([loop("a"), loop("b")], tier=tier, system_resources={"seat": 1}) == ["a", "b"]
     assert order == ["a", "b"] * 3
+
+
+@every_tier
+def test_the_entries_of_a_loop_in_a_loop_count_before_anybody_listens(tier: Tier) -> None:
+    bus, calls = MessageBus(), count()
+    events: list[TaskExecutionStarted] = []
+
+    @cs.task
+    async def inner(n: int) -> Any:
+        await asyncio.sleep(0)
+        if next(calls) == 5:  # the first entry of its second loop is over
+            bus.subscribe(TaskExecutionStarted, events.append)
+        return cs.TailCall([n - 1]) if n else "done"
+
+    @cs.task
+    async def outer(a: int, b: Any) -> Any:
+        return cs.Jump("again", {"a": a - 1}) if a else b
+
+    again = outer(5, inner(3).with_constraints(seat=1))
+    cs.bind(again, cs.select_jump({"again": again}))
+    assert run(again, tier=tier, bus=bus, system_resources={"seat": 1}) == "done"
+    entries = [event.iteration for event in events if event.task_name == "inner"]
+    assert entries[-1] == 23  # six loops of four
 
 
 @every_tier

@@ -11,7 +11,7 @@ import cascade as cs
 from cascade.runtime import Engine
 from cascade.runtime.events import ResourceAcquired, ResourceReleased
 from cascade.testing import SpyExecutor, SpySubscriber, override_resource
-from tests.runtime.test_resources import Log, every_kind, fail, use
+from tests.runtime.resource_log import Log, every_kind, fail, use
 from tests.workflows import Tier, every_tier, in_loop, notes_of, turns
 
 

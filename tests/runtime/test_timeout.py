@@ -21,7 +21,7 @@ from cascade.runtime.events import (
 )
 from cascade.testing import SpySubscriber
 from tests.clock import advance, in_still_loop, still_loop
-from tests.runtime.test_cancel import PLACES, Scene
+from tests.runtime.places import PLACES, Scene
 from tests.workflows import Tier, every_tier, in_loop, notes_of, run, turns
 
 HOUR = 3600.0

@@ -12,15 +12,14 @@ from weakref import WeakKeyDictionary
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
-from cascade.errors import DependencyMissingError
 from cascade.runtime.admission import Admission
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.caching import Caches
 from cascade.runtime.controls import Controls
 from cascade.runtime.ending import Ending
-from cascade.runtime.flows import Left, fused_for, run_piece, run_whole
-from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
-from cascade.runtime.inputs import check_known, fill, read_variables
+from cascade.runtime.flows import run_piece
+from cascade.runtime.frame import World
+from cascade.runtime.inputs import check_known, fill
 from cascade.runtime.kept import Kept
 from cascade.runtime.loops import Follower
 from cascade.runtime.maps import Outlet, completed, run_map
@@ -28,9 +27,10 @@ from cascade.runtime.perform import invoke, perform
 from cascade.runtime.prepare import Plan, prepare
 from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
-from cascade.runtime.schedule import drive, evaluate
-from cascade.runtime.scope import Interrupted, NodeFailure, spelled, to_the_end
+from cascade.runtime.schedule import drive
+from cascade.runtime.scope import spelled, to_the_end
 from cascade.runtime.sprints import dash, landed
+from cascade.runtime.target import carry_out
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
@@ -393,7 +393,7 @@ class Engine(Controls):
                 self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=dict(params)))
             start = perf_counter()
             ending.begin(run)
-            value, error, others = await self._carry_out(run, World(blueprint, constants, None))
+            value, error, others = await carry_out(run, World(blueprint, constants, None))
             error = ending.settle(error)
             failure = await self._torn_down(run, error)
             if failure is not None:
@@ -414,57 +414,6 @@ class Engine(Controls):
             finally:
                 del error, failure, others
         return value
-
-    async def _carry_out(self, run: RunState, world: World) -> tuple[Any, Any, list[BaseException]]:
-        """Run the root block; return its value, or what it failed of and what else failed."""
-        block = world.blueprint.root
-        try:
-            if world.blueprint.graph.inputs:
-                run.variables = read_variables(world.blueprint.graph, world.constants)
-            fused = fused_for(run, world) if block.strict else None
-            whole = None if fused is None else fused.whole
-            agenda: list[Any] = []
-            ready: list[Any] = []
-            if whole is not None and whole.may_run() and not run.governs(*whole.forms):
-                frame = root_frame(world, run.scope) if run.observed else None
-                try:
-                    if whole.is_async:
-                        with self.bus.waiting_for(run.id):
-                            value = await run_whole(run, world, whole, frame)
-                    else:
-                        value = await run_whole(run, world, whole, frame)
-                    if run.is_cancelled():
-                        raise asyncio.CancelledError
-                    return value, None, []
-                except Left as left:
-                    frame, agenda, ready = left.frame, left.agenda, left.ready
-                except NodeFailure as failure:
-                    if run.is_cancelled():
-                        raise Interrupted([failure.error]) from None
-                    raise
-            else:
-                frame = root_frame(world, run.scope)
-                steps: Any = None
-                if fused is not None and fused.steps is not None:
-                    frame.pieces, frame.watch, steps = fused.pieces, run.watch, iter(fused.steps)
-                agenda = [(frame, steps or steps_of(block, world.blueprint.order))]
-            if block.strict:
-                with self.bus.waiting_for(run.id):
-                    await evaluate(run, frame, agenda, ready, [block.root])
-            if run.is_cancelled():
-                raise asyncio.CancelledError
-            value = frame.regs[block.root]
-            if run.observed:
-                run.publish_pruned_root(frame)
-            if value is NOTHING:
-                return None, _missing(run, frame), []
-            return value, None, []
-        except NodeFailure as failure:
-            return None, failure.error, failure.others
-        except Interrupted as cancel:
-            return None, asyncio.CancelledError(), cancel.others
-        except BaseException as error:
-            return None, error, []
 
     async def _torn_down(self, run: RunState, error: BaseException | None) -> BaseException | None:
         if run.is_idle:
@@ -583,26 +532,6 @@ def _checked(resource: Resource) -> Resource:
             f"a resource is declared with @cs.resource, which {described(resource)} is not; put it above its def"
         )
     return resource
-
-
-def _missing(run: RunState, frame: Frame) -> DependencyMissingError:
-    """Return the error for a target that gave nothing, with the way to the reason."""
-    block = frame.block
-    i, way = block.root, []
-    while True:
-        way.append(i)
-        skip = frame.skips.get(i)
-        below = [at for at in block.references(i) if at >= 0 and frame.regs[at] is NOTHING]
-        if not below or (skip is not None and skip.reason != "UpstreamSkipped_Data"):
-            break
-        i = below[0]
-    graph = frame.world.blueprint.graph
-    lines = [f"{graph.name(at)} (declared at {graph.declared(at)})" for at in way if graph.kinds[at] <= 2] or ["it"]
-    reason = skip.reason if skip is not None else "skipped"
-    return DependencyMissingError(
-        f"the target has no value: {' needs '.join(lines)}, which was skipped ({reason}) and has nothing to give "
-        "in its place; give it one with run_if(..., otherwise=...)"
-    )
 
 
 async def _itself(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from cascade.graph.joins import joins_of, targets_of
 from cascade.graph.nest import nest_of
 from cascade.runtime.copies import Copy
-from cascade.runtime.frame import World
+from cascade.runtime.frame import Frame, World
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import TaskSite
 from cascade.spec.operations import CALLN, MAP
@@ -56,6 +56,12 @@ class Names:
             found.entries += count
         else:
             self._entries[number] = self._entries.get(number, 0) + count
+
+    def has_looped(self, frame: Frame, i: int) -> bool:
+        """Say whether the copy of instruction `i` was a loop before, so that its calls are counted."""
+        if not self._copies and not self._entries:  # then nothing was
+            return False
+        return self.copy(frame.world, frame.block.source(i), frame.loop).has_looped(frame.suffix)
 
     def copies(self) -> list[Copy]:
         """Return all copies that were asked for so far."""

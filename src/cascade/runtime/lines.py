@@ -13,7 +13,7 @@ Nothing here looks at a clock in turns: what ends, gives back, changes or comes 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cascade.runtime.capacities import Capacities
@@ -42,6 +42,28 @@ class Line:
         for ticket in self.waiting:
             return ticket
         raise AssertionError("an empty line")
+
+    def heir(self, name: str, needed: Mapping[str, float]) -> Ticket | None:
+        """Return who is first, if it may have what a call of task `name` held that ends, and wants no more or less."""
+        ticket = self.first()
+        if self.has_rate or ticket.name != name or ticket.needed != needed:
+            return None
+        if ticket.turn is not None and ticket.turn.cancelled():
+            return None
+        for gauge in self.all:
+            if gauge.paused or (gauge.most is not None and gauge.running > gauge.most):
+                return None
+        return ticket
+
+    def reason(self, ticket: Ticket, now: float) -> str:
+        """Say what holds a call back that waits here."""
+        for gauge in sorted(self.all, key=lambda gauge: not gauge.paused):
+            reason = gauge.reason(now)
+            if reason is not None:
+                return reason
+        needs = ", ".join(f"{name}={amount}" for name, amount in ticket.needed.items())
+        scopes = ", ".join(gauge.scope for gauge in self.all)
+        return f"waits for {needs}" if needs else f"waits for its turn ({scopes})"
 
 
 class Round:

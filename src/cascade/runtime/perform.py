@@ -114,19 +114,16 @@ async def invoke(
 
 def _needs_no_more(run: RunState, form: CallForm, gate: Gate | None) -> bool:
     """Say whether a call that was let in only needs to be made."""
-    plain = gate is None or (gate.retry is None and gate.timeout is None and gate.cache is None and not gate.injects)
-    return plain and not form.task.needs and not run.heard
+    return (gate is None or gate.only_holds) and not form.task.needs and not run.heard
 
 
 async def let_in(run: RunState, ticket: Ticket, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Make a call that was let in, and give back what it held."""
+    """Make a call that was let in, and give back what it held; `drive` does so itself for most async ones."""
     admission = run.admission
     if not admission.holds(ticket):
         await admission.wait_again(ticket)
     spot.frame.scope.parked.discard(ticket)
     try:
-        if form.is_async and run.direct:
-            return await form.func(*args, **kwargs)
         return await call(run, spot, form, args, kwargs)
     finally:
         admission.leave(ticket.name, ticket.needed)

@@ -12,7 +12,9 @@ from cascade.runtime.run import RunState
 from cascade.runtime.scope import Scope
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
+from cascade.runtime.ticket import Ticket
 from cascade.spec.operations import CALL1, CALLN, LOOP
+from cascade.spec.placement import CallForm
 
 __all__ = ["advance", "complete", "drive", "evaluate"]
 
@@ -80,15 +82,23 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                     failure = error
                 value = run.landed(run, frame, i, known, outcome, failure)
                 del work, guesses, outcome, failure
-            elif form is None or not form.is_async or not _is_plain(run, block.ops[i], begun):
+            elif form is None or not form.is_async or not _is_plain(run, frame, i, form, begun):
                 value = await run.perform(run, frame, i, begun)
             else:  # what `perform` would do, in one coroutine instead of three
                 try:
-                    if block.ops[i] == CALL1:
-                        value = await form.func(frame.regs[block.places[i]])
-                    else:
-                        args, kwargs = arguments(form, frame.values(i))
-                        value = await form.func(*args, **kwargs)
+                    if begun is not PENDING:  # a ticket
+                        if not run.admission.holds(begun):
+                            await run.admission.wait_again(begun)
+                        scope.parked.discard(begun)
+                    try:
+                        if block.ops[i] == CALL1:
+                            value = await form.func(frame.regs[block.places[i]])
+                        else:
+                            args, kwargs = arguments(form, frame.values(i))
+                            value = await form.func(*args, **kwargs)
+                    finally:
+                        if begun is not PENDING:
+                            run.admission.leave(begun.name, begun.needed)
                 except BaseException as error:
                     if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
                         raise
@@ -129,9 +139,15 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
             beside.leave()
 
 
-def _is_plain(run: RunState, op: int, begun: Any) -> bool:
-    """Say whether a call needs nothing but to be made."""
-    return op <= CALLN and begun is PENDING and run.direct and not run.observed
+def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, begun: Any) -> bool:
+    """Say whether a call needs nothing but to be made, maybe with a ticket."""
+    op = frame.block.ops[i]
+    if begun is PENDING:
+        return op <= CALLN and run.direct and not run.observed
+    if begun.__class__ is not Ticket or op == LOOP or run.heard or not run.direct or form.task.needs:
+        return False
+    gate = frame.block.gates.get(i)
+    return (gate is None or gate.only_holds) and not run.names.has_looped(frame, i)
 
 
 async def evaluate(run: RunState, frame: Frame, agenda: list[Any], ready: list[Ready], wanted: list[int]) -> None:

@@ -85,7 +85,7 @@ class Scope:
     def start_in(self, context: Context, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Do the same, with other context variables than those of here, for a call that had to wait."""
         if self.failure is None:
-            self._tasks.add(asyncio.get_running_loop().create_task(self._watch(work, args), context=context))
+            self._tasks.add(asyncio.get_running_loop().create_task(work(*args, self), context=context))
 
     def send_away(self) -> None:
         """Let go of the calls that were to be let in, or were and have not begun."""

@@ -34,3 +34,10 @@ class Ticket:
         """The state of the limits that it was let in under."""
         self.buckets: tuple[Any, ...] = ()
         """Those that it took a token from, and how often their rates had changed by then."""
+
+    def tell(self) -> None:
+        """Let the call know that it was let in."""
+        if self.turn is not None:
+            self.turn.set_result(None)
+        elif self.start is not None:
+            self.start(self)

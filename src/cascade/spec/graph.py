@@ -116,6 +116,11 @@ class Gate:
         return self.injects or not none
 
     @property
+    def only_holds(self) -> bool:
+        """Whether a call that holds its constraints only needs to be made."""
+        return self.retry is None and self.timeout is None and self.cache is None and not self.injects
+
+    @property
     def is_plain(self) -> bool:
         """Whether it says no more than that the node is bound to a selector."""
         none = self.condition is None and self.otherwise is None and self.max_iterations is None
