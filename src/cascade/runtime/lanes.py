@@ -206,7 +206,7 @@ class Lane:
     def is_ready(self, run: Any) -> bool:
         """Say whether all that the loop reads from around it is there, and nothing counts differently."""
         hot, follower = self.hot, self.follower
-        if follower.limit is not None and self.left_to_go() <= 0:
+        if self.left_to_go() <= 0:
             return False
         for entry, at in hot.imports:
             root = follower.world_at(entry).root
@@ -221,15 +221,10 @@ class Lane:
         return not (run.observed and any(copy.entries or copy.items for copy in self.copies()))
 
     def left_to_go(self) -> int:
-        """Return how many entries the loop may still have."""
-        follower = self.follower
-        limits = [
-            entry.block.gates[entry.register].max_iterations
-            for entry in self.hot.entries
-            if entry.register in entry.block.gates
-        ]
-        least = [limit for limit in (*limits, follower.limit) if limit is not None]
-        return min(least) - follower.count if least else ENDLESS
+        """Return how many entries the loop may still have, whichever of its states come next."""
+        limit: int | None = self.follower.limit
+        least: int = self.hot.limit if limit is None else min(limit, self.hot.limit)
+        return least - int(self.follower.count)
 
     def copies(self) -> list[Copy]:
         """Return the copies of the nodes before the states; where one has looped itself, its entries are counted."""
@@ -281,7 +276,7 @@ class Lane:
         ticker = follower.run.ticker
         self.size = min(self.size * 4, MOST_NUMBERS)
         values = self.values(signal)
-        size = self.size if follower.limit is None else min(self.size, self.left_to_go())
+        size = min(self.size, self.left_to_go())
         try:
             outcome = hot.loop.function(ticker.numbers(size), *values)
         except BaseException as error:
@@ -356,7 +351,7 @@ class Lane:
 class Bound:
     """An emitted loop, and what its parts are in one program."""
 
-    __slots__ = ("after", "entries", "imports", "is_leaf", "loop", "slots")
+    __slots__ = ("after", "entries", "imports", "is_leaf", "limit", "loop", "slots")
 
     def __init__(self, loop: Loop, entries: list[Entry]) -> None:
         self.loop = loop
@@ -370,6 +365,10 @@ class Bound:
         """The nodes of root blocks whose values it takes."""
         self.after = [(entries[k], entries[k].block.gates[i].after[which]) for k, i, which in loop.after]
         """What must have run around it: (state, number)."""
+        gates = [entry.block.gates.get(entry.register) for entry in entries]
+        limits = [gate.max_iterations for gate in gates if gate is not None and gate.max_iterations is not None]
+        self.limit: int = min(limits, default=ENDLESS)
+        """How many entries a loop may have that enters all of these states."""
         entry = entries[0]
         self.is_leaf = len(entries) == 1 and entry.kind == "state" and entry.plan.is_bare and not entry.plan.steps
         """It is one state that nothing but literals feeds."""
