@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import cascade as cs
 from tests.oracle import parameters
 
-__all__ = ["Boom", "Built", "Recipe", "Recorder", "build", "fixed_recipes", "parts", "recipes"]
+__all__ = ["HANDOVERS", "Boom", "Built", "Recipe", "Recorder", "build", "fixed_recipes", "parts", "recipes"]
 
 T = TypeVar("T")
 
@@ -430,10 +430,10 @@ def signal_of(move: Move, label: str, n: Any, mark: int) -> Any:
             return cs.TailCall([less], {"b": f"b{less}"})
     if move.how.startswith("hand"):
         key = "".join(list(move.key)) if move.made == "anew" else move.key
-        args, kwargs = {"hand": ([less], {}), "hand named": ([], named), "hand both": ((less,), {"b": f"b{less}"})}[
-            move.how
-        ]
-        return (Handover if move.made == "leap" else cs.TailCall)(args, kwargs, key)
+        kind = Handover if move.made == "leap" else cs.TailCall
+        if move.how == "hand named":
+            return kind([], named, key)
+        return kind([less], None, key) if move.how == "hand" else kind((less,), {"b": f"b{less}"}, key)
     return (Leap if move.made == "leap" else cs.Jump)(move.key, data[move.how])
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.emit import Loop
-from cascade.runtime import Engine, MessageBus, lanes
+from cascade.compiler.emit import Loop, emit_loop
+from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
-from tests.workflows import Way, awaited, every_tier, every_way, in_loop, inline, notes_of
+from tests.workflows import Body, Way, awaited, every_tier, every_way, in_loop, inline, notes_of
 
 Emissions = list[Loop]
 
@@ -21,17 +21,16 @@ Emissions = list[Loop]
 def emitted(monkeypatch: pytest.MonkeyPatch) -> Emissions:
     """The loops that are emitted, in order."""
     found: Emissions = []
-    emit: Callable[..., Loop] = lanes.emit_loop
 
     def emitting(*args: Any) -> Loop:
-        found.append(emit(*args))
+        found.append(emit_loop(*args))
         return found[-1]
 
-    monkeypatch.setattr(lanes, "emit_loop", emitting)
+    monkeypatch.setattr("cascade.runtime.lanes.emit_loop", emitting)
     return found
 
 
-def pair(last: Any = None, body: Any = inline) -> tuple[Any, Any]:
+def pair(last: Any = None, body: Body = inline) -> tuple[Any, Any]:
     """Two tasks that count down in turn, from blueprint `even` to blueprint `odd` and back."""
 
     @body
@@ -179,7 +178,8 @@ def test_what_is_not_like_before_is_interpreted(way: Way, how: str) -> None:
         return cs.bind(node, cs.select_jump({"way": node, "out": None}))
 
     end = inline(lambda n: ("end", n))(17)
-    expected, n = [], 1000
+    expected: list[int] = []
+    n = 1000
     while n >= 0 and not (how in ENDS and expected[-1:] == [940]):
         expected.append(n)
         n -= 2 if n % 100 == 40 and how in LEAPS else 1
