@@ -96,14 +96,20 @@ def joined(outcomes: Iterable[Outcome]) -> Causes:
     return frozenset().union(*(each.causes for each in outcomes))
 
 
-def evaluate(target: Any, params: Mapping[str, Any] | None = None, *, most_calls: int = 500) -> Report:
-    """Say what a run of `target` does.
+def evaluate(
+    target: Any,
+    params: Mapping[str, Any] | None = None,
+    *,
+    most_calls: int = 500,
+    blueprints: Mapping[str, Any] | None = None,
+) -> Report:
+    """Say what a run of `target` does, with `blueprints` to which tail calls may lead.
 
     Raises:
         Unspecified: the answer depends on timing.
         TooLong: it makes more than `most_calls` calls.
     """
-    machine = _Machine(most_calls)
+    machine = _Machine(most_calls, {key: (_World(params or {}), one) for key, one in (blueprints or {}).items()})
     outcome = machine.run(_World(params or {}), target)
     report = machine.report
     report.value = outcome.value
@@ -384,8 +390,9 @@ class _Loop:
 
 
 class _Machine:
-    def __init__(self, most_calls: int) -> None:
+    def __init__(self, most_calls: int, blueprints: dict[str, tuple[_World, Any]]) -> None:
         self.report = Report()
+        self.blueprints = blueprints
         self.calls = 0
         self.most_calls = most_calls
 
@@ -582,6 +589,7 @@ class _Machine:
 
     def call_and_follow(self, loop: _Loop) -> Outcome:
         """Call the task of a loop's first state, and go where its signals lead."""
+        home = loop.frame.world
         loop.limit = setting(loop.at, "max_iterations") or loop.limit
         value, failure, loop.causes = self.call(loop.at, loop.slots, loop.causes)
         if failure is not None:
@@ -594,6 +602,8 @@ class _Machine:
             except JumpError as error:
                 return self.failed(error, loop.causes)
             if isinstance(step, Outcome):
+                if step.value is NOTHING and not step.blocked and loop.frame.world is not home:
+                    return self.failed(DependencyMissingError("nothing"), step.causes)
                 return step
             value = step()
 
@@ -605,7 +615,13 @@ class _Machine:
 
     def tail(self, loop: _Loop, tail: TailCall) -> Outcome | Callable[[], Any]:
         if tail.target_blueprint_id is not None:
-            raise NotImplementedError("tail calls to blueprints")
+            if tail.target_blueprint_id not in self.blueprints:
+                raise JumpError(f"no blueprint {tail.target_blueprint_id!r}")
+            world, target = self.blueprints[tail.target_blueprint_id]
+            loop.frame = world.root
+            overrides = spread(target.task.func, tail.args, {})
+            overrides |= {slot_named(target.task.func, name): value for name, value in tail.kwargs.items()}
+            return self.enter(loop, target, overrides, called=True)
         func = loop.at.task.func
         for slot, value in spread(func, tail.args, {}).items():
             loop.slots = {**loop.slots, slot: value}
@@ -658,14 +674,14 @@ class _Machine:
             self.over(frame)
         return replace(outcome, ran=True)
 
-    def enter(self, loop: _Loop, target: Any, overrides: Slots) -> Outcome | Callable[[], Any]:
+    def enter(self, loop: _Loop, target: Any, overrides: Slots, called: bool = False) -> Outcome | Callable[[], Any]:
         """Enter a state, or leave by way of an unbound or mapped result."""
         world = loop.frame.world
         if not overrides and world.hoisted(target):  # it runs once a run
             return Outcome(
                 *((each := self.node(target, world.root)).value, each.strict, True), loop.causes | each.causes
             )
-        if setting(target, "selector") is not None and not isinstance(target, MappedResult):
+        if called or (setting(target, "selector") is not None and not isinstance(target, MappedResult)):
             self.counted(loop, target)
         frame = _Frame(world, loop.frame, target, overrides)
         declared = {slot: value for slot, value in slots_of(target).items() if slot not in overrides}

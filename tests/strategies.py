@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import cascade as cs
 from tests.oracle import parameters
 
-__all__ = ["Boom", "Built", "Recipe", "Recorder", "build", "fixed_recipes", "parts", "recipes"]
+__all__ = ["HANDOVERS", "Boom", "Built", "Recipe", "Recorder", "build", "fixed_recipes", "parts", "recipes"]
 
 T = TypeVar("T")
 
@@ -88,6 +88,10 @@ class Words(dict[str, Any]):
 
 class Leap(cs.Jump):
     """A subclass of Jump."""
+
+
+class Handover(cs.TailCall):
+    """A subclass of TailCall."""
 
 
 @cs.resource(scope="run")
@@ -190,12 +194,15 @@ class Pipe(Part):
 
 @dataclass(frozen=True, repr=False)
 class Move(Part):
-    """What a state returns: a Jump with a key and a kind of data, a TailCall ("tail..."), or a value ("return")."""
+    """What a state returns: a Jump with a key and a kind of data, a TailCall ("tail..."), or a value ("return").
+
+    A TailCall to a blueprint is a "hand...", whose key is the id.
+    """
 
     how: str
     key: str = ""
     made: str = ""
-    """As a "leap", or "kept" to be returned again."""
+    """As a "leap", or "kept" to be returned again; with an id that is "anew" another object each time."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -234,6 +241,8 @@ class Recipe(Part):
     steps: tuple[Step, ...]
     target: Expr
     params: Named = ()
+    blueprints: tuple[Recipe, ...] = ()
+    """What tail calls lead to by the ids "g0", "g1", and so on."""
 
 
 # --- building
@@ -291,6 +300,7 @@ class Built:
     params: dict[str, Any]
     recorder: Recorder
     pool: list[Any] = field(default_factory=list)
+    blueprints: dict[str, Any] = field(default_factory=dict)
 
 
 OMITTED = object()
@@ -418,6 +428,12 @@ def signal_of(move: Move, label: str, n: Any, mark: int) -> Any:
             return cs.TailCall(kwargs={"a": less})
         case "tail both":
             return cs.TailCall([less], {"b": f"b{less}"})
+    if move.how.startswith("hand"):
+        key = "".join(list(move.key)) if move.made == "anew" else move.key
+        kind = Handover if move.made == "leap" else cs.TailCall
+        if move.how == "hand named":
+            return kind([], named, key)
+        return kind([less], None, key) if move.how == "hand" else kind((less,), {"b": f"b{less}"}, key)
     return (Leap if move.made == "leap" else cs.Jump)(move.key, data[move.how])
 
 
@@ -427,9 +443,10 @@ def build(recipe: Recipe) -> Built:
 
 
 class _Builder:
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, recorder: Recorder | None = None, prefix: str = "") -> None:
         self.recipe = recipe
-        self.recorder = Recorder()
+        self.recorder = Recorder() if recorder is None else recorder
+        self.prefix = prefix
         self.pool: list[Any] = []
         self.pure: dict[int, Any] = {}
 
@@ -439,7 +456,10 @@ class _Builder:
         target = self.value(self.recipe.target)
         used = parameters(target)
         params = {name: self.value(value) for name, value in self.recipe.params if name in used}
-        return Built(target, params, self.recorder, self.pool)
+        built = Built(target, params, self.recorder, self.pool)
+        for at, recipe in enumerate(self.recipe.blueprints):
+            built.blueprints[f"g{at}"] = _Builder(recipe, self.recorder, f"g{at}_").build().target
+        return built
 
     def value(self, expr: Expr) -> Any:
         match expr:
@@ -497,7 +517,7 @@ class _Builder:
         return self.pure[step.pure]
 
     def plain_task(self, body: Body, label: str, pure: bool = False) -> Any:
-        recorder = self.recorder
+        recorder, label = self.recorder, self.prefix + label
 
         def do(given: dict[str, Any]) -> Any:
             mark = recorder.enter(label, given, body.trouble)
@@ -540,7 +560,7 @@ class _Builder:
         return None if target is None else self.pool[target]
 
     def state_task(self, state: State, label: str) -> Any:
-        recorder = self.recorder
+        recorder, label = self.recorder, self.prefix + label
         kept: dict[tuple[Move, Any], Any] = {}
 
         def do(given: dict[str, Any]) -> Any:
@@ -548,7 +568,11 @@ class _Builder:
             n = given.get("a", given.get("0"))
             move = state.moves[(n - 1) % len(state.moves)] if type(n) is int and n > 0 and state.moves else state.end
             signal = signal_of(move, label, n, mark)
-            return kept.setdefault((move, n), signal) if move.made == "kept" and move.how in MOVES else signal
+            return (
+                kept.setdefault((move, n), signal)
+                if move.made == "kept" and move.how in (*MOVES, *HANDOVERS)
+                else signal
+            )
 
         return task_of(state.body, label, do)
 
@@ -588,6 +612,7 @@ PARAMS: dict[str, int | str | bool] = {"p0": 0, "p1": True, "p2": "text", "p3": 
 STYLES = ("inline", "inline", "inline", "async", "sleepy", "auto", "blocking", "coroutine")
 KINDS = ("text", "text", "bit", "bit", "key", "items", "none", "pair")
 MOVES = ("named", "value", "both", "wrapped", "subclass", "tail", "tail named", "tail both", "none")
+HANDOVERS = ("hand", "hand named", "hand both")
 ENDS = ("return", "return", "exit", "exit", "leave", "leave", "state")
 EXIT_DATA = ("none", "text", "named", "wrapped none", "wrapped dict", "other")
 
@@ -912,6 +937,37 @@ class _Drawer:
             return Move(self.pick(("other", "text", "none")), self.pick(keys))
         return Move("return")
 
+    def relay(self, ids: Sequence[str]) -> None:
+        """Add a loop of one state that tail calls lead on from, to blueprints of these ids."""
+        routes: tuple[tuple[str, str | int | None], ...] = ()
+        if self.one_in(3):
+            routes = (("to 0", "state 0"), ("exit", None)) if self.one_in(2) else (("to 0", "state 0"),)
+        first = Move(self.pick(HANDOVERS), self.pick(ids), self.pick(("", "", "", "leap", "kept", "anew")))
+        moves = [first] * self.number(2, 1)
+        for _ in range(self.number(2) if self.one_in(2) else 0):
+            key = "nowhere" if self.troubles and self.one_in(12) else self.pick(ids)
+            others = [Move(self.pick(HANDOVERS), key), Move(self.pick(("tail", "tail named", "tail both")))]
+            others += [Move(self.pick(MOVES[:5]), "to 0")] if routes else []
+            moves.append(self.pick(others))
+        end = Move(self.pick(EXIT_DATA), "exit") if len(routes) == 2 and self.one_in(2) else Move("return")
+        start = self.pick((0, 2, 3, 5, 9, 20, 40))
+        body = Body("text", self.pick(self.modes), "abc", "some" if self.troubles and self.one_in(10) else "")
+        given = tuple(self.feed() for _ in range(self.pick((0, 0, 1, 1, 2))))
+        most = self.number(30, 3) if self.one_in(10) else None
+        gate = self.gate() if self.one_in(4) else Gate()
+        state = State(body, start, tuple(moves), end, routes, others=given, most=most if routes else None, gate=gate)
+        self.steps.append(Machine((state,)))
+        self.pool.append(_Known("Machine", "text", len(self.pool), bool(gate.condition)))
+
+    def blueprint(self, ids: Sequence[str], skips: bool) -> Recipe:
+        """Return a blueprint that tail calls lead to, and on from to those of these ids."""
+        self.skips = self.skips and skips
+        makers = (self.call, self.call, self.pure, self.given, self.router)
+        for _ in range(self.number(3)):
+            self.pick(makers)()
+        self.relay(ids)
+        return Recipe(tuple(self.steps), Ref(len(self.pool) - 1))
+
     # the whole
 
     def target(self) -> Expr:
@@ -931,7 +987,7 @@ class _Drawer:
             items = [Box("list", tuple(items)), 1, self.ref()]
         return Box(self.pick(("list", "tuple", "dict")), tuple(items))
 
-    def recipe(self) -> Recipe:
+    def recipe(self, handing: bool = False) -> Recipe:
         makers = (
             *(self.call, self.call, self.call, self.call, self.machine, self.machine, self.router, self.router),
             *(
@@ -948,19 +1004,25 @@ class _Drawer:
             self.pick(makers)()
         if not self.pool:
             self.call()
+        blueprints: tuple[Recipe, ...] = ()
+        if handing and self.one_in(3):
+            ids = tuple(f"g{at}" for at in range(self.number(3, 1)))
+            blueprints = tuple(_Drawer(self.choose).blueprint(ids, self.skips) for _ in ids)
+            for _ in range(self.number(2, 1)):
+                self.relay(ids)
         target = self.target()
         values: tuple[Expr, ...] = (0, 1, 2, "x", False)
         params = tuple((name, self.pick(values)) for name in PARAMS if self.one_in(3))
-        return Recipe(tuple(self.steps), target, params)
+        return Recipe(tuple(self.steps), target, params, blueprints)
 
 
 @st.composite
-def recipes(draw: Callable[[st.SearchStrategy[int]], int]) -> Recipe:
-    """Draw a program."""
-    return _Drawer(lambda count: draw(st.integers(0, count - 1))).recipe()
+def recipes(draw: Callable[[st.SearchStrategy[int]], int], handing: bool = False) -> Recipe:
+    """Draw a program; if `handing`, it may have blueprints that tail calls lead to."""
+    return _Drawer(lambda count: draw(st.integers(0, count - 1))).recipe(handing)
 
 
-def fixed_recipes(count: int, seed: int = 0) -> Iterator[Recipe]:
+def fixed_recipes(count: int, seed: int = 0, handing: bool = False) -> Iterator[Recipe]:
     """Make programs that are the same each time, on every version of everything."""
     for at in range(count):
-        yield _Drawer(Random(f"{seed} {at}").randrange).recipe()
+        yield _Drawer(Random(f"{seed} {at}").randrange).recipe(handing)

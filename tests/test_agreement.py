@@ -58,7 +58,7 @@ def expected_of(recipe: Recipe) -> tuple[Report, Counter[str]]:
         Unspecified, TooLong: it is no program to compare by.
     """
     built = build(recipe)
-    report = evaluate(built.target, built.params)
+    report = evaluate(built.target, built.params, blueprints=built.blueprints)
     return report, built.recorder.calls
 
 
@@ -71,6 +71,8 @@ def observe(built: Built, tier: Tier = "interpret", *, watched: bool = True, exe
 
     async def main() -> None:
         engine = Engine(bus=bus, executor=executor, tier=tier, system_resources={"slot": 1})
+        for key, blueprint in built.blueprints.items():
+            engine.register_blueprint(key, blueprint)
         async with asyncio.timeout(LONG_ENOUGH), engine:
             try:
                 seen.value = await engine.run(built.target, built.params)
@@ -168,7 +170,7 @@ def check_agreement(recipe: Recipe, tier: Tier = "interpret") -> Report | None:
 
 
 @thorough
-@given(recipe=recipes())
+@given(recipe=recipes(handing=True))
 @pytest.mark.timeout(0 if EXAMPLES else 60)
 @every_tier
 def test_the_engine_and_the_oracle_agree(recipe: Recipe, tier: Tier) -> None:

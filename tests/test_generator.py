@@ -10,7 +10,21 @@ from cascade.runtime.prepare import prepare
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import CALL0, CALL1, CALLN, OPERATIONS
 from tests.oracle import TooLong, Unspecified
-from tests.strategies import Body, Box, Call, Gate, Machine, Recipe, Ref, State, Supplied, build, fixed_recipes, parts
+from tests.strategies import (
+    HANDOVERS,
+    Body,
+    Box,
+    Call,
+    Gate,
+    Machine,
+    Recipe,
+    Ref,
+    State,
+    Supplied,
+    build,
+    fixed_recipes,
+    parts,
+)
 from tests.test_agreement import expected_of
 
 EXAMPLES = 400
@@ -134,6 +148,16 @@ def test_the_generator_reaches_everything() -> None:
     assert counts["unspecified"] + counts["too long"] < EXAMPLES // 10, table
     assert counts["a value"] > EXAMPLES // 2, table
     assert counts["five calls or more"] > EXAMPLES // 3, table
+
+
+def test_the_generator_reaches_tail_calls_between_blueprints() -> None:
+    found: Counter[str] = Counter()
+    for recipe in fixed_recipes(EXAMPLES, handing=True):
+        found[f"{len(recipe.blueprints)} blueprints"] += 1
+        for step in (step for each in (recipe, *recipe.blueprints) for step in each.steps):
+            found.update(shape for shape in (loop_shapes(step) if isinstance(step, Machine) else ()))
+    wanted = (*(f"{count} blueprints" for count in range(4)), *(f"data: {how}" for how in HANDOVERS), "made: anew")
+    assert all(found[each] > 10 for each in wanted), found
 
 
 def test_a_recipe_makes_fresh_declarations_each_time() -> None:

@@ -22,7 +22,7 @@ KINDS = (TaskEvent, TaskEvent, TaskExecutionStarted, TaskExecutionFinished, Task
 
 def programs(count: int, seed: int) -> Iterator[tuple[Recipe, Report, Counter[str]]]:
     """Recipes, with what each does and how often each body is called."""
-    for recipe in fixed_recipes(count, seed):
+    for recipe in fixed_recipes(count, seed, handing=True):
         try:
             yield (recipe, *expected_of(recipe))
         except (Unspecified, TooLong):
@@ -36,6 +36,8 @@ async def trouble(
     bus = MessageBus()
     seen: list[Any] = []
     async with Engine(tier=tier, bus=bus, system_resources={"slot": 1}) as engine:
+        for key, blueprint in built.blueprints.items():
+            engine.register_blueprint(key, blueprint)
         run = engine.start(built.target, built.params)
         if watch is None:
             await turns(moment)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cascade as cs
+from cascade import TailCall
 from observatory.benchmarks import tco_performance as tco
 from observatory.benchmarks.harness import Line, Pairs, calls, pairs, row, speed
 from observatory.readme import ROOT
@@ -167,6 +168,66 @@ async def tail() -> list[Line]:
     """One call and one TailCall an iteration."""
     n = 100_000
     return [await warm("TailCall loop", tco.tail_loop(n), tco.tail_step, tco.tail_by_hand, tco.plain_tail_step, n, 1.0)]
+
+
+# --- two blueprints that call each other
+
+
+class OwnHandover:
+    """What `TailCall` is, by hand."""
+
+    __slots__ = ("args", "kwargs", "target_blueprint_id")
+
+    def __init__(self, args: Any = (), kwargs: Any = None, target_blueprint_id: Any = None) -> None:
+        self.args = args
+        self.kwargs = {} if kwargs is None else kwargs
+        self.target_blueprint_id = target_blueprint_id
+
+
+def plain_even(n: int) -> Any:
+    if n <= 1:
+        return "done"
+    return OwnHandover([n - 1], target_blueprint_id="odd")
+
+
+def plain_odd(n: int) -> Any:
+    return OwnHandover([n - 1], target_blueprint_id="even")
+
+
+@cs.task
+def even(n: int) -> Any:
+    if n <= 1:
+        return "done"
+    return TailCall([n - 1], target_blueprint_id="odd")
+
+
+@cs.task
+def odd(n: int) -> Any:
+    return TailCall([n - 1], target_blueprint_id="even")
+
+
+def mutual_by_hand(n: int) -> str:
+    targets = {"even": plain_even, "odd": plain_odd}
+    target, args = plain_even, [n]
+    while True:
+        result = target(*args)
+        if result.__class__ is not OwnHandover:
+            return result
+        target, args = targets[result.target_blueprint_id], result.args
+
+
+@row("mutual", processes=1)
+async def mutual() -> list[Line]:
+    """One call and one TailCall to the other blueprint an iteration."""
+    n = 100_001
+    target = even(n)
+    async with cs.Engine() as engine:
+        engine.register_blueprint("even", even(0))
+        engine.register_blueprint("odd", odd(0))
+        found = await pairs(by_cascade(engine, target), by_hand(mutual_by_hand, n), PAIRS)
+        assert await calls(engine.run(target), even.func, odd.func) == [n // 2 + 1, n // 2]
+        assert await calls(lambda: mutual_by_hand(n), plain_even, plain_odd) == [n // 2 + 1, n // 2]
+    return [speed("TailCall loop of two blueprints, warm", found, n, "ns an iteration")]
 
 
 # --- three states, one after the other

@@ -365,6 +365,31 @@ def test_two_graphs_that_call_each_other(way: Way, body: Body) -> None:
 
 
 @every_way
+def test_what_is_pure_in_the_other_graph_runs_once_a_run(way: Way) -> None:
+    calls: list[str] = []
+
+    @cs.task(pure=True, mode="inline")
+    def unit(name: str) -> str:
+        calls.append(name)
+        return name
+
+    @inline
+    def rate() -> int:
+        calls.append("rate")
+        return 2
+
+    @inline
+    def step(n: int, unit: str, rate: int) -> Any:
+        return cs.TailCall([n - 1], target_blueprint_id="step") if n else (unit, rate)
+
+    for _ in range(2):
+        assert way.run(step(0, "km", 1), blueprints={"step": step(30, unit("m"), rate())}) == ("km", 1)
+        assert way.run(step(30, "km", 1), blueprints={"step": step(0, unit("m"), rate())}) == ("m", 2)
+        assert calls == ["m", *["rate"] * 30]
+        calls.clear()
+
+
+@every_way
 def test_a_graph_that_calls_itself_by_its_id(way: Way) -> None:
     @inline
     def feed() -> int:

@@ -207,17 +207,18 @@ def _made(kind: type[Any], writer: Writer, name: str, is_async: bool) -> Any:
 # --- loops
 
 
-def emit_loop(blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Watch) -> Loop:
+def emit_loop(blueprints: list[Blueprint], entries: list[Entry], edges: list[Edge], watch: Watch) -> Loop:
     """Return a loop over these states.
 
     Args:
+        blueprints: of each state, what it is in.
         edges: the ways between them.
         watch: what to publish of each call.
 
     Raises:
         CannotEmit: it cannot be one function.
     """
-    return _LoopWriter(blueprint, entries, edges, watch).loop()
+    return _LoopWriter(blueprints, entries, edges, watch).loop()
 
 
 def _tuple(names: list[str]) -> str:
@@ -225,8 +226,8 @@ def _tuple(names: list[str]) -> str:
 
 
 class _LoopWriter:
-    def __init__(self, blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Watch) -> None:
-        self.blueprint = blueprint
+    def __init__(self, blueprints: list[Blueprint], entries: list[Entry], edges: list[Edge], watch: Watch) -> None:
+        self.blueprints = blueprints
         self.writer = Writer(watch, loops=True)
         self.writer.now = "iteration"
         self.entries = entries
@@ -234,9 +235,9 @@ class _LoopWriter:
         self.edges = edges
         self.parameters: list[str] = []
         self.offsets: list[int] = []
-        self.slots: dict[int, str] = {}
+        self.slots: dict[tuple[str | None, int], str] = {}
         self.constants: list[tuple[int, int]] = []
-        self.imported: dict[int, str] = {}
+        self.imported: dict[tuple[str | None, int], str] = {}
         self.imports: list[tuple[int, int]] = []
         self.orders = [in_order(entry.block, entry.steps, entry.certain) for entry in self.entries]
         forms = [form for entry in self.entries for form in self.forms_of(entry)]
@@ -299,7 +300,7 @@ class _LoopWriter:
 
     def body(self, k: int, entry: Entry) -> Body:
         """Name what an entry is given: its own arguments, constants, and what runs once a run."""
-        body = Body(self.writer, self.blueprint, entry.block, entry.certain, k, PAUSE)
+        body = Body(self.writer, self.blueprints[k], entry.block, entry.certain, k, PAUSE)
         plan, form = entry.plan, entry.form
         names = form.task.shape.names if form.task.shape is not None else ()
         passed = [(at, names[place]) for place, at in enumerate(plan.placed) if place < len(names)]
@@ -313,13 +314,13 @@ class _LoopWriter:
         slots = entry.block.slots
         for at in sorted({*plan.placed, *plan.named.values(), *self.all_reads(body, self.orders[k])}, reverse=True):
             if at < 0:
-                slot = -1 - at if slots is None else slots[-1 - at]
+                slot = entry.blueprint_id, -1 - at if slots is None else slots[-1 - at]
                 if slot not in self.slots:
                     self.constants.append((k, at))
                     self.slots[slot] = self.writer.namer.name(body.base(at) if at in body.wishes else "constant")
                 body.local[at] = self.slots[slot]
             elif entry.kind == "state" and at < len(entry.block) and entry.block.ops[at] == IMPORT:
-                number = entry.block.places[at]
+                number = entry.blueprint_id, entry.block.places[at]
                 if number not in self.imported:
                     self.imports.append((k, at))
                     self.imported[number] = self.writer.namer.name(body.base(at))
@@ -399,7 +400,8 @@ class _LoopWriter:
         edges = [
             edge
             for edge in self.edges
-            if edge.source == entry.source and (edge.is_jump or (edge.entry.plan.size == len(passed) and not named))
+            if edge.source == entry.source
+            and (not edge.is_repeat or (edge.entry.plan.size == len(passed) and not named))
         ]
         leave = f"return i, {k}, result, {_tuple([*passed, *named])}"
         if not edges:
@@ -435,26 +437,23 @@ class _LoopWriter:
             words = [writer.value(name, f"name_{name}") for name in edge.names or ()]
             found = [
                 ("result.__class__ is TailCall", "result.__class__ is not TailCall"),
-                ("result.target_blueprint_id is None", "result.target_blueprint_id is not None"),
+                self.asked("result.target_blueprint_id", edge),
             ]
             if edge.count:
                 cls = writer.cls(edge.cls)
                 found += [
-                    (f"result.args.__class__ is {cls}", f"result.args.__class__ is not {cls}"),
-                    (f"len(result.args) == {edge.count}", f"len(result.args) != {edge.count}"),
+                    (f"(args := result.args).__class__ is {cls}", f"(args := result.args).__class__ is not {cls}"),
+                    (f"len(args) == {edge.count}", f"len(args) != {edge.count}"),
                 ]
             else:
                 found.append(("not result.args", "result.args"))
+            if not words:
+                return [*found, ("not result.kwargs", "result.kwargs")]
             found.append(
                 (f"len(given := result.kwargs) == {len(words)}", f"len(given := result.kwargs) != {len(words)}")
             )
             return found + [(f"{word} in given", f"{word} not in given") for word in words]
-        key = writer.value(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
-        found = [("result.__class__ is Jump", "result.__class__ is not Jump")]
-        if edge.by_value:
-            found.append((f"same(result.target_key, {key})", f"not same(result.target_key, {key})"))
-        else:
-            found.append((f"result.target_key is {key}", f"result.target_key is not {key}"))
+        found = [("result.__class__ is Jump", "result.__class__ is not Jump"), self.asked("result.target_key", edge)]
         if edge.cls is EXPECTED:
             return found
         cls = writer.cls(edge.cls)
@@ -466,6 +465,15 @@ class _LoopWriter:
         found.append((f"len(data) == {len(words)}", f"len(data) != {len(words)}"))
         return found + [(f"{word} in data", f"{word} not in data") for word in words]
 
+    def asked(self, given: str, edge: Edge) -> tuple[str, str]:
+        """Return the test of whether a key is that of an edge, and its opposite."""
+        if edge.is_repeat:
+            return f"{given} is None", f"{given} is not None"
+        key = self.writer.value(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
+        if edge.by_value:
+            return f"same({given}, {key})", f"not same({given}, {key})"
+        return f"{given} is {key}", f"{given} is not {key}"
+
     def update(self, edge: Edge, k: int, depth: int, passed: list[str]) -> bool:
         """Write what a jump or a tail call gives to the entry that it leads to; say whether there was anything."""
         writer, to = self.writer, self.numbers[edge.entry]
@@ -476,10 +484,10 @@ class _LoopWriter:
             if how is None:
                 given[register] = "result.data" if edge.cls is EXPECTED else "data"
             elif isinstance(how, int):
-                given[register] = f"result.args[{how}]"
+                given[register] = f"args[{how}]"
             else:
                 given[register] = f"{'data' if edge.is_jump else 'given'}[{writer.value(how, f'name_{how}')}]"
-        if not edge.is_jump and to != k:
+        if edge.is_repeat and to != k:
             for register in edge.entry.parameters:
                 given.setdefault(register, passed[register])
         changed = {self.parameters[offset + register]: value for register, value in given.items()}

@@ -61,7 +61,7 @@ def _loops(blueprint: Blueprint) -> list[str]:
         if not edges:
             continue
         try:
-            found.append(emit_loop(blueprint, entries, edges, NOBODY).source)
+            found.append(emit_loop([blueprint] * len(entries), entries, edges, NOBODY).source)
         except CannotEmit as error:
             graph = blueprint.graph
             why = REASONS.get(str(error), str(error))

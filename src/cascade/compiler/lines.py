@@ -39,7 +39,7 @@ PUBLISHING: dict[str, Any] = {
     "clock": perf_counter,
 }
 RESERVED = ("NOTHING", "PENDING", "look", "odd", "stray", "ticker", "way", "way_of")
-IN_LOOPS = ("Jump", "TailCall", "data", "given", "here", "i", "len", "result", "same", "state", "turn")
+IN_LOOPS = ("Jump", "TailCall", "args", "data", "given", "here", "i", "len", "result", "same", "state", "turn")
 WATCHED = ("first", "iteration", "sites", "start", "tell_finished", "tell_skipped", "tell_started")
 
 

@@ -15,7 +15,7 @@ from cascade.spec.inputs import Input
 from cascade.spec.lazy import LazyResult
 from cascade.spec.operations import CALL0, CALLN, GATED, IMPORT, LOOP, MANAGED, PACK, ROUTE, SUBFLOW
 
-__all__ = ["entry_plan", "lower", "map_inputs"]
+__all__ = ["entry_plan", "lower", "map_inputs", "open_to_tail_calls"]
 
 
 def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
@@ -41,6 +41,12 @@ def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
         blueprint.hoisted = _hoisted(graph)
     blueprint.machine = Machine()
     return blueprint
+
+
+def open_to_tail_calls(blueprint: Blueprint) -> None:
+    """Let tail calls enter a blueprint again and again: what is pure in it runs once a run, as where jumps do that."""
+    if not blueprint.states and not blueprint.hoisted:
+        blueprint.hoisted = _hoisted(blueprint.graph)
 
 
 def _operation(graph: Graph, i: int, gate: Gate) -> int:

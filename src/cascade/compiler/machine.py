@@ -22,15 +22,18 @@ class EXPECTED:
 
 
 Kind = Literal["state", "item", "call"]
-Source = int | tuple[int, int]
-"""What edges lead on from: a state, by its number; items of a map, by its number and how many arguments they have."""
+Source = int | tuple[int, int] | tuple[str, int]
+"""What edges lead on from: a state, by its number; items of a map, by its number and how many arguments they have.
+
+A state of a blueprint that a tail call led to: by the blueprint's id and its number there.
+"""
 MOST_EDGES = 64
 
 
 class Entry:
     """One way to run a state."""
 
-    __slots__ = ("block", "form", "kind", "number", "plan", "register", "source")
+    __slots__ = ("block", "blueprint_id", "form", "kind", "number", "plan", "register", "source")
 
     def __init__(
         self,
@@ -40,6 +43,7 @@ class Entry:
         plan: EntryPlan,
         source: Source,
         form: CallForm,
+        blueprint_id: str | None = None,
     ) -> None:
         self.kind: Kind = kind
         """A state with what feeds it, an item of a map, or a task that is called again with arguments at hand."""
@@ -50,6 +54,8 @@ class Entry:
         self.form = form
         self.source = source
         """Whose edges lead on from here."""
+        self.blueprint_id = blueprint_id
+        """In which blueprint the state is, if it takes a tail call to come there; None: in that of the loop."""
 
     @property
     def parameters(self) -> range:
@@ -71,10 +77,13 @@ class Edge:
     """Jumps or tail calls that are alike, and where they lead.
 
     `updates` says which registers of the entry they give and from where: the data itself (None), an item of it
-    by name, or a positional argument by number.
+    by name, or a positional argument by number. The `key` of a tail call is the id of a blueprint, or None.
     """
 
-    __slots__ = ("by_value", "cls", "count", "entry", "is_jump", "key", "names", "source", "updates", "uses")
+    __slots__ = (
+        *("by_value", "cls", "count", "entry", "is_jump", "is_repeat"),
+        *("key", "names", "source", "updates", "uses"),
+    )
 
     def __init__(
         self,
@@ -92,6 +101,8 @@ class Edge:
         self.key = key
         self.by_value = False
         """The key is made anew each time, so it is compared and not only looked at."""
+        self.is_repeat = count >= 0 and key is None
+        """A task calls itself: what it is not given stays as it is."""
         self.cls = cls
         """Of the data of a jump, or of the positional arguments of a tail call."""
         self.names = names
@@ -105,18 +116,29 @@ class Edge:
         if not self.is_jump:
             return (
                 signal.__class__ is TailCall
-                and signal.target_blueprint_id is None
+                and self.leads_to(signal.target_blueprint_id)
                 and signal.args.__class__ is self.cls
                 and len(signal.args) == self.count
                 and tuple(signal.kwargs) == self.names
             )
         if signal.__class__ is not Jump or signal.data.__class__ is not self.cls:
             return False
-        key: Any = signal.target_key
         data: Any = signal.data
-        if key is not self.key and not (self.by_value and same(key, self.key)):
-            return False
-        return self.names is None or tuple(data) == self.names
+        return self.leads_to(signal.target_key) and (self.names is None or tuple(data) == self.names)
+
+    def leads_to(self, key: Any) -> bool:
+        """Say whether this is the key of the edge."""
+        return key is self.key or (self.by_value and same(key, self.key))
+
+    def is_like(self, other: Edge) -> bool:
+        """Say whether another edge is the same but for its key being another object."""
+        return (
+            not self.by_value
+            and same(self.key, other.key)
+            and self.entry is other.entry
+            and self.cls is other.cls
+            and self.is_jump == other.is_jump
+        )
 
 
 def same(key: Any, other: Any) -> bool:
@@ -125,7 +147,7 @@ def same(key: Any, other: Any) -> bool:
 
 
 class Machine:
-    """The edges of one program that were seen so far."""
+    """The edges of one program that were seen so far, or of those that tail calls of one run lead to."""
 
     __slots__ = ("edges", "entries", "made", "reasons", "version")
 
@@ -149,7 +171,7 @@ class Machine:
         for other in known:
             if other.takes(signal) and other.entry is edge.entry:
                 return other
-            if not other.by_value and same(edge.key, other.key) and other.entry is edge.entry and other.cls is edge.cls:
+            if other.is_like(edge):
                 other.by_value = True
                 self.made.clear()
                 self.version += 1

@@ -115,14 +115,14 @@ def leaf_sort(graph: Graph, number: int) -> tuple[Any, ...] | None:
     return id(node.code), node.lasti, node.label, pattern
 
 
-def loop_shape(blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Any) -> tuple[Any, ...]:
-    """Return what decides which lines are written for a loop of these entries and edges."""
+def loop_shape(blueprints: list[Blueprint], entries: list[Entry], edges: list[Edge], watch: Any) -> tuple[Any, ...]:
+    """Return what decides which lines are written for a loop of these entries, which are in these blueprints."""
     numbers = {entry: k for k, entry in enumerate(entries)}
     sources: dict[Source, int] = {}
-    slots: dict[int, int] = {}
-    imports: dict[int, int] = {}
+    slots: dict[Any, int] = {}
+    imports: dict[Any, int] = {}
     shapes: list[Any] = []
-    for entry in entries:
+    for blueprint, entry in zip(blueprints, entries, strict=True):
         block, plan = entry.block, entry.plan
         shapes.append(
             (
@@ -139,16 +139,17 @@ def loop_shape(blueprint: Blueprint, entries: list[Entry], edges: list[Edge], wa
             )
         )
         if len(entries) > 1:
-            shapes.append(tuple([slots.setdefault(slot, len(slots)) for slot in block.slots or ()]))
+            known = [(entry.blueprint_id, slot) for slot in block.slots or ()]
+            shapes.append(tuple([slots.setdefault(one, len(slots)) for one in known]))
         if entry.kind == "state" and blueprint.hoisted:
-            once = [at for op, at in zip(block.ops, block.places, strict=True) if op == IMPORT]
+            once = [(entry.blueprint_id, at) for op, at in zip(block.ops, block.places, strict=True) if op == IMPORT]
             shapes.append(tuple([imports.setdefault(at, len(imports)) for at in once]))
     ways = [
         (
             sources[edge.source],
             numbers[edge.entry],
             edge.is_jump,
-            id(edge.key),
+            edge.key if edge.by_value else id(edge.key),
             edge.by_value,
             edge.cls,
             edge.names,

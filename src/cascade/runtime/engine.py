@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
+from cascade.compiler.lower import open_to_tail_calls
 from cascade.runtime.admission import Admission
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.caching import Caches
@@ -172,6 +173,7 @@ class Engine(Controls):
         plan = prepare(target, self.solver)
         if plan is None:
             raise TypeError(f"register_blueprint({blueprint_id!r}) takes a lazy result or a Blueprint, not {target!r}")
+        open_to_tail_calls(plan.blueprint)
         self.blueprints[blueprint_id] = plan.blueprint
         return plan.blueprint
 

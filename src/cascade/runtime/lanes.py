@@ -22,14 +22,16 @@ from cascade.runtime.interpret import Ready, sweep
 from cascade.runtime.spot import Spot
 from cascade.runtime.tail import merge_tail
 from cascade.runtime.ticker import MOST_NUMBERS
-from cascade.spec.blueprint import EntryPlan, TailCall
+from cascade.spec.blueprint import Blueprint, EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
 from cascade.spec.operations import CALLN
 
-__all__ = ["Lane", "learn_call", "learn_item", "learn_jump"]
+__all__ = ["Lane", "learn_call", "learn_item", "learn_jump", "machine_of", "state_entry"]
 
 ENDLESS = 1 << 62
 MOST_LOOPS = 64
+SOON = 4
+"""After so many uses of an edge that only this run knows, a loop is looked for that is kept: that takes a while."""
 ITEM, CALL = object(), object()
 """Mark the plans of items of maps, and of tasks that are called again, among those of a block."""
 
@@ -65,7 +67,7 @@ class Lane:
         """Say whether a jump or tail call goes along this edge."""
         if not self.edge.takes(signal):
             return False
-        if self.edge.is_jump:
+        if not self.edge.is_repeat:
             return True
         follower = self.follower
         return follower.form is self.entry.form and len(follower.args) == self.entry.plan.size and not follower.kwargs
@@ -77,33 +79,36 @@ class Lane:
             if not self.hot.loop.is_async:
                 return self.run_hot(signal)
             self.is_waiting = True
-        elif self.edge.is_jump and self.entry.plan.is_bare and self.follower.limit is None:
+        elif not self.edge.is_repeat and self.entry.plan.is_bare and self.follower.limit is None:
             return self.interpret(signal)
         self.signal = signal
         return PENDING
 
     def registers(self, signal: Any) -> list[Any]:
         """Return fresh registers, with what a jump or tail call gives in its place."""
-        if not self.edge.is_jump:
+        if self.edge.is_repeat:
             receiver = 1 if self.follower.gate is not None and self.follower.gate.receiver else 0
             args, _ = merge_tail(self.entry.form, self.follower.args, {}, signal, receiver)
             return list(args)
         regs = self.template.copy()
-        if self.edge.names is not None:
+        if not self.edge.is_jump:
+            for (register, _), value in zip(self.edge.updates, (*signal.args, *signal.kwargs.values()), strict=True):
+                regs[register] = value
+        elif self.edge.names is not None:
             for (register, _), value in zip(self.edge.updates, signal.data.values(), strict=True):
                 regs[register] = value
         elif self.edge.updates:
             regs[self.edge.updates[0][0]] = signal.data
         return regs
 
-    def interpret(self, jump: Jump) -> Any:
+    def interpret(self, signal: Any) -> Any:
         """Enter a state that nothing can skip, instruction by instruction."""
         follower, plan, frame = self.follower, self.entry.plan, self.frame
         run = follower.run
         follower.count += 1
         follower.stand_at(self.entry)
         iteration = follower.spot.enter(follower.copy)
-        regs = self.registers(jump)
+        regs = self.registers(signal)
         if plan.steps:
             assert frame is not None
             frame.iteration, frame.regs = iteration, regs
@@ -158,7 +163,7 @@ class Lane:
         if form.inline is None and not form.is_async:
             return False
         is_due = edge.uses > patience
-        if not is_due and (form.kept is None or edge.uses != 1):
+        if not is_due and (form.kept is None or edge.uses != (1 if entry.blueprint_id is None else SOON)):
             return False
         if edge.uses == patience + 1:
             machine.version += 1
@@ -167,14 +172,14 @@ class Lane:
         mark = ((frozenset(entries), frozenset(edges)), run.watch)
         hot: Any = machine.made.get(mark)
         if hot is None or (hot and not hot.loop.is_sure and all(form.seen is not None for form in hot.loop.forms)):
-            blueprint = self.follower.world.blueprint
-            shape = loop_shape(blueprint, entries, edges, run.watch)
+            blueprints = [self.follower.world_at(entry).blueprint for entry in entries]
+            shape = loop_shape(blueprints, entries, edges, run.watch)
             loop: Loop | None = kept(form, shape)
             if loop is None and not is_due:
                 return False
             try:
                 if loop is None or not loop.is_sure:
-                    loop = emit_loop(blueprint, entries, edges, run.watch)
+                    loop = emit_loop(blueprints, entries, edges, run.watch)
                     keep(form, shape, loop)
                 hot = Bound(loop, entries)
             except CannotEmit as error:
@@ -186,7 +191,14 @@ class Lane:
         self.hot, self.nodes = hot, None
         if hot is False or hot.loop.is_sure:
             self.watch, self.version = run.watch, machine.version
-            if hot and hot.is_leaf and edge.is_jump and edge.names is None and len(edge.updates) == 1:
+            if (
+                hot
+                and hot.is_leaf
+                and entry.blueprint_id is None
+                and edge.is_jump
+                and edge.names is None
+                and len(edge.updates) == 1
+            ):
                 leaf = leaf_shape(self.follower.world.blueprint.graph, entry.number, edge.key, edge.cls)
                 if leaf is not None and not any(run.watch):
                     known = edge, hot, self.follower.world.blueprint.graph.nodes[entry.number].code
@@ -197,28 +209,25 @@ class Lane:
     def is_ready(self, run: Any) -> bool:
         """Say whether all that the loop reads from around it is there, and nothing counts differently."""
         hot, follower = self.hot, self.follower
-        if follower.limit is not None and self.left_to_go() <= 0:
+        if self.left_to_go() <= 0:
             return False
-        if hot.imports:
-            root = follower.world.root
-            if any(root.regs[at] is PENDING or at in root.skips for at in hot.imports):
+        for entry, at in hot.imports:
+            root = follower.world_at(entry).root
+            if root.regs[at] is PENDING or at in root.skips:
                 return False
-        for block, number in hot.after:
-            place, register, _ = order_frame(Frame(follower.world, block, [], follower.scope, follower.home), number)
+        for entry, number in hot.after:
+            world = follower.world_at(entry)
+            around = follower.around(world)
+            place, register, _ = order_frame(Frame(world, entry.block, [], follower.scope, around), number)
             if place.regs[register] is PENDING or register in place.skips:
                 return False
         return not (run.observed and any(copy.entries or copy.items for copy in self.copies()))
 
     def left_to_go(self) -> int:
-        """Return how many entries the loop may still have."""
-        follower = self.follower
-        limits = [
-            entry.block.gates[entry.register].max_iterations
-            for entry in self.hot.entries
-            if entry.register in entry.block.gates
-        ]
-        least = [limit for limit in (*limits, follower.limit) if limit is not None]
-        return min(least) - follower.count if least else ENDLESS
+        """Return how many entries the loop may still have, whichever of its states come next."""
+        limit: int | None = self.follower.limit
+        least: int = self.hot.limit if limit is None else min(limit, self.hot.limit)
+        return least - int(self.follower.count)
 
     def copies(self) -> list[Copy]:
         """Return the copies of the nodes before the states; where one has looped itself, its entries are counted."""
@@ -226,7 +235,7 @@ class Lane:
             follower = self.follower
             entries, names = self.hot.entries, follower.run.names
             self.nodes = [
-                names.copy(follower.world, entries[k].block.source(i), follower.copy)
+                names.copy(follower.world_at(entries[k]), entries[k].block.source(i), follower.copy)
                 for k, i in self.hot.loop.sites
                 if i != entries[k].register
             ]
@@ -245,9 +254,8 @@ class Lane:
         values[at : at + len(parameters)] = regs[parameters.start : parameters.stop]
         if len(hot.entries) > 1:
             values.insert(0, k)
-        constants = follower.world.constants
-        values += [constants[slot] for slot in hot.slots]
-        values += [follower.world.root.regs[at] for at in hot.imports]
+        values += [follower.world_at(entry).constants[slot] for entry, slot in hot.slots]
+        values += [follower.world_at(entry).root.regs[at] for entry, at in hot.imports]
         if any(follower.run.watch):
             values += [*follower.run.tellers(), follower.spot.had(follower.copy), self.sites()]
         return values
@@ -259,7 +267,7 @@ class Lane:
         for k, i in self.hot.loop.sites:
             number = entries[k].block.source(i)
             if i != entries[k].register:
-                copy = names.copy(follower.world, number, follower.copy)
+                copy = names.copy(follower.world_at(entries[k]), number, follower.copy)
             else:
                 copy = follower.copy_at(entries[k])
             found.append(copy.site_of(follower.spot.suffix))
@@ -271,7 +279,7 @@ class Lane:
         ticker = follower.run.ticker
         self.size = min(self.size * 4, MOST_NUMBERS)
         values = self.values(signal)
-        size = self.size if follower.limit is None else min(self.size, self.left_to_go())
+        size = min(self.size, self.left_to_go())
         try:
             outcome = hot.loop.function(ticker.numbers(size), *values)
         except BaseException as error:
@@ -347,21 +355,24 @@ class Lane:
 class Bound:
     """An emitted loop, and what its parts are in one program."""
 
-    __slots__ = ("after", "entries", "imports", "is_leaf", "loop", "slots")
+    __slots__ = ("after", "entries", "imports", "is_leaf", "limit", "loop", "slots")
 
     def __init__(self, loop: Loop, entries: list[Entry]) -> None:
         self.loop = loop
         self.entries = entries
-        self.slots: list[int] = []
-        """The constants that the function takes."""
+        self.slots: list[tuple[Entry, int]] = []
+        """The constants that the function takes, with an entry in whose blueprint they are."""
         for k, at in loop.constants:
             known = entries[k].block.slots
-            self.slots.append(-1 - at if known is None else known[-1 - at])
-        self.imports = [entries[k].block.places[at] for k, at in loop.imports]
-        """The nodes of the root block whose values it takes."""
-        blocks = [entry.block for entry in entries]
-        self.after = [(blocks[k], blocks[k].gates[i].after[which]) for k, i, which in loop.after]
-        """What must have run around it: (block of the state, number)."""
+            self.slots.append((entries[k], -1 - at if known is None else known[-1 - at]))
+        self.imports = [(entries[k], entries[k].block.places[at]) for k, at in loop.imports]
+        """The nodes of root blocks whose values it takes."""
+        self.after = [(entries[k], entries[k].block.gates[i].after[which]) for k, i, which in loop.after]
+        """What must have run around it: (state, number)."""
+        gates = [entry.block.gates.get(entry.register) for entry in entries]
+        limits = [gate.max_iterations for gate in gates if gate is not None and gate.max_iterations is not None]
+        self.limit: int = min(limits, default=ENDLESS)
+        """How many entries a loop may have that enters all of these states."""
         entry = entries[0]
         self.is_leaf = len(entries) == 1 and entry.kind == "state" and entry.plan.is_bare and not entry.plan.steps
         """It is one state that nothing but literals feeds."""
@@ -374,26 +385,45 @@ def learn_jump(follower: Any, jump: Jump, source: Source, target: int, key: Key)
     """Return a lane for more jumps like this one, which has just entered a state, if the state allows it."""
     if target < 0 or jump.data.__class__ is Value:
         return None
-    blueprint = follower.world.blueprint
-    block = blueprint.state(target)
-    root = block.root
-    gate = block.gates.get(root)
-    plan = block.plans.get(key)
-    form = block.forms[root]
-    if plan is None or form is None or block.kinds[root] > CALLN or form.task.needs or (gate and gate.is_policy):
-        return None
-    machine = blueprint.machine
-    entry = machine.entries.get(plan)
-    if entry is None:
-        if machine.is_full(source):
-            return None
-        entry = machine.entries[plan] = Entry("state", block, root, plan, target, form)
+    machine, blueprint_id = machine_of(follower)
+    entry = state_entry(machine, follower.world.blueprint, blueprint_id, source, target, key)
+    if entry is None or (blueprint_id is not None and target not in follower.world.blueprint.graph.jumps):
+        return None  # an exit does not count as an entry, but there a tail call may lead back from it
+    plan = entry.plan
     names = key if isinstance(jump.data, dict) else None
     updates: list[Any] = list(zip(entry.parameters, names or (None,) * len(entry.parameters), strict=True))
     edge = machine.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))
     if edge is None:
         return None
-    return Lane(follower, edge, machine, follower.frames.get(plan), follower.world.template(plan, block))
+    return Lane(follower, edge, machine, follower.frames.get(plan), follower.world.template(plan, entry.block))
+
+
+def machine_of(follower: Any) -> tuple[Machine, str | None]:
+    """Return what is known of the loops where a follower is, and the id of the blueprint that a tail call led to."""
+    world = follower.world
+    if world is follower.home.world:
+        return world.blueprint.machine, None
+    run = follower.run
+    if run.machine is None:  # ids may lead elsewhere in another run
+        run.machine = Machine()
+    return run.machine, world.key
+
+
+def state_entry(
+    machine: Machine, blueprint: Blueprint, blueprint_id: str | None, source: Source, target: int, key: Key
+) -> Entry | None:
+    """Return the entry of a state that was just entered; None if an emitted loop cannot have it."""
+    block = blueprint.state(target)
+    root = block.root
+    gate, plan, form = block.gates.get(root), block.plans.get(key), block.forms[root]
+    if plan is None or form is None or block.kinds[root] > CALLN or form.task.needs or (gate and gate.is_policy):
+        return None
+    mark = plan if blueprint_id is None else (blueprint_id, plan)
+    entry = machine.entries.get(mark)
+    if entry is None and not machine.is_full(source):
+        leads_on: Source = target if blueprint_id is None else (blueprint_id, target)
+        entry = machine.entries[mark] = Entry("state", block, root, plan, leads_on, form, blueprint_id)
+    return entry
 
 
 def learn_item(follower: Any, jump: Jump, key: Key) -> Lane | None:
@@ -412,8 +442,8 @@ def learn_item(follower: Any, jump: Jump, key: Key) -> Lane | None:
         return None
     names = key if isinstance(jump.data, dict) else None
     source = (block.source(register), len(declared))
-    entry = _arguments_entry(follower, "item", (ITEM, source, *key), source)
     machine: Machine = follower.world.blueprint.machine
+    entry = _arguments_entry(follower, machine, None, "item", (ITEM, source, *key), source)
     updates: list[Any] = list(zip(places, names or (None,) * len(places), strict=True))
     edge = machine.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))
     return None if edge is None else Lane(follower, edge, machine, None, list(declared))
@@ -436,16 +466,17 @@ def learn_call(follower: Any, call: TailCall, source: Source) -> Lane | None:
         if not receiver + len(call.args) <= at < count:
             return None
         updates.append((at, name))
-    entry = _arguments_entry(follower, "call", (CALL, source, count), source)
-    machine: Machine = follower.world.blueprint.machine
+    machine, blueprint_id = machine_of(follower)
+    entry = _arguments_entry(follower, machine, blueprint_id, "call", (CALL, source, count), source)
     names = tuple(call.kwargs)
     edge = machine.learn(call, Edge(source, entry, None, call.args.__class__, names, updates, len(call.args)))
     return None if edge is None else Lane(follower, edge, machine, None, [])
 
 
-def _arguments_entry(follower: Any, kind: Any, mark: Any, source: Source) -> Entry:
+def _arguments_entry(
+    follower: Any, machine: Machine, blueprint_id: str | None, kind: Any, mark: Any, source: Source
+) -> Entry:
     """Return an entry all of whose arguments are given."""
-    machine: Machine = follower.world.blueprint.machine
     entry = machine.entries.get(mark)
     if entry is None:
         if kind == "item":
@@ -456,5 +487,5 @@ def _arguments_entry(follower: Any, kind: Any, mark: Any, source: Source) -> Ent
             count = len(follower.args)
         plan = EntryPlan([], list(range(count)), {}, 0, count, [])
         plan.is_bare = True
-        entry = machine.entries[mark] = Entry(kind, block, register, plan, source, follower.form)
+        entry = machine.entries[mark] = Entry(kind, block, register, plan, source, follower.form, blueprint_id)
     return entry

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
 
-from cascade.compiler.entry import FIRST, Key, entry_plan, override, position
+from cascade.compiler.entry import FIRST, Key, entry_plan, override
 from cascade.compiler.machine import Entry
 from cascade.errors import DependencyMissingError, JumpError
 from cascade.runtime.copies import Copy
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
+from cascade.runtime.handovers import handover_key, learn_handover
 from cascade.runtime.interpret import Ready, gate_reason, stand_in, sweep
 from cascade.runtime.lanes import Lane, learn_call, learn_item, learn_jump
 from cascade.runtime.run import RunState
@@ -69,6 +70,7 @@ class Follower:
         "args",
         "copy",
         "count",
+        "elsewhere",
         "ended",
         "error",
         "form",
@@ -122,7 +124,9 @@ class Follower:
         self._scope: Scope | None = None
         self.frames: dict[EntryPlan, Frame] = {}
         self.lanes: dict[int, list[Lane]] = {}
-        """The short ways on from each node."""
+        """The short ways on from each node of the blueprint where the loop is."""
+        self.elsewhere: dict[World, dict[int, list[Lane]]] = {}
+        """Those of the others where it was."""
         self.rest: Any = None
         """What is left of an entry that an emitted loop was left in."""
         self.ended = False
@@ -232,15 +236,14 @@ class Follower:
 
     def learn(self, signal: Any, world: World, number: int, target: int, key: Key) -> None:
         """Keep a short way for more jumps or tail calls like one that was followed."""
-        lanes = self.lanes
-        if self.world is not world:
-            lanes.clear()  # the numbers are those of another blueprint now
-            return
-        at_item = self.item is not None and number == self.home_number and world is self.home.world
-        source = (number, len(self.item[0])) if at_item else number
-        if isinstance(signal, TailCall):
+        home, lanes = self.home.world, self.lanes if self.world is world else self.elsewhere[world]
+        at_item = self.item is not None and number == self.home_number and world is home
+        source: Any = (number, len(self.item[0])) if at_item else number if world is home else (world.key, number)
+        if isinstance(signal, TailCall) and signal.target_blueprint_id is not None:
+            lane = None if home in (world, self.world) else learn_handover(self, signal, world, number)
+        elif isinstance(signal, TailCall):
             lane = learn_call(self, signal, source)
-        elif self.item is None:
+        elif self.item is None or world is not home:
             lane = learn_jump(self, signal, source, target, key)
         else:
             lane = learn_item(self, signal, key) if at_item and target == number and key else None
@@ -251,12 +254,29 @@ class Follower:
 
     def stand_at(self, entry: Entry) -> None:
         """Be where an entry is, after others have counted it."""
-        if entry.number != self.number:
+        world = self.world_at(entry)
+        if entry.number != self.number or world is not self.world:
             self.number = entry.number
-            same = self.world is self.home.world and entry.number == self.home_number
-            self.spot.moved(self.world, entry.number, self.copy, self.copy if same else None)
+            self.go_to(world)
+            same = world is self.home.world and entry.number == self.home_number
+            self.spot.moved(world, entry.number, self.copy, self.copy if same else None)
             self.routes = self.world.blueprint.graph.jumps.get(entry.number)
         self.form, self.gate, self.kwargs = entry.form, entry.block.gates.get(entry.register), {}
+
+    def world_at(self, entry: Entry) -> World:
+        """Return the world that an entry is in."""
+        return self.world if entry.blueprint_id is None else self.run.worlds[entry.blueprint_id]
+
+    def go_to(self, world: World) -> None:
+        """Be in a blueprint: the lanes are those between its nodes and away from them."""
+        if world is not self.world:
+            self.elsewhere[self.world] = self.lanes
+            self.lanes = self.elsewhere.setdefault(world, {})
+            self.world = world
+
+    def around(self, world: World) -> Frame | None:
+        """Return the frame around the loop, for entries in a world."""
+        return self.home if world is self.home.world else world.root
 
     def frame_at(self, entry: Entry) -> Frame:
         """Return a frame for the middle of an entry."""
@@ -264,9 +284,10 @@ class Follower:
 
     def copy_at(self, entry: Entry) -> Copy:
         """Return the copy of a state's own node."""
-        if self.world is self.home.world and entry.number == self.home_number:
+        world = self.world_at(entry)
+        if world is self.home.world and entry.number == self.home_number:
             return self.copy
-        return self.run.names.copy(self.world, entry.number, self.copy, True)
+        return self.run.names.copy(world, entry.number, self.copy, True)
 
     def block_at(self, number: int) -> tuple[Block, int]:
         """Return the block that a node is in where the loop is, and its register there."""
@@ -430,7 +451,8 @@ class Follower:
         self.routes = routes
         spot.enter(self.copy)
         if target != self.number or world is not self.world:
-            self.number, self.world = target, world
+            self.number = target
+            self.go_to(world)
             same = world is self.home.world and target == self.home_number
             spot.moved(world, target, self.copy, self.copy if same else None)
 
@@ -446,8 +468,7 @@ class Follower:
         if frame is None or frame.world is not world:
             if len(self.frames) >= MOST_FRAMES:
                 self.frames.clear()
-            parent = self.home if world is self.home.world else world.root
-            frame = self.frames[plan] = Frame(world, block, regs, self.scope, parent)
+            frame = self.frames[plan] = Frame(world, block, regs, self.scope, self.around(world))
             frame.loop = self.copy
             frame.suffix = self.spot.suffix
         else:
@@ -507,9 +528,7 @@ class Follower:
         """Make the call that a TailCall asks for; return what it returns."""
         if call.target_blueprint_id is not None:
             world = self.run.world_of(call.target_blueprint_id, self.form)
-            keys = [position(at) for at in range(len(call.args))]
-            target = world.blueprint.graph.root
-            key = (*keys, *call.kwargs)
+            target, key = world.blueprint.graph.root, handover_key(call)
             if key and target >= 0:
                 try:
                     entry_plan(world.blueprint, target, key)

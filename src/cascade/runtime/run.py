@@ -61,6 +61,7 @@ class RunState:
         "id",
         "inline",
         "known",
+        "machine",
         "names",
         "observed",
         "outlet",
@@ -107,6 +108,9 @@ class RunState:
         self.context: Context | None = None
         """What calls that had to wait see of the context variables of the run's caller."""
         self.worlds: dict[str, World] = {}
+        """Those of the blueprints that tail calls led to, by the ids of these."""
+        self.machine: Any = None
+        """What is known of the loops that tail calls make of them (`cascade.compiler.machine`)."""
         self.stall: Profile | None = None
         self.patience = 4
         """How many more functions this run waits for whose first call turns out to be slow."""
