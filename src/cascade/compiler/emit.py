@@ -19,12 +19,15 @@ has a variable that says which is next.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container
 from typing import Any
 
 from cascade.compiler.fuse import in_order
 from cascade.compiler.lines import CannotEmit, Held, Log, Place, Watch, Writer, held
 from cascade.compiler.machine import EXPECTED, Edge, Entry, same
+from cascade.compiler.mapped import has_maps
+from cascade.compiler.nested import Inner
 from cascade.compiler.source import comment, make_function
 from cascade.compiler.write import Body
 from cascade.spec.blueprint import Block, Blueprint, TailCall
@@ -45,7 +48,7 @@ REST = "if ticker.due and await rest(): stray()"
 class Emitted:
     """A function that was emitted, and what is needed to go on without it."""
 
-    __slots__ = ("forms", "function", "is_async", "is_sure", "log", "placed_at", "places", "sites", "source")
+    __slots__ = ("forms", "function", "inner", "is_async", "is_sure", "log", "placed_at", "places", "sites", "source")
 
     def __init__(self, function: Callable[..., Any], source: str, writer: Writer, is_async: bool) -> None:
         self.function = function
@@ -53,6 +56,8 @@ class Emitted:
         self.places = writer.places
         self.log: Log = writer.log
         self.forms = list(dict.fromkeys(writer.forms))
+        self.inner = writer.inner
+        """The loops inside of it, by (entry, register)."""
         self.is_sure = writer.is_sure
         """The class of each result was known; if not, it is by now, and the function is better emitted again."""
         self.is_async = is_async
@@ -89,11 +94,14 @@ class Emitted:
 class Stretch(Emitted):
     """Calls one after the other: from the values of `inputs` to those of `outputs`."""
 
-    __slots__ = ("inputs", "outputs", "steps")
+    __slots__ = ("has_maps", "inputs", "outputs", "steps", "unfit")
 
     inputs: list[int]
     outputs: list[int]
     steps: list[int]
+    has_maps: bool
+    unfit: Counter[int]
+    """How often it was left before a map that could not be gone through in place."""
 
 
 class Loop(Emitted):
@@ -144,6 +152,8 @@ def emit_stretch(
     is_async = any(_is_async(block, i) for i in (*steps, *late))
     body.rest = REST if is_async else ""
     body.pause = REST if is_async else ""
+    maps = has_maps(block, [*steps, *late])
+    body.turn_over = "ticker.due" if is_async else "ticker.urgent"
     body.wish([*steps, *late])
     own = set(steps)
     inputs = sorted(
@@ -161,6 +171,8 @@ def emit_stretch(
     parameters += writer.listeners
     if is_async:
         parameters += ["ticker", "rest"]
+    elif maps:
+        parameters.append("ticker")
     writer.line(0, f"{'async ' if is_async else ''}def {name}({', '.join(parameters)}):")
     writer.unpack()
     body.write(steps, outputs)
@@ -174,6 +186,7 @@ def emit_stretch(
     writer.line(1, f"return {', '.join(returned)}")
     made: Stretch = _made(Stretch, writer, name, is_async)
     made.inputs, made.outputs, made.steps = inputs, outputs, steps
+    made.has_maps, made.unfit = maps, Counter()
     return made
 
 
@@ -192,17 +205,24 @@ def _made(kind: type[Any], writer: Writer, name: str, is_async: bool) -> Any:
 # --- loops
 
 
-def emit_loop(blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Watch) -> Loop:
+def emit_loop(
+    blueprint: Blueprint,
+    entries: list[Entry],
+    edges: list[Edge],
+    watch: Watch,
+    inner: dict[tuple[int, int], Inner] | None = None,
+) -> Loop:
     """Return a loop over these states.
 
     Args:
         edges: the ways between them.
         watch: what to publish of each call.
+        inner: the loops that may stand inside of it.
 
     Raises:
         CannotEmit: it cannot be one function.
     """
-    return _LoopWriter(blueprint, entries, edges, watch).loop()
+    return _LoopWriter(blueprint, entries, edges, watch, inner or {}).loop()
 
 
 def _tuple(names: list[str]) -> str:
@@ -210,8 +230,17 @@ def _tuple(names: list[str]) -> str:
 
 
 class _LoopWriter:
-    def __init__(self, blueprint: Blueprint, entries: list[Entry], edges: list[Edge], watch: Watch) -> None:
+    def __init__(
+        self,
+        blueprint: Blueprint,
+        entries: list[Entry],
+        edges: list[Edge],
+        watch: Watch,
+        inner: dict[tuple[int, int], Inner],
+    ) -> None:
         self.blueprint = blueprint
+        self.inner = inner
+        self.copies: list[str] = []
         self.writer = Writer(watch, loops=True)
         self.writer.now = "iteration"
         self.entries = entries
@@ -243,7 +272,7 @@ class _LoopWriter:
         bodies = [self.body(k, entry) for k, entry in enumerate(entries)]
         several = len(entries) > 1
         parameters = ["turn", *(["ticker"] if self.is_async else []), *(["state"] if several else [])]
-        parameters += [*self.parameters, *self.slots.values(), *self.imported.values()]
+        parameters += [*self.parameters, *self.slots.values(), *self.imported.values(), *self.copies]
         parameters += writer.listeners
         writer.line(0, f"{'async ' if self.is_async else ''}def {title}({', '.join(parameters)}):")
         writer.unpack()
@@ -267,7 +296,8 @@ class _LoopWriter:
             writer.line(1, f"return i, {'here' if several else '0'}, result, None")
         writer.names |= {"Jump": Jump, "TailCall": TailCall, "len": len, "same": same}
         made: Loop = _made(Loop, writer, title, self.is_async)
-        made.edges, made.offsets, made.width = self.edges, self.offsets, len(self.parameters)
+        made.edges = [*self.edges, *(one.edge for one in self.inner.values())]
+        made.offsets, made.width = self.offsets, len(self.parameters)
         made.constants, made.imports, made.after = self.constants, self.imports, self.after()
         return made
 
@@ -285,6 +315,12 @@ class _LoopWriter:
     def body(self, k: int, entry: Entry) -> Body:
         """Name what an entry is given: its own arguments, constants, and what runs once a run."""
         body = Body(self.writer, self.blueprint, entry.block, entry.certain, k, PAUSE)
+        body.turn_over, body.loose = "ticker.due" if self.is_async else "not turn", entry.loose
+        for i in self.orders[k]:
+            if (k, i) in self.inner:
+                body.inner[i] = self.inner[k, i]
+                body.copies[i] = self.writer.namer.name(f"{self.blueprint.graph.name(entry.block.source(i))}_loop")
+                self.copies.append(body.copies[i])
         plan, form = entry.plan, entry.form
         names = form.task.shape.names if form.task.shape is not None else ()
         passed = [(at, names[place]) for place, at in enumerate(plan.placed) if place < len(names)]

@@ -36,8 +36,8 @@ PUBLISHING: dict[str, Any] = {
     "time": time,
     "clock": perf_counter,
 }
-RESERVED = ("NOTHING", "PENDING", "odd", "rest", "stray", "ticker", "way", "way_of")
-IN_LOOPS = ("Jump", "TailCall", "data", "given", "here", "i", "len", "result", "same", "state", "turn")
+RESERVED = ("NOTHING", "PENDING", "odd", "rest", "signals", "stray", "ticker", "waiting", "way", "way_of")
+IN_LOOPS = ("Jump", "TailCall", "data", "given", "here", "i", "j", "len", "result", "same", "state", "turn")
 WATCHED = ("first", "iteration", "sites", "start", "tell_finished", "tell_skipped", "tell_started")
 
 
@@ -82,12 +82,16 @@ class Writer:
         self.forms: list[CallForm] = []
         self.is_sure = True
         """Each call had been made before, so the class of its result is known."""
+        self.inner: dict[tuple[int, int], tuple[str | None, int | None]] = {}
+        """For each loop inside, by (entry, register): where the data of its jumps is, and which argument that is."""
         self._values: dict[int, str] = {}
         self._sites: list[str] = []
         self._unpacked = 0
         self._looks: dict[CallForm, _Look] = {}
         for reserved in (*RESERVED, *(IN_LOOPS if loops else ()), *((*WATCHED, *PUBLISHING) if any(watch) else ())):
             self.namer.name(reserved)
+        if loops:
+            self._values[id(len)] = "len"
 
     @property
     def listeners(self) -> list[str]:

@@ -25,12 +25,14 @@ Kind = Literal["state", "item", "call"]
 Source = int | tuple[int, int]
 """What edges lead on from: a state, by its number; items of a map, by its number and how many arguments they have."""
 MOST_EDGES = 64
+SOON = 16
+MOST_MISSES = 8
 
 
 class Entry:
     """One way to run a state."""
 
-    __slots__ = ("block", "form", "kind", "number", "plan", "register", "source")
+    __slots__ = ("block", "form", "kind", "loose", "misses", "number", "plan", "register", "source")
 
     def __init__(
         self,
@@ -50,6 +52,21 @@ class Entry:
         self.form = form
         self.source = source
         """Whose edges lead on from here."""
+        self.loose: frozenset[int] = frozenset()
+        """Maps and loops before it that are left to the interpreter."""
+        self.misses = 0
+        """How often a loop was left at one of the others, soon after it had been entered."""
+
+    def missed(self, register: int, i: int) -> bool:
+        """Note that a loop was left at a map or loop in its `i`-th iteration; say whether that is loose from now on."""
+        if i > SOON:
+            self.misses = 0
+            return False
+        self.misses += 1
+        if self.misses <= MOST_MISSES:
+            return False
+        self.misses, self.loose = 0, self.loose | {register}
+        return True
 
     @property
     def parameters(self) -> range:

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable
 
 from cascade.compiler.lines import CannotEmit, Place, Writer, way_of
+from cascade.compiler.mapped import write_map
+from cascade.compiler.nested import Inner, write_loop
 from cascade.compiler.skips import skipping
 from cascade.compiler.source import Namer, comment
 from cascade.spec.blueprint import Block, Blueprint
@@ -55,6 +57,14 @@ class Body:
         """What to write in long code, where the event loop may need a turn."""
         self.rest = rest
         """What to write behind an await, where much may have changed."""
+        self.turn_over = ""
+        """The test of whether the event loop should have a turn, where more follows than a few calls."""
+        self.loose: Container[int] = ()
+        """Maps and loops that have shown to be better left to the interpreter."""
+        self.inner: dict[int, Inner] = {}
+        """The loops among the instructions, as far as it is known how they go on."""
+        self.copies: dict[int, str] = {}
+        """The variables that hold the copies of their nodes, which count their entries."""
         self.local: dict[int, str] = {}
         """The local variable of each register and constant that has a value here."""
         self.shared: dict[int, str] = {}
@@ -215,8 +225,12 @@ class Body:
             test = f"None if {value} is {self.writer.mark('NOTHING')} else " if self.may_lack(reference) else ""
             self.writer.line(self.depth, f"{name} = {test}{value}")
             self.hold(i, name)
+        elif op == MAP:
+            write_map(self, i)
+        elif op == LOOP:
+            write_loop(self, i)
         else:
-            raise CannotEmit({MAP: "map", LOOP: "loop", SUBFLOW: "sub-flow"}.get(op, "policy"))
+            raise CannotEmit({SUBFLOW: "sub-flow"}.get(op, "policy"))
 
     def call(self, i: int, name: str | None = None) -> None:
         """Write a call that nothing keeps from being made."""

@@ -6,6 +6,7 @@ from collections import deque
 from types import CoroutineType
 from typing import Any
 
+from cascade.runtime.begun import Called
 from cascade.runtime.frame import NOTHING
 from cascade.runtime.loops import follow
 from cascade.runtime.maps.sources import Batch
@@ -14,7 +15,7 @@ from cascade.runtime.scope import NodeFailure
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
 
-__all__ = ["call_in_place", "perform", "start_all"]
+__all__ = ["call_in_place", "perform", "start_all", "take_over"]
 
 # --- calls in place
 
@@ -69,6 +70,25 @@ def call_block(items: Items, batch: Batch) -> None:
     if not caller.signals:
         items.deliver(batch.first + at, values)
         return
+    deliver_mixed(items, batch, at, values)
+
+
+async def take_over(items: Items, values: list[Any]) -> None:
+    """Go on with a map whose function was called for all items, and returned signals among the values."""
+    try:
+        batch = await items.source.read(len(values))
+        if batch is None or batch.end != len(values):
+            error = RuntimeError("the list changed its size while it was mapped over")
+            raise items.run.failure_at(Spot(items.frame, items.i), error)
+    except BaseException:
+        Called(values).close()
+        raise
+    items.read += len(values)
+    deliver_mixed(items, batch, 0, values)
+
+
+def deliver_mixed(items: Items, batch: Batch, at: int, values: list[Any]) -> None:
+    """Hand on the results of items from position `at` of a batch on; follow those that are more than values."""
     for position, value in enumerate(values, at):
         if is_signal(value):
             arguments = tuple(column[position] for column in batch.columns)

@@ -1,0 +1,163 @@
+"""Loops inside of emitted loops: an inner `for`, for a state that jumps to itself with data of one kind.
+
+What becomes of the loop of `count(100)` that feeds another one:
+
+    n, j = start, -1
+    for j in turn:
+        counted = count(n)
+        if counted.__class__ is not Jump or ... (data := counted.data).__class__ is not int: break
+        n = data
+    else: stray()
+    counted = end_of(counted, ends)
+    count_loop.entries += j + 1
+
+The inner loop goes over the numbers of the outer one, so it ends when the event loop should have a turn. Then, and
+where a jump leads elsewhere, the interpreter takes over with what the last call returned.
+"""
+
+from __future__ import annotations
+
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cascade.compiler.lines import CannotEmit
+from cascade.compiler.machine import Edge, Entry
+from cascade.compiler.mapped import Unfit
+from cascade.spec.blueprint import Block, Blueprint
+from cascade.spec.control import Jump, Value
+from cascade.spec.lazy import Lazy
+from cascade.spec.operations import LOOP
+from cascade.spec.signal import Signal
+
+if TYPE_CHECKING:
+    from cascade.compiler.write import Body
+
+__all__ = ["Inner", "inner_loops", "write_loop"]
+
+
+class Inner(NamedTuple):
+    """How a loop inside of another one goes on."""
+
+    edge: Edge
+    given: int | None
+    """Which argument the data of a jump is, among all of the call."""
+    ends: tuple[tuple[Any, bool], ...]
+    """The keys of its jumps, and whether they lead out of it."""
+
+    def shape(self) -> tuple[Any, ...]:
+        """Return what decides which lines are written for it."""
+        edge = self.edge
+        ends = tuple([(key.__class__, key, is_out) for key, is_out in self.ends])
+        return id(edge.key), edge.by_value, edge.cls, self.given, ends
+
+
+def inner_loops(blueprint: Blueprint, entries: list[Entry], watch: Any) -> dict[tuple[int, int], Inner]:
+    """Return the loops that may stand inside of an emitted one: by the number of the entry, and register."""
+    found: dict[tuple[int, int], Inner] = {}
+    if any(watch) or blueprint.skips:
+        return found
+    for k, entry in enumerate(entries):
+        for i in entry.steps:
+            if entry.block.ops[i] == LOOP and i not in entry.loose:
+                inner = _inner(blueprint, entry.block, i)
+                if inner is not None:
+                    found[k, i] = inner
+    return found
+
+
+def _inner(blueprint: Blueprint, block: Block, i: int) -> Inner | None:
+    number, form, gate = block.source(i), block.forms[i], block.gates[i]
+    routes = block.jumps.get(i)
+    if form is None or form.is_async or form.task.needs or routes is None or not gate.is_plain:
+        return None
+    if any(target is not None and target != number for target in routes.values()):
+        return None
+    edges = [edge for edge in blueprint.machine.edges.get(number, ()) if edge.is_jump and edge.uses]
+    if not edges:
+        return None
+    edge = max(edges, key=lambda one: one.uses)
+    if edge.names is not None or edge.entry.plan.steps or edge.entry.number != number:
+        return None
+    ends = tuple([(key, target is None) for key, target in routes.items()])
+    if not edge.updates:
+        return Inner(edge, None, ends) if _same_arguments(block, i, edge.entry, None) else None
+    for at in range(len(block.references(i))):
+        if _same_arguments(block, i, edge.entry, at):
+            return Inner(edge, at, ends)
+    return None
+
+
+def _same_arguments(block: Block, i: int, entry: Entry, given: int | None) -> bool:
+    """Say whether an entry passes what the first call does, constants all but for the argument `given`."""
+    plan, form = entry.plan, entry.form
+    if form is not block.forms[i] or tuple(plan.named) != form.names:
+        return False
+    first, again = block.references(i), [*plan.placed, *plan.named.values()]
+    if len(first) != len(again) or (given is not None and again[given] not in entry.parameters):
+        return False
+    return all(
+        at == given or (one < 0 and other < 0 and _slot(block, one) == _slot(entry.block, other))
+        for at, (one, other) in enumerate(zip(first, again, strict=True))
+    )
+
+
+def _slot(block: Block, reference: int) -> int:
+    return -1 - reference if block.slots is None else block.slots[-1 - reference]
+
+
+def write_loop(body: Body, i: int) -> None:
+    """Write a loop inside of another one.
+
+    Raises:
+        CannotEmit: not enough is known of it, or it does more than to jump to itself.
+    """
+    writer, inner = body.writer, body.inner.get(i)
+    if inner is None or body.turn_over != "not turn":
+        raise CannotEmit("loop")
+    block, edge, depth = body.block, inner.edge, body.depth
+    form = block.forms[i]
+    assert form is not None
+    passed = [body.local[at] for at in block.references(i)]
+    given = None
+    if inner.given is not None:
+        given = writer.namer.name(body.base(block.references(i)[inner.given]))
+        writer.line(depth, f"{given} = {passed[inner.given]}")
+        passed[inner.given] = given
+    writer.line(depth, "j = -1")
+    writer.line(depth, "for j in turn:")
+    split = len(passed) - len(form.names)
+    text = writer.called(form, passed[:split], zip(form.names, passed[split:], strict=True))
+    name = body.take(i)
+    writer.call(depth + 1, body.place(i), (body.entry, i), f"{name} = {text}", body.said(i))
+    writer.line(depth + 1, f"if {_other_way(body, edge, name)}: break")
+    if given is not None:
+        writer.line(depth + 1, f"{given} = data")
+    body.hold(i, name)
+    writer.inner[body.entry, i] = given, inner.given
+    writer.line(depth, f"else: {writer.stray()}", "", body.place(i, True))
+    ends = writer.value(dict(inner.ends), f"ends_{form.task.name}")
+    writer.line(depth, f"{name} = {writer.value(end_of, 'end_of')}({name}, {ends})", "", body.place(i, True))
+    writer.line(depth, f"{body.copies[i]}.entries += j + 1")
+
+
+def _other_way(body: Body, edge: Edge, name: str) -> str:
+    """Return the test of whether a result does not go along an edge."""
+    writer = body.writer
+    key = writer.value(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
+    is_other = f"not same({name}.target_key, {key})" if edge.by_value else f"{name}.target_key is not {key}"
+    data = f"(data := {name}.data)" if edge.updates else f"{name}.data"
+    return f"{name}.__class__ is not Jump or {is_other} or {data}.__class__ is not {writer.cls(edge.cls)}"
+
+
+def end_of(value: Any, ends: dict[Any, bool]) -> Any:
+    """Return the value of a loop of what its last call returned; leave if it goes on, or that is more than a value."""
+    if value.__class__ is Jump:
+        try:
+            if not ends[value.target_key]:
+                raise Unfit
+        except (KeyError, TypeError):
+            raise Unfit from None
+        value = value.data
+    if isinstance(value, (Signal, CoroutineType, Lazy, Value)):
+        raise Unfit
+    return value
