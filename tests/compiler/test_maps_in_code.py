@@ -320,3 +320,19 @@ def test_a_long_map_gives_the_event_loop_its_turns(tier: Tier) -> None:
 
     in_loop(main)
     assert turns > 3
+
+
+def test_coroutines_of_a_map_whose_list_changes_are_closed() -> None:
+    items: list[Any] = [1, 2, 3]
+
+    @inline
+    def items_of() -> list[Any]:
+        return items
+
+    @inline
+    def shrink(x: int) -> Any:
+        items.clear()
+        return later(x)
+
+    with pytest.raises(RuntimeError, match="changed its size"):
+        often(total(shrink.map(x=items_of())), 1)

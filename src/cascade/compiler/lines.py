@@ -82,8 +82,8 @@ class Writer:
         self.forms: list[CallForm] = []
         self.is_sure = True
         """Each call had been made before, so the class of its result is known."""
-        self.inner: dict[tuple[int, int], tuple[str | None, int | None]] = {}
-        """For each loop inside, by (entry, register): where the data of its jumps is, and which argument that is."""
+        self.inner: dict[tuple[int, int], dict[int, str]] = {}
+        """For each loop inside, by (entry, register): the variables of the arguments that its jumps give."""
         self._values: dict[int, str] = {}
         self._sites: list[str] = []
         self._unpacked = 0

@@ -39,8 +39,8 @@ class Inner(NamedTuple):
     """How a loop inside of another one goes on."""
 
     edge: Edge
-    given: int | None
-    """Which argument the data of a jump is, among all of the call."""
+    given: tuple[tuple[int, Any], ...]
+    """Which arguments, among all of the call, a jump gives, and by which name in its data; None: they are it."""
     ends: tuple[tuple[Any, bool], ...]
     """The keys of its jumps, and whether they lead out of it."""
 
@@ -72,33 +72,23 @@ def _inner(blueprint: Blueprint, block: Block, i: int) -> Inner | None:
         return None
     if any(target is not None and target != number for target in routes.values()):
         return None
-    edges = [edge for edge in blueprint.machine.edges.get(number, ()) if edge.is_jump and edge.uses]
+    edges = [edge for edge in blueprint.machine.edges.get(number, ()) if edge.is_jump]
     if not edges:
         return None
     edge = max(edges, key=lambda one: one.uses)
-    if edge.names is not None or edge.entry.plan.steps or edge.entry.number != number:
+    entry, plan = edge.entry, edge.entry.plan
+    if plan.steps or entry.number != number or entry.form is not form or tuple(plan.named) != form.names:
         return None
-    ends = tuple([(key, target is None) for key, target in routes.items()])
-    if not edge.updates:
-        return Inner(edge, None, ends) if _same_arguments(block, i, edge.entry, None) else None
-    for at in range(len(block.references(i))):
-        if _same_arguments(block, i, edge.entry, at):
-            return Inner(edge, at, ends)
-    return None
-
-
-def _same_arguments(block: Block, i: int, entry: Entry, given: int | None) -> bool:
-    """Say whether an entry passes what the first call does, constants all but for the argument `given`."""
-    plan, form = entry.plan, entry.form
-    if form is not block.forms[i] or tuple(plan.named) != form.names:
-        return False
     first, again = block.references(i), [*plan.placed, *plan.named.values()]
-    if len(first) != len(again) or (given is not None and again[given] not in entry.parameters):
-        return False
-    return all(
-        at == given or (one < 0 and other < 0 and _slot(block, one) == _slot(entry.block, other))
-        for at, (one, other) in enumerate(zip(first, again, strict=True))
-    )
+    if len(first) != len(again):
+        return None
+    updates, given = dict(edge.updates), []
+    for at, (one, other) in enumerate(zip(first, again, strict=True)):
+        if other in updates:
+            given.append((at, updates[other]))
+        elif one >= 0 or other >= 0 or _slot(block, one) != _slot(entry.block, other):
+            return None  # each entry has it made anew
+    return Inner(edge, tuple(given), tuple([(key, target is None) for key, target in routes.items()]))
 
 
 def _slot(block: Block, reference: int) -> int:
@@ -118,11 +108,11 @@ def write_loop(body: Body, i: int) -> None:
     form = block.forms[i]
     assert form is not None
     passed = [body.local[at] for at in block.references(i)]
-    given = None
-    if inner.given is not None:
-        given = writer.namer.name(body.base(block.references(i)[inner.given]))
-        writer.line(depth, f"{given} = {passed[inner.given]}")
-        passed[inner.given] = given
+    given: dict[int, str] = {}
+    for at, _ in inner.given:
+        given[at] = writer.namer.name(body.base(block.references(i)[at]))
+        writer.line(depth, f"{given[at]} = {passed[at]}")
+        passed[at] = given[at]
     writer.line(depth, "j = -1")
     writer.line(depth, "for j in turn:")
     split = len(passed) - len(form.names)
@@ -130,10 +120,11 @@ def write_loop(body: Body, i: int) -> None:
     name = body.take(i)
     writer.call(depth + 1, body.place(i), (body.entry, i), f"{name} = {text}", body.said(i))
     writer.line(depth + 1, f"if {_other_way(body, edge, name)}: break")
-    if given is not None:
-        writer.line(depth + 1, f"{given} = data")
+    for at, how in inner.given:
+        data = "data" if how is None else f"data[{writer.value(how, f'name_{how}')}]"
+        writer.line(depth + 1, f"{given[at]} = {data}")
     body.hold(i, name)
-    writer.inner[body.entry, i] = given, inner.given
+    writer.inner[body.entry, i] = given
     writer.line(depth, f"else: {writer.stray()}", "", body.place(i, True))
     ends = writer.value(dict(inner.ends), f"ends_{form.task.name}")
     writer.line(depth, f"{name} = {writer.value(end_of, 'end_of')}({name}, {ends})", "", body.place(i, True))
@@ -145,8 +136,12 @@ def _other_way(body: Body, edge: Edge, name: str) -> str:
     writer = body.writer
     key = writer.value(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
     is_other = f"not same({name}.target_key, {key})" if edge.by_value else f"{name}.target_key is not {key}"
-    data = f"(data := {name}.data)" if edge.updates else f"{name}.data"
-    return f"{name}.__class__ is not Jump or {is_other} or {data}.__class__ is not {writer.cls(edge.cls)}"
+    data = f"(data := {name}.data)" if edge.updates or edge.names is not None else f"{name}.data"
+    tests = [f"{name}.__class__ is not Jump", is_other, f"{data}.__class__ is not {writer.cls(edge.cls)}"]
+    if edge.names is not None:
+        tests.append(f"len(data) != {len(edge.names)}")
+        tests += [f"{writer.value(one, f'name_{one}')} not in data" for one in edge.names]
+    return " or ".join(tests)
 
 
 def end_of(value: Any, ends: dict[Any, bool]) -> Any:

@@ -44,7 +44,6 @@ def take_over(frame: Frame, emitted: Emitted, place: Place, values: dict[str, An
     form = frame.block.forms[i]
     assert form is not None
     passed = frame.values(i)
-    name, at = emitted.inner[place.entry, i]
-    if name is not None and at is not None:
+    for at, name in emitted.inner[place.entry, i].items():
         passed[at] = values[name]
     return Entered(value, count, *arguments(form, passed))

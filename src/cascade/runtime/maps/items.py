@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from cascade.runtime.begun import Called
+from cascade.runtime.begun import Called, close
 from cascade.runtime.frame import NOTHING, PENDING, Frame
 from cascade.runtime.maps.calls import call_in_place, start_all, take_over
 from cascade.runtime.maps.flows import Flow, Flows
@@ -34,6 +34,7 @@ async def run_map(run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[s
     try:
         _open(items, {name: kwargs[name] for name in items.node.each})
     except Exception as error:
+        close(begun)
         raise run.failure_at(Spot(frame, i), error) from None
     return await _run_all(items, None if begun is PENDING else begun)
 
