@@ -867,7 +867,8 @@ class _Drawer:
         same: Named = (("c", self.pick((*made, 7))),) if self.one_in(3) else ()
         trouble = "some" if self.troubles and self.one_in(8) else ""
         kind = self.pick(("text", "bit", "pair", "turning", "none"))
-        self.add(Each(Body(kind, self.short(), "abc", trouble), each, same), "list")
+        style = "inline" if kind == "turning" else self.short()  # its items give what they give in their order
+        self.add(Each(Body(kind, style, "abc", trouble), each, same), "list")
         if self.one_in(4):
             self.add(Each(Body("text", self.short(), "abc"), (("a", Ref(len(self.pool) - 1)),)), "list")
         return Ref(len(self.pool) - 1)
@@ -878,7 +879,10 @@ class _Drawer:
         if self.one_in(3):
             self.add(Call(Body("turning key", self.short(), "var")), "key")
             start = Ref(len(self.pool) - 1)
-        return self.loop_of(start, (self.argument(),) if self.one_in(4) else (7,) * self.number(1))
+        if not self.one_in(4):
+            return self.loop_of(start, (7,) * self.number(1))
+        self.add(Call(Body(self.pick(KINDS), self.short())), "any")
+        return self.loop_of(start, (Ref(len(self.pool) - 1),))
 
     def loop_of(self, start: Expr, others: tuple[Expr, ...]) -> Expr:
         """Add a loop of one state."""

@@ -26,14 +26,14 @@ from typing import Any
 from cascade.compiler.fuse import in_order
 from cascade.compiler.lines import CannotEmit, Held, Log, Place, Watch, Writer, held
 from cascade.compiler.machine import EXPECTED, Edge, Entry, same
-from cascade.compiler.mapped import has_maps
-from cascade.compiler.nested import Inner
+from cascade.compiler.mapped import has_maps, write_map
+from cascade.compiler.nested import Inner, write_loop
 from cascade.compiler.source import comment, make_function
 from cascade.compiler.write import Body
 from cascade.spec.blueprint import Block, Blueprint, TailCall
 from cascade.spec.control import Jump
 from cascade.spec.graph import Gate
-from cascade.spec.operations import IMPORT
+from cascade.spec.operations import IMPORT, LOOP, MAP
 from cascade.spec.placement import CallForm, placements
 
 __all__ = ["Emitted", "Loop", "Stretch", "emit_loop", "emit_stretch"]
@@ -43,6 +43,8 @@ FEW_STATES = 6
 WIDEST = 126
 PAUSE = "if not turn: stray()"
 REST = "if ticker.due and await rest(): stray()"
+
+Body.longer = {MAP: write_map, LOOP: write_loop}
 
 
 class Emitted:

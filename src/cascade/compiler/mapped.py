@@ -15,18 +15,16 @@ interpreter takes over with all that was returned. Which item failed is read off
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cascade.compiler.lines import CannotEmit, Leave
+from cascade.compiler.write import Body
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.layout import order_of
 from cascade.spec.lazy import MappedResult
 from cascade.spec.operations import MAP
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
-
-if TYPE_CHECKING:
-    from cascade.compiler.write import Body
 
 __all__ = ["MOST_ITEMS", "Unfit", "has_maps", "item_form", "write_map"]
 

@@ -18,19 +18,17 @@ where a jump leads elsewhere, the interpreter takes over with what the last call
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from cascade.compiler.lines import CannotEmit
 from cascade.compiler.machine import Edge, Entry
 from cascade.compiler.mapped import Unfit
+from cascade.compiler.write import Body
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.control import Jump, Value
 from cascade.spec.lazy import Lazy
 from cascade.spec.operations import LOOP
 from cascade.spec.signal import Signal
-
-if TYPE_CHECKING:
-    from cascade.compiler.write import Body
 
 __all__ = ["Inner", "inner_loops", "write_loop"]
 
