@@ -18,6 +18,7 @@ from cascade.spec.regions import MANAGED_REGION, is_managed, regions
 __all__ = ["Fused", "fuse"]
 
 MOST_UNFIT = 3
+"""So often may a function be left at a map that cannot be gone through in place."""
 
 MOST_WHOLE = 5_000
 """A coroutine of more awaits is not worth its compilation."""

@@ -27,6 +27,7 @@ Source = int | tuple[int, int]
 MOST_EDGES = 64
 SOON = 16
 MOST_MISSES = 8
+"""So often in a row may a loop be left at a map or loop in an early iteration: that is slower than interpreting."""
 
 
 class Entry:
