@@ -336,3 +336,24 @@ def test_coroutines_of_a_map_whose_list_changes_are_closed() -> None:
 
     with pytest.raises(RuntimeError, match="changed its size"):
         often(total(shrink.map(x=items_of())), 1)
+
+
+@every_tier
+def test_maps_beside_coroutines_are_carried_out_in_their_functions(tier: Tier) -> None:
+    @cs.task
+    async def wait(x: int) -> int:
+        await asyncio.sleep(0)
+        return x
+
+    target = loop(countdown(40, total(double.map(x=rows(wait(10))))))
+    assert run(target, tier=tier) == 90
+    flow = total(double.map(x=rows(wait(10))))
+    assert often(flow, tier=tier) == 90
+    if tier == "compile":
+        (hot,) = hot_loops(target)
+        whole = fused(flow).whole
+        assert whole is not None
+        assert hot.is_async
+        assert whole.is_async
+        assert "waiting, signals = " in hot.source
+        assert "waiting, signals = " in whole.source

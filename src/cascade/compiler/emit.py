@@ -317,9 +317,9 @@ class _LoopWriter:
     def body(self, k: int, entry: Entry) -> Body:
         """Name what an entry is given: its own arguments, constants, and what runs once a run."""
         body = Body(self.writer, self.blueprint, entry.block, entry.certain, k, PAUSE)
-        body.turn_over, body.loose = "ticker.due" if self.is_async else "not turn", entry.loose
+        body.turn_over, body.loose = "" if self.is_async else "not turn", entry.loose
         for i in self.orders[k]:
-            if (k, i) in self.inner:
+            if (k, i) in self.inner and not self.is_async:  # whose numbers do not end at a tick
                 body.inner[i] = self.inner[k, i]
                 body.copies[i] = self.writer.namer.name(f"{self.blueprint.graph.name(entry.block.source(i))}_loop")
                 self.copies.append(body.copies[i])

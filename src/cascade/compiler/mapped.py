@@ -85,7 +85,8 @@ def write_map(body: Body, i: int) -> None:
         kinds = f"{each}.__class__ is not {writer.cls(list)} and {each}.__class__ is not {writer.cls(tuple)}"
         size = f"{length}({each}) > {MOST_ITEMS}" if not at else f"{length}({each}) != {length}({lists[0]})"
         writer.line(body.depth, f"if {kinds} or {size}: {writer.value(unfit, 'unfit')}()", "", place)
-    writer.line(body.depth, f"if {body.turn_over}: {writer.stray()}", "", place)
+    if body.turn_over:
+        writer.line(body.depth, f"if {body.turn_over}: {writer.stray()}", "", place)
     writer.line(body.depth, f"waiting, signals = {writer.value(iter, 'iter')}({lists[0]}[:]), []")
     items = [writer.namer.name("item") for _ in node.each]
     given.update(zip(node.each, items, strict=True))

@@ -100,7 +100,7 @@ def write_loop(body: Body, i: int) -> None:
         CannotEmit: not enough is known of it, or it does more than to jump to itself.
     """
     writer, inner = body.writer, body.inner.get(i)
-    if inner is None or body.turn_over != "not turn":
+    if inner is None:
         raise CannotEmit("loop")
     block, edge, depth = body.block, inner.edge, body.depth
     form = block.forms[i]

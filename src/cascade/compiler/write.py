@@ -60,7 +60,7 @@ class Body:
         self.rest = rest
         """What to write behind an await, where much may have changed."""
         self.turn_over = ""
-        """The test of whether the event loop should have a turn, where more follows than a few calls."""
+        """The test of whether the event loop should have a turn, where more follows than a few calls; or none."""
         self.loose: Container[int] = ()
         """Maps and loops that have shown to be better left to the interpreter."""
         self.inner: dict[int, Any] = {}
