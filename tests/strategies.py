@@ -21,7 +21,10 @@ from hypothesis import strategies as st
 import cascade as cs
 from tests.oracle import parameters
 
-__all__ = ["HANDOVERS", "Boom", "Built", "Recipe", "Recorder", "build", "fixed_recipes", "parts", "recipes"]
+__all__ = [
+    *("HANDOVERS", "Boom", "Built", "Recipe", "Recorder", "build", "fixed_recipes", "nested_recipes", "parts"),
+    "recipes",
+]
 
 T = TypeVar("T")
 
@@ -865,6 +868,68 @@ class _Drawer:
         for known in self.pool[first:]:
             known.hidden = True
 
+    def nested(self) -> None:
+        """Add a loop that maps and other loops feed, mostly of short functions, read by nobody but the target."""
+        first = len(self.pool)
+        feeds = tuple(self.pick((self.map_inside, self.loop_inside))() for _ in range(self.number(3, 1)))
+        others = feeds if len(feeds) < 3 else (feeds[0], Box("list", feeds[1:]))
+        self.loop_of(self.pick((9, 20)), others)
+        for known in self.pool[first:]:
+            known.hidden = True
+
+    def short(self) -> str:
+        """Choose a style that is mostly one of short functions."""
+        return self.pick(self.modes[:5]) if self.one_in(6) else "inline"
+
+    def map_inside(self) -> Expr:
+        """Add a map, of items that differ from call to call or of those of another map."""
+        kinds = ("items", "key", "turning", "turning key", "text")
+        made: list[Expr] = []
+        for _ in range(self.number(2)):
+            self.add(Call(Body(self.pick(kinds), self.short(), "var")), "any")
+            made.append(Ref(len(self.pool) - 1))
+        each: Named = (("a", Box(self.pick(("list", "tuple")), (*made, *(1, "x", None)[: self.number(3)]))),)
+        if made and self.one_in(3):
+            self.add(Call(Body("items", self.short(), "var"), tuple(made)), "items")
+            each = (("a", Ref(len(self.pool) - 1)),)
+        same: Named = (("c", self.pick((*made, 7))),) if self.one_in(3) else ()
+        trouble = "some" if self.troubles and self.one_in(8) else ""
+        kind = self.pick(("text", "bit", "pair", "turning", "none"))
+        style = "inline" if kind == "turning" else self.short()  # its items give what they give in their order
+        self.add(Each(Body(kind, style, "abc", trouble), each, same), "list")
+        if self.one_in(4):
+            self.add(Each(Body("text", self.short(), "abc"), (("a", Ref(len(self.pool) - 1)),)), "list")
+        return Ref(len(self.pool) - 1)
+
+    def loop_inside(self) -> Expr:
+        """Add a loop that begins with something else each time, or always with the same."""
+        start: Expr = self.pick((0, 1, 2, 5))
+        if self.one_in(3):
+            self.add(Call(Body("turning key", self.short(), "var")), "key")
+            start = Ref(len(self.pool) - 1)
+        if not self.one_in(4):
+            return self.loop_of(start, (7,) * self.number(1))
+        self.add(Call(Body(self.pick(KINDS), self.short())), "any")
+        return self.loop_of(start, (Ref(len(self.pool) - 1),))
+
+    def loop_of(self, start: Expr, others: tuple[Expr, ...]) -> Expr:
+        """Add a loop of one state."""
+        how, made = (
+            self.pick(("value", "value", "named", "both", "wrapped")),
+            self.pick(("", "", "", "", "kept", "leap")),
+        )
+        move = Move(how, "to 0", made)
+        moves = (move,) * self.number(6, 1)
+        if self.one_in(4):
+            moves += (Move(self.pick(("tail", "named", "value")), "to 0"),)
+        end = Move("return") if self.one_in(2) else Move(self.pick(EXIT_DATA), "exit")
+        body = Body("text", self.short(), "abc", "some" if self.troubles and self.one_in(20) else "")
+        most = 30 if self.one_in(12) else None
+        state = State(body, start, moves, end, (("to 0", "state 0"), ("exit", None)), others=others, most=most)
+        self.steps.append(Machine((state,)))
+        self.pool.append(_Known("Machine", "text", len(self.pool)))
+        return Ref(len(self.pool) - 1)
+
     def state(self, at: int, count: int, maps: list[bool], tails_only: bool) -> State:
         routes: dict[str, str | int | None] = {}
         if not tails_only:
@@ -988,10 +1053,11 @@ class _Drawer:
         return Box(self.pick(("list", "tuple", "dict")), tuple(items))
 
     def recipe(self, handing: bool = False) -> Recipe:
-        makers = (
+        makers: Sequence[Callable[[], None]] = (
             *(self.call, self.call, self.call, self.call, self.machine, self.machine, self.router, self.router),
             *(
                 self.turning,
+                self.nested,
                 self.mapped,
                 self.given,
                 self.pure,
@@ -1000,7 +1066,12 @@ class _Drawer:
                 self.inner if self.skips else self.machine,
             ),
         )
-        for _ in range(self.pick((1, 3, 4, 5, 6, 7, 8, 10))):
+        count = self.pick((1, 3, 4, 5, 6, 7, 8, 10))
+        if self.one_in(6):  # loops of loops and maps, with nothing that keeps them from becoming one function
+            self.skips = False
+            makers = (self.nested, self.nested, self.call)
+            count = self.number(2, 1)
+        for _ in range(count):
             self.pick(makers)()
         if not self.pool:
             self.call()
@@ -1026,3 +1097,12 @@ def fixed_recipes(count: int, seed: int = 0, handing: bool = False) -> Iterator[
     """Make programs that are the same each time, on every version of everything."""
     for at in range(count):
         yield _Drawer(Random(f"{seed} {at}").randrange).recipe(handing)
+
+
+def nested_recipes(count: int, seed: int = 0) -> Iterator[Recipe]:
+    """Make programs of one loop that maps and other loops feed."""
+    for at in range(count):
+        drawer = _Drawer(Random(f"nested {seed} {at}").randrange)
+        drawer.skips = False
+        drawer.nested()
+        yield Recipe(tuple(drawer.steps), Ref(len(drawer.pool) - 1))

@@ -15,6 +15,7 @@ from tests.strategies import (
     Body,
     Box,
     Call,
+    Each,
     Gate,
     Machine,
     Recipe,
@@ -46,6 +47,7 @@ def instructions(blueprint: Blueprint) -> Iterator[str]:
 def shapes_of(recipe: Recipe) -> Iterator[str]:
     """Name the shapes of loops, and of what else is wanted, in a program."""
     machines: set[int] = set()
+    maps: set[int] = set()
     at = 0
     for step in recipe.steps:
         if isinstance(step, Machine):
@@ -53,6 +55,8 @@ def shapes_of(recipe: Recipe) -> Iterator[str]:
             fed = {part.at for state in step.states for part in parts((state.start, state.others, state.kwargs))}
             if fed & machines:
                 yield "a loop feeds a state"
+            if fed & maps:
+                yield "a map feeds a state"
             machines |= set(range(at, at + len(step.states)))
         else:
             if isinstance(step, Call) and any(isinstance(value, Supplied) for value in step.args):
@@ -64,6 +68,8 @@ def shapes_of(recipe: Recipe) -> Iterator[str]:
             read = {part.at for part in parts(step)}
             if read & machines:
                 yield f"a loop in a {type(step).__name__}"
+            if isinstance(step, Each):
+                maps.add(at)
         at += len(step.states) if isinstance(step, Machine) else 1
 
 
@@ -102,7 +108,16 @@ WANTED = (
     *(CALLS[op] for op in CALLS),
     *OPERATIONS[CALLN + 1 :],
     *REASONS,
-    *("1 states", "2 states", "3 states", "a loop feeds a state", "a bound map", "a tail loop", "max_iterations"),
+    *(
+        "1 states",
+        "2 states",
+        "3 states",
+        "a loop feeds a state",
+        "a map feeds a state",
+        "a bound map",
+        "a tail loop",
+        "max_iterations",
+    ),
     *("an exit to None", "an exit to an unbound result", "a condition on a state", "order on a state"),
     *(f"a loop in a {step}" for step in ("Call", "Choice", "Each", "Inner", "InOrder", "Pipe")),
     *(f"data: {how}" for how in ("named", "value", "both", "none", "wrapped", "subclass", "wrapped none")),

@@ -12,8 +12,8 @@ from cascade.compiler.fuse import REASONS
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from tests.oracle import Report, TooLong, Unspecified
-from tests.strategies import Built, Recipe, build, fixed_recipes
-from tests.test_agreement import EXAMPLES, alike, expected_of, observe
+from tests.strategies import Built, Recipe, build, fixed_recipes, nested_recipes
+from tests.test_agreement import EXAMPLES, alike, compare, expected_of, observe
 from tests.workflows import TIERS, Tier, in_loop, turns
 
 PROGRAMS = EXAMPLES or 120
@@ -107,3 +107,28 @@ def test_what_falls_back_does_so_for_a_reason_that_is_listed() -> None:
         emitted += sum(bool(loop) for loop in blueprint.machine.made.values())
     assert emitted >= 20
     assert set(reasons) <= set(REASONS)
+
+
+@pytest.mark.timeout(0 if EXAMPLES else 60)
+@pytest.mark.parametrize("tier", TIERS)
+def test_loops_that_maps_and_loops_feed_mean_the_same(tier: Tier) -> None:
+    emitted: Counter[str] = Counter()
+    for recipe in nested_recipes(PROGRAMS, seed=14):
+        try:
+            report, bodies = expected_of(recipe)
+        except (Unspecified, TooLong):
+            continue
+        for watched in (False, True):
+            built = build(recipe)
+            try:
+                compare(report, bodies, observe(built, tier, watched=watched), watched=watched)
+            except AssertionError as error:
+                error.add_note(f"{tier} {watched} {recipe}")
+                raise
+            for hot in built.target.plan.blueprint.machine.made.values():
+                if hot:
+                    emitted["a map"] += " signals = " in hot.loop.source
+                    emitted["a loop"] += bool(hot.loop.inner)
+    if tier == "compile":
+        assert emitted["a map"] >= PROGRAMS // 10
+        assert emitted["a loop"] >= PROGRAMS // 30

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from cascade.compiler.emit import Stretch, emit_stretch
 from cascade.compiler.lines import CannotEmit, Watch
+from cascade.compiler.mapped import item_form
 from cascade.compiler.skips import skipping
 from cascade.compiler.write import PIECE
 from cascade.spec.blueprint import Block, Blueprint
@@ -14,6 +16,9 @@ from cascade.spec.placement import placements
 from cascade.spec.regions import MANAGED_REGION, is_managed, regions
 
 __all__ = ["Fused", "fuse"]
+
+MOST_UNFIT = 3
+"""So often may a function be left at a map that cannot be gone through in place."""
 
 MOST_WHOLE = 5_000
 """A coroutine of more awaits is not worth its compilation."""
@@ -25,7 +30,7 @@ _WORDS = {MANAGED: "policy", MAP: "map", LOOP: "loop", SUBFLOW: "sub-flow"}
 class Fused:
     """A root block made ready for one kind of watching."""
 
-    __slots__ = ("is_sure", "pieces", "placed_at", "reasons", "steps", "whole")
+    __slots__ = ("avoided", "has_maps", "is_sure", "maps", "pieces", "placed_at", "reasons", "steps", "whole")
 
     def __init__(self) -> None:
         self.whole: Stretch | None = None
@@ -37,16 +42,30 @@ class Fused:
         """Why instructions were left to the interpreter, in words of `cascade.compiler.fuse.REASONS`."""
         self.placed_at = placements[0]
         self.is_sure = True
+        self.maps: frozenset[int] = frozenset()
+        """The maps that stand in functions, as far as they can."""
+        self.avoided: frozenset[int] = frozenset()
+        """The maps that are left to the interpreter because they could not be gone through in place."""
+        self.has_maps = False
+
+    def unfit(self) -> frozenset[int]:
+        """Return the maps that functions were often left at."""
+        stretches = self.pieces if self.whole is None else [self.whole]
+        return frozenset(i for one in stretches for i, count in one.unfit.items() if count > MOST_UNFIT)
 
 
-def fuse(blueprint: Blueprint, watch: Watch, expecting: bool = False) -> Fused:
+def fuse(blueprint: Blueprint, watch: Watch, expecting: bool = False, avoided: Collection[int] = ()) -> Fused:
     """Return the root block of a blueprint as functions, as far as its instructions can be.
 
     Args:
         expecting: take functions that nobody has timed for short ones.
+        avoided: maps to be left to the interpreter.
     """
     block = blueprint.root
     made = Fused()
+    made.avoided = frozenset(avoided)
+    if not any(watch):
+        made.maps = _maps(blueprint, made.avoided, expecting)
     loose = _loose(blueprint, made, expecting)
     if not loose and len(block) <= MOST_WHOLE and block.root >= 0 and (len(block) <= PIECE or _awaits(block)):
         try:
@@ -54,12 +73,34 @@ def fuse(blueprint: Blueprint, watch: Watch, expecting: bool = False) -> Fused:
             title = f"{blueprint.graph.name(block.root)}_flow"
             made.whole = emit_stretch(blueprint, block, steps, range(block.strict), [block.root], watch, title)
             made.is_sure = made.whole.is_sure
+            made.has_maps = made.whole.has_maps
             made.reasons.clear()
             return made
         except CannotEmit as error:
             made.reasons[block.root] = str(error)
     _fuse_pieces(blueprint, watch, made)
     return made
+
+
+def _maps(blueprint: Blueprint, avoided: Collection[int], expecting: bool) -> frozenset[int]:
+    """Return the maps that may stand in functions; not those that others are to flow into, which may wait."""
+    block = blueprint.root
+    skips = skipping(block)[0] if blueprint.skips else frozenset()
+    found: set[int] = set()
+    for i in range(len(block)):
+        if block.ops[i] != MAP or i in avoided or i in skips:
+            continue
+        form = item_form(blueprint, block, i)
+        flows = any(at >= 0 and block.ops[at] == MAP and at not in found for at in block.references(i))
+        if form is not None and not flows and (form.inline is not None or expecting):
+            found.add(i)
+    return frozenset(found)
+
+
+def _waits_for_measure(blueprint: Blueprint, i: int) -> bool:
+    """Say whether nothing keeps a map out of functions but that its task runs in threads so far."""
+    form = item_form(blueprint, blueprint.root, i)
+    return form is not None and form.inline is None
 
 
 def _awaits(block: Block) -> bool:
@@ -74,8 +115,11 @@ def _loose(blueprint: Blueprint, made: Fused, expecting: bool) -> bool:
         form = block.forms[i]
         if i >= block.strict and i >= blueprint.graph.needed:
             continue
+        if i in made.maps:
+            continue
         if block.ops[i] in _WORDS or (is_managed(block, i) and not (form is not None and form.is_async)):
-            made.reasons[i] = _WORDS.get(block.ops[i], "threads")
+            waits = block.ops[i] == MAP and _waits_for_measure(blueprint, i)
+            made.reasons[i] = "threads" if waits else _WORDS.get(block.ops[i], "threads")
             found = True
         elif form is not None and form.is_async:
             made.reasons[i] = "side by side"
@@ -95,7 +139,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> None:
         if late and i not in loose and (block.ops[i] == ROUTE or block.ops[i] == GATED):
             loose.add(i)  # what it may ask for is known to nobody else
             made.reasons[i] = "late"
-    numbers = regions(block, loose)
+    numbers = regions(block, loose, made.maps)
     for last in (False, False, True):  # what may be skipped must not be seen from outside, where nobody knows why
         sizes = Counter(numbers[: block.strict])
         seen = [
@@ -113,7 +157,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> None:
             break
         loose.update(seen)
         made.reasons |= dict.fromkeys(seen, "late")
-        numbers = regions(block, loose)
+        numbers = regions(block, loose, made.maps)
     groups: dict[int, list[int]] = {}
     for i in range(block.strict):
         if numbers[i] != MANAGED_REGION:
@@ -133,6 +177,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> None:
                 made.reasons |= dict.fromkeys(piece, str(error))
                 continue
             made.is_sure = made.is_sure and made_piece.is_sure
+            made.has_maps = made.has_maps or made_piece.has_maps
             made.pieces.append(made_piece)
             piece_of |= dict.fromkeys(piece, made_piece)
     if not made.pieces:

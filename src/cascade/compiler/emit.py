@@ -19,6 +19,7 @@ has a variable that says which is next.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container
 from typing import Any
 from weakref import ref
@@ -27,12 +28,14 @@ from cascade.compiler.fuse import in_order
 from cascade.compiler.guesses import Guesses
 from cascade.compiler.lines import REST, CannotEmit, Held, Log, Place, Watch, Writer, held
 from cascade.compiler.machine import EXPECTED, Edge, Entry, same
+from cascade.compiler.mapped import has_maps, write_map
+from cascade.compiler.nested import Inner, write_loop
 from cascade.compiler.source import comment, make_function
 from cascade.compiler.write import Body
 from cascade.spec.blueprint import Block, Blueprint, TailCall
 from cascade.spec.control import Jump
 from cascade.spec.graph import Gate
-from cascade.spec.operations import IMPORT
+from cascade.spec.operations import IMPORT, LOOP, MAP
 from cascade.spec.placement import CallForm, placements
 
 __all__ = ["Emitted", "Loop", "Stretch", "emit_loop", "emit_stretch"]
@@ -42,13 +45,15 @@ FEW_STATES = 6
 WIDEST = 126
 PAUSE = "if not turn: stray()"
 
+Body.longer = {MAP: write_map, LOOP: write_loop}
+
 
 class Emitted:
     """A function that was emitted, and what is needed to go on without it."""
 
     __slots__ = (
-        *("forms", "function", "guesses", "is_async", "is_sure", "known", "log", "placed_at", "places", "sites"),
-        *("source",),
+        *("forms", "function", "guesses", "inner", "is_async", "is_sure", "known", "log", "placed_at", "places"),
+        *("sites", "source"),
     )
 
     def __init__(self, function: Callable[..., Any], source: str, writer: Writer, is_async: bool) -> None:
@@ -57,6 +62,8 @@ class Emitted:
         self.places = writer.places
         self.log: Log = writer.log
         self.forms = list(dict.fromkeys(writer.forms))
+        self.inner = writer.inner
+        """The loops inside of it, by (entry, register)."""
         self.is_sure = writer.is_sure
         """The class of each result was known; if not, it is by now, and the function is better emitted again."""
         self.is_async = is_async
@@ -103,11 +110,14 @@ class Emitted:
 class Stretch(Emitted):
     """Calls one after the other: from the values of `inputs` to those of `outputs`."""
 
-    __slots__ = ("inputs", "outputs", "steps")
+    __slots__ = ("has_maps", "inputs", "outputs", "steps", "unfit")
 
     inputs: list[int]
     outputs: list[int]
     steps: list[int]
+    has_maps: bool
+    unfit: Counter[int]
+    """How often it was left before a map that could not be gone through in place."""
 
 
 class Loop(Emitted):
@@ -158,6 +168,8 @@ def emit_stretch(
     is_async = any(_is_async(block, i) for i in (*steps, *late))
     body.pause = REST if is_async else ""
     body.rests = is_async
+    maps = has_maps(block, [*steps, *late])
+    body.turn_over = "ticker.due" if is_async else "ticker.urgent"
     body.wish([*steps, *late])
     own = set(steps)
     inputs = sorted(
@@ -175,6 +187,8 @@ def emit_stretch(
     parameters += writer.listeners
     if is_async:
         parameters += ["ticker", "look"]
+    elif maps:
+        parameters.append("ticker")
     writer.line(0, f"{'async ' if is_async else ''}def {name}({', '.join(parameters)}):")
     writer.unpack()
     body.write(steps, outputs)
@@ -188,6 +202,7 @@ def emit_stretch(
     writer.line(1, f"return {', '.join(returned)}")
     made: Stretch = _made(Stretch, writer, name, is_async)
     made.inputs, made.outputs, made.steps = inputs, outputs, steps
+    made.has_maps, made.unfit = maps, Counter()
     return made
 
 
@@ -207,18 +222,25 @@ def _made(kind: type[Any], writer: Writer, name: str, is_async: bool) -> Any:
 # --- loops
 
 
-def emit_loop(blueprints: list[Blueprint], entries: list[Entry], edges: list[Edge], watch: Watch) -> Loop:
+def emit_loop(
+    blueprints: list[Blueprint],
+    entries: list[Entry],
+    edges: list[Edge],
+    watch: Watch,
+    inner: dict[tuple[int, int], Inner] | None = None,
+) -> Loop:
     """Return a loop over these states.
 
     Args:
         blueprints: of each state, what it is in.
         edges: the ways between them.
         watch: what to publish of each call.
+        inner: the loops that may stand inside of it.
 
     Raises:
         CannotEmit: it cannot be one function.
     """
-    return _LoopWriter(blueprints, entries, edges, watch).loop()
+    return _LoopWriter(blueprints, entries, edges, watch, inner or {}).loop()
 
 
 def _tuple(names: list[str]) -> str:
@@ -226,8 +248,17 @@ def _tuple(names: list[str]) -> str:
 
 
 class _LoopWriter:
-    def __init__(self, blueprints: list[Blueprint], entries: list[Entry], edges: list[Edge], watch: Watch) -> None:
+    def __init__(
+        self,
+        blueprints: list[Blueprint],
+        entries: list[Entry],
+        edges: list[Edge],
+        watch: Watch,
+        inner: dict[tuple[int, int], Inner],
+    ) -> None:
         self.blueprints = blueprints
+        self.inner = inner
+        self.copies: list[str] = []
         self.writer = Writer(watch, loops=True)
         self.writer.now = "iteration"
         self.entries = entries
@@ -259,7 +290,7 @@ class _LoopWriter:
         bodies = [self.body(k, entry) for k, entry in enumerate(entries)]
         several = len(entries) > 1
         parameters = ["turn", *(["state"] if several else [])]
-        parameters += [*self.parameters, *self.slots.values(), *self.imported.values()]
+        parameters += [*self.parameters, *self.slots.values(), *self.imported.values(), *self.copies]
         parameters += writer.listeners
         writer.line(0, f"{'async ' if self.is_async else ''}def {title}({', '.join(parameters)}):")
         writer.unpack()
@@ -283,7 +314,8 @@ class _LoopWriter:
         if self.is_async:
             writer.guesses |= signals
         made: Loop = _made(Loop, writer, title, self.is_async)
-        made.edges, made.offsets, made.width = self.edges, self.offsets, len(self.parameters)
+        made.edges = [*self.edges, *(one.edge for one in self.inner.values())]
+        made.offsets, made.width = self.offsets, len(self.parameters)
         made.constants, made.imports, made.after = self.constants, self.imports, self.after()
         return made
 
@@ -301,6 +333,12 @@ class _LoopWriter:
     def body(self, k: int, entry: Entry) -> Body:
         """Name what an entry is given: its own arguments, constants, and what runs once a run."""
         body = Body(self.writer, self.blueprints[k], entry.block, entry.certain, k, PAUSE)
+        body.turn_over, body.loose = "" if self.is_async else "not turn", entry.loose
+        for i in self.orders[k]:
+            if (k, i) in self.inner and not self.is_async:  # whose numbers do not end at a tick
+                body.inner[i] = self.inner[k, i]
+                body.copies[i] = self.writer.namer.name(f"{body.graph.name(entry.block.source(i))}_loop")
+                self.copies.append(body.copies[i])
         plan, form = entry.plan, entry.form
         names = form.task.shape.names if form.task.shape is not None else ()
         passed = [(at, names[place]) for place, at in enumerate(plan.placed) if place < len(names)]

@@ -13,7 +13,7 @@ __all__ = ["REASONS", "in_order"]
 
 REASONS = {
     "policy": "each call is under a policy (retry, constraints, resources), which the scheduler sees to",
-    "map": "a map, which goes through its items itself",
+    "map": "a map that is long, has options or is watched, and goes through its items itself",
     "loop": "a loop, which is a function of its own",
     "sub-flow": "a sub-flow, which is a flow of its own",
     "late": "it may ask for others, or be skipped, while calls around it take time",

@@ -38,8 +38,8 @@ PUBLISHING: dict[str, Any] = {
     "time": time,
     "clock": perf_counter,
 }
-RESERVED = ("NOTHING", "PENDING", "look", "odd", "stray", "ticker", "way", "way_of")
-IN_LOOPS = ("Jump", "TailCall", "args", "data", "given", "here", "i", "len", "result", "same", "state", "turn")
+RESERVED = ("NOTHING", "PENDING", "look", "odd", "signals", "stray", "ticker", "waiting", "way", "way_of")
+IN_LOOPS = ("Jump", "TailCall", "args", "data", "given", "here", "i", "j", "len", "result", "same", "state", "turn")
 WATCHED = ("first", "iteration", "sites", "start", "tell_finished", "tell_skipped", "tell_started")
 
 
@@ -86,6 +86,8 @@ class Writer:
         """What coroutine functions compare the classes of results with, by name."""
         self.is_sure = True
         """Each call had been made before, so the class of its result is known."""
+        self.inner: dict[tuple[int, int], dict[int, str]] = {}
+        """For each loop inside, by (entry, register): the variables of the arguments that its jumps give."""
         self._values: dict[int, str] = {}
         self._sites: list[str] = []
         self._unpacked = 0
@@ -93,6 +95,8 @@ class Writer:
         self._looks: dict[CallForm, _Look] = {}
         for reserved in (*RESERVED, *(IN_LOOPS if loops else ()), *((*WATCHED, *PUBLISHING) if any(watch) else ())):
             self.namer.name(reserved)
+        if loops:
+            self._values[id(len)] = "len"
 
     @property
     def listeners(self) -> list[str]:

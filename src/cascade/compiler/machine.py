@@ -28,12 +28,15 @@ Source = int | tuple[int, int] | tuple[str, int]
 A state of a blueprint that a tail call led to: by the blueprint's id and its number there.
 """
 MOST_EDGES = 64
+SOON = 16
+MOST_MISSES = 8
+"""So often in a row may a loop be left at a map or loop in an early iteration: that is slower than interpreting."""
 
 
 class Entry:
     """One way to run a state."""
 
-    __slots__ = ("block", "blueprint_id", "form", "kind", "number", "plan", "register", "source")
+    __slots__ = ("block", "blueprint_id", "form", "kind", "loose", "misses", "number", "plan", "register", "source")
 
     def __init__(
         self,
@@ -56,6 +59,21 @@ class Entry:
         """Whose edges lead on from here."""
         self.blueprint_id = blueprint_id
         """In which blueprint the state is, if it takes a tail call to come there; None: in that of the loop."""
+        self.loose: frozenset[int] = frozenset()
+        """Maps and loops before it that are left to the interpreter."""
+        self.misses = 0
+        """How often a loop was left at one of the others, soon after it had been entered."""
+
+    def missed(self, register: int, i: int) -> bool:
+        """Note that a loop was left at a map or loop in its `i`-th iteration; say whether that is loose from now on."""
+        if i > SOON:
+            self.misses = 0
+            return False
+        self.misses += 1
+        if self.misses <= MOST_MISSES:
+            return False
+        self.misses, self.loose = 0, self.loose | {register}
+        return True
 
     @property
     def parameters(self) -> range:

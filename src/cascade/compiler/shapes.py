@@ -13,7 +13,7 @@ from typing import Any
 from cascade.compiler.machine import Edge, Entry, Source
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Graph, Pack
-from cascade.spec.lazy import Lazy, LazyResult
+from cascade.spec.lazy import Lazy, LazyResult, MappedResult
 from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm
 
@@ -69,6 +69,9 @@ def _site(graph: Graph, i: int) -> Any:
     node = graph.nodes[i]
     if isinstance(node, Pack):
         return node.type, None if node.keys is None else tuple([(key.__class__, key) for key in node.keys])
+    if isinstance(node, MappedResult):
+        options = (len(node.args), tuple(node.kwargs or ()), node.each, node.concurrency, node.window, node.errors)
+        return (_Code(node.code), node.lasti, node.label, options)
     label = node.label if isinstance(node, LazyResult) else ""
     return (_Code(node.code), node.lasti, label) if isinstance(node, Lazy) else None
 
@@ -115,7 +118,13 @@ def leaf_sort(graph: Graph, number: int) -> tuple[Any, ...] | None:
     return id(node.code), node.lasti, node.label, pattern
 
 
-def loop_shape(blueprints: list[Blueprint], entries: list[Entry], edges: list[Edge], watch: Any) -> tuple[Any, ...]:
+def loop_shape(
+    blueprints: list[Blueprint],
+    entries: list[Entry],
+    edges: list[Edge],
+    watch: Any,
+    inner: dict[Any, Any] | None = None,
+) -> tuple[Any, ...]:
     """Return what decides which lines are written for a loop of these entries, which are in these blueprints."""
     numbers = {entry: k for k, entry in enumerate(entries)}
     sources: dict[Source, int] = {}
@@ -131,6 +140,7 @@ def loop_shape(blueprints: list[Blueprint], entries: list[Entry], edges: list[Ed
                 sources.setdefault(entry.source, len(sources)),
                 block_shape(blueprint, block) if entry.kind == "state" else _site(blueprint.graph, entry.number),
                 entry.register,
+                entry.loose,
                 tuple([step[0] for step in plan.steps]),
                 tuple(plan.placed),
                 tuple(plan.named.items()),
@@ -158,4 +168,5 @@ def loop_shape(blueprints: list[Blueprint], entries: list[Entry], edges: list[Ed
         )
         for edge in edges
     ]
-    return (*shapes, *ways, watch)
+    inside = [(where, one.shape()) for where, one in (inner or {}).items()]
+    return (*shapes, *ways, *inside, watch)

@@ -13,14 +13,15 @@ interpreter can go on from any of them.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
+from typing import Any, ClassVar
 
 from cascade.compiler.lines import CannotEmit, Place, Writer, way_of
 from cascade.compiler.skips import skipping
 from cascade.compiler.source import Namer, comment
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Pack
-from cascade.spec.operations import CALLN, GATED, IMPORT, LOOP, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
+from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE, SUBFLOW
 
 __all__ = ["PIECE", "Body"]
 
@@ -32,6 +33,9 @@ MOST_TESTS = 64
 
 class Body:
     """The instructions of one block, as far as one entry needs them."""
+
+    longer: ClassVar[dict[int, Callable[[Any, int], None]]] = {}
+    """What writes instructions of several calls; `cascade.compiler.emit` sets it."""
 
     def __init__(
         self,
@@ -54,6 +58,14 @@ class Body:
         """What to write in long code, where the event loop may need a turn."""
         self.rests = False
         """Whether the event loop may have a turn behind an await, where much may have changed."""
+        self.turn_over = ""
+        """The test of whether the event loop should have a turn, where more follows than a few calls; or none."""
+        self.loose: Container[int] = ()
+        """Maps and loops that have shown to be better left to the interpreter."""
+        self.inner: dict[int, Any] = {}
+        """The loops among the instructions, as far as it is known how they go on."""
+        self.copies: dict[int, str] = {}
+        """The variables that hold the copies of their nodes, which count their entries."""
         self.local: dict[int, str] = {}
         """The local variable of each register and constant that has a value here."""
         self.shared: dict[int, str] = {}
@@ -214,8 +226,10 @@ class Body:
             test = f"None if {value} is {self.writer.mark('NOTHING')} else " if self.may_lack(reference) else ""
             self.writer.line(self.depth, f"{name} = {test}{value}")
             self.hold(i, name)
+        elif op in self.longer:
+            self.longer[op](self, i)
         else:
-            raise CannotEmit({MAP: "map", LOOP: "loop", SUBFLOW: "sub-flow"}.get(op, "policy"))
+            raise CannotEmit({SUBFLOW: "sub-flow"}.get(op, "policy"))
 
     def call(self, i: int, name: str | None = None) -> None:
         """Write a call that nothing keeps from being made."""

@@ -9,13 +9,16 @@ from typing import Any
 from cascade.compiler.blocks import Fused, fuse
 from cascade.compiler.emit import Emitted, Stretch
 from cascade.compiler.lines import Leave, Place, odd
+from cascade.compiler.mapped import Unfit
 from cascade.compiler.shapes import MOST_NODES, block_shape, keep, kept
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
+from cascade.runtime.places import spot_of, take_over
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import NodeFailure
 from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
 from cascade.spec.blueprint import Block
+from cascade.spec.operations import LOOP, MAP
 from cascade.spec.placement import CallForm, placements
 
 __all__ = ["Left", "fused_for", "restore", "run_piece", "run_whole"]
@@ -42,18 +45,20 @@ def fused_for(run: RunState, world: World) -> Fused | None:
         return None
     if run.heard and run.bus.previews is not None:
         return None
-    fused: Fused | None = block.fused.get(run.watch)
+    mark: Any = run.watch if run.outlet is None else (*run.watch, "outlet")
+    fused: Fused | None = block.fused.get(mark)
     shape = form = None
+    avoided: frozenset[int] = frozenset()
     if fused is None:
         form = _last_form(block)
         is_due = block.uses > patience
         if block.uses == 1 and form is not None and len(block) <= MOST_NODES:
             form.uses += 1
             if form.uses > patience:
-                shape = (block_shape(blueprint, block), run.watch)
+                shape = (block_shape(blueprint, block), mark)
                 known = kept(form, shape)
                 if isinstance(known, Fused):
-                    fused = block.fused[run.watch] = known
+                    fused = block.fused[mark] = known
                 else:
                     uses = 1 if known is None else known + 1
                     is_due = uses > patience
@@ -65,12 +70,16 @@ def fused_for(run: RunState, world: World) -> Fused | None:
         stale = not fused.is_sure and all(form.seen is not None for form in _forms(fused))
         fused.placed_at = placements[0]
         if moved or stale:
-            fused = None
+            avoided, fused = fused.avoided, None
+    if fused is not None and fused.has_maps and (unfit := fused.unfit()):
+        avoided, fused = fused.avoided | unfit, None
     if fused is None:
-        fused = block.fused[run.watch] = fuse(blueprint, run.watch)
+        if run.outlet is not None:
+            avoided = frozenset(range(len(block)))  # its results are wanted one by one
+        fused = block.fused[mark] = fuse(blueprint, run.watch, avoided=avoided)
         form = _last_form(block)
         if form is not None and len(block) <= MOST_NODES:
-            keep(form, shape or (block_shape(blueprint, block), run.watch), fused)
+            keep(form, shape or (block_shape(blueprint, block), mark), fused)
     return fused
 
 
@@ -106,6 +115,8 @@ def arguments(run: RunState, frame: Frame | None, world: World, stretch: Stretch
         values += [*run.tellers(), frame.iteration, [copy.site_of(frame.suffix) for copy in copies]]
     if stretch.is_async:
         values += [run.ticker, _look(run, stretch)]
+    elif stretch.has_maps:
+        values.append(run.ticker)
     return values
 
 
@@ -212,8 +223,11 @@ def _caught(run: RunState, frame: Frame, stretch: Stretch, error: BaseException)
         if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
             publish_end(run, Spot(frame, i), place, values, error, "Cancelled")
             raise error
-        publish_end(run, Spot(frame, i), place, values, error, "Failed")
-        raise run.failure_at(Spot(frame, i), error) from None
+        spot = spot_of(run, frame, place, values)
+        publish_end(run, spot, place, values, error, "Failed")
+        raise run.failure_at(spot, error) from None
+    if isinstance(error, Unfit):
+        stretch.unfit[i] += 1
     return restore(run, frame, stretch, place, values, sorted(stretch.steps))
 
 
@@ -245,6 +259,13 @@ def restore(
     ready: list[Any] = []
     if aside >= 0:
         value, regs[aside] = regs[aside], PENDING
+        if block.ops[aside] in (MAP, LOOP):
+            begun = take_over(frame, emitted, place, values, value)
+            if begun is None:
+                aside = -1
+            else:
+                ready.append((frame, aside, begun))
+            return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], ready
         form = block.forms[aside]
         assert form is not None
         try:

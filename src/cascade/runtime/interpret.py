@@ -7,10 +7,10 @@ parked with that input and swept again when it has one. So there is no queue and
 
 from __future__ import annotations
 
-from types import CoroutineType
 from typing import Any, Final
 
 from cascade.errors import RouterError
+from cascade.runtime.begun import close
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, order_frame
 from cascade.runtime.run import RunState
 from cascade.runtime.signals import plain_result
@@ -95,8 +95,7 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                 agenda.pop()
         except BaseException as error:
             for _, _, begun in ready:
-                if begun.__class__ is CoroutineType:
-                    begun.close()  # what a function returned, and nobody will await
+                close(begun)  # what a function returned, and nobody will await
             frame.scope.send_away()
             raise run.failure_at(Spot(frame, i), error) from None
     return None

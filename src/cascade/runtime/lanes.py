@@ -14,12 +14,14 @@ from cascade.compiler.emit import Loop, emit_loop
 from cascade.compiler.entry import FIRST, Key
 from cascade.compiler.lines import CannotEmit, Leave, Place
 from cascade.compiler.machine import Edge, Entry, Machine, Source
+from cascade.compiler.mapped import Unfit
+from cascade.compiler.nested import inner_loops
 from cascade.compiler.shapes import keep, kept, leaf_shape, loop_shape
 from cascade.runtime.copies import Copy
 from cascade.runtime.flows import publish_end, restore, settle
 from cascade.runtime.frame import PENDING, Frame, order_frame
 from cascade.runtime.interpret import Ready, sweep
-from cascade.runtime.spot import Spot
+from cascade.runtime.places import spot_of
 from cascade.runtime.tail import merge_tail
 from cascade.runtime.ticker import MOST_NUMBERS
 from cascade.spec.blueprint import Blueprint, EntryPlan, TailCall
@@ -169,17 +171,20 @@ class Lane:
             machine.version += 1
         edges = machine.reached(entry, patience // 2 if is_due else 0)
         entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
-        mark = ((frozenset(entries), frozenset(edges)), run.watch)
+        blueprint = self.follower.world.blueprint
+        inner = inner_loops(blueprint, entries, run.watch)
+        within = frozenset([(entries[k], i, one.edge) for (k, i), one in inner.items()])
+        mark = ((frozenset(entries), frozenset(edges), within), run.watch)
         hot: Any = machine.made.get(mark)
         if hot is None or (hot and not hot.loop.is_sure and all(form.seen is not None for form in hot.loop.forms)):
             blueprints = [self.follower.world_at(entry).blueprint for entry in entries]
-            shape = loop_shape(blueprints, entries, edges, run.watch)
+            shape = loop_shape(blueprints, entries, edges, run.watch, inner)
             loop: Loop | None = kept(form, shape)
             if loop is None and not is_due:
                 return False
             try:
                 if loop is None or not loop.is_sure:
-                    loop = emit_loop(blueprints, entries, edges, run.watch)
+                    loop = emit_loop(blueprints, entries, edges, run.watch, inner)
                     keep(form, shape, loop)
                 hot = Bound(loop, entries)
             except CannotEmit as error:
@@ -211,6 +216,9 @@ class Lane:
         hot, follower = self.hot, self.follower
         if self.left_to_go() <= 0:
             return False
+        is_limited = follower.limit is not None or hot.limit < ENDLESS
+        if hot.loop.inner and (follower.spot.suffix or is_limited):
+            return False  # they share the numbers of its turn, and count their entries as nodes of a loop
         for entry, at in hot.imports:
             root = follower.world_at(entry).root
             if root.regs[at] is PENDING or at in root.skips:
@@ -256,6 +264,10 @@ class Lane:
             values.insert(0, k)
         values += [follower.world_at(entry).constants[slot] for entry, slot in hot.slots]
         values += [follower.world_at(entry).root.regs[at] for entry, at in hot.imports]
+        if hot.loop.inner:
+            names, entries = follower.run.names, hot.entries
+            sources = [(entries[k].block.source(i)) for k, i in hot.loop.inner]
+            values += [names.copy(follower.world, number, follower.copy) for number in sources]
         if any(follower.run.watch):
             values += [*follower.run.tellers(), follower.spot.had(follower.copy), self.sites()]
         return values
@@ -333,9 +345,12 @@ class Lane:
         entry: Entry = hot.entries[k]
         self.counted(k, i)
         own = place.register == entry.register or place.register < 0
+        if isinstance(error, Unfit) and entry.missed(place.register, i):
+            self.machine.made.clear()
+            self.machine.version += 1
         if isinstance(error, Leave):
             return self.resume(entry, follower.frame_at(entry), place, values)
-        spot = follower.spot if own else Spot(follower.frame_at(entry), place.register)
+        spot = follower.spot if own else spot_of(run, follower.frame_at(entry), place, values)
         cancelled = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
         publish_end(run, spot, place, values, error, "Cancelled" if cancelled else "Failed")
         if own or cancelled:

@@ -8,6 +8,7 @@ from time import perf_counter
 from types import CoroutineType
 from typing import Any
 
+from cascade.runtime.begun import Entered
 from cascade.runtime.caching import call_cached
 from cascade.runtime.deadline import Deadline, deadline_of
 from cascade.runtime.frame import PENDING, Frame
@@ -44,7 +45,7 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
     assert form is not None
     args, kwargs = arguments(form, values)
     if op == MAP:
-        return await run_map(run, frame, i, args, kwargs)
+        return await run_map(run, frame, i, args, kwargs, begun)
     gate = block.gates.get(i)
     spot = Spot(frame, i)
     ticket = None
@@ -60,6 +61,11 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
             else:  # it was counted when it was begun
                 spot.enter_more(copy, 0)
                 spot.entered = True
+    if begun.__class__ is Entered:
+        spot.enter_more(spot.copy(run.names), begun.count)
+        loop = Follower(run, spot, begun.value, form, begun.args, begun.kwargs, gate, None)
+        loop.count = begun.count
+        return loop
     value = begun
     if begun is PENDING:
         value = await invoke(run, spot, form, args, kwargs, gate, ticket)

@@ -12,6 +12,7 @@ from contextvars import Context
 from types import CoroutineType
 from typing import Any, TypeVar
 
+from cascade.runtime.begun import Begun, close
 from cascade.runtime.ticket import Ticket
 
 __all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "spelled", "to_the_end"]
@@ -77,10 +78,10 @@ class Scope:
         if work is not None:
             task = asyncio.get_running_loop().create_task(work)
             self._tasks.add(task)
-            if begun.__class__ is CoroutineType:
+            if isinstance(begun, (CoroutineType, Begun)):
                 task.add_done_callback(lambda _: begun.close())
-        elif begun.__class__ is CoroutineType:
-            begun.close()
+        else:
+            close(begun)
 
     def start_in(self, context: Context, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Do the same, with other context variables than those of here, for a call that had to wait."""

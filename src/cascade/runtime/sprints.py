@@ -34,8 +34,11 @@ def sprint(follower: Any, jump: Jump) -> Sprint | None:
     form = follower.form
     if form.kept is None or run.observed or not (run.compiles and run.direct and run.inline):
         return None
-    if follower.item is not None or follower.world.blueprint.skips:
+    blueprint = follower.world.blueprint
+    if follower.item is not None or blueprint.skips:
         return None
+    if follower.home.loop is not None and number not in blueprint.machine.edges:
+        return None  # the loop around is to know how this one goes on
     try:
         leaf = leaf_shape(graph, number, jump.target_key, jump.data.__class__)
         known = None if leaf is None else kept(form, leaf)

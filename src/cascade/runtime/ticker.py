@@ -26,11 +26,13 @@ _NUMBERS = list(range(MOST_NUMBERS))
 class Ticker:
     """The flag of one event loop's thread; `due` is to be looked at after each call."""
 
-    __slots__ = ("armed", "due", "guesses", "idle", "ticks", "turn", "used")
+    __slots__ = ("armed", "due", "guesses", "idle", "ticks", "turn", "urgent", "used")
 
     def __init__(self) -> None:
         self.due: bool = False
         self.ticks: int = 0
+        self.urgent: bool = False
+        """The event loop should have a turn that was not due when the stretch of code began."""
         self.armed: bool = False
         self.used: bool = False
         self.idle: int = 0
@@ -48,13 +50,14 @@ class Ticker:
     def begin(self) -> None:
         """Say that a stretch of code begins: ticks from before it are not its calls' fault."""
         self.ticks = 0
+        self.urgent = False
         self.used = True
         if not self.armed:
             _arm(self)
 
     def hurry(self) -> None:
         """Have code that runs give the event loop a turn as soon as it can; from any thread."""
-        self.due = True
+        self.due = self.urgent = True
         turn = self.turn
         if turn is not None:
             turn.clear()

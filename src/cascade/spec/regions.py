@@ -18,15 +18,17 @@ MANAGED_REGION = -1
 _PLAIN = frozenset({*range(CALLN + 1), PACK, ROUTE, OPTIONAL, GATED, IMPORT})
 
 
-def regions(block: Any, more: Container[int] = ()) -> list[int]:
+def regions(block: Any, more: Container[int] = (), less: Container[int] = ()) -> list[int]:
     """Return the region of each instruction, numbered from 0 in order of appearance; managed ones have -1.
 
     Args:
         more: instructions to be treated as managed, besides those that take time.
+        less: instructions that are not, although others of their kind are.
 
     What an instruction waits for is the union of what its inputs wait for. Equal unions are one object, and a
     union of two is made once, so this is linear for the graphs that people write.
     """
+    alone = [i in more or (i not in less and is_managed(block, i)) for i in range(len(block))]
     sets: dict[frozenset[int], int] = {frozenset(): 0}
     members: list[frozenset[int]] = [frozenset()]
     unions: dict[tuple[int, int], int] = {}
@@ -36,8 +38,7 @@ def regions(block: Any, more: Container[int] = ()) -> list[int]:
         for at in _inputs(block, i):
             if at < 0 or at >= i:
                 continue
-            stands_alone = at in more or is_managed(block, at)
-            other = _intern(sets, members, frozenset({at})) if stands_alone else waits[at]
+            other = _intern(sets, members, frozenset({at})) if alone[at] else waits[at]
             if other in (0, total):
                 continue
             pair = (total, other)
@@ -47,10 +48,7 @@ def regions(block: Any, more: Container[int] = ()) -> list[int]:
             total = known
         waits.append(total)
     numbers: dict[int, int] = {}
-    return [
-        MANAGED_REGION if i in more or is_managed(block, i) else numbers.setdefault(waits[i], len(numbers))
-        for i in range(len(block))
-    ]
+    return [MANAGED_REGION if alone[i] else numbers.setdefault(waits[i], len(numbers)) for i in range(len(block))]
 
 
 def _intern(sets: dict[frozenset[int], int], members: list[frozenset[int]], wanted: frozenset[int]) -> int:

@@ -6,6 +6,7 @@ from collections import deque
 from types import CoroutineType
 from typing import Any
 
+from cascade.runtime.begun import Called
 from cascade.runtime.frame import NOTHING
 from cascade.runtime.loops import follow
 from cascade.runtime.maps.sources import Batch
@@ -14,7 +15,7 @@ from cascade.runtime.scope import NodeFailure
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
 
-__all__ = ["call_in_place", "perform", "start_all"]
+__all__ = ["call_in_place", "perform", "start_all", "take_over"]
 
 # --- calls in place
 
@@ -99,14 +100,34 @@ def call_block(items: Items, batch: Batch) -> None:
     if not caller.signals:
         items.deliver(batch.first + at, values)
         return
+    deliver_mixed(items, batch, at, values)
+
+
+async def take_over(items: Items, values: list[Any]) -> None:
+    """Go on with a map whose function was called for all items, and returned signals among the values."""
+    try:
+        batch = await items.source.read(len(values))
+        if batch is None or batch.end != len(values):
+            raise _resized(items)
+    except BaseException:
+        Called(values).close()
+        raise
+    items.read += len(values)
+    deliver_mixed(items, batch, 0, values)
+
+
+def deliver_mixed(items: Items, batch: Batch, at: int, values: list[Any]) -> None:
+    """Hand on the results of items from position `at` of a batch on; follow those that are more than values."""
     plain = 0
     for position, value in enumerate(values):
         if is_signal(value):
-            items.deliver(batch.first + at + plain, values[plain:position])
+            if plain < position:
+                items.deliver(batch.first + at + plain, values[plain:position])
             plain = position + 1
             arguments = tuple(column[at + position] for column in batch.columns)
             items.scope.start(perform, items, batch.first + at + position, arguments, value)
-    items.deliver(batch.first + at + plain, values[plain:])
+    if plain < len(values):
+        items.deliver(batch.first + at + plain, values[plain:])
 
 
 def _resized(items: Items) -> NodeFailure:

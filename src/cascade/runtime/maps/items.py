@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from cascade.runtime.frame import NOTHING, Frame
-from cascade.runtime.maps.calls import call_in_place, start_all
+from cascade.runtime.begun import Called, close
+from cascade.runtime.frame import NOTHING, PENDING, Frame
+from cascade.runtime.maps.calls import call_in_place, start_all, take_over
 from cascade.runtime.maps.flows import Flow, Flows
 from cascade.runtime.maps.outlet import SKIPPED, Outlet
 from cascade.runtime.maps.sources import EVERYTHING, Columns, source_of
@@ -20,20 +21,22 @@ __all__ = ["run_map"]
 FIRST_BLOCK = 64
 
 
-async def run_map(run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[str, Any]) -> Any:
+async def run_map(run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[str, Any], begun: Any = PENDING) -> Any:
     """Call the task of map `i` for each item; return the list of results.
 
     Args:
         args: what goes by position to every call (the receiver of a method).
         kwargs: by name, what is the same for every call and what is iterated; PENDING where the results of another
             map flow in.
+        begun: what emitted code was given for all items, if it has called for them already.
     """
     items = Items(run, frame, i, args, kwargs)
     try:
         _open(items, {name: kwargs[name] for name in items.node.each})
     except Exception as error:
+        close(begun)
         raise run.failure_at(Spot(frame, i), error) from None
-    return await _run_all(items)
+    return await _run_all(items, None if begun is PENDING else begun)
 
 
 def _open(items: Items, values: dict[str, Any]) -> None:
@@ -61,12 +64,15 @@ def _open(items: Items, values: dict[str, Any]) -> None:
             flow.giver.limit_reading(items.window)
 
 
-async def _run_all(items: Items) -> Any:
+async def _run_all(items: Items, begun: Called | None) -> Any:
     run, place = items.run, (items.frame, items.i)
     items.scope.begin(run)
     run.under_way[place] = items
     try:
-        await _spread(items)
+        if begun is None:
+            await _spread(items)
+        else:
+            await take_over(items, begun.values)
         await items.scope.join()
         items.check_errors(True)
         for sink in items.sinks:
