@@ -15,7 +15,7 @@ from cascade.runtime.events import RunStarted, TaskRetrying
 from cascade.testing import Faults, Simulation, explore, simulate
 from tests.helpers import run_python
 from tests.oracle import TooLong, Unspecified
-from tests.strategies import Recipe, build, recipes
+from tests.strategies import Each, Recipe, build, recipes
 from tests.test_agreement import compare, expected_of, observe, thorough
 from tests.workflows import TIERS, Body, Tier, every_body, every_tier, notes_of
 
@@ -339,6 +339,8 @@ def test_a_seed_is_a_number() -> None:
 @thorough
 @given(recipe=recipes(), tier=st.sampled_from(TIERS), seed=st.integers(0, 1 << 32))
 def test_random_programs_mean_the_same_in_any_order(recipe: Recipe, tier: Tier, seed: int) -> None:
+    if any(isinstance(step, Each) and step.body.kind == "turning" for step in recipe.steps):
+        return  # what its items give depends on their order
     try:
         report, bodies = expected_of(recipe)
     except (Unspecified, TooLong):
