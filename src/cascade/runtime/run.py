@@ -188,6 +188,7 @@ class RunState:
         self.ticker.rested()
         self.ticker.begin()  # what goes on need not begin a stretch of its own, and relies on ticks that come
         await asyncio.sleep(0)
+        self.ticker.passed()
         self.look()
         if self.is_cancelled():  # a task did not mind
             raise asyncio.CancelledError

@@ -26,10 +26,12 @@ _NUMBERS = list(range(MOST_NUMBERS))
 class Ticker:
     """The flag of one event loop's thread; `due` is to be looked at after each call."""
 
-    __slots__ = ("armed", "due", "guesses", "idle", "ticks", "turn", "urgent", "used")
+    __slots__ = ("armed", "asked", "due", "guesses", "idle", "ticks", "turn", "urgent", "used")
 
     def __init__(self) -> None:
         self.due: bool = False
+        self.asked: bool = False
+        """Not only a tick has set the flag: limits have changed, or the thread that ticks is gone."""
         self.ticks: int = 0
         self.urgent: bool = False
         """The event loop should have a turn that was not due when the stretch of code began."""
@@ -56,7 +58,12 @@ class Ticker:
             _arm(self)
 
     def hurry(self) -> None:
-        """Have code that runs give the event loop a turn as soon as it can; from any thread."""
+        """Have code that runs give the event loop a turn as soon as it can, and look around; from any thread."""
+        self.asked = True
+        self.tick()
+
+    def tick(self) -> None:
+        """Have code that runs give the event loop a turn as soon as it can."""
         self.due = self.urgent = True
         turn = self.turn
         if turn is not None:
@@ -68,13 +75,18 @@ class Ticker:
 
     def rested(self) -> None:
         """Say that the event loop has its turn now."""
-        self.due = False
+        self.due = self.asked = False
         if self.guesses:
             found = [(known, known()) for known in self.guesses]
             self.guesses = [known for known, guesses in found if guesses is not None]
             for _, guesses in found:
                 if guesses is not None:
                     guesses.restore()
+
+    def passed(self) -> None:
+        """Say that the event loop has had a turn: a tick that came while others ran asks for nothing more."""
+        if self.due and not self.asked:
+            self.rested()
 
     def caught(self, form: Any) -> None:
         """Take note of the call that had just returned when the flag was seen."""
@@ -122,7 +134,7 @@ def _tick() -> None:
         time.sleep(TICK)
         for ticker in list(_armed):
             ticker.ticks += 1
-            ticker.hurry()
+            ticker.tick()
             if ticker.used:
                 ticker.used = False
                 ticker.idle = 0
