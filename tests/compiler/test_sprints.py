@@ -2,12 +2,14 @@
 
 import asyncio
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import cascade as cs
+from cascade.runtime import lanes
 from cascade.runtime.events import TaskExecutionStarted
 from cascade.runtime.run import RunState
 from cascade.runtime.sprints import Sprint
@@ -87,6 +89,30 @@ async def test_loops_of_one_shape_learn_once(is_async: bool, sprints: list[Any])
     assert result == [("done", k) for k in range(20)]
     assert sorted(calls) == sorted((n, k) for k in range(20) for n in range(1, 41 + k))
     assert len(set(sprints)) == 20
+
+
+@ASYNC
+@alone
+async def test_of_many_short_loops_only_the_first_learn(is_async: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them goes on for so long that it would be worth a function of its own."""
+    calls: list[tuple[int, int]] = []
+    learned: list[int] = []
+
+    def body(n: int, agent: int) -> Any:
+        calls.append((n, agent))
+        return cs.Jump("exit", agent) if n <= 1 else cs.Jump("again", n - 1)
+
+    def learn_jump(follower: Any, *args: Any) -> Any:
+        learned.append(follower.number)
+        return lanes.learn_jump(follower, *args)
+
+    for module in (sys.modules["cascade.runtime.loops"], sys.modules["cascade.runtime.sprints"]):
+        monkeypatch.setattr(module, "learn_jump", learn_jump)
+    async with cs.Engine() as engine:
+        result = await engine.run(loops(made(body, is_async), [(5, k) for k in range(200)]))
+    assert result == list(range(200))
+    assert sorted(calls) == sorted((n, k) for k in range(200) for n in range(1, 6))
+    assert len(set(learned)) <= 20
 
 
 @ASYNC

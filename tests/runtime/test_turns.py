@@ -70,18 +70,18 @@ def test_a_wide_layer_of_calls_that_take_time_lets_others_run_meanwhile(kind: st
     seen: list[int] = []
 
     async def beat() -> None:
-        while started < 4_000:
+        while started < 8_000:
             seen.append(started)
             await asyncio.sleep(0)
 
     async def main() -> None:
         async with Engine() as engine:
             beside = asyncio.create_task(beat())
-            await engine.run([task(i) for i in range(4_000)])
+            await engine.run([task(i) for i in range(8_000)])
             await beside
 
     asyncio.run(main())
-    assert len({count for count in seen if 0 < count < 4_000}) >= 3
+    assert len({count for count in seen if 0 < count < 8_000}) >= 3
 
 
 def test_an_error_out_of_a_script_has_nothing_of_the_engine_in_its_context() -> None:

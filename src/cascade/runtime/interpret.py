@@ -23,7 +23,7 @@ __all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]
 
 Ready = tuple[Frame, int, Any]
 """A call put aside: its frame, its register, and what it returned if it was begun in place already."""
-MOST_READY = 2048
+MOST_READY = 1024
 """So many calls that take time are started before the event loop has a turn."""
 TURN: Final = object()
 """What `sweep` returns when the event loop must have a turn before it goes on."""

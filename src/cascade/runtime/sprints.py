@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+from cascade.compiler.entry import FIRST, entry_plan
 from cascade.compiler.guesses import Guesses
 from cascade.compiler.machine import Edge
-from cascade.compiler.shapes import kept, leaf_shape, leaf_sort
+from cascade.compiler.shapes import keep, kept, leaf_shape, leaf_sort
 from cascade.runtime.flows import settle
 from cascade.runtime.frame import PENDING, Frame, World
 from cascade.runtime.interpret import arguments
-from cascade.runtime.lanes import ENDLESS, Bound, Lane
+from cascade.runtime.lanes import ENDLESS, Bound, Lane, learn_jump
 from cascade.runtime.run import RunState
 from cascade.runtime.spot import Spot
 from cascade.spec.control import Jump
@@ -29,10 +30,13 @@ PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
 
 
 def sprint(follower: Any, jump: Jump) -> Sprint | None:
-    """Return the short way for jumps like this one, if a state like this one has had it before."""
+    """Return the short way for jumps like this one, if a state like this one has had it before.
+
+    If many states like it have come here already, it is made at once: they may all be in their first call.
+    """
     run, number, graph = follower.run, follower.number, follower.world.blueprint.graph
     form = follower.form
-    if form.kept is None or run.observed or not (run.compiles and run.direct and run.inline):
+    if run.observed or not (run.compiles and run.direct and run.inline):
         return None
     blueprint = follower.world.blueprint
     if follower.item is not None or blueprint.skips:
@@ -44,6 +48,10 @@ def sprint(follower: Any, jump: Jump) -> Sprint | None:
         known = None if leaf is None else kept(form, leaf)
     except TypeError:  # such a key names no route
         return None
+    if known.__class__ is int or (known is None and leaf is not None):
+        count = (known or 0) + 1
+        keep(form, leaf, count)
+        known = _learned_at_once(follower, jump, leaf) if count > run.patience_to_compile > 0 else None
     if known is None:
         return None
     edge, hot, _ = known
@@ -51,6 +59,21 @@ def sprint(follower: Any, jump: Jump) -> Sprint | None:
     if routes is None or any(routes.get(edge.key, -1) != number for edge in hot.loop.edges):
         return None
     return Sprint(follower, edge, hot)
+
+
+def _learned_at_once(follower: Any, jump: Jump, leaf: Any) -> Known | None:
+    """Return the loop of a state that has jumped to itself once."""
+    number, routes = follower.number, follower.routes
+    by_name = jump.data is None or isinstance(jump.data, dict)
+    if by_name or jump.data.__class__ not in PLAIN or routes is None or routes.get(jump.target_key, -1) != number:
+        return None
+    entry_plan(follower.world.blueprint, number, FIRST)
+    lane = learn_jump(follower, jump, number, number, FIRST)
+    if lane is None:
+        return None
+    lane.emit_now()
+    known = kept(follower.form, leaf)
+    return known if known.__class__ is tuple else None
 
 
 Known = tuple[Edge, Bound, Any]
