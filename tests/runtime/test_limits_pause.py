@@ -251,6 +251,53 @@ class TestPause:
 
         in_loop(main)
 
+    @every_tier
+    def test_a_pause_holds_behind_the_next_await_of_each_of_many_loops_and_flows(self, tier: Tier) -> None:
+        begun, limit, is_over = 0, 3_600, False
+        engine: Any = None
+
+        async def work() -> None:
+            nonlocal begun
+            begun += 1
+            if begun == limit:
+                engine.pause()
+            await asyncio.sleep(0)
+
+        @cs.task
+        async def step(n: int) -> Any:
+            await work()
+            return cs.Jump("exit" if is_over else "again", n + 1)
+
+        @cs.task
+        async def increment(n: int) -> int:
+            await work()
+            return n + 1
+
+        def loop() -> Any:
+            first = step(0)
+            return cs.bind(first, cs.select_jump({"again": first, "exit": None}))
+
+        chain: Any = cs.Param("n", default=0)
+        for _ in range(150):
+            chain = increment(chain)
+
+        async def main() -> None:
+            nonlocal engine, is_over
+            async with Engine(tier=tier) as engine:
+                for _ in range(18):  # now the chain is known
+                    assert await engine.run(chain) == 150
+                loops = engine.start([loop() for _ in range(10)])
+                chains = [engine.start(chain) for _ in range(10)]
+                await arrives(lambda: begun == limit)
+                await turns(50)
+                assert begun == limit
+                is_over = True
+                engine.resume()
+                assert min(await loops) > 10
+                assert [await run for run in chains] == [150] * 10
+
+        in_loop(main)
+
     def test_a_paused_run_can_be_cancelled(self) -> None:
         log = Log()
 
