@@ -216,8 +216,8 @@ def emitted_loops_trust_keys(patch: Patch) -> None:
     """An emitted loop takes every Jump for one along the edge that it knows."""
     plain = emit._LoopWriter.tests
 
-    def tests(writer: Any, edge: Any) -> list[tuple[str, str]]:
-        return [test for test in plain(writer, edge) if "target_key" not in test[0]]
+    def tests(writer: Any, edge: Any, by_key: bool) -> list[tuple[str, str]]:
+        return [test for test in plain(writer, edge, False) if "target_key" not in test[0]]
 
     patch.setattr(emit._LoopWriter, "tests", tests)
 

@@ -61,8 +61,7 @@ def test_the_emitted_source_reads_like_hand_written_code() -> None:
         "        chain = noop(value)",
         "        if chain.__class__ is not str: odd(chain)",
         "        result = countdown(n, chain)",
-        "        if result.__class__ is not Jump or result.target_key is not to_again"
-        " or (data := result.data).__class__ is not int:",
+        "        if result._cascade_key is not to_again or (data := result.data).__class__ is not int:",
         "            return i, 0, result, (n, chain)",
         "        n = data",
         "    return i, 0, result, None",

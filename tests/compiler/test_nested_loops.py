@@ -56,8 +56,7 @@ def test_a_loop_in_a_loop_is_a_for_in_a_for() -> None:
         "        fed = end_of(fed, ends_count)",
         "        count_loop.entries += j + 1",
         "        result = countdown(n, fed)",
-        "        if result.__class__ is not Jump or result.target_key is not to_again"
-        " or (data := result.data).__class__ is not int:",
+        "        if result._cascade_key is not to_again or (data := result.data).__class__ is not int:",
         "            return i, 0, result, (n, fed)",
         "        n = data",
         "    return i, 0, result, None",

@@ -445,31 +445,41 @@ class _LoopWriter:
         if not edges:
             writer.line(depth, leave)
             return
+        place = None
+        if all(edge.is_jump and edge.key is not None for edge in edges):
+            place = Place(k, entry.register, True, len(writer.log))
+            place.passed = [*passed, *named]
         if len(edges) == 1:
-            self.ask(depth, "if", "or", [no for _, no in self.tests(edges[0])])
+            self.ask(depth, "if", "or", [no for _, no in self.tests(edges[0], place is not None)], place)
             writer.line(depth + 1, leave)
             self.update(edges[0], k, depth, passed)
             return
         for at, edge in enumerate(edges):
-            self.ask(depth, "elif" if at else "if", "and", [yes for yes, _ in self.tests(edge)])
+            self.ask(
+                depth, "elif" if at else "if", "and", [yes for yes, _ in self.tests(edge, place is not None)], place
+            )
             if not self.update(edge, k, depth + 1, passed):
                 writer.line(depth + 1, "pass")
         writer.line(depth, "else:")
         writer.line(depth + 1, leave)
 
-    def ask(self, depth: int, word: str, joined: str, tests: list[str]) -> None:
+    def ask(self, depth: int, word: str, joined: str, tests: list[str], place: Place | None) -> None:
         """Write the head of a branch, a line for each test where one line would be long."""
         line = f"{word} {f' {joined} '.join(tests)}:"
         if len(line) + 4 * depth <= WIDEST:
-            self.writer.line(depth, line)
+            self.writer.line(depth, line, "", place)
             return
         self.writer.line(depth, f"{word} (")
         for at, test in enumerate(tests):
-            self.writer.line(depth + 1, f"{joined} {test}" if at else test)
+            self.writer.line(depth + 1, f"{joined} {test}" if at else test, "", place)
         self.writer.line(depth, "):")
 
-    def tests(self, edge: Edge) -> list[tuple[str, str]]:
-        """Return the tests of whether a result goes along an edge, each with its opposite."""
+    def tests(self, edge: Edge, by_key: bool) -> list[tuple[str, str]]:
+        """Return the tests of whether a result goes along an edge, each with its opposite.
+
+        Args:
+            by_key: the key of a jump tells that the result is one. What lacks it, raises AttributeError.
+        """
         writer = self.writer
         if not edge.is_jump:
             words = [writer.value(name, f"name_{name}") for name in edge.names or ()]
@@ -491,7 +501,11 @@ class _LoopWriter:
                 (f"len(given := result.kwargs) == {len(words)}", f"len(given := result.kwargs) != {len(words)}")
             )
             return found + [(f"{word} in given", f"{word} not in given") for word in words]
-        found = [("result.__class__ is Jump", "result.__class__ is not Jump"), self.asked("result.target_key", edge)]
+        if by_key:
+            found = [self.asked("result._cascade_key", edge)]
+        else:
+            found = [("result.__class__ is Jump", "result.__class__ is not Jump")]
+            found.append(self.asked("result.target_key", edge))
         if edge.cls is EXPECTED:
             return found
         cls = writer.cls(edge.cls)
@@ -507,7 +521,8 @@ class _LoopWriter:
         """Return the test of whether a key is that of an edge, and its opposite."""
         if edge.is_repeat:
             return f"{given} is None", f"{given} is not None"
-        key = self.writer.value(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
+        guess = self.writer.guess if self.is_async and edge.key is not None else self.writer.value
+        key = guess(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
         if edge.by_value:
             return f"same({given}, {key})", f"not same({given}, {key})"
         return f"{given} is {key}", f"{given} is not {key}"

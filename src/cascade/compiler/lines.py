@@ -54,7 +54,7 @@ class CannotEmit(Exception):
 class Place:
     """Where a line of emitted code is: which entry, which register, and whether its call is over."""
 
-    __slots__ = ("at", "entry", "is_call", "is_over", "register")
+    __slots__ = ("at", "entry", "is_call", "is_over", "passed", "register")
 
     def __init__(self, entry: int, register: int, is_over: bool, at: int, is_call: bool = False) -> None:
         self.entry = entry
@@ -64,6 +64,8 @@ class Place:
         """Whether the line is the call itself, whose beginning has been told where somebody wants to know."""
         self.at = at
         """How much of the log of local variables had been written."""
+        self.passed: list[str] | None = None
+        """If the line looks for a jump's key, which other values lack: the variables passed to the call."""
 
 
 class Writer:
@@ -82,8 +84,8 @@ class Writer:
         self.now = "first"
         """The iteration of the events, as text."""
         self.forms: list[CallForm] = []
-        self.guesses: dict[str, type] = {}
-        """What coroutine functions compare the classes of results with, by name."""
+        self.guesses: dict[str, Any] = {}
+        """What coroutine functions compare results with, by name: classes, and keys of jumps."""
         self.is_sure = True
         """Each call had been made before, so the class of its result is known."""
         self.inner: dict[tuple[int, int], dict[int, str]] = {}
@@ -91,7 +93,7 @@ class Writer:
         self._values: dict[int, str] = {}
         self._sites: list[str] = []
         self._unpacked = 0
-        self._guesses: dict[type, str] = {}
+        self._guesses: dict[int, str] = {}
         self._looks: dict[CallForm, _Look] = {}
         for reserved in (*RESERVED, *(IN_LOOPS if loops else ()), *((*WATCHED, *PUBLISHING) if any(watch) else ())):
             self.namer.name(reserved)
@@ -189,7 +191,12 @@ class Writer:
             if rests:
                 self.line(depth, REST, "", place)
         elif rests:
-            self.line(depth, f"if {local}.__class__ is not {self.guess(form.seen)}: await look({local})", "", place)
+            self.line(
+                depth,
+                f"if {local}.__class__ is not {self.guess(form.seen, form.seen.__name__)}: await look({local})",
+                "",
+                place,
+            )
         else:
             self.names["odd"] = odd
             self.line(depth, f"if {local}.__class__ is not {self.cls(form.seen)}: odd({local})", "", place)
@@ -198,12 +205,12 @@ class Writer:
         """Return the name by which the code refers to a class."""
         return self.value(cls, cls.__name__)
 
-    def guess(self, cls: type) -> str:
-        """Return the name by which the code refers to a class as long as no turn is due."""
-        name = self._guesses.get(cls)
+    def guess(self, value: Any, wish: str) -> str:
+        """Return the name by which the code refers to a class, or a key, as long as no turn is due."""
+        name = self._guesses.get(id(value))
         if name is None:
-            name = self._guesses[cls] = self.namer.name(cls.__name__)
-            self.guesses[name] = cls
+            name = self._guesses[id(value)] = self.namer.name(wish)
+            self.guesses[name] = value
         return name
 
     def stray(self) -> str:

@@ -345,9 +345,11 @@ class Lane:
         follower, hot = self.follower, self.hot
         run = follower.run
         place, values = hot.loop.where(error)
-        if place is None:
+        if place is None or (place.passed is not None and not isinstance(error, Exception)):
             raise error
         k, i = place.entry, values.get("i") or 0
+        if place.passed is not None:  # it has no key, so it is no jump
+            return self.left(None, (i, k, values["result"], tuple([values[name] for name in place.passed])))
         entry: Entry = hot.entries[k]
         self.counted(k, i)
         own = place.register == entry.register or place.register < 0

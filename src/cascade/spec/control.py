@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from cascade.errors import RouterError
 from cascade.spec.lazy import Lazy, LazyResult, R_co, place
@@ -40,13 +40,22 @@ class Jump(Signal):
     """
 
     __slots__ = ("data", "target_key")
+    _cascade_key: ClassVar[Any]
+    """Another name of `target_key`, which no value but a Jump has: emitted loops look at it alone."""
 
     def __init__(self, target_key: Any, data: Any = None) -> None:
         self.target_key: Any = target_key
         self.data: Any = data
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._cascade_key = UNSET  # it may see to its key in a way of its own, so it is looked at closer
+
     def __repr__(self) -> str:
         return f"Jump({self.target_key!r}, data={self.data!r})"
+
+
+Jump._cascade_key = Jump.__dict__["target_key"]
 
 
 class TailCall(Signal):
