@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from observatory import readme, work
-from observatory.benchmarks.harness import Line, Pairs, calls, figure, speed, wall_time
+from observatory.benchmarks.harness import Line, Pairs, calls, duration, figure, pace, speed, wall_time
 from tests.helpers import ROOT
 
 
@@ -25,8 +25,15 @@ def test_a_budget_of_time_is_missed_from_above() -> None:
     found = Pairs(ours=[1.2, 1.2], baseline=[1.0, 1.0])
     assert wall_time("x", found, "s", 1.15).passed is False
     assert wall_time("x", found, "s", 1.25).passed is True
-    assert figure("x", 9.0, "us", most=10, found=found).passed is True
-    assert figure("x", 11.0, "us", most=10, found=found).passed is False
+    assert figure("x", 9.0, "MB", most=10).passed is True
+    assert figure("x", 11.0, "MB", most=10).passed is False
+
+
+def test_a_duration_is_judged_at_the_pace_of_the_machine_that_its_budget_is_for() -> None:
+    line = duration("x", [2e-6, 4e-6, 9e-6], [1.0, 2.0, 3.0], "us", most=2.0)
+    assert (line.ours, line.judged, line.budget, line.passed) == (4.0, 2.0, "<= 2 us (2)", True)
+    assert duration("x", [2e-6, 4e-6, 9e-6], [1.0, 1.9, 3.0], "us", most=2.0).passed is False
+    assert pace() > 0
 
 
 def twice(x: int, times: int = 2) -> int:

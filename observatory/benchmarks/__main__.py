@@ -25,7 +25,7 @@ from observatory.benchmarks import (
     virtual,
     waiting,
 )
-from observatory.benchmarks.harness import ROWS, Line, load, machine
+from observatory.benchmarks.harness import REFERENCE, ROWS, Line, load, machine
 
 IN_ORDER = (
     loops,
@@ -47,7 +47,7 @@ NAMES = sorted(ROWS, key=lambda name: MODULES.index(ROWS[name].measure.__module_
 LAST = readme.ROOT / "build" / "benchmarks.json"
 LIMIT = 600.0  # seconds for one row in one process
 HEADINGS = ("work", "ours", "baseline", "unit", "ratio", "min", "max", "budget", "verdict")
-WIDTHS = (42, 8, 8, 15, 6, 6, 6, 17, 7)
+WIDTHS = (42, 8, 8, 15, 6, 6, 6, 20, 7)
 TO_LEFT = (True, False, False, True, False, False, False, True, True)
 VERDICTS = {None: "-", True: "pass", False: "FAIL"}
 
@@ -113,6 +113,7 @@ def report(names: list[str], processes: int | None) -> tuple[list[Line], str]:
 
     say(f"{machine()}, {load()}")
     say("ratio: our share of the baseline's speed (where the budget is <= 1.15, our share of its time)")
+    say(f"a budget in time is for {REFERENCE * 1e9:.0f} ns a call by hand; in brackets, our figure at that pace")
     say("")
     say(aligned(HEADINGS))
     for name in names:

@@ -4,6 +4,9 @@ A *row* is a coroutine function that returns *lines*. A line compares what Casca
 took, or is one figure with a budget of its own. A ratio is the median of the ratios of pairs, each pair measured
 back to back: what disturbs a machine for longer than that disturbs both. What one process happens to get, such as
 where its memory lies, disturbs all its pairs alike; so a short row is measured in several processes.
+
+A figure whose budget is a time, and no ratio, is judged at the *pace* of the machine that budgets are for: beside each
+measurement a loop by hand is timed, whose speed there is known.
 """
 
 import gc
@@ -13,18 +16,41 @@ import os
 import platform
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from types import FunctionType
 from typing import Any
 
-__all__ = ["ROWS", "Line", "Pairs", "Row", "calls", "figure", "load", "machine", "pairs", "row", "speed", "wall_time"]
+from observatory.benchmarks import tco_performance as tco
+
+__all__ = [
+    *(
+        "REFERENCE",
+        "ROWS",
+        "Line",
+        "Pairs",
+        "Row",
+        "beside",
+        "calls",
+        "duration",
+        "figure",
+        "load",
+        "machine",
+        "pace",
+        "pairs",
+    ),
+    *("row", "speed", "wall_time"),
+]
 
 Measured = Callable[[], float | Awaitable[float]]
 """Does the work once, checks what came out, and returns the seconds that the work alone took."""
 
 PROCESSES = 3  # for a row, unless it says otherwise
+REFERENCE = 52e-9
+"""The seconds that a call of the heavy loop by hand takes, at the most, where budgets in time are to hold."""
+PACE_ITERATIONS = 400
+_by_hand: Callable[[int], str] = tco.heavy_by_hand
 
 
 @dataclass(frozen=True)
@@ -60,6 +86,8 @@ class Pairs:
 
     ours: list[float] = field(default_factory=list)
     baseline: list[float] = field(default_factory=list)
+    paces: list[float] = field(default_factory=list)
+    """How many times slower than the one that budgets in time are for the machine was meanwhile."""
 
     def speeds(self) -> list[float]:
         """Return our share of the baseline's speed in each pair: 1 is as fast, 0.5 takes twice as long."""
@@ -72,6 +100,8 @@ class Pairs:
             gc.collect()  # nobody pays for what another left behind
             taken = measured()
             kept.append(await taken if inspect.isawaitable(taken) else taken)
+            if kept is self.ours:
+                self.paces.append(pace())
 
 
 def row(name: str, processes: int = PROCESSES) -> Callable[[Any], Any]:
@@ -105,24 +135,33 @@ def wall_time(name: str, found: Pairs, unit: str, most: float) -> Line:
     return _compared(name, found, [1 / ratio for ratio in found.speeds()], unit, SCALES[unit], "<=", most)
 
 
-def figure(
-    name: str,
-    ours: float,
-    unit: str,
-    *,
-    most: float | None = None,
-    least: float | None = None,
-    found: Pairs | None = None,
-) -> Line:
-    """Return a line whose budget is for our figure itself; the speeds of `found`, if given, are for information."""
+def figure(name: str, ours: float, unit: str, *, most: float | None = None, least: float | None = None) -> Line:
+    """Return a line whose budget is for our figure itself."""
     sign, bound = ("<=", most) if least is None else (">=", least)
     budget = "" if bound is None else f"{sign} {bound:g} {unit}"
-    passed = _holds(ours, sign, bound)
-    if found is None:
-        return Line(name, unit, ours, budget=budget, passed=passed, judged=ours)
+    return Line(name, unit, ours, budget=budget, passed=_holds(ours, sign, bound), judged=ours)
+
+
+def duration(name: str, taken: list[float], paces: list[float], unit: str, most: float | None = None) -> Line:
+    """Return a line whose budget is a time: of seconds, each taken at some pace, the median at the pace of 1."""
+    scale, short = SCALES[unit.partition(" ")[0]], unit.partition(" ")[0]
+    judged = median(each / at for each, at in zip(taken, paces, strict=True)) * scale
+    budget = "" if most is None else f"<= {most:g} {short} ({judged:.3g})"
+    return Line(name, unit, median(taken) * scale, budget=budget, passed=_holds(judged, "<=", most), judged=judged)
+
+
+def beside(line: Line, found: Pairs) -> Line:
+    """Return a line with the speeds of pairs, for information."""
     ratios = found.speeds()
-    baseline = median(found.baseline) * SCALES[unit.partition(" ")[0]]
-    return Line(name, unit, ours, baseline, median(ratios), min(ratios), max(ratios), budget, passed, ours)
+    baseline = median(found.baseline) * SCALES[line.unit.partition(" ")[0]]
+    return replace(line, baseline=baseline, ratio=median(ratios), low=min(ratios), high=max(ratios))
+
+
+def pace() -> float:
+    """Return how many times slower this machine is, just now, than the one that budgets in time are for."""
+    start = time.perf_counter()
+    _by_hand(PACE_ITERATIONS)
+    return (time.perf_counter() - start) / ((tco.CHAIN + 1) * PACE_ITERATIONS * REFERENCE)
 
 
 async def calls(work: Awaitable[Any] | Callable[[], Any], *functions: Any) -> list[int]:
@@ -182,8 +221,9 @@ def machine() -> str:
 
 
 def load() -> str:
-    """Say how busy the machine is: figures of a busy one are worth little."""
-    return f"load {os.getloadavg()[0]:.1f}"
+    """Say how busy the machine is, and how fast: figures of a busy one are worth little."""
+    ns = median(pace() for _ in range(100)) * REFERENCE * 1e9
+    return f"load {os.getloadavg()[0]:.1f}, {ns:.0f} ns a call by hand"
 
 
 SCALES = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}

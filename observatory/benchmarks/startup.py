@@ -4,11 +4,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from statistics import median
 from typing import Any
 
 import cascade as cs
-from observatory.benchmarks.harness import Line, Pairs, calls, figure, pairs, row
+from observatory.benchmarks.harness import Line, Pairs, beside, calls, duration, pairs, row
 
 NODES = 22
 
@@ -33,8 +32,8 @@ async def importing() -> list[Line]:
 
     process(ONLY_STANDARD)
     found = await pairs(lambda: process("import cascade"), lambda: process("pass"), 21)
-    extra = median(ours - theirs for ours, theirs in zip(found.ours, found.baseline, strict=True))
-    return [figure("import cascade, beyond python itself", extra * 1e3, "ms", most=40, found=found)]
+    extra = [ours - theirs for ours, theirs in zip(found.ours, found.baseline, strict=True)]
+    return [beside(duration("import cascade, beyond python itself", extra, found.paces, "ms", most=40), found)]
 
 
 ONLY_STANDARD = """
@@ -78,7 +77,7 @@ async def small(
     assert await calls(ours(), increment.func) == [nodes * count]
     assert await calls(baseline(), plain_increment) == [nodes * count]
     each = Pairs([taken / count for taken in found.ours], [taken / count for taken in found.baseline])
-    return [figure(name, median(each.ours) * 1e6, "us", most=most, found=each)]
+    return [beside(duration(name, each.ours, found.paces, "us", most), each)]
 
 
 def chained(first: Any, nodes: int) -> Any:

@@ -1,13 +1,12 @@
 """The row about virtual time: a workflow of thirty days."""
 
 import asyncio
-from statistics import median
 from time import perf_counter
 from typing import Any
 
 import cascade as cs
 from cascade.testing import VirtualClock
-from observatory.benchmarks.harness import Line, figure, pairs, row
+from observatory.benchmarks.harness import Line, beside, duration, pairs, row
 
 DAYS = 30
 DAY = 86_400
@@ -74,4 +73,5 @@ def sleeps_alone() -> float:
 async def in_virtual_time() -> list[Line]:
     """Declared, built and run, by a virtual clock of its own; the baseline sleeps as long by such a clock."""
     found = await pairs(lambda: asyncio.to_thread(month), lambda: asyncio.to_thread(sleeps_alone), 15)
-    return [figure("thirty days with retries, virtual time", median(found.ours) * 1e3, "ms", most=50, found=found)]
+    line = duration("thirty days with retries, virtual time", found.ours, found.paces, "ms", most=50)
+    return [beside(line, found)]

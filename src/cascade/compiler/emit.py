@@ -8,7 +8,7 @@ What becomes of a loop `step(n, chain())` that jumps back to itself:
             chained = chain()                                        # chain flow.py:12
             if chained.__class__ is not str: odd(chained)
             result = step(n, chained)                                # step flow.py:20
-            if result.__class__ is not Jump or ...: return i, 0, result, (n, chained)
+            if result._cascade_key is not to_again or ...: return i, 0, result, (n, chained)
             n = result.data
         return i, 0, result, None
 
