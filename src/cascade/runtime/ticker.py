@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any
+from typing import Any, Protocol
 from weakref import ref
 
 from cascade.compiler.guesses import Guesses
@@ -21,6 +21,13 @@ TICK = 0.010
 IDLE_TICKS = 20
 MOST_NUMBERS = 1 << 14
 _NUMBERS = list(range(MOST_NUMBERS))
+
+
+class Clearable(Protocol):
+    """What a tick clears: the numbers of a loop, the items of a block, the class that a sweep expects."""
+
+    def clear(self) -> None:
+        """Have the code that runs with it look around."""
 
 
 class Ticker:
@@ -38,8 +45,8 @@ class Ticker:
         self.armed: bool = False
         self.used: bool = False
         self.idle: int = 0
-        self.turn: list[int] | None = None
-        """The numbers that an emitted loop iterates over; a tick takes away what is left of them."""
+        self.turn: Clearable | None = None
+        """What an emitted loop iterates over, or a sweep; a tick takes away what is left of it."""
         self.guesses: list[ref[Guesses]] = []
         """Of emitted coroutine functions; a tick takes them away."""
 

@@ -1,8 +1,7 @@
 """Blocks: calls of a short function for many items, in one comprehension each.
 
-Nothing is asked between two calls but whether the class of a result is known to be plain. A list of items for calls of
-one argument is swept: all of it in one loop, which ends when a tick takes the expected class away. Else there is a
-comprehension for each block; what it iterates over is shared with the ticker, which takes away what is left of it.
+Nothing is asked between two calls but whether the class of a result is known to be plain. What a comprehension iterates
+over is shared with the ticker, which takes away what is left of it.
 """
 
 from __future__ import annotations
@@ -11,12 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import repeat
 from typing import Any
-from weakref import ref
 
-from cascade.compiler.guesses import Guesses
-from cascade.runtime.frame import NOTHING
 from cascade.runtime.signals import is_signal
-from cascade.runtime.ticker import Ticker
 
 __all__ = ["Caller"]
 
@@ -29,17 +24,6 @@ MOST_ODD = 64
 # that of `:=` belongs to the function around and costs more.
 def _each(call: Any, items: Any, seen: Any, odd: Odd) -> list[Any]:
     return [value if value.__class__ is seen else odd(value) for item in items for value in (call(item),)]
-
-
-# `append` behind each call is a little slower than a comprehension, but the results are where they belong at once. To
-# move them costs more, because each has to be fetched into the processor's cache again to count a reference to it.
-def _sweep(call: Any, items: Any, results: list[Any], ends: Callable[[Any], bool]) -> bool:
-    for item in items:
-        value = call(item)
-        results.append(value)
-        if value.__class__ is not seen and ends(value):  # type: ignore[name-defined]  # noqa: F821
-            return True
-    return False
 
 
 def _each_mixed(call: Any, items: Any, plain: set[type], odd: Odd) -> list[Any]:
@@ -72,7 +56,7 @@ class Caller:
         seen: the class that results had so far.
     """
 
-    __slots__ = ("guesses", "keywords", "marked", "odds", "places", "plain", "seen", "signals", "swept")
+    __slots__ = ("keywords", "odds", "places", "plain", "seen", "signals")
 
     def __init__(
         self,
@@ -99,11 +83,6 @@ class Caller:
         """How many results of the last block were not of the class `seen`."""
         self.signals: list[Any] = []
         """What the last block has found that is more than a value."""
-        self.guesses: Guesses | None = None
-        self.swept: list[Any] = []
-        """The results of the last sweep and what was before it."""
-        self.marked: list[int] = []
-        """Where signals were among them."""
 
     @property
     def may_sweep(self) -> bool:
@@ -120,34 +99,9 @@ class Caller:
             self.plain.add(self.seen)
         return value
 
-    def ends(self, value: Any) -> bool:
-        """Look at a result that was not of the class expected, or behind a tick; say whether the sweep is to end."""
-        guesses, results = self.guesses, self.swept
-        assert guesses is not None
-        if value.__class__ is not self.seen:
-            self.odd(value)
-            if is_signal(value):
-                self.marked.append(len(results) - 1)
-                results[-1] = NOTHING
-            else:
-                guesses.classes["seen"] = guesses.scope["seen"] = self.seen
-        return guesses.ticker.due or self.odds > MOST_ODD
-
-    def sweep(self, func: Any, waiting: Any, results: list[Any], ticker: Ticker) -> bool:
-        """Call `func` for each item, append the results, and say whether there may be more items.
-
-        A tick takes the expected class away, and so ends it. The places of signals stay empty; `marked` says which
-        they are.
-        """
-        self.signals, self.marked, self.odds, self.swept = [], [], 0, results
-        call = partial(func, **self.keywords) if self.keywords else func
-        if self.guesses is None or self.guesses.is_retired:
-            self.guesses = Guesses(_sweep, {"seen": self.seen}, ticker)
-            ticker.guesses.append(ref(self.guesses))
-        else:
-            self.guesses.classes["seen"] = self.seen
-            self.guesses.restore()
-        return bool(self.guesses.function(call, waiting, results, self.ends))
+    def bound(self, func: Any) -> Any:
+        """Return the function with what goes by name and is the same for every call."""
+        return partial(func, **self.keywords) if self.keywords else func
 
     def call(self, func: Any, waiting: Any, others: list[Any], out: list[Any] | None = None) -> list[Any]:
         """Call `func` for each item until `waiting` ends; return the results.
@@ -158,8 +112,7 @@ class Caller:
             out: filled with the results one by one, so that they are there if a call raises.
         """
         self.signals = []
-        call = partial(func, **self.keywords) if self.keywords else func
-        places = self.places
+        call, places = self.bound(func), self.places
         assert places is not None
         mixed, self.odds = self.odds > MOST_ODD, 0
         if out is None and len(places) == 1:

@@ -11,6 +11,7 @@ from cascade.runtime.frame import NOTHING
 from cascade.runtime.loops import follow
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.maps.state import Items
+from cascade.runtime.maps.sweeps import Sweep
 from cascade.runtime.scope import NodeFailure
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
@@ -34,7 +35,7 @@ async def call_in_place(items: Items, batch: Batch) -> None:
         if run.observed or items.caller.places is None or items.node.errors.on_error != "raise":
             call_each(items, batch)
         elif batch.is_all:
-            sweep(items, batch)
+            await sweep(items, batch)
         else:
             call_block(items, batch)
         if ticker.due:
@@ -44,29 +45,17 @@ async def call_in_place(items: Items, batch: Batch) -> None:
             ticker.begin()
 
 
-def sweep(items: Items, batch: Batch) -> None:
-    """Call for the items of a batch, until a tick ends it, and put the results where they belong."""
-    caller, results, run = items.caller, items.results, items.run
-    assert results is not None
-    begun = len(results)
-    if batch.waiting is None:
-        batch.waiting = iter(batch.columns[0])
-        batch.waiting.__setstate__(batch.at)
-    try:
-        may_go_on = caller.sweep(items.form.inline, batch.waiting, results, run.ticker)
-    except BaseException as error:
-        for signal in caller.signals:
-            if signal.__class__ is CoroutineType:
-                signal.close()  # what a function returned, and nobody will await
-        raise run.failure_at(Spot(items.frame, items.i, f"[{len(results)}]"), error) from None
-    count = len(results) - begun
-    batch.at += count
-    if batch.at > batch.end or (batch.at < batch.end and not may_go_on):
+async def sweep(items: Items, batch: Batch) -> None:
+    """Call for the items of a batch, as far as that goes, and put the results where they belong."""
+    sweep, begun = Sweep(items, batch), batch.at
+    values = await sweep.run()
+    batch.at += len(values)
+    if batch.at > batch.end or (batch.at < batch.end and not sweep.is_ended):
         raise _resized(items)
-    items.done += count - len(caller.marked)
-    if caller.odds:
-        items.form.seen = caller.seen
-    for position, signal in zip(caller.marked, caller.signals, strict=True):
+    items.form.seen = items.caller.seen
+    items.deliver(begun, values)
+    items.done -= len(sweep.marked)
+    for position, signal in sweep.marked:
         items.scope.start(perform, items, position, (batch.columns[0][position],), signal)
 
 

@@ -20,7 +20,7 @@ SEQUENCES = (list, tuple, range)
 class Batch:
     """Items that follow each other: position `p` of all columns is item `first + p`; from `at` to `end` are new."""
 
-    __slots__ = ("at", "columns", "end", "first", "is_all", "waiting")
+    __slots__ = ("at", "columns", "end", "first", "is_all")
 
     def __init__(self, first: int, columns: list[Any], at: int, end: int) -> None:
         self.first = first
@@ -29,8 +29,6 @@ class Batch:
         self.end = end
         self.is_all = False
         """It has all that is left of one column, to be swept."""
-        self.waiting: Any = None
-        """The iterator of the sweep."""
 
 
 class Source:

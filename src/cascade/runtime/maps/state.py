@@ -202,7 +202,9 @@ class Items:
         results = self.results
         if results is not None:
             end = first + len(values)
-            if first == len(results):
+            if not results and not first and not self.sinks:
+                self.results = values
+            elif first == len(results):
                 results += values
             elif end - first == 1 and end <= len(results):
                 results[first] = values[0]
@@ -251,24 +253,27 @@ class Items:
 
     # --- the next map
 
-    def offer(self) -> None:
-        """Let maps begin that wait for this one and nothing else."""
+    def takers(self) -> list[tuple[Any, dict[str, int]]]:
+        """Return the maps that wait for this one and could begin, with the maps under way that they need."""
         frame = self.frame
         waiting = frame.waiters.get(self.i) if frame.waiters else None
         if not waiting or (self.gate is not None and self.gate.selector is not None and self.may_lack()):
-            return
-        for waiter in [*waiting]:
-            if waiter.__class__ is not tuple or waiter[0] is not frame:
-                continue
-            found = flowing(self.run.under_way, frame, waiter[1])
-            if found is not None:
-                waiting.remove(waiter)
-                frame.looked.pop(waiter[1], None)
-                under_way = self.run.under_way
-                self.run.flows[waiter] = {name: under_way[frame, at].flow_out() for name, at in found.items()}
-                frame.scope.start(drive, self.run, *waiter, PENDING)
-        if not waiting:
-            del frame.waiters[self.i]
+            return []
+        places = [waiter for waiter in waiting if waiter.__class__ is tuple and waiter[0] is frame]
+        found = [(place, flowing(self.run.under_way, frame, place[1])) for place in places]
+        return [(place, givers) for place, givers in found if givers is not None]
+
+    def offer(self) -> None:
+        """Let maps begin that wait for this one and nothing else."""
+        frame, under_way = self.frame, self.run.under_way
+        for waiter, found in self.takers():
+            waiting = frame.waiters[self.i]
+            waiting.remove(waiter)
+            if not waiting:
+                del frame.waiters[self.i]
+            frame.looked.pop(waiter[1], None)
+            self.run.flows[waiter] = {name: under_way[frame, at].flow_out() for name, at in found.items()}
+            frame.scope.start(drive, self.run, *waiter, PENDING)
 
     def may_lack(self) -> bool:
         """Say whether the loop of an item may end with nothing, which would make the whole map nothing."""
