@@ -76,7 +76,7 @@ class Emitted:
     def guessing(self, ticker: Any) -> Guesses:
         """Return the function with guesses that this ticker takes away; who calls it must hold them meanwhile."""
         guesses = self.guesses
-        if guesses is None or guesses.ticker is not ticker:
+        if guesses is None or guesses.is_retired or guesses.ticker is not ticker:
             guesses = self.guesses = Guesses(self.function, self.known, ticker)
             ticker.guesses.append(ref(guesses))
         return guesses

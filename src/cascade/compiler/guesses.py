@@ -16,7 +16,7 @@ __all__ = ["Guesses"]
 class Guesses:
     """A copy of an emitted function with guesses of its own, for one event loop."""
 
-    __slots__ = ("__weakref__", "classes", "function", "scope", "ticker")
+    __slots__ = ("__weakref__", "classes", "function", "is_retired", "scope", "ticker")
 
     def __init__(self, function: Callable[..., Any], classes: dict[str, Any], ticker: Any) -> None:
         assert isinstance(function, FunctionType)
@@ -25,6 +25,8 @@ class Guesses:
         self.classes = classes
         """By the names that the function knows them by."""
         self.ticker = ticker
+        self.is_retired = False
+        """They are taken away for good: whoever runs with them is to look around, and to go on with others."""
 
     def take(self) -> None:
         """Have the function look closer at its next result; from any thread."""

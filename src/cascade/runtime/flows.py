@@ -122,14 +122,17 @@ def arguments(run: RunState, frame: Frame | None, world: World, stretch: Stretch
 
 def _look(run: RunState, stretch: Stretch) -> Any:
     watch, ticker = run.watch, run.ticker
+    guesses = stretch.guessing(ticker)
 
     async def look(value: Any = None) -> None:
-        """Leave if a value is a signal, or if a limit or a watcher came while the event loop had its turn."""
+        """Leave if a value is a signal, or if a limit or a watcher came meanwhile; give the event loop its turn."""
         odd(value)
         if ticker.due:
             await run.turn()
-            if run.watch != watch or run.governs(*stretch.forms):
-                raise Leave
+        elif guesses.is_retired:
+            run.look()
+        if run.watch != watch or run.governs(*stretch.forms):
+            raise Leave
 
     return look
 

@@ -191,6 +191,8 @@ class Follower:
                                     value = lane.caught(error)
                                 else:
                                     value = lane.left(lane.signal, outcome)
+                                if lane.guesses.is_retired:
+                                    run.look()
                             if value is PENDING:
                                 value = await lane.finish()
                             break

@@ -133,7 +133,7 @@ class RunState:
         self.heard = False
         """Somebody listens to task events."""
         self.admission.runs.add(self)
-        self.look()
+        self.see()
 
     # What the modules that carry out instructions need of each other goes by way of the run, so that none imports
     # in a circle; the engine's module sets it.
@@ -163,6 +163,13 @@ class RunState:
 
     def look(self) -> None:
         """See whether somebody listens to task events, and whether some limit stands."""
+        before = self.watch, self.governed
+        self.see()
+        if before != (self.watch, self.governed):  # all coroutines are to know, not only the one that comes here first
+            self.ticker.retire()
+
+    def see(self) -> None:
+        """Do so for a run that has only begun."""
         bus = self.bus
         self.look_at_limits()
         self.watch = NOBODY

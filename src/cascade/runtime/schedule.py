@@ -80,6 +80,8 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                     outcome = await work
                 except BaseException as error:
                     failure = error
+                if guesses.is_retired:
+                    run.look()
                 value = run.landed(run, frame, i, known, outcome, failure)
                 del work, guesses, outcome, failure
             elif form is None or not form.is_async or not _is_plain(run, frame, i, form, begun):

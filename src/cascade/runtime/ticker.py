@@ -58,7 +58,7 @@ class Ticker:
             _arm(self)
 
     def hurry(self) -> None:
-        """Have code that runs give the event loop a turn as soon as it can, and look around; from any thread."""
+        """Have all code that runs look around as soon as it can, and give the event loop a turn; from any thread."""
         self.asked = True
         self.tick()
 
@@ -75,7 +75,10 @@ class Ticker:
 
     def rested(self) -> None:
         """Say that the event loop has its turn now."""
-        self.due = self.asked = False
+        self.due = False
+        if self.asked:
+            self.asked = False
+            self.retire()
         if self.guesses:
             found = [(known, known()) for known in self.guesses]
             self.guesses = [known for known, guesses in found if guesses is not None]
@@ -85,8 +88,17 @@ class Ticker:
 
     def passed(self) -> None:
         """Say that the event loop has had a turn: a tick that came while others ran asks for nothing more."""
-        if self.due and not self.asked:
+        if self.due:
             self.rested()
+
+    def retire(self) -> None:
+        """Have each emitted coroutine look around behind its next await, not only the first that comes to it."""
+        retired, self.guesses = self.guesses, []
+        for known in retired:
+            guesses = known()
+            if guesses is not None:
+                guesses.is_retired = True
+                guesses.take()
 
     def caught(self, form: Any) -> None:
         """Take note of the call that had just returned when the flag was seen."""

@@ -141,7 +141,7 @@ class Caller:
         """
         self.signals, self.marked, self.odds, self.swept = [], [], 0, results
         call = partial(func, **self.keywords) if self.keywords else func
-        if self.guesses is None:
+        if self.guesses is None or self.guesses.is_retired:
             self.guesses = Guesses(_sweep, {"seen": self.seen}, ticker)
             ticker.guesses.append(ref(self.guesses))
         else:
