@@ -916,3 +916,22 @@ def test_who_subscribes_in_the_middle_changes_nothing(way: Way) -> None:
 
     assert in_loop(main) == 200
     assert isinstance(heard[-1], RunFinished)
+
+
+@every_way
+def test_loops_that_are_skipped_give_each_its_own_first_argument(way: Way) -> None:
+    """They share one gate where nothing but their selectors was set."""
+
+    @inline
+    def give(n: int) -> int:
+        return n
+
+    @inline
+    def step(n: int, other: int) -> Any:
+        raise AssertionError("its input was skipped")
+
+    async def main() -> Any:
+        async with way.engine() as engine:
+            return await engine.run([loop(step(give(n), give(0).run_if(False))) for n in range(3)])
+
+    assert in_loop(main) == [0, 1, 2]

@@ -84,9 +84,8 @@ def _mark_skippable(graph: Graph, root: Block) -> bool:
             continue
         maybe[i] = 1
         if isinstance(graph.nodes[i], LazyResult):
-            if gate is None:
-                gate = root.gates[i] = Gate()
-            gate.first = _first(graph, i)
+            root.gates[i] = Gate() if gate is None else gate.copied()  # many nodes may share one
+            root.gates[i].first = _first(graph, i)
         if ops[i] <= CALLN:
             ops[i] = GATED
     return True

@@ -61,6 +61,8 @@ class _Builder:
         self.lazy_edges: list[Any] = []
         self.jump_edges: list[Any] = []
         self.gated: list[tuple[int, Any]] = []
+        self.bound: Gate | None = None
+        """The gate of all nodes that have nothing but a selector; there may be many loops."""
         self.routers: list[tuple[int, Router]] = []
 
     def build(self, target: Any) -> Graph:
@@ -77,8 +79,11 @@ class _Builder:
         return graph
 
     def drain(self, waiting: list[Any]) -> None:
+        index = self.graph.index
         while waiting:
-            self.walk(waiting.pop())
+            target = waiting.pop()
+            if target not in index:  # most jumps lead to where a loop begins
+                self.walk(target)
 
     def walk(self, target: Any) -> None:
         """Number `target` and all that it needs for certain, inputs first."""
@@ -252,8 +257,10 @@ class _Builder:
                     kwargs[name] = self.frozen(value, node)
         config = node.config
         if config is not None:
-            config.condition = self.frozen(config.condition, node)
-            config.otherwise = self.frozen(config.otherwise, node)
+            if config.condition is not UNSET:
+                config.condition = self.frozen(config.condition, node)
+            if config.otherwise is not UNSET:
+                config.otherwise = self.frozen(config.otherwise, node)
 
     def frozen(self, value: Any, node: Lazy) -> Any:
         return freeze(value, self.memo, node) if is_container(value) else value
@@ -365,17 +372,21 @@ class _Builder:
             default = None if router.default is UNSET else self.reference(router.default)
             graph.routes[i] = Routes(routes, default)
         for i, node in self.gated:
-            gate = graph.gates[i] = self.gate(node)
-            if gate.selector is not None:
-                graph.jumps[i] = {
-                    key: None if route is None else self.reference(route) for key, route in gate.selector.routes.items()
-                }
+            graph.gates[i] = self.gate(node)
+            if node.config is not None and node.config.selector is not None:
+                routes = node.config.selector.routes
+                graph.jumps[i] = {key: None if to is None else self.reference(to) for key, to in routes.items()}
         if self.lazily or graph.jumps:
             check_loops(graph)
 
     def gate(self, node: LazyResult[Any]) -> Gate:
-        gate = Gate()
         task, config = node.task, node.config
+        is_shared = config is not None and config.only_binds and task.is_plain and not _injects(node)
+        if is_shared and self.bound is not None:
+            return self.bound
+        gate = Gate()
+        if is_shared:
+            self.bound = gate
         gate.retry, gate.timeout, gate.cache = task.retry, task.timeout, task.cache
         gate.constraints = constraints_of(node)
         if gate.constraints is not None:

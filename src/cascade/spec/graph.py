@@ -106,6 +106,7 @@ class Gate:
         self.cache: Any = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None
+        """That the node is bound; to what, the jumps of the graph say, as nodes with nothing else share a gate."""
         self.max_iterations: int | None = None
         self.receiver = False
 

@@ -72,6 +72,13 @@ class Config:
         self.none_if_skipped: bool = False
         """The last of a sequence: skipped, it reads as None where a run asks for it."""
 
+    @property
+    def only_binds(self) -> bool:
+        """Whether a selector is all of what was set that a gate tells."""
+        unset = self.condition is UNSET and self.otherwise is UNSET and self.cache is UNSET and not self.after
+        none = self.retry is None and self.timeout is None and self.constraints is None and self.label is None
+        return unset and none and self.max_iterations is None and not self.receiver and self.selector is not None
+
 
 class Lazy(Signal, Generic[R_co]):
     """A value that a run will have: lazy results, mapped results, routers and inputs are all such."""
