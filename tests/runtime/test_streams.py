@@ -129,12 +129,16 @@ class TestWindows:
     @every_tier
     def test_a_window_holds_for_a_list_if_it_is_given(self, tier: Tier) -> None:
         running, most = 0, 0
+        full = asyncio.Event()
 
         @cs.task
         async def count(n: int) -> int:
             nonlocal running, most
             running += 1
             most = max(most, running)
+            if running == 4:
+                full.set()
+            await full.wait()
             await asyncio.sleep(0)
             running -= 1
             return n
