@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from cascade.compiler import emit, lower, write
+from cascade.compiler import loops as compiled_loops
+from cascade.compiler import lower, write
 from cascade.compiler.machine import Edge
+from cascade.compiler.routed import write_route
 from cascade.graph import build as building
 from cascade.graph.identity import PureCalls
 from cascade.runtime import flows, interpret, lanes, loops
@@ -19,6 +21,7 @@ from cascade.runtime.lanes import Lane
 from cascade.runtime.maps import calls
 from cascade.runtime.perform import _Attempts
 from cascade.runtime.run import RunState
+from cascade.spec.operations import ROUTE
 from tests.strategies import Recipe, fixed_recipes
 from tests.test_agreement import check_agreement
 from tests.workflows import TIERS, Tier
@@ -214,12 +217,12 @@ def one_attempt_too_few(patch: Patch) -> None:
 
 def emitted_loops_trust_keys(patch: Patch) -> None:
     """An emitted loop takes every Jump for one along the edge that it knows."""
-    plain = emit._LoopWriter.tests
+    plain = compiled_loops._LoopWriter.tests
 
     def tests(writer: Any, edge: Any, by_key: bool) -> list[tuple[str, str]]:
         return [test for test in plain(writer, edge, False) if "target_key" not in test[0]]
 
-    patch.setattr(emit._LoopWriter, "tests", tests)
+    patch.setattr(compiled_loops._LoopWriter, "tests", tests)
 
 
 def emitted_loops_forget_data(patch: Patch) -> None:
@@ -247,7 +250,7 @@ def emitted_code_keeps_no_order(patch: Patch) -> None:
 
 def emitted_routes_run_all(patch: Patch) -> None:
     """An emitted router takes the last route, whatever was selected."""
-    plain = write.Body.route
+    plain = write_route
 
     def route(body: Any, i: int) -> None:
         routes = body.block.routes[i].routes
@@ -258,7 +261,7 @@ def emitted_routes_run_all(patch: Patch) -> None:
         finally:
             body.block.routes[i].routes = routes
 
-    patch.setattr(write.Body, "route", route)
+    patch.setitem(write.Body.longer, ROUTE, route)
 
 
 def emitted_conditions_hold(patch: Patch) -> None:

@@ -23,7 +23,7 @@ def body(x: int) -> int:
     return x * 3 + 1
 
 
-@row("as-completed")
+@row("as-completed", processes=1)
 async def completed() -> list[Line]:
     """Ten million generated items, a thousand in hand at the most, each result looked at once."""
     live = most = 0

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.emit import Loop, emit_loop
+from cascade.compiler.emitted import Loop
+from cascade.compiler.loops import emit_loop
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 from tests.workflows import Body, Way, awaited, every_tier, every_way, in_loop, inline, notes_of

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.emit import Loop
+from cascade.compiler.emitted import Loop
 from cascade.compiler.shapes import MOST_KEPT
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted

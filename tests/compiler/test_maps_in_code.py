@@ -9,7 +9,7 @@ import pytest
 
 import cascade as cs
 from cascade.compiler.blocks import Fused
-from cascade.compiler.emit import Loop
+from cascade.compiler.emitted import Loop
 from cascade.compiler.mapped import MOST_ITEMS
 from cascade.errors import JumpError, StaticGraphError
 from cascade.runtime import Engine, MessageBus

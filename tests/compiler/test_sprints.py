@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.runtime import lanes
+from cascade.runtime import learning
 from cascade.runtime.events import TaskExecutionStarted
 from cascade.runtime.run import RunState
 from cascade.runtime.sprints import Sprint
@@ -104,7 +104,7 @@ async def test_of_many_short_loops_only_the_first_learn(is_async: bool, monkeypa
 
     def learn_jump(follower: Any, *args: Any) -> Any:
         learned.append(follower.number)
-        return lanes.learn_jump(follower, *args)
+        return learning.learn_jump(follower, *args)
 
     for module in (sys.modules["cascade.runtime.loops"], sys.modules["cascade.runtime.sprints"]):
         monkeypatch.setattr(module, "learn_jump", learn_jump)

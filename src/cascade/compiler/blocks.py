@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
-from cascade.compiler.emit import Stretch, emit_stretch
+from cascade.compiler.emitted import Stretch
 from cascade.compiler.lines import CannotEmit, Watch
 from cascade.compiler.mapped import item_form
 from cascade.compiler.skips import skipping
+from cascade.compiler.stretches import emit_stretch
 from cascade.compiler.write import PIECE
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import FUSED, GATED, LOOP, MANAGED, MAP, ROUTE, SUBFLOW

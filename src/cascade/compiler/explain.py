@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cascade.compiler.blocks import fuse
-from cascade.compiler.emit import emit_loop
 from cascade.compiler.entry import FIRST, entry_plan
 from cascade.compiler.fuse import REASONS
 from cascade.compiler.lines import CannotEmit, Watch
+from cascade.compiler.loops import emit_loop
 from cascade.compiler.machine import EXPECTED, Edge, Entry
 from cascade.compiler.source import comment
 from cascade.errors import JumpError

@@ -16,26 +16,24 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from typing import Any, ClassVar
 
-from cascade.compiler.lines import CannotEmit, Place, Writer, way_of
+from cascade.compiler.lines import CannotEmit, Place, Writer
 from cascade.compiler.skips import skipping
 from cascade.compiler.source import Namer, comment
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Pack
-from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE, SUBFLOW
+from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, SUBFLOW
 
-__all__ = ["PIECE", "Body"]
+__all__ = ["PIECE", "Body", "Branch"]
 
 PIECE = 200
 """After so many calls, code without a loop asks whether the event loop should have a turn."""
-MOST_TESTS = 64
-"""A router with more routes is left to the interpreter (`elif` nests, and CPython's compiler has an end)."""
 
 
 class Body:
     """The instructions of one block, as far as one entry needs them."""
 
     longer: ClassVar[dict[int, Callable[[Any, int], None]]] = {}
-    """What writes instructions of several calls; `cascade.compiler.emit` sets it."""
+    """What writes the other instructions; `cascade.compiler.bodies` sets it."""
 
     def __init__(
         self,
@@ -218,8 +216,6 @@ class Body:
             self.gated(i)
         elif op == PACK:
             self.pack(i)
-        elif op == ROUTE:
-            self.route(i)
         elif op == OPTIONAL:
             (reference,) = self.block.references(i)
             value, name = self.local[reference], self.take(i)
@@ -324,10 +320,10 @@ class Body:
         flag = self.flag(i, name)
         for at, (test, why) in enumerate(tests):
             writer.line(self.depth, f"{'elif' if at else 'if'} {test}:", "", self.place(i))
-            with _Branch(self):
+            with Branch(self):
                 self.skip(i, name, why)
         writer.line(self.depth, "else:")
-        with _Branch(self):
+        with Branch(self):
             self.call(i, name=name)
             writer.line(self.depth, f"{flag} = None")
         self.hold(i, name)
@@ -352,55 +348,6 @@ class Body:
 
     # --- what is asked for late
 
-    def route(self, i: int) -> None:
-        """Write a router: the selected route, and what it alone needs, in its branch."""
-        writer, router = self.writer, self.block.routes[i]
-        (reference,) = self.block.references(i)
-        if self.absent(reference) is not None:
-            raise CannotEmit("strict")
-        selector, name = self.local[reference], self.take(i)
-        said = self.said(i)
-        ways = list(router.routes.items())
-        if any(self.may_lack(at) for at in self.block.late_needs(i)):
-            writer.line(self.depth, f"{self.flag(i, name)} = None")
-        tests: list[tuple[str, int]] = []
-        if all(key is True or key is False for key, _ in ways):
-            boolean = writer.cls(bool)
-            writer.line(self.depth, f"if {selector}.__class__ is not {boolean}: {writer.stray()}", "", self.place(i))
-            tests += [(selector if key else f"not {selector}", way) for key, way in ways]
-        elif all(key.__class__ is str for key, _ in ways) and len(ways) <= MOST_TESTS:
-            text = writer.cls(str)
-            writer.line(self.depth, f"if {selector}.__class__ is not {text}: {writer.stray()}", "", self.place(i))
-            tests += [(f"{selector} == {writer.value(key, f'key_{key}')}", way) for key, way in ways]
-        else:
-            numbers = writer.value({key: at for at, (key, _) in enumerate(ways)}, "ways")
-            writer.names["way_of"] = way_of
-            writer.line(self.depth, f"way = way_of({numbers}, {selector})", said, self.place(i))
-            tests += [(f"way == {at}", way) for at, (_, way) in enumerate(ways)]
-        if len(tests) > MOST_TESTS:
-            raise CannotEmit("size")
-        for at, (test, way) in enumerate(tests):
-            writer.line(self.depth, f"{'elif' if at else 'if'} {test}:", "" if at else said, self.place(i))
-            with _Branch(self):
-                self.way(i, name, way)
-        writer.line(self.depth, "else:")
-        with _Branch(self):
-            if router.default is not None:
-                self.way(i, name, router.default)
-            else:
-                writer.line(self.depth, writer.stray(), "", self.place(i))
-        self.hold(i, name)
-        if i in self.flags:
-            writer.log.append(("flag", i, self.flags[i]))
-
-    def way(self, i: int, name: str, reference: int) -> None:
-        """Write one route."""
-        self.demand(reference)
-        self.writer.line(self.depth, f"{name} = {self.local[reference]}")
-        if self.may_lack(reference):
-            self.writer.line(self.depth, f"if {name} is {self.writer.mark('NOTHING')}:")
-            self.writer.line(self.depth + 1, f'{self.flags[i]} = "UpstreamSkipped_Data"')
-
     def demand(self, reference: int) -> None:
         """Write what must run for a reference, unless it has run."""
         for i in sorted(self.closure(reference)):
@@ -411,7 +358,7 @@ class Body:
                 continue
             name = self.shared[i]
             self.writer.line(self.depth, f"if {name} is {self.writer.mark('PENDING')}:")
-            with _Branch(self):
+            with Branch(self):
                 self.instruction(i)
             self.local[i] = name  # the log has it from the start on
 
@@ -423,7 +370,7 @@ class Body:
                 self.writer.skipped(self.depth + 1, (self.entry, i), "Pruned")
 
 
-class _Branch:
+class Branch:
     """The lines of one branch: what it alone has computed is not known behind it."""
 
     def __init__(self, body: Body) -> None:

@@ -6,17 +6,16 @@ from typing import Any, NoReturn
 
 from cascade.errors import CycleError
 from cascade.graph.freeze import freeze, is_container
+from cascade.graph.gates import Gates, constraints_of, injects
 from cascade.graph.identity import PureCalls
 from cascade.graph.loops import check_loops, draw_cycle
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router, Value
-from cascade.spec.graph import Gate, Graph, Optional, Pack, Routes
+from cascade.spec.graph import Graph, Optional, Pack, Routes
 from cascade.spec.inputs import Input
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import BUILT, Lazy, LazyResult, MappedResult
 from cascade.spec.operations import CALL0, CALL1, CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
-from cascade.spec.policies import Constraints
-from cascade.spec.resource import Inject
 from cascade.spec.signal import UNSET
 
 __all__ = ["build", "target_of"]
@@ -61,8 +60,6 @@ class _Builder:
         self.lazy_edges: list[Any] = []
         self.jump_edges: list[Any] = []
         self.gated: list[tuple[int, Any]] = []
-        self.bound: Gate | None = None
-        """The gate of all nodes that have nothing but a selector; there may be many loops."""
         self.routers: list[tuple[int, Router]] = []
 
     def build(self, target: Any) -> Graph:
@@ -328,7 +325,7 @@ class _Builder:
             i = self.add(node, (CALL0, CALL1, CALLN)[min(count, 2)], form, references)
         if cls is LazyResult and node.task.pure:
             self.pure.keep(node, i)
-        if config is not None or not node.task.is_plain or _injects(node):
+        if config is not None or not node.task.is_plain or injects(node):
             self.gated.append((i, node))
             if config is not None:
                 self.later(config.otherwise)
@@ -371,38 +368,14 @@ class _Builder:
             routes = {key: self.reference(value) for key, value in router.routes.items()}
             default = None if router.default is UNSET else self.reference(router.default)
             graph.routes[i] = Routes(routes, default)
+        gates = Gates(self.reference, graph.index)
         for i, node in self.gated:
-            graph.gates[i] = self.gate(node)
+            graph.gates[i] = gates.of(node)
             if node.config is not None and node.config.selector is not None:
                 routes = node.config.selector.routes
                 graph.jumps[i] = {key: None if to is None else self.reference(to) for key, to in routes.items()}
         if self.lazily or graph.jumps:
             check_loops(graph)
-
-    def gate(self, node: LazyResult[Any]) -> Gate:
-        task, config = node.task, node.config
-        is_shared = config is not None and config.only_binds and task.is_plain and not _injects(node)
-        if is_shared and self.bound is not None:
-            return self.bound
-        gate = Gate()
-        if is_shared:
-            self.bound = gate
-        gate.retry, gate.timeout, gate.cache = task.retry, task.timeout, task.cache
-        gate.constraints = constraints_of(node)
-        if gate.constraints is not None:
-            gate.amounts = tuple((name, self.reference(value)) for name, value in gate.constraints.lazy.items())
-        gate.injects = _injects(node)
-        if config is None:
-            return gate
-        gate.retry = config.retry or gate.retry
-        gate.timeout = config.timeout or gate.timeout
-        gate.cache = gate.cache if config.cache is UNSET else config.cache
-        gate.condition = None if config.condition is UNSET else self.reference(config.condition)
-        gate.otherwise = None if config.otherwise is UNSET else self.reference(config.otherwise)
-        gate.after = tuple(at for at in map(self.graph.index.__getitem__, config.after) if at >= 0)
-        gate.label, gate.selector, gate.max_iterations = config.label, config.selector, config.max_iterations
-        gate.receiver = config.receiver
-        return gate
 
     def refuse_cycle(self, stack: list[Any], again: Any) -> NoReturn:
         """Raise for `again`, which is being walked and was met a second time; draw the way around."""
@@ -413,21 +386,6 @@ class _Builder:
         if stack[-1] is not around[-1]:
             around.append(stack[-1])
         raise CycleError(draw_cycle([_line(node) for node in around]))
-
-
-def _injects(node: LazyResult[Any]) -> bool:
-    """Say whether a resource is asked for among the arguments."""
-    for value in node.args:
-        if value.__class__ is Inject:
-            return True
-    return node.kwargs is not None and any(value.__class__ is Inject for value in node.kwargs.values())
-
-
-def constraints_of(node: LazyResult[Any]) -> Constraints | None:
-    """Return what a node asks for itself, or else for all calls of its task."""
-    own = node.config.constraints if node.config is not None else None
-    found: Constraints | None = node.task.constraints if own is None else own
-    return found
 
 
 def _line(node: Any) -> str:

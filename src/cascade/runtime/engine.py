@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from time import perf_counter
-from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar, overload
-from weakref import WeakKeyDictionary
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
@@ -16,6 +15,7 @@ from cascade.compiler.lower import open_to_tail_calls
 from cascade.runtime.admission import Admission
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.caching import Caches
+from cascade.runtime.closing import TEARDOWN_FAILED, Closing
 from cascade.runtime.controls import Controls
 from cascade.runtime.ending import Ending
 from cascade.runtime.flows import run_piece
@@ -29,8 +29,9 @@ from cascade.runtime.prepare import Plan, prepare
 from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import drive
-from cascade.runtime.scope import spelled, to_the_end
+from cascade.runtime.scope import spelled
 from cascade.runtime.sprints import dash, landed
+from cascade.runtime.started import Run
 from cascade.runtime.target import carry_out
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
@@ -39,7 +40,7 @@ from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunFinished, RunStarted
 from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.policies import refuse_option, seconds_from
-from cascade.spec.protocols import Executor, Solver
+from cascade.spec.protocols import Executor, Solver, may_run_inline
 from cascade.spec.resource import Resource, described
 
 __all__ = ["Engine", "Run"]
@@ -49,7 +50,6 @@ Tier = Literal["auto", "interpret", "compile"]
 Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
-TEARDOWN_FAILED = "besides, a resource failed in its teardown: "
 
 RunState.drive, RunState.perform, RunState.invoke = staticmethod(drive), staticmethod(perform), staticmethod(invoke)
 RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_piece)
@@ -57,51 +57,7 @@ RunState.follower, RunState.make_resources = Follower, Resources
 RunState.dash, RunState.landed = staticmethod(dash), staticmethod(landed)
 
 
-class Run(Generic[R]):
-    """A run that was started: await it for its result."""
-
-    def __init__(self, run_id: str, task: asyncio.Task[R], engine: Engine) -> None:
-        self.id: str = run_id
-        self._task = task
-        self._engine = engine
-        self._loop = asyncio.get_running_loop()
-
-    def __await__(self) -> Generator[Any, None, R]:
-        with self._engine.bus.waiting_for(self.id):
-            return (yield from self._task.__await__())
-
-    @property
-    def status(self) -> Literal["Running", "Succeeded", "Failed", "Cancelled"]:
-        """How it is going, or how it ended."""
-        task = self._task
-        if not task.done():
-            return "Running"
-        if task.cancelled():  # asked for, or else a task of the run raised it
-            return "Cancelled" if task.cancelling() else "Failed"
-        error = task.exception()
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            return "Cancelled"
-        return "Succeeded" if error is None else "Failed"
-
-    def cancel(self) -> None:
-        """End the run: what is running is cancelled, and awaiting the run raises CancelledError.
-
-        May be called from any thread. A run that has ended is left as it is.
-        """
-        try:
-            on_loop = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            on_loop = False
-        if on_loop:
-            self._task.cancel()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._task.cancel)
-
-    def __repr__(self) -> str:
-        return f"<Run {self.id}: {self.status}>"
-
-
-class Engine(Controls):
+class Engine(Controls, Closing):
     """Runs lazy results.
 
     Args:
@@ -134,6 +90,7 @@ class Engine(Controls):
     ) -> None:
         if state_backend is not None:
             refuse_option("Engine(state_backend=...)")
+        super().__init__()
         if tier not in ("auto", "interpret", "compile"):
             raise ValueError(f'tier is "auto", "interpret" or "compile", not {tier!r}')
         if not thread_grace >= 0:
@@ -152,13 +109,6 @@ class Engine(Controls):
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
         self.blueprints: dict[str, Blueprint] = {}
-        self._active: dict[str, Ending] = {}
-        self._ends: dict[str, asyncio.Future[None]] = {}
-        """For active runs that somebody waits for: resolved when they have ended."""
-        self._kept: set[asyncio.Task[Any]] = set()
-        self._outlets: WeakKeyDictionary[asyncio.Task[Any], Outlet] = WeakKeyDictionary()
-        """Of runs whose results somebody iterates over."""
-        self._spare: LocalExecutor | None = None
 
     # --- what is known beforehand
 
@@ -341,7 +291,7 @@ class Engine(Controls):
         if outlet is not None:
             self._outlets[task] = outlet
         task.add_done_callback(lambda _: self._ended(ending))  # it may be cancelled before it begins
-        return Run(name, task, self)
+        return Run(name, task, self.bus)
 
     def _prepared(
         self,
@@ -417,17 +367,6 @@ class Engine(Controls):
                 del error, failure, others
         return value
 
-    async def _torn_down(self, run: RunState, error: BaseException | None) -> BaseException | None:
-        if run.is_idle:
-            return None
-        try:
-            failure, cancel = await to_the_end(run.release(error), self.thread_grace)
-        except BaseException as other:
-            return other
-        if cancel is not None and failure is not None:
-            cancel.add_note(TEARDOWN_FAILED + spelled(failure))
-        return cancel or failure
-
     def _publish_end(
         self, run: RunState, seconds: float, error: BaseException | None, others: list[BaseException]
     ) -> None:
@@ -441,91 +380,6 @@ class Engine(Controls):
             status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
         named = None if error is None else "; ".join(map(spelled, [error, *others]))
         bus.publish(RunFinished(run_id=run.id, status=status, duration=seconds, error=named))
-
-    def _ended(self, ending: Ending) -> None:
-        run_id = ending.name
-        ending.is_over = True
-        if self._active.get(run_id) is ending:
-            self._active.pop(run_id, None)
-            if self._ends and (end := self._ends.pop(run_id, None)) is not None and not end.done():
-                end.set_result(None)
-
-    # --- ending
-
-    def cancel(self, run_id: str) -> bool:
-        """End a run by its id, as `Run.cancel` does; awaiting it raises CancelledError. From any thread.
-
-        Returns False if no run of this id is going on: it may just have ended.
-        """
-        ending = self._active.get(run_id)
-        if ending is None:
-            return False
-        ending.cancel()
-        return True
-
-    def spare_executor(self) -> LocalExecutor:
-        """Return threads for resources where another executor carries out the tasks."""
-        if self._spare is None:
-            self._spare = LocalExecutor()
-        return self._spare
-
-    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run something to its end that no run waits for."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._kept.add(task)
-        task.add_done_callback(self._kept.discard)
-
-    async def aclose(self) -> None:
-        """Wait for the runs that are going on, tear down resources of scope "engine", end worker threads and processes.
-
-        A run whose results the caller iterated over (`as_completed`) and has not taken is cancelled.
-
-        Raises:
-            whatever a resource raised in its teardown, once all is closed.
-        """
-        failure = await self._close(None)
-        if failure is not None:
-            raise failure
-
-    async def _close(self, error: BaseException | None) -> BaseException | None:
-        """Close the engine because of an error or without one; return what a resource raised in its teardown."""
-        here, loop = asyncio.current_task(), asyncio.get_running_loop()
-        for task, outlet in [*self._outlets.items()]:
-            if outlet.reader is here:  # nobody else will take the results that the run waits to be taken
-                task.cancel()
-        while names := [name for name, ending in self._active.items() if ending.task is not here]:
-            end = self._ends.setdefault(names[0], loop.create_future())
-            with self.bus.waiting_for(*names):
-                await asyncio.wait({end})
-        while self._kept:
-            await asyncio.wait(self._kept)
-        failure, cancel = await to_the_end(self.kept.close(error), self.thread_grace)
-        for executor in (self.executor, self._spare):
-            if isinstance(executor, LocalExecutor):
-                await executor.aclose()
-        if cancel is not None:
-            if failure is not None:
-                cancel.add_note(TEARDOWN_FAILED + spelled(failure))
-            raise cancel
-        return failure
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, kind: object, error: BaseException | None, where: object) -> None:
-        failure = await self._close(error)
-        if failure is not None:
-            if error is None:
-                raise failure
-            error.add_note(TEARDOWN_FAILED + spelled(failure))
-
-
-def may_run_inline(executor: Executor) -> bool:
-    """Say whether calls may be made in place: if the class that defines `execute` says so itself."""
-    for cls in type(executor).__mro__:
-        if "execute" in cls.__dict__:
-            return bool(cls.__dict__.get("runs_inline", False))
-    return False
 
 
 def _checked(resource: Resource) -> Resource:

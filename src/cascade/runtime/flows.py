@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import Any
 
 from cascade.compiler.blocks import Fused, fuse
-from cascade.compiler.emit import Emitted, Stretch
+from cascade.compiler.emitted import Emitted, Stretch
 from cascade.compiler.lines import Leave, Place, odd
 from cascade.compiler.mapped import Unfit
 from cascade.compiler.shapes import MOST_NODES, block_shape, keep, kept

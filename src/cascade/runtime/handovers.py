@@ -11,7 +11,8 @@ from typing import Any
 from cascade.compiler.entry import Key, position
 from cascade.compiler.machine import Edge
 from cascade.runtime.frame import World
-from cascade.runtime.lanes import Lane, machine_of, state_entry
+from cascade.runtime.lanes import Lane
+from cascade.runtime.learning import machine_of, state_entry
 from cascade.spec.blueprint import TailCall
 from cascade.spec.placement import CallForm
 

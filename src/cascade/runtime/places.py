@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any
 
-from cascade.compiler.emit import Emitted
+from cascade.compiler.emitted import Emitted
 from cascade.compiler.lines import Place
 from cascade.runtime.begun import Begun, Called, Entered
 from cascade.runtime.frame import Frame

@@ -13,10 +13,12 @@ from cascade.compiler.entry import FIRST, entry_plan
 from cascade.compiler.guesses import Guesses
 from cascade.compiler.machine import Edge
 from cascade.compiler.shapes import keep, kept, leaf_shape, leaf_sort
+from cascade.runtime.bound import ENDLESS, Bound
 from cascade.runtime.flows import settle
 from cascade.runtime.frame import PENDING, Frame, World
 from cascade.runtime.interpret import arguments
-from cascade.runtime.lanes import ENDLESS, Bound, Lane, learn_jump
+from cascade.runtime.lanes import Lane
+from cascade.runtime.learning import learn_jump
 from cascade.runtime.run import RunState
 from cascade.runtime.spot import Spot
 from cascade.spec.control import Jump

@@ -11,7 +11,7 @@ from cascade.spec.graph import Graph
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-__all__ = ["CachePolicy", "CacheStore", "CallNode", "Connector", "Executor", "Solver"]
+__all__ = ["CachePolicy", "CacheStore", "CallNode", "Connector", "Executor", "Solver", "may_run_inline"]
 
 
 class Solver(Protocol):
@@ -43,6 +43,14 @@ class Executor(Protocol):
     async def execute(self, node: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call `node.func` with these arguments and return what it returns; what it raises comes out."""
         ...
+
+
+def may_run_inline(executor: Executor) -> bool:
+    """Say whether calls may be made in place: if the class that defines `execute` says so itself."""
+    for cls in type(executor).__mro__:
+        if "execute" in cls.__dict__:
+            return bool(cls.__dict__.get("runs_inline", False))
+    return False
 
 
 class CachePolicy(Protocol):

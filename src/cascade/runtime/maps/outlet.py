@@ -83,7 +83,7 @@ async def completed(start: Callable[[Outlet], Any], node: Any) -> AsyncGenerator
         while values or not task.done():
             outlet.reader = asyncio.current_task()
             if not values:
-                with run._engine.bus.waiting_for(run.id):
+                with run._bus.waiting_for(run.id):
                     await outlet.wait()
                 continue
             value = values.popleft()

@@ -1,4 +1,4 @@
-"""Emitting Python functions: stretches of calls without a loop, and loops with all their states.
+"""Emitting a loop: all its states become one Python function.
 
 What becomes of a loop `step(n, chain())` that jumps back to itself:
 
@@ -19,207 +19,25 @@ has a variable that says which is next.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Container
-from typing import Any
-from weakref import ref
-
+from cascade.compiler.bodies import Body
+from cascade.compiler.emitted import Loop, finished
 from cascade.compiler.fuse import in_order
-from cascade.compiler.guesses import Guesses
-from cascade.compiler.lines import REST, CannotEmit, Held, Log, Place, Watch, Writer, held
+from cascade.compiler.lines import CannotEmit, Place, Watch, Writer
 from cascade.compiler.machine import EXPECTED, Edge, Entry, same
-from cascade.compiler.mapped import has_maps, write_map
-from cascade.compiler.nested import Inner, write_loop
-from cascade.compiler.source import comment, make_function
-from cascade.compiler.write import Body
-from cascade.spec.blueprint import Block, Blueprint, TailCall
+from cascade.compiler.nested import Inner
+from cascade.compiler.source import comment
+from cascade.spec.blueprint import Blueprint, TailCall
 from cascade.spec.control import Jump
 from cascade.spec.graph import Gate
-from cascade.spec.operations import IMPORT, LOOP, MAP
-from cascade.spec.placement import CallForm, placements
+from cascade.spec.operations import IMPORT
+from cascade.spec.placement import CallForm
 
-__all__ = ["Emitted", "Loop", "Stretch", "emit_loop", "emit_stretch"]
+__all__ = ["emit_loop"]
 
 MOST_STEPS = 5_000
 FEW_STATES = 6
 WIDEST = 126
 PAUSE = "if not turn: stray()"
-
-Body.longer = {MAP: write_map, LOOP: write_loop}
-
-
-class Emitted:
-    """A function that was emitted, and what is needed to go on without it."""
-
-    __slots__ = (
-        *("forms", "function", "guesses", "inner", "is_async", "is_sure", "known", "log", "placed_at", "places"),
-        *("sites", "source"),
-    )
-
-    def __init__(self, function: Callable[..., Any], source: str, writer: Writer, is_async: bool) -> None:
-        self.function = function
-        self.source = source
-        self.places = writer.places
-        self.log: Log = writer.log
-        self.forms = list(dict.fromkeys(writer.forms))
-        self.inner = writer.inner
-        """The loops inside of it, by (entry, register)."""
-        self.is_sure = writer.is_sure
-        """The class of each result was known; if not, it is by now, and the function is better emitted again."""
-        self.is_async = is_async
-        self.placed_at = -1
-        self.known = writer.guesses
-        self.guesses: Guesses | None = None
-        self.sites = list(writer.sites)
-        """The (entry, register) that each site of events is."""
-
-    def guessing(self, ticker: Any) -> Guesses:
-        """Return the function with guesses that this ticker takes away; who calls it must hold them meanwhile."""
-        guesses = self.guesses
-        if guesses is None or guesses.is_retired or guesses.ticker is not ticker:
-            guesses = self.guesses = Guesses(self.function, self.known, ticker)
-            ticker.guesses.append(ref(guesses))
-        return guesses
-
-    def where(self, error: BaseException) -> tuple[Place | None, dict[str, Any]]:
-        """Return where an error came out of the function, and the local variables there.
-
-        Both stand in the error's traceback.
-        """
-        found: tuple[Place | None, dict[str, Any]] = (None, {})
-        trace = error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code is self.function.__code__:
-                found = self.places.get(trace.tb_lineno), dict(trace.tb_frame.f_locals)
-            trace = trace.tb_next
-        return found
-
-    def held(self, place: Place, values: dict[str, Any]) -> Held:
-        """Return what is known of the registers at a place, whose local variables had these values."""
-        return held(self.log, place.at, values)
-
-    def may_run(self) -> bool:
-        """Say whether all its functions may be called in place now."""
-        if self.placed_at != placements[0]:
-            if not all(form.inline is not None or form.is_async for form in self.forms):
-                return False
-            self.placed_at = placements[0]
-        return True
-
-
-class Stretch(Emitted):
-    """Calls one after the other: from the values of `inputs` to those of `outputs`."""
-
-    __slots__ = ("has_maps", "inputs", "outputs", "steps", "unfit")
-
-    inputs: list[int]
-    outputs: list[int]
-    steps: list[int]
-    has_maps: bool
-    unfit: Counter[int]
-    """How often it was left before a map that could not be gone through in place."""
-
-
-class Loop(Emitted):
-    """A loop with all its states; loops of one shape share it."""
-
-    __slots__ = ("after", "constants", "edges", "imports", "offsets", "width")
-
-    edges: list[Edge]
-    """Keeps their keys alive, which the code knows by identity."""
-    offsets: list[int]
-    """Where the arguments of each entry begin among those of the function."""
-    width: int
-    """How many arguments the entries have together."""
-    constants: list[tuple[int, int]]
-    """What is passed behind the arguments: (entry, reference of a constant)."""
-    imports: list[tuple[int, int]]
-    """What is passed behind those: (entry, register of what runs once a run)."""
-    after: list[tuple[int, int, int]]
-    """What runs around the loop, and must have run: (entry, register, which of those that it comes after)."""
-
-
-# --- stretches
-
-
-def emit_stretch(
-    blueprint: Blueprint,
-    block: Block,
-    steps: list[int],
-    certain: Container[int],
-    outputs: list[int],
-    watch: Watch,
-    title: str,
-) -> Stretch:
-    """Return a function that carries out `steps`, which need nothing but to be called, one after the other.
-
-    Args:
-        outputs: the registers whose values it returns: the value of one alone, or a tuple.
-        title: what to call it.
-
-    Raises:
-        CannotEmit: these instructions cannot be one function.
-    """
-    steps = in_order(block, steps, certain)
-    writer = Writer(watch, loops=False)
-    body = Body(writer, blueprint, block, certain)
-    read = {at for i in steps for at in body.reads(i)}
-    late = [at for at in read if at >= 0 and at not in certain]
-    is_async = any(_is_async(block, i) for i in (*steps, *late))
-    body.pause = REST if is_async else ""
-    body.rests = is_async
-    maps = has_maps(block, [*steps, *late])
-    body.turn_over = "ticker.due" if is_async else "ticker.urgent"
-    body.wish([*steps, *late])
-    own = set(steps)
-    inputs = sorted(
-        (at for at in read if at < 0 or (at in certain and at not in own)), key=lambda at: (at >= 0, abs(at))
-    )
-    for i in (*steps, *late):
-        writer.function(block.forms[i])
-    name = writer.namer.name(title)
-    parameters = []
-    for at in inputs:
-        body.local[at] = writer.namer.name(body.base(at))
-        if at >= 0:
-            writer.log.append(("set", at, body.local[at]))
-        parameters.append(body.local[at])
-    parameters += writer.listeners
-    if is_async:
-        parameters += ["ticker", "look"]
-    elif maps:
-        parameters.append("ticker")
-    writer.line(0, f"{'async ' if is_async else ''}def {name}({', '.join(parameters)}):")
-    writer.unpack()
-    body.write(steps, outputs)
-    if outputs and body.may_lack(outputs[-1]):
-        test = f"if {body.local[outputs[-1]]} is {writer.mark('NOTHING')}: {writer.stray()}"
-        writer.line(1, test, "", body.place(-1))
-    body.pruned()
-    shared = [at for at in body.shared if at not in outputs]
-    outputs = [*outputs, *shared]
-    returned = [body.local.get(at) or body.shared[at] for at in outputs]
-    writer.line(1, f"return {', '.join(returned)}")
-    made: Stretch = _made(Stretch, writer, name, is_async)
-    made.inputs, made.outputs, made.steps = inputs, outputs, steps
-    made.has_maps, made.unfit = maps, Counter()
-    return made
-
-
-def _is_async(block: Block, i: int) -> bool:
-    form = block.forms[i]
-    return form is not None and form.is_async
-
-
-def _made(kind: type[Any], writer: Writer, name: str, is_async: bool) -> Any:
-    writer.names |= writer.guesses
-    source = writer.finish()
-    if any("stray()" in line for line in writer.text):
-        writer.stray()
-    return kind(make_function(name, source, writer.names), source, writer, is_async)
-
-
-# --- loops
 
 
 def emit_loop(
@@ -313,7 +131,7 @@ class _LoopWriter:
         writer.names |= {**signals, "len": len, "same": same}
         if self.is_async:
             writer.guesses |= signals
-        made: Loop = _made(Loop, writer, title, self.is_async)
+        made = finished(Loop, writer, title, self.is_async)
         made.edges = [*self.edges, *(one.edge for one in self.inner.values())]
         made.offsets, made.width = self.offsets, len(self.parameters)
         made.constants, made.imports, made.after = self.constants, self.imports, self.after()

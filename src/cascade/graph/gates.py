@@ -1,0 +1,69 @@
+"""Gates: what holds for a call besides its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cascade.spec.graph import Gate
+from cascade.spec.lazy import LazyResult
+from cascade.spec.policies import Constraints
+from cascade.spec.resource import Inject
+from cascade.spec.signal import UNSET
+
+__all__ = ["Gates", "constraints_of", "injects"]
+
+
+class Gates:
+    """Makes the gates of one graph; all nodes that only jump share one.
+
+    Args:
+        reference: returns the reference of a value.
+        index: the numbers of the nodes.
+    """
+
+    def __init__(self, reference: Callable[[Any], int], index: Mapping[Any, Any]) -> None:
+        self._reference = reference
+        self._index = index
+        self._bound: Gate | None = None
+
+    def of(self, node: LazyResult[Any]) -> Gate:
+        """Return what holds for a node."""
+        task, config, reference = node.task, node.config, self._reference
+        is_shared = config is not None and config.only_binds and task.is_plain and not injects(node)
+        if is_shared and self._bound is not None:
+            return self._bound
+        gate = Gate()
+        if is_shared:
+            self._bound = gate
+        gate.retry, gate.timeout, gate.cache = task.retry, task.timeout, task.cache
+        gate.constraints = constraints_of(node)
+        if gate.constraints is not None:
+            gate.amounts = tuple((name, reference(value)) for name, value in gate.constraints.lazy.items())
+        gate.injects = injects(node)
+        if config is None:
+            return gate
+        gate.retry = config.retry or gate.retry
+        gate.timeout = config.timeout or gate.timeout
+        gate.cache = gate.cache if config.cache is UNSET else config.cache
+        gate.condition = None if config.condition is UNSET else reference(config.condition)
+        gate.otherwise = None if config.otherwise is UNSET else reference(config.otherwise)
+        gate.after = tuple(at for at in map(self._index.__getitem__, config.after) if at >= 0)
+        gate.label, gate.selector, gate.max_iterations = config.label, config.selector, config.max_iterations
+        gate.receiver = config.receiver
+        return gate
+
+
+def injects(node: LazyResult[Any]) -> bool:
+    """Say whether a resource is asked for among the arguments."""
+    for value in node.args:
+        if value.__class__ is Inject:
+            return True
+    return node.kwargs is not None and any(value.__class__ is Inject for value in node.kwargs.values())
+
+
+def constraints_of(node: LazyResult[Any]) -> Constraints | None:
+    """Return what a node asks for itself, or else for all calls of its task."""
+    own = node.config.constraints if node.config is not None else None
+    found: Constraints | None = node.task.constraints if own is None else own
+    return found

@@ -1,0 +1,56 @@
+"""A run that goes on while its caller does something else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from typing import Any, Generic, Literal
+
+from cascade.runtime.bus import MessageBus
+from cascade.spec.lazy import R
+
+__all__ = ["Run"]
+
+
+class Run(Generic[R]):
+    """A run that was started: await it for its result."""
+
+    def __init__(self, run_id: str, task: asyncio.Task[R], bus: MessageBus) -> None:
+        self.id: str = run_id
+        self._task = task
+        self._bus = bus
+        self._loop = asyncio.get_running_loop()
+
+    def __await__(self) -> Generator[Any, None, R]:
+        with self._bus.waiting_for(self.id):
+            return (yield from self._task.__await__())
+
+    @property
+    def status(self) -> Literal["Running", "Succeeded", "Failed", "Cancelled"]:
+        """How it is going, or how it ended."""
+        task = self._task
+        if not task.done():
+            return "Running"
+        if task.cancelled():  # asked for, or else a task of the run raised it
+            return "Cancelled" if task.cancelling() else "Failed"
+        error = task.exception()
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            return "Cancelled"
+        return "Succeeded" if error is None else "Failed"
+
+    def cancel(self) -> None:
+        """End the run: what is running is cancelled, and awaiting the run raises CancelledError.
+
+        May be called from any thread. A run that has ended is left as it is.
+        """
+        try:
+            on_loop = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            on_loop = False
+        if on_loop:
+            self._task.cancel()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self.status}>"

@@ -1,0 +1,157 @@
+"""What a run says of itself: events, and the words that name a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter, time
+from typing import Any
+
+from cascade.runtime.frame import Frame
+from cascade.runtime.identity import Names
+from cascade.runtime.scope import NodeFailure, preview_of, spelled
+from cascade.runtime.spot import Spot
+from cascade.runtime.ticket import Ticket
+from cascade.spec.events import (
+    ResourceAcquired,
+    ResourceReleased,
+    TaskBlocked,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskRetrying,
+    TaskSkipped,
+)
+from cascade.spec.operations import CALLN, IMPORT
+from cascade.spec.signal import uncrossable
+
+__all__ = ["Telling"]
+
+_new = tuple.__new__
+
+
+class Telling:
+    """The methods of a run that say what happens; nothing is made that nobody listens to."""
+
+    __slots__ = ()
+
+    id: str
+    bus: Any
+    admission: Any
+    names: Names
+    watch: tuple[bool, bool, bool]
+
+    def described(self, spot: Spot) -> str:
+        """Return the node of a call and where it was declared."""
+        site = spot.copy(self.names).site_of(spot.suffix)
+        return f"{site.task_id} (declared at {spot.world.blueprint.graph.declared(spot.number)})"
+
+    def failure_at(self, spot: Spot, error: BaseException, attempt: int = 1) -> NodeFailure:
+        """Return the failure of a node, its error with a note that says which it was."""
+        if isinstance(error, NodeFailure):
+            return error
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            wrapped = uncrossable(error)
+            wrapped.__cause__ = error
+            error = wrapped
+        error.add_note(f"in task {self.described(spot)}, iteration {spot.iteration}, attempt {attempt}")
+        return NodeFailure(error)
+
+    # --- events
+
+    def observe_call(self, spot: Spot, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call in place, with events around the call."""
+        copy = spot.copy(self.names)
+        if copy.has_looped(spot.suffix):
+            spot.enter(copy)
+        self.publish_started(spot)
+        start = perf_counter()
+        try:
+            value = func(*args, **kwargs)
+        except BaseException as error:
+            self.publish_finished(spot, "Failed", perf_counter() - start, error, None)
+            raise
+        self.publish_finished(spot, "Succeeded", perf_counter() - start, None, value)
+        return value
+
+    def tellers(self) -> list[Callable[[Any], None]]:
+        """Return what emitted code publishes with: of each kind of event that somebody wants."""
+        kinds = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
+        return [self.bus.teller(kind) for kind, is_wanted in zip(kinds, self.watch, strict=True) if is_wanted]
+
+    def publish_started(self, spot: Spot) -> None:
+        """Say that a call begins."""
+        if self.bus.wants(TaskExecutionStarted):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(_new(TaskExecutionStarted, (site, time(), spot.iteration)))
+
+    def publish_finished(
+        self, spot: Spot, status: str, seconds: float, error: BaseException | None, value: Any
+    ) -> None:
+        """Say that a call has ended, after all its attempts."""
+        bus = self.bus
+        if bus.wants(TaskExecutionFinished):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            spelled_out = None if error is None else spelled(error)
+            preview = None if bus.previews is None or error is not None else preview_of(value, bus.previews)
+            bus.publish(
+                _new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled_out, preview))
+            )
+
+    def publish_skip(self, spot: Spot, reason: str) -> None:
+        """Say that a node does not run, and why."""
+        if self.bus.wants(TaskSkipped):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(_new(TaskSkipped, (site, time(), spot.iteration, reason)))
+
+    def publish_retry(self, spot: Spot, attempt: int, most: int, delay: float, error: BaseException) -> None:
+        """Say that an attempt failed and another follows."""
+        if self.bus.wants(TaskRetrying):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(_new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, spelled(error))))
+
+    def publish_blocked(self, spot: Spot, ticket: Ticket) -> None:
+        """Say that a limit or a constraint holds a call back."""
+        if self.bus.wants(TaskBlocked):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(
+                TaskBlocked(
+                    run_id=self.id,
+                    task_id=site.task_id,
+                    task_name=site.task_name,
+                    iteration=spot.iteration,
+                    reason=self.admission.reason(ticket),
+                )
+            )
+
+    def publish_resource(self, name: str, acquired: bool) -> None:
+        """Say that a resource was set up or torn down."""
+        kind = ResourceAcquired if acquired else ResourceReleased
+        if self.bus.wants(kind):
+            self.bus.publish(kind(run_id=self.id, resource_name=name))
+
+    def publish_pruned_root(self, frame: Frame) -> None:
+        """Say of a root frame which nodes only unselected routes and unused `otherwise`s would have needed."""
+        graph = frame.world.blueprint.graph
+        demanded = frame.demanded
+        if demanded is not None and graph.needed > graph.strict:
+            for i in range(graph.strict, graph.needed):
+                if not demanded[i] and graph.kinds[i] <= CALLN:
+                    self.publish_skip(Spot(frame, i), "Pruned")
+
+    def publish_pruned(self, frame: Frame, wanted: list[int]) -> None:
+        """Say the same of an entry of a loop, for what feeds it in this entry."""
+        demanded, block = frame.demanded, frame.block
+        assert demanded is not None
+        seen: set[int] = set()
+        stack = [*wanted]
+        gate = block.gates.get(block.root)
+        if gate is not None and gate.otherwise is not None:
+            stack.append(gate.otherwise)
+        while stack:
+            i = stack.pop()
+            if i < 0 or i in seen:
+                continue
+            seen.add(i)
+            stack += (*block.needs(i), *block.late_needs(i))
+        for i in sorted(seen):
+            if not demanded[i] and block.kinds[i] <= CALLN and block.ops[i] != IMPORT:
+                self.publish_skip(Spot(frame, i), "Pruned")
