@@ -151,7 +151,7 @@ async def jump_loops() -> list[Line]:
         expected = ["done"] * 10_000
         ours = seconds_of(lambda: by_cascade(len(expected)), expected)
         baseline = seconds_of(lambda: by_hand(len(expected)), expected)
-        found = await pairs(ours, baseline, 5)
+        found = await pairs(ours, baseline, 15)
         assert await calls(by_cascade(500), step.func) == [entries * 500]
         assert await calls(by_hand(500), plain_step) == [entries * 500]
     count = entries * len(expected)

@@ -245,6 +245,58 @@ async def test_a_known_loop_gives_the_event_loop_its_turns(sprints: list[Any]) -
     assert sprints
 
 
+@alone
+async def test_a_turn_of_the_event_loop_does_not_end_a_known_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on as it was; its entries are counted over all turns, whichever way it ends."""
+    calls: list[tuple[int, int]] = []
+    followed: list[int] = []
+    before = Sprint.__init__
+
+    def follow(self: Sprint, follower: Any, *args: Any) -> None:
+        followed.append(follower.number)
+        before(self, follower, *args)
+
+    async with cs.Engine(tier="compile") as engine:
+
+        async def body(n: int, agent: int) -> Any:
+            calls.append((n, agent))
+            await asyncio.sleep(0)
+            if agent >= 0 and n % 7 == 0:
+                engine.ticker.tick()
+            if agent == 3 and n == 4:
+                raise ValueError("in the end")
+            return cs.Jump("exit", agent) if n <= 1 else cs.Jump("again", n - 1)
+
+        task = cs.task(body)
+        await engine.run(loops(task, [(9, -1)]))
+        calls.clear()
+        monkeypatch.setattr(Sprint, "__init__", follow)
+        assert await engine.run(loops(task, [(40 + k, k) for k in range(3)])) == [0, 1, 2]
+        assert sorted(calls) == sorted((n, k) for k in range(3) for n in range(1, 41 + k))
+        assert followed == []
+        with pytest.raises(ValueError, match="in the end") as caught:
+            await engine.run(loops(task, [(30, 3)]))
+        assert "iteration 26" in caught.value.__notes__[0]
+
+
+@alone
+async def test_a_known_loop_that_was_left_in_a_turn_looks_around_before_it_goes_on() -> None:
+    heard: list[int] = []
+    async with cs.Engine(tier="compile") as engine:
+
+        async def body(n: int) -> Any:
+            await asyncio.sleep(0)
+            if n == 40:
+                engine.bus.subscribe(TaskExecutionStarted, lambda event: heard.append(event.iteration))
+                engine.ticker.tick()
+            return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
+
+        task = cs.task(body)
+        assert await engine.run(loops(task, [(9,)])) == [0]
+        assert await engine.run(loops(task, [(60,)])) == [0]
+    assert heard == list(range(21, 61))
+
+
 @ASYNC
 @alone
 async def test_limits_of_iterations_hold(is_async: bool, sprints: list[Any]) -> None:

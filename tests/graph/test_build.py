@@ -120,6 +120,36 @@ class TestNodes:
             assert len({id(node) for node in graph.nodes}) == len(graph)
             assert all(edge.source < edge.target for edge in graph.edges() if edge.source >= 0)
 
+    @pytest.mark.parametrize("seed", range(20))
+    def test_a_long_list_of_calls_and_loops_is_numbered_like_a_short_one(
+        self, seed: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        chance = random.Random(seed)
+
+        def node(n: int) -> Any:
+            found = inc(n) if chance.random() < 0.9 else inc(inc(n))
+            kind = chance.random()
+            if kind < 0.6:
+                away = {} if kind < 0.5 else {"away": other(n), "back": found}
+                cs.bind(found, cs.select_jump({"again": found, "exit": None, **away}))
+            if kind < 0.02:
+                found.named("special")
+            elif 0.9 < kind < 0.92:
+                found.run_if(n)
+            elif 0.58 < kind < 0.6:
+                found.with_retry(2)
+            return found
+
+        def described(graph: Graph) -> Any:
+            nodes = [(graph.name(i), graph.kinds[i], graph.references(i)) for i in range(len(graph))]
+            gates = {i: (gate.key(), gate.is_plain, gate.is_shared) for i, gate in graph.gates.items()}
+            return nodes, gates, graph.jumps, graph.constants, graph.strict, graph.needed, graph.root
+
+        targets = [node(n) for n in range(60)]
+        found = described(graph_of(targets))
+        monkeypatch.setattr("cascade.graph.build.MANY", 1000)
+        assert found == described(graph_of(targets))
+
     def test_a_node_that_nobody_needs_is_not_there(self) -> None:
         shared = inc(1)
         other(shared)

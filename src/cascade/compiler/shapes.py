@@ -14,7 +14,7 @@ from cascade.compiler.machine import Edge, Entry, Source
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Graph, Pack
 from cascade.spec.lazy import Lazy, LazyResult, MappedResult
-from cascade.spec.operations import IMPORT
+from cascade.spec.operations import CALL1, IMPORT
 from cascade.spec.placement import CallForm
 
 __all__ = ["MOST_KEPT", "MOST_NODES", "block_shape", "keep", "kept", "leaf_shape", "leaf_sort", "loop_shape"]
@@ -107,8 +107,10 @@ def leaf_sort(graph: Graph, number: int) -> tuple[Any, ...] | None:
     The code object is in it by its id: what is kept by this must keep the code object alive.
     """
     node, gate = graph.nodes[number], graph.gates.get(number)
-    if gate is None or not gate.is_plain or not isinstance(node, LazyResult):
+    if gate is None or not (gate.is_shared or gate.is_plain) or not isinstance(node, LazyResult):
         return None
+    if graph.kinds[number] == CALL1:
+        return None if graph.places[number] >= 0 else (id(node.code), node.lasti, node.label, 1)
     references = graph.references(number)
     if not references or max(references) >= 0:
         return None

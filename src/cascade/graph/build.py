@@ -60,6 +60,8 @@ class _Builder:
         self.lazy_edges: list[Any] = []
         self.jump_edges: list[Any] = []
         self.gated: list[tuple[int, Any]] = []
+        self.jumping: list[tuple[int, Any]] = []
+        """Those of them that have nothing but a literal and a selector; there may be many loops."""
         self.routers: list[tuple[int, Router]] = []
 
     def build(self, target: Any) -> Graph:
@@ -187,17 +189,23 @@ class _Builder:
     def leaves(self, waiting: list[Any]) -> int:
         """Number the plain calls of one literal with which a long list of inputs begins; return how many there are.
 
-        As `walk` would, but with one step for all of them where that is possible.
+        As `walk` would, but with one step for all of them where that is possible. Each may be a loop of its own.
         """
         graph = self.graph
         index = graph.index
         first = number = len(graph.nodes)
         for node in waiting:
-            if node.__class__ is not LazyResult or node.config is not None or node.kwargs is not None:
+            if node.__class__ is not LazyResult or node.kwargs is not None:
                 break
-            args = node.args
+            args, config = node.args, node.config
             if len(args) != 1 or args[0].__class__ not in ATOMS or not node.task.form.plain or node in index:
                 break
+            if config is not None:
+                if not config.only_binds:
+                    break
+                self.jumping.append((number, node))
+                assert config.selector is not None
+                self.jump_edges += [route for route in config.selector.routes.values() if route is not None]
             index[node] = number
             number += 1
             if node.plan is None:
@@ -368,12 +376,16 @@ class _Builder:
             routes = {key: self.reference(value) for key, value in router.routes.items()}
             default = None if router.default is UNSET else self.reference(router.default)
             graph.routes[i] = Routes(routes, default)
-        gates = Gates(self.reference, graph.index)
+        gates, index = Gates(self.reference, graph.index), graph.index
         for i, node in self.gated:
             graph.gates[i] = gates.of(node)
             if node.config is not None and node.config.selector is not None:
                 routes = node.config.selector.routes
                 graph.jumps[i] = {key: None if to is None else self.reference(to) for key, to in routes.items()}
+        for i, node in self.jumping:
+            graph.gates[i] = gates.of(node, only_jumps=True)
+            routes = node.config.selector.routes
+            graph.jumps[i] = {key: None if to is None else index[to] for key, to in routes.items()}
         if self.lazily or graph.jumps:
             check_loops(graph)
 

@@ -27,15 +27,17 @@ class Gates:
         self._index = index
         self._bound: Gate | None = None
 
-    def of(self, node: LazyResult[Any]) -> Gate:
-        """Return what holds for a node."""
+    def of(self, node: LazyResult[Any], only_jumps: bool = False) -> Gate:
+        """Return what holds for a node; it may be known that it only jumps."""
+        if only_jumps and self._bound is not None:
+            return self._bound
         task, config, reference = node.task, node.config, self._reference
         is_shared = config is not None and config.only_binds and task.is_plain and not injects(node)
         if is_shared and self._bound is not None:
             return self._bound
         gate = Gate()
         if is_shared:
-            self._bound = gate
+            self._bound, gate.is_shared = gate, True
         gate.retry, gate.timeout, gate.cache = task.retry, task.timeout, task.cache
         gate.constraints = constraints_of(node)
         if gate.constraints is not None:

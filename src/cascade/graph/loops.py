@@ -6,6 +6,7 @@ from typing import NoReturn
 
 from cascade.errors import CycleError, StaticGraphError
 from cascade.spec.graph import Graph
+from cascade.spec.operations import CALL1
 
 __all__ = ["check_loops", "draw_cycle", "sources", "states_of"]
 
@@ -77,7 +78,12 @@ def states_of(graph: Graph, entry: int) -> list[int]:
 
 def _check_states(graph: Graph) -> None:
     """A bound node that waits for a bound node: only those need a closer look, and only their ancestors."""
-    waiting = [found for i in graph.jumps if (found := sources(graph, i))]
+    gates, kinds, places = graph.gates, graph.kinds, graph.places
+    waiting = [
+        found
+        for i in graph.jumps
+        if not (gates[i].is_shared and kinds[i] == CALL1 and places[i] < 0) and (found := sources(graph, i))
+    ]
     if not waiting:
         return
     holds = _readers(graph)

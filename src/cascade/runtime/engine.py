@@ -30,7 +30,7 @@ from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import drive
 from cascade.runtime.scope import spelled
-from cascade.runtime.sprints import dash, landed
+from cascade.runtime.sprints import dash, dash_on, landed
 from cascade.runtime.started import Run
 from cascade.runtime.target import carry_out
 from cascade.runtime.ticker import Ticker
@@ -54,7 +54,7 @@ _numbers = itertools.count(1)
 RunState.drive, RunState.perform, RunState.invoke = staticmethod(drive), staticmethod(perform), staticmethod(invoke)
 RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_piece)
 RunState.follower, RunState.make_resources = Follower, Resources
-RunState.dash, RunState.landed = staticmethod(dash), staticmethod(landed)
+RunState.dash, RunState.dash_on, RunState.landed = staticmethod(dash), staticmethod(dash_on), staticmethod(landed)
 
 
 class Engine(Controls, Closing):

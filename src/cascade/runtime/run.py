@@ -139,6 +139,7 @@ class RunState(Telling):
     follower: ClassVar[Any] = None
     make_resources: ClassVar[Any] = None
     dash: ClassVar[Callable[..., Any]]
+    dash_on: ClassVar[Callable[..., Any]]
     landed: ClassVar[Callable[..., Any]]
 
     @property

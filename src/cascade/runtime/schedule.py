@@ -76,12 +76,17 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
             if dashed is not None:  # awaited here, so that nothing stands between the task and the loop
                 (work, guesses, known), dashed = dashed, None
                 outcome = failure = None
-                try:
-                    outcome = await work
-                except BaseException as error:
-                    failure = error
-                if guesses.is_retired:
-                    run.look()
+                while work is not None:
+                    try:
+                        outcome = await work
+                    except BaseException as error:
+                        failure = error
+                    work = None
+                    if guesses.is_retired:
+                        run.look()
+                    elif ticker.due and failure is None:
+                        await run.turn()
+                        work, guesses = run.dash_on(run, frame, i, known, outcome)
                 value = run.landed(run, frame, i, known, outcome, failure)
                 del work, guesses, outcome, failure
             elif form is None or not form.is_async or not _is_plain(run, frame, i, form, begun):

@@ -24,7 +24,7 @@ from cascade.runtime.spot import Spot
 from cascade.spec.control import Jump
 from cascade.spec.placement import CallForm
 
-__all__ = ["Sprint", "dash", "landed", "sprint"]
+__all__ = ["Sprint", "dash", "dash_on", "landed", "sprint"]
 
 NO_REGISTERS: list[Any] = []
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
@@ -107,6 +107,20 @@ def dash(run: RunState, frame: Frame, i: int, form: CallForm) -> tuple[Coroutine
     guesses = hot.loop.guessing(run.ticker)
     first = world.constants[-1 - graph.references(number)[0]]  # the argument that the data of a jump stands for
     return guesses.function(range(ENDLESS), first, *_literals(world, number, hot)), guesses, known
+
+
+def dash_on(
+    run: RunState, frame: Frame, i: int, known: Known, outcome: Any
+) -> tuple[Coroutine[Any, Any, Any] | None, Guesses | None]:
+    """Return the loop of a dash again that was left with an outcome for no more than the event loop's turn."""
+    count, _, result, _ = outcome
+    edge, hot, _ = known
+    if run.observed or not hot.loop.may_run() or not edge.takes(result):
+        return None, None
+    run.ticker.begin()
+    guesses = hot.loop.guessing(run.ticker)
+    literals = _literals(frame.world, frame.block.source(i), hot)
+    return guesses.function(range(count + 1, ENDLESS), result.data, *literals), guesses
 
 
 def _literals(world: World, number: int, hot: Bound) -> list[Any]:

@@ -80,6 +80,7 @@ class Gate:
         "constraints",
         "first",
         "injects",
+        "is_shared",
         "label",
         "max_iterations",
         "otherwise",
@@ -109,6 +110,8 @@ class Gate:
         """That the node is bound; to what, the jumps of the graph say, as nodes with nothing else share a gate."""
         self.max_iterations: int | None = None
         self.receiver = False
+        self.is_shared = False
+        """It is that of all nodes of a graph that have nothing but a selector."""
 
     @property
     def is_policy(self) -> bool:
