@@ -11,6 +11,7 @@ import pytest
 import cascade as cs
 from cascade.runtime import learning
 from cascade.runtime.events import TaskExecutionStarted
+from cascade.runtime.looking import look, state_of
 from cascade.runtime.run import RunState
 from cascade.runtime.sprints import Sprint
 from tests.workflows import in_loop, turns
@@ -295,6 +296,29 @@ async def test_a_known_loop_that_was_left_in_a_turn_looks_around_before_it_goes_
         assert await engine.run(loops(task, [(9,)])) == [0]
         assert await engine.run(loops(task, [(60,)])) == [0]
     assert heard == list(range(21, 61))
+
+
+@alone
+async def test_whoever_looks_sees_how_far_a_known_loop_has_come() -> None:
+    seen: list[dict[str, int]] = []
+    async with cs.Engine(tier="compile") as engine:
+
+        async def step(n: int, agent: int) -> Any:
+            await asyncio.sleep(0)
+            if n == 50 and agent == 1:
+                engine.ticker.tick()
+            if n == 20 and agent == 1:
+                state = state_of(engine)
+                assert state is not None
+                seen.append(look(state, asyncio.get_running_loop()).loops)
+            return cs.Jump("exit", agent) if n <= 1 else cs.Jump("again", n - 1)
+
+        task = cs.task(step)
+        await engine.run(loops(task, [(9, -1)]))
+        assert await engine.run(loops(task, [(100, 1), (300, 2)])) == [1, 2]
+    (counts,) = seen
+    assert [*counts] == ["step#2"]  # who looks runs, and is in no frame that waits
+    assert 78 <= counts["step#2"] <= 81
 
 
 @ASYNC

@@ -11,7 +11,7 @@ from cascade.runtime.frame import PENDING, Frame
 from cascade.runtime.loops import Follower
 from cascade.runtime.run import RunState
 from cascade.runtime.running import _awaits, _innermost
-from cascade.runtime.schedule import evaluate
+from cascade.runtime.schedule import drive, evaluate
 from cascade.runtime.spot import Spot
 from cascade.spec.blueprint import Block
 from cascade.spec.operations import CALLN, MAP, SUBFLOW
@@ -72,7 +72,7 @@ def look(run: RunState, loop: asyncio.AbstractEventLoop) -> Sight:
         for frame in frames:
             if frame.f_code is evaluate.__code__ and frame.f_locals.get("run") is run:
                 nodes = _nodes(frame.f_locals["frame"]) if nodes == (0, 0) else nodes
-            elif frame.f_code is Follower.follow.__code__:
+            elif frame.f_code in (Follower.follow.__code__, drive.__code__):
                 _add_hot(run, frame, frames, loops)
     return Sight(*nodes, loops, maps, sorted(running))
 
@@ -105,11 +105,13 @@ def _nodes(frame: Frame) -> tuple[int, int]:
 def _add_hot(run: RunState, frame: FrameType, frames: list[FrameType], loops: dict[str, int]) -> None:
     """Add the entries that an emitted coroutine has not handed over yet: it counts them in its `i`."""
     known = frame.f_locals
-    lane = known.get("lane")
-    hot = getattr(lane, "hot", None)
-    if lane is None or not hot or known["run"] is not run:
+    if known.get("run") is not run:
         return
-    for inner in frames:
+    if frame.f_code is drive.__code__:
+        hot = known["known"][1] if known.get("work") is not None else None
+    else:
+        hot = getattr(known.get("lane"), "hot", None)
+    for inner in frames if hot else ():
         if inner.f_code is hot.loop.function.__code__:
-            name = known["self"].copy.site.task_id
+            name = _id(run, Spot(known["frame"], known["i"])) if "frame" in known else known["self"].copy.site.task_id
             loops[name] = loops.get(name, 0) + (inner.f_locals.get("i") or 0)
