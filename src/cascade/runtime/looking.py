@@ -107,6 +107,7 @@ def _add_hot(run: RunState, frame: FrameType, frames: list[FrameType], loops: di
     known = frame.f_locals
     if known.get("run") is not run:
         return
+    hot: Any
     if frame.f_code is drive.__code__:
         hot = known["known"][1] if known.get("work") is not None else None
     else:
