@@ -169,8 +169,8 @@ async def scaled(name: str, shape: Any, by_hand: Any) -> list[Line]:
     async with cs.Engine() as engine:
         await engine.run(shape(2_000))
         await pairs(once(engine, shape, 100_000), once_by_hand(by_hand, 100_000), 1)
-        for _ in range(3):
-            for _ in range(3):
+        for _ in range(7):
+            for _ in range(2):
                 await small.add(once(engine, shape, 100_000), once_by_hand(by_hand, 100_000))
             await large.add(once(engine, shape, 1_000_000), once_by_hand(by_hand, 1_000_000))
     kept = median(large.speeds()) / median(small.speeds())
