@@ -281,24 +281,6 @@ async def test_a_turn_of_the_event_loop_does_not_end_a_known_loop(monkeypatch: p
 
 
 @alone
-async def test_a_known_loop_that_was_left_in_a_turn_looks_around_before_it_goes_on() -> None:
-    heard: list[int] = []
-    async with cs.Engine(tier="compile") as engine:
-
-        async def body(n: int) -> Any:
-            await asyncio.sleep(0)
-            if n == 40:
-                engine.bus.subscribe(TaskExecutionStarted, lambda event: heard.append(event.iteration))
-                engine.ticker.tick()
-            return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
-
-        task = cs.task(body)
-        assert await engine.run(loops(task, [(9,)])) == [0]
-        assert await engine.run(loops(task, [(60,)])) == [0]
-    assert heard == list(range(21, 61))
-
-
-@alone
 async def test_whoever_looks_sees_how_far_a_known_loop_has_come() -> None:
     seen: list[dict[str, int]] = []
     async with cs.Engine(tier="compile") as engine:
@@ -337,8 +319,10 @@ async def test_limits_of_iterations_hold(is_async: bool, sprints: list[Any]) -> 
     assert not sprints
 
 
+@pytest.mark.parametrize("asks", ["hurry", "tick"])
 @alone
-async def test_a_subscriber_that_comes_hears_the_rest() -> None:
+async def test_a_subscriber_that_comes_hears_the_rest(asks: str) -> None:
+    """The loop looks around when it is asked to, and in the turn that every tick brings."""
     heard: list[int] = []
     async with cs.Engine(tier="compile") as engine:
 
@@ -346,7 +330,7 @@ async def test_a_subscriber_that_comes_hears_the_rest() -> None:
             await asyncio.sleep(0)
             if n == 40:
                 engine.bus.subscribe(TaskExecutionStarted, lambda event: heard.append(event.iteration))
-                engine.ticker.hurry()  # what a tick would do within 10 ms
+                getattr(engine.ticker, asks)()  # what would come within 10 ms
             return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
 
         task = cs.task(body)

@@ -29,10 +29,8 @@ class Gates:
 
     def of(self, node: LazyResult[Any], only_jumps: bool = False) -> Gate:
         """Return what holds for a node; it may be known that it only jumps."""
-        if only_jumps and self._bound is not None:
-            return self._bound
         task, config, reference = node.task, node.config, self._reference
-        is_shared = config is not None and config.only_binds and task.is_plain and not injects(node)
+        is_shared = only_jumps or (config is not None and config.only_binds and task.is_plain and not injects(node))
         if is_shared and self._bound is not None:
             return self._bound
         gate = Gate()
