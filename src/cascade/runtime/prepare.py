@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from cascade.compiler.lower import lower
@@ -11,9 +12,9 @@ from cascade.graph.freeze import is_container
 from cascade.runtime.inputs import check_inputs, check_known
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult, subflow
-from cascade.spec.graph import Graph, Pack
+from cascade.spec.graph import Graph, Optional, Pack
 from cascade.spec.inputs import Param
-from cascade.spec.lazy import Lazy, configurations
+from cascade.spec.lazy import Lazy, LazyResult, configurations
 from cascade.spec.operations import SUBFLOW
 from cascade.spec.signal import UNSET
 from cascade.spec.task import Task
@@ -27,18 +28,30 @@ __all__ = ["Plan", "prepare"]
 class Plan:
     """A blueprint, made for one target by one solver, and what is known of its parameters."""
 
-    __slots__ = ("blueprint", "params", "solver", "version")
+    __slots__ = ("blueprint", "params", "solver", "together", "version")
 
     def __init__(self, blueprint: Blueprint, solver: Solver, params: dict[str, Param]) -> None:
         self.blueprint = blueprint
         self.solver = solver
         self.version = configurations[0]
         self.params = params
+        self.together: Together | None = None
+        """A container with the target of this plan in it."""
 
     @property
     def targets(self) -> tuple[str, ...]:
         """The names of the nodes that a run asks for; made when somebody listens, as there may be many."""
         return target_names(self.blueprint.graph)
+
+
+class Together:
+    """The plan of a container of targets, kept with the first lazy result in it."""
+
+    __slots__ = ("pack", "plan")
+
+    def __init__(self, pack: Pack, plan: Plan) -> None:
+        self.pack = pack
+        self.plan = plan
 
 
 def target_names(graph: Graph) -> tuple[str, ...]:
@@ -68,11 +81,63 @@ def prepare(target: Any, solver: Solver) -> Plan | None:
     asked = target_of(_without_blueprints(target) if is_container(target) else target)
     if not isinstance(asked, (Lazy, Pack)):
         return None
-    blueprint = _compile(asked, solver)
-    plan = Plan(blueprint, solver, check_inputs(blueprint.graph))
+    if isinstance(asked, Pack):
+        return _prepare_together(asked, solver)
+    plan = _plan(asked, solver)
     if isinstance(target, Lazy):
+        plan.together = target.plan if target.plan.__class__ is Together else None
         target.plan = plan
     return plan
+
+
+def _plan(asked: Lazy | Pack, solver: Solver) -> Plan:
+    blueprint = _compile(asked, solver)
+    return Plan(blueprint, solver, check_inputs(blueprint.graph))
+
+
+def _prepare_together(pack: Pack, solver: Solver) -> Plan:
+    """Return the plan for a container of targets: the one kept with the first of them, if it is for the same."""
+    first = _first(pack)
+    own = None if first is None else first.plan
+    known = own.together if own.__class__ is Plan else own
+    if known.__class__ is Together and _are_same(known.pack, pack):
+        kept: Plan = known.plan
+        if kept.version == configurations[0] and kept.solver is solver:
+            return kept
+    plan = _plan(pack, solver)
+    if own.__class__ is Plan:
+        own.together = Together(pack, plan)
+    elif first is not None:
+        first.plan = Together(pack, plan)
+    return plan
+
+
+def _first(pack: Pack) -> LazyResult[Any] | None:
+    """Return the first lazy result in a container, without recursion by its depth."""
+    item: Any = pack
+    while isinstance(item, Pack):
+        item = next((each for each in item.items if isinstance(each, (LazyResult, Optional, Pack))), None)
+    return item.result if isinstance(item, Optional) else item
+
+
+def _are_same(one: Pack, other: Pack) -> bool:
+    """Say whether two containers of targets ask for the same."""
+    stack = [(one, other)]
+    while stack:
+        one, other = stack.pop()
+        if one.type is not other.type or len(one.items) != len(other.items):
+            return False
+        if not all(map(is_, one.keys or (), other.keys or ())):
+            return False
+        for item, its in zip(one.items, other.items, strict=True):
+            if isinstance(item, Pack) and isinstance(its, Pack):
+                stack.append((item, its))
+            elif isinstance(item, Optional) and isinstance(its, Optional):
+                if item.result is not its.result:
+                    return False
+            elif item is not its:
+                return False
+    return True
 
 
 def _compile(asked: Any, solver: Solver) -> Blueprint:
