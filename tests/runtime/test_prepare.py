@@ -105,6 +105,17 @@ def test_each_run_gives_a_container_of_its_own() -> None:
     assert first is not second
 
 
+@pytest.mark.parametrize("first", [cs.Router(cs.Param("x"), {"a": inc(1)}), cs.Param("x"), inc.map(x=[1, 2])])
+def test_whatever_lazy_value_comes_first(first: Any) -> None:
+    known = plan([5, first, inc(1)])
+    assert plan([5, first, inc(1)]) is not known
+    lazy = inc(1)
+    known = plan([5, first, lazy])
+    assert plan([5, first, lazy]) is known
+    assert plan(first) is not known
+    assert plan([5, first, lazy]) is known
+
+
 def test_a_solver_has_a_plan_of_its_own() -> None:
     target = [inc(1)]
     assert prepare(target, SOLVER) is not prepare(target, NativeSolver())

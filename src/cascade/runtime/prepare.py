@@ -14,7 +14,7 @@ from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult, subflow
 from cascade.spec.graph import Graph, Optional, Pack
 from cascade.spec.inputs import Param
-from cascade.spec.lazy import Lazy, LazyResult, configurations
+from cascade.spec.lazy import Lazy, configurations
 from cascade.spec.operations import SUBFLOW
 from cascade.spec.signal import UNSET
 from cascade.spec.task import Task
@@ -45,7 +45,7 @@ class Plan:
 
 
 class Together:
-    """The plan of a container of targets, kept with the first lazy result in it."""
+    """The plan of a container of targets, kept with the first lazy value in it."""
 
     __slots__ = ("pack", "plan")
 
@@ -98,7 +98,7 @@ def _plan(asked: Lazy | Pack, solver: Solver) -> Plan:
 def _prepare_together(pack: Pack, solver: Solver) -> Plan:
     """Return the plan for a container of targets: the one kept with the first of them, if it is for the same."""
     first = _first(pack)
-    own = None if first is None else first.plan
+    own = first.plan
     known = own.together if own.__class__ is Plan else own
     if known.__class__ is Together and _are_same(known.pack, pack):
         kept: Plan = known.plan
@@ -107,16 +107,16 @@ def _prepare_together(pack: Pack, solver: Solver) -> Plan:
     plan = _plan(pack, solver)
     if own.__class__ is Plan:
         own.together = Together(pack, plan)
-    elif first is not None:
+    else:
         first.plan = Together(pack, plan)
     return plan
 
 
-def _first(pack: Pack) -> LazyResult[Any] | None:
-    """Return the first lazy result in a container, without recursion by its depth."""
+def _first(pack: Pack) -> Any:
+    """Return the first lazy value in a container, without recursion by its depth."""
     item: Any = pack
     while isinstance(item, Pack):
-        item = next((each for each in item.items if isinstance(each, (LazyResult, Optional, Pack))), None)
+        item = next(each for each in item.items if isinstance(each, (Lazy, Pack)))  # a pack has one
     return item.result if isinstance(item, Optional) else item
 
 
