@@ -34,7 +34,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.app.live": {"rich"},
     "cascade.command.main": {"typer"},
     "cascade.command.options": {"typer"},
-    "cascade.adapters.executors.crossing": {"cloudpickle"},
+    "cascade.adapters.executors.by_value": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.solvers.csp": {"ortools"},
     "cascade.providers.config": {"yaml"},

@@ -225,6 +225,36 @@ class TestWhatCrosses:
         )
         assert done.stdout.splitlines() == ["begun", "5 True", "Broken ('it is', 3) True", "ended"], done.stderr
 
+    def test_so_do_the_tasks_and_resources_that_it_refers_to(self, tmp_path: Path) -> None:
+        script = tmp_path / "script.py"
+        script.write_text(REFERRING)
+        done = subprocess.run(
+            [sys.executable, "-W", "error", str(script)], capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.stdout.splitlines() == [
+            "by_function 2",
+            "by_run 12",
+            "itself 120",
+            "each_other True",
+            "method 9",
+            "static 8",
+            "decorated 2",
+            "closure 8",
+            "lambda 3",
+            "as_value add_one 2",
+            "namespace 2",
+            "nested 2",
+        ], done.stderr
+
+    def test_a_directory_that_is_gone_does_not_keep_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        gone = tmp_path / "gone"
+        gone.mkdir()
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+        assert run(in_process(math.sqrt)(4), executor=LocalExecutor(processes=1)) == 2
+        monkeypatch.chdir(tmp_path)
+        assert run(in_process(os.getcwd)(), executor=LocalExecutor(processes=1)) == str(tmp_path)
+
 
 SCRIPT = """
 import os
@@ -258,6 +288,119 @@ try:
 except Broken as error:
     print(type(error).__name__, error.args, "in fail" in str(error.__cause__))
 print("ended")
+"""
+
+REFERRING = """
+import asyncio, functools
+import cascade as cs
+from cascade.adapters.executors.local import LocalExecutor
+
+process = cs.task(mode="process")
+
+@cs.resource
+def ten():
+    yield 10
+
+@cs.task
+def add_one(x):
+    return x + 1
+
+@cs.task(cache=cs.cached(), retry={"max_attempts": 2, "on": (OSError,)})
+def add_ten(x, more=cs.inject(ten)):
+    return x + more
+
+@process
+def by_function(x):
+    return add_one.func(x)
+
+@process
+def by_run(x):
+    return cs.run(add_ten(add_one(x)), log_level="SILENT")
+
+@process
+def itself(n):
+    return 1 if n == 0 else n * itself.func(n - 1)
+
+@process
+def each_other(n):
+    return n == 0 or other.func(n - 1)
+
+@process
+def other(n):
+    return n != 0 and each_other.func(n - 1)
+
+class Number:
+    def __init__(self, value):
+        self.value = value
+
+    @process
+    def method(self, n):
+        return self.value + n + self.twice.func(self, n)
+
+    @cs.task
+    def twice(self, n):
+        return 2 * n
+
+    @staticmethod
+    @process
+    def static(n):
+        return Number(1).twice.func(None, n)
+
+def passing(func):
+    @functools.wraps(func)
+    def passed(*args):
+        return func(*args)
+    return passed
+
+@process
+@passing
+def decorated(x):
+    return add_one.func(x)
+
+def closure(k):
+    @cs.task
+    def local(x):
+        return x + k
+
+    @process
+    def work(x):
+        return local.func(x) + cs.run(local.map(x=[x]), log_level="SILENT")[0]
+    return work
+
+@process
+def as_value(given):
+    return given, add_one
+
+@process
+def nested(x):
+    return cs.run(by_function(x), log_level="SILENT")
+
+namespace = {}
+exec('''
+import cascade as cs
+@cs.task
+def add_one(x): return x + 1
+@cs.task(mode="process")
+def work(x): return add_one.func(x)
+''', namespace)
+
+async def main():
+    async with cs.Engine(executor=LocalExecutor(processes=1)) as engine:
+        print("by_function", await engine.run(by_function(1)))
+        print("by_run", await engine.run(by_run(1)))
+        print("itself", await engine.run(itself(5)))
+        print("each_other", await engine.run(each_other(4)))
+        print("method", await engine.run(Number(3).method(2)))
+        print("static", await engine.run(Number.static(4)))
+        print("decorated", await engine.run(decorated(1)))
+        print("closure", await engine.run(closure(3)(1)))
+        print("lambda", await engine.run(process(lambda x: add_one.func(x))(2)))
+        given, returned = await engine.run(as_value(cs.Value(add_one)))
+        print("as_value", given.name, await engine.run(returned(1)))
+        print("namespace", await engine.run(namespace["work"](1)))
+        print("nested", await engine.run(nested(1)))
+
+asyncio.run(main())
 """
 
 

@@ -1,7 +1,7 @@
 """How a call crosses into another process and its outcome back: as bytes, so that each failure can be told apart.
 
 Functions that can be imported cross by name. What stands in `__main__`, in another function or in a lambda
-crosses by value, with all that it refers to; that is what cloudpickle adds to pickle.
+crosses by value, with all that it refers to (`by_value`).
 """
 
 from __future__ import annotations
@@ -111,10 +111,9 @@ def unpack_outcome(what: str, outcome: bytes) -> Any:
 
 
 def _dumps(value: Any) -> bytes:
-    import cloudpickle
+    from cascade.adapters.executors.by_value import dumps
 
-    packed: bytes = cloudpickle.dumps(value)
-    return packed
+    return dumps(value)
 
 
 def _loads(packed: bytes) -> Any:

@@ -159,9 +159,11 @@ class _Worker:
 
     async def start(self) -> None:
         """Start the process, and wait until it is ready for calls."""
-        from loky.backend import get_context
+        from loky.backend import get_context, spawn
         from loky.process_executor import ProcessPoolExecutor
 
+        if not _has_directory():
+            spawn.os = _Directoryless()
         self.executor = ProcessPoolExecutor(
             max_workers=1, timeout=None, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)
         )
@@ -236,6 +238,27 @@ def _exit_of(error: BrokenProcessPool) -> str:
     """Return how the worker ended, as far as the pool knows: ` (EXIT(3))`, ` (SIGKILL(-9))`."""
     found = re.search(r"\{(\w+\(-?\d+\))", str(error))
     return f" ({found[1]})" if found else ""
+
+
+def _has_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+class _Directoryless:
+    """The module `os` for the pool, which sends the current directory to each worker: one that is gone as `.`.
+
+    The worker inherits it anyhow, so that a task finds itself there, as in any other mode.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def getcwd(self) -> str:
+        return os.getcwd() if _has_directory() else os.curdir
 
 
 # --- in the worker
