@@ -56,7 +56,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers by path: /echo, /status/N, /hang, /break, /redirect, /latin."""
+    """Answers by path: /echo, /status/N, /hang, /break, /redirect, /latin, /no_gzip."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -79,6 +79,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(302, b"", Location="/echo")
         elif kind == "latin":
             self.answer(200, "café".encode("latin-1"), Content_Type="text/plain; charset=latin-1")
+        elif kind == "no_gzip":
+            self.answer(200, b"plain", Content_Encoding="gzip")
         elif kind == "hang":
             self.server.hanging.set()
             self.rfile.read(1)  # returns when the other side closes

@@ -1,6 +1,7 @@
 """Files and standard streams, on a real file system and in a real process."""
 
 import asyncio
+import io
 import os
 import stat
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 
 import cascade as cs
 from cascade.runtime import Engine
+from cascade.spec import terminal
+from tests.providers.servers import need
 from tests.workflows import Tier, every_tier, in_loop, notes_of, run
 
 
@@ -22,6 +25,8 @@ def test_what_was_written_is_read(tmp_path: Path, tier: Tier) -> None:
     assert run(cs.read.text(written), tier=tier) == "line é\n"
     assert run(cs.read.bytes(cs.write.bytes(path, b"\x00\xff")), tier=tier) == b"\x00\xff"
     assert run(cs.read.text(cs.write.text(path, "é", encoding="latin-1"), encoding="latin-1"), tier=tier) == "é"
+    for ends in ("a\r\nb", "\r\n", "a\rb\n\r", "\u2028\x85"):
+        assert run(cs.read.text(cs.write.text(path, ends)), tier=tier) == ends
     assert os.listdir(path.parent) == ["a.txt"]
 
 
@@ -114,3 +119,49 @@ def test_a_read_of_stdin_that_is_cancelled_holds_nobody_up(monkeypatch: pytest.M
     in_loop(main)
     os.write(writer, b"x")
     os.close(writer)
+
+
+@every_tier
+def test_questions_are_asked_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tier: Tier
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("ada\r\n\nlast"))
+    names = [cs.io.prompt("who? "), cs.io.prompt("and? "), cs.io.prompt()]
+    assert run(cs.sequence(names), tier=tier) == "last"
+    assert capsys.readouterr() == ("", "who? and? ")
+    for stdin in (io.StringIO(""), None):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        with pytest.raises(EOFError, match=r"cs\.io\.prompt\('who\?'\) has nobody to ask: this process has no stdin"):
+            run(cs.io.prompt("who?"), tier=tier)
+
+
+def test_a_question_in_a_process_without_stdin() -> None:
+    code = "import cascade as cs; cs.run(cs.io.prompt('who? '), log_level='SILENT')"
+    for closing in ("< /dev/null", "<&-"):
+        command = ["sh", "-c", f'"$0" -c "$1" {closing}', sys.executable, code]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "EOFError: cs.io.prompt('who? ') has nobody to ask" in done.stderr
+
+
+def test_a_display_gives_way_to_a_question_and_comes_back() -> None:
+    need("rich")
+    from rich.console import Console
+
+    from cascade.app.live import Live
+    from cascade.app.standing import Report
+    from cascade.runtime.looking import Sight
+
+    out = io.StringIO()
+    live = Live(Console(file=out, force_terminal=True, width=80))
+    report = Report("flow", 1.0, Sight(0, 1, {}, [], []), {}, [])
+    live.show(report)
+    assert "flow" in out.getvalue()
+    with terminal.alone():
+        out.truncate(out.seek(0))
+        live.show(report)
+        assert out.getvalue() == ""
+    live.show(report)
+    assert "flow" in out.getvalue()
+    live.stop()
+    assert terminal.drawn == []

@@ -4,7 +4,9 @@ import asyncio
 import json
 import pickle
 import socket
+import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +42,8 @@ def test_post_put_delete_and_request_send_what_they_are_given(server: Server) ->
         cs.sequence(
             [
                 cs.http.post(url, json={"a": [1, None]}),
+                cs.http.post(url, json=None),
+                cs.http.post(url),
                 cs.http.put(url, content=b"raw"),
                 cs.http.delete(url),
                 cs.http.request("PATCH", url, data={"x": "1"}),
@@ -48,12 +52,112 @@ def test_post_put_delete_and_request_send_what_they_are_given(server: Server) ->
     )
     assert [(method, body) for method, _, body in server.seen] == [
         ("POST", b'{"a":[1,null]}'),
+        ("POST", b"null"),
+        ("POST", b""),
         ("PUT", b"raw"),
         ("DELETE", b""),
         ("PATCH", b"x=1"),
     ]
     assert server.accepted == 1  # a run keeps its connections
     server.wait_until_none_is_connected()
+
+
+def test_null_is_json_also_when_it_comes_late_and_headers_of_ones_own_win(server: Server) -> None:
+    nothing = cs.task(lambda: None)()
+    late = cs.http.put(f"{server.url}/echo", json=nothing)
+    own = cs.http.post(f"{server.url}/echo", json=None, headers={"content-type": "application/x"})
+    heads = [{name.lower(): value for name, value in each.json()["headers"].items()} for each in run([late, own])]
+    assert [each["content-type"] for each in heads] == ["application/json", "application/x"]
+    assert {body for *_, body in server.seen} == {b"null"}
+
+
+@every_tier
+def test_a_second_body_is_refused_and_not_lost(server: Server, tier: Tier) -> None:
+    for parts in ({"json": None, "data": {"a": 1}}, {"content": "x", "json": 1}, {"content": b"", "files": {}}):
+        with pytest.raises(ValueError, match="a request has one body, and this has"):
+            run(cs.http.post(f"{server.url}/echo", **parts), tier=tier)
+    assert server.seen == []
+
+
+@every_tier
+def test_files_of_a_form(server: Server, tmp_path: Path, tier: Tier) -> None:
+    (tmp_path / "a.txt").write_text("first")
+    paths = cs.task(lambda: [tmp_path / "a.txt", ("b.csv", b"1,2", "text/csv")])()
+    files = {"many": paths, "path": str(tmp_path / "a.txt"), "raw": b"third", "named": ("c.txt", tmp_path / "a.txt")}
+    sent = cs.http.post(f"{server.url}/echo", data={"x": "1"}, files=files, check=True)
+    body = run(sent, tier=tier).json()["body"]
+    for part in (
+        'name="x"\r\n\r\n1',
+        'name="many"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nfirst',
+        'name="many"; filename="b.csv"\r\nContent-Type: text/csv\r\n\r\n1,2',
+        'name="path"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nfirst',
+        'name="raw"; filename="raw"\r\nContent-Type: application/octet-stream\r\n\r\nthird',
+        'name="named"; filename="c.txt"\r\nContent-Type: text/plain\r\n\r\nfirst',
+    ):
+        assert part in body
+
+
+def test_a_retry_sends_files_anew(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("all of it")
+    url = f"{server.url}/status/503"
+    sent = cs.http.put(url, files={"f": tmp_path / "a.txt"}, check=True).with_retry(2, delay=0.001)
+    with pytest.raises(HttpStatusError):
+        run(sent)
+    assert [b"all of it" in body for *_, body in server.seen] == [True, True]
+
+
+def test_what_is_no_file_is_refused(server: Server, tmp_path: Path) -> None:
+    url = f"{server.url}/echo"
+    with pytest.raises(FileNotFoundError):
+        run(cs.http.post(url, files={"f": tmp_path / "nothing"}))
+    with pytest.raises(TypeError, match="the file of 'f' is a path, bytes or a tuple"):
+        run(cs.http.post(url, files={"f": 7}))
+    with pytest.raises(TypeError, match="files are a dict by field"):
+        run(cs.http.post(url, files=["a.txt"]))
+    assert server.seen == []
+
+
+def test_only_some_statuses_are_tried_again(server: Server) -> None:
+    def is_final(error: BaseException) -> bool:
+        return isinstance(error, HttpStatusError) and error.status < 500
+
+    for status, count in ((404, 1), (503, 3)):
+        server.seen.clear()
+        asked = cs.http.get(f"{server.url}/status/{status}", check=True)
+        with pytest.raises(HttpStatusError):
+            run(asked.with_retry(3, delay=0.001, give_up=is_final))
+        assert len(server.seen) == count
+
+
+def test_a_body_that_is_not_what_it_says(server: Server) -> None:
+    with pytest.raises(
+        ConnectionError, match=r"GET http://.*/no_gzip failed: the body is not what its Content-Encoding"
+    ):
+        run(cs.http.get(f"{server.url}/no_gzip"))
+
+
+@every_tier
+def test_passwords_of_urls_are_in_no_message(server: Server, tier: Tier) -> None:
+    at = server.url.removeprefix("http://")
+    secret = f"http://me:s3cret@{at}"
+    for target in (
+        cs.http.get(f"{secret}/status/500", check=True),
+        cs.http.get(f"{secret}/break"),
+        cs.http.get(f"{secret}/hang", timeout=0.05),
+        cs.http.get(f"{secret}/no_gzip"),
+        cs.http.get("http://me:s3c/ret@x/"),
+        cs.http.get("ftp://me:s3cret@x/"),
+        cs.http.post(secret, json=1, content=b""),
+    ):
+        with pytest.raises((ConnectionError, HttpStatusError, TimeoutError, ValueError)) as caught:
+            run(target, tier=tier)
+        told = "".join(traceback.format_exception_only(caught.value))
+        chain = "".join(map(repr, (caught.value, caught.value.__cause__, *notes_of(caught.value))))
+        assert "s3c" not in told + chain
+        assert "me:***@" in told
+    answer = run(cs.http.get(f"{secret}/echo"), tier=tier)
+    assert answer.url == f"{secret}/echo"
+    assert "s3cret" not in repr(answer)
 
 
 def test_a_lazy_url_and_a_map_of_urls(server: Server) -> None:

@@ -68,7 +68,7 @@ def daemon() -> Iterator[Server]:
 def test_what_was_added_can_be_read(daemon: Server, tmp_path: Path, tier: Tier) -> None:
     path = tmp_path / "file.bin"
     path.write_bytes(b"\x00\xff")
-    for data, content in [(b"bytes\r\n", b"bytes\r\n"), ("text é", "text é".encode()), (path, b"\x00\xff")]:
+    for data, content in [(b"bytes\r\n", b"bytes\r\n"), (str(path), b"\x00\xff"), (path, b"\x00\xff")]:
         cid = cs.ipfs.add(data, api=daemon.url)
         assert run(cs.ipfs.cat(cid, api=daemon.url), tier=tier) == content
     daemon.wait_until_none_is_connected()
@@ -76,7 +76,7 @@ def test_what_was_added_can_be_read(daemon: Server, tmp_path: Path, tier: Tier) 
 
 def test_the_daemon_may_come_from_the_environment(daemon: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IPFS_API", daemon.url + "/")
-    assert run(cs.ipfs.cat(cs.ipfs.add("x"))) == b"x"
+    assert run(cs.ipfs.cat(cs.ipfs.add(b"x"))) == b"x"
 
 
 @every_tier
@@ -94,15 +94,16 @@ def test_what_is_no_content_id_is_refused(cid: object) -> None:
 def test_what_is_no_content_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"cs\.ipfs\.add takes bytes"):
         run(cs.ipfs.add(7))
-    with pytest.raises(FileNotFoundError):
-        run(cs.ipfs.add(tmp_path / "nothing"))
+    for path in (tmp_path / "nothing", "a text that was meant as content"):
+        with pytest.raises(FileNotFoundError):
+            run(cs.ipfs.add(path))
 
 
 def test_a_server_that_is_no_daemon(daemon: Server) -> None:
     with pytest.raises(ConnectionError, match="answered 404 to cat"):
         run(cs.ipfs.cat("x", api=f"{daemon.url}/elsewhere"))
     with serving() as other, pytest.raises(ConnectionError, match="no content id"):
-        run(cs.ipfs.add("x", api=other.url))
+        run(cs.ipfs.add(b"x", api=other.url))
 
 
 @every_tier
@@ -111,6 +112,8 @@ def test_a_daemon_that_is_down(tier: Tier) -> None:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(ConnectionError, match="failed"):
             run(cs.ipfs.cat("x", api=f"http://127.0.0.1:{taken.getsockname()[1]}"), tier=tier)
+        with pytest.raises(ConnectionError, match=r"http://me:\*\*\*@127"):
+            run(cs.ipfs.cat("x", api=f"http://me:s3cret@127.0.0.1:{taken.getsockname()[1]}"), tier=tier)
 
 
 @every_tier

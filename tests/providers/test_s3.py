@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import socket
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -68,6 +70,24 @@ def test_objects_are_written_listed_read_and_deleted(moto: str, bucket: str, tie
 def test_the_endpoint_may_come_from_the_environment(moto: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", moto)
     assert run(cs.io.s3.list(bucket)) == []
+
+
+def test_text_is_written_and_read_in_an_encoding(moto: str, bucket: str) -> None:
+    there: dict[str, Any] = {"endpoint": moto}
+    put = cs.io.s3.write(bucket, "t", "é\r\n", encoding="latin-1", **there)
+    plain, text = (cs.io.s3.read(bucket, "t", encoding=name, **there).after(put) for name in (None, "latin-1"))
+    assert run([plain, text]) == [b"\xe9\r\n", "é\r\n"]
+    with pytest.raises(UnicodeDecodeError):
+        run(cs.io.s3.read(bucket, "t", encoding="utf-8", **there))
+
+
+def test_a_password_of_an_endpoint_is_in_no_message() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        endpoint = f"http://me:s3cret@127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match="cannot read s3://b/k") as caught:
+            run(cs.io.s3.read("b", "k", endpoint=endpoint))
+    assert "s3cret" not in "".join(traceback.format_exception_only(caught.value)) + repr(caught.value.__cause__)
 
 
 def test_all_pages_are_listed(moto: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import traceback
 from pathlib import Path
 from subprocess import CalledProcessError
 
@@ -212,3 +213,16 @@ def test_it_runs_where_a_loop_runs_already() -> None:
         return str(cs.run(cs.shell("echo hello"), log_level="SILENT"))  # in a loop of a helper thread
 
     assert asyncio.run(cell()) == "hello"
+
+
+def test_passwords_of_urls_are_in_no_message() -> None:
+    url = "http://me:s3cret@x/"
+    for command in (f"echo fatal: {url} >&2; exit 3", ["sh", "-c", 'echo "fatal: $0" >&2; exit 3', url]):
+        with pytest.raises(CalledProcessError) as caught:
+            run(cs.shell(command))
+        told = "".join(traceback.format_exception_only(caught.value))
+        assert "http://me:***@x/" in told
+        assert "s3cret" not in told
+    done = run(cs.shell(["echo", url]))
+    assert done.command == ("echo", url)
+    assert "'http://me:***@x/'" in repr(done)

@@ -1,6 +1,7 @@
 """SQL on SQLite and on a PostgreSQL server that the tests start."""
 
 import asyncio
+import datetime
 import os
 import sqlite3
 import threading
@@ -12,6 +13,7 @@ import pytest
 import cascade as cs
 from cascade.providers import sql as sql_module
 from cascade.providers.sql import Rows
+from cascade.providers.statements import bound, spelled
 from cascade.runtime import Engine
 from tests.providers.postgres import postgres, program
 from tests.providers.servers import need
@@ -73,6 +75,67 @@ def test_rows_are_dicts_and_values_are_bound(goods: str, tier: Tier) -> None:
     assert rows == [{"id": 1, "name": name}, {"id": 2, "name": "b"}]
     assert (put_rows, put_rows.rowcount) == ([], 1)
     assert run(cs.sql("delete from goods", goods), tier=tier).rowcount == 3
+
+
+@every_tier
+def test_two_columns_of_one_name_are_refused_and_change_nothing(goods: str, tier: Tier) -> None:
+    for query in ("select 1 as a, 2 as a", "select * from goods as x, goods as y"):
+        with pytest.raises(ValueError, match=r"more than one column called 'a'|called 'id' and 'name'") as caught:
+            run(cs.sql(query, goods), tier=tier)
+        assert any("sql#1" in note for note in caught.value.__notes__)
+    with pytest.raises(ValueError, match="nothing was changed"):
+        run(cs.sql("insert into goods values (1, 'a') returning id, name as id", goods), tier=tier)
+    assert run(cs.sql("select * from goods", goods), tier=tier) == []
+
+
+QUOTED = [
+    ("select ':x' as a", ":x"),
+    ("select 'it''s :x' as a", "it's :x"),
+    ("select ':y', :x as a -- isn't :z", "v"),
+    ("/* ' :y */ select ':', :x as a", "v"),
+    ("select '12:30 :30' as b, :x as a, ':y :x' as c", "v"),
+    ('select a from (select :x as ":y", 7 as a) as t', 7),
+    ("select '\\' as b, :x as a, ':y' as c", "v"),
+]
+FOR_POSTGRES = [
+    ("select $$ it's :y $$ || :x as a", " it's :y v"),
+    ("select $t$ :y $$ $t$ as b, :x as a", "v"),
+    ("select E'it\\'s :y' as b, :x as a", "v"),
+    ("select (array[1,2])[:n] as a, ':y'::text as b", 2),
+]
+
+
+def test_a_name_in_quotes_or_a_comment_is_no_parameter(db: str) -> None:
+    for query, value in QUOTED + (FOR_POSTGRES if db.startswith("postgres") else []):
+        cast = query.replace(":x as", "cast(:x as text) as") if db.startswith("postgres") else query
+        (row,) = run(cs.sql(cast, db, {"x": "v", "n": 2}))
+        assert row["a"] == value, query
+
+
+def test_names_in_the_strings_of_mysql() -> None:
+    query = "select 'it\\'s :x', :y"
+    assert (spelled(query, "mysql"), spelled(query, "sqlite")) == ("select 'it\\'s \\:x', :y", query)
+
+
+@every_tier
+def test_no_params_in_a_list_run_the_statement_for_none(goods: str, tier: Tier) -> None:
+    rows = run(cs.sql("insert into goods values (:id, 'a')", goods, []), tier=tier)
+    assert (rows, rows.rowcount) == ([], 0)
+    assert run(cs.sql("select * from goods", goods, {}), tier=tier) == []
+
+
+def test_numbers_of_numpy_are_numbers(goods: str) -> None:
+    numpy = need("numpy")
+    run(cs.sql("insert into goods values (:id, :name)", goods, [{"id": numpy.int64(2), "name": numpy.str_("b")}]))
+    assert run(cs.sql("select name from goods where id = :id", goods, {"id": numpy.uint8(2)})) == [{"name": "b"}]
+    values = [numpy.float32(0.5), numpy.bool_(True), numpy.longdouble(2), numpy.bytes_(b"x"), b"y", 3]
+    assert list(map(type, bound({str(i): value for i, value in enumerate(values)}).values())) == [
+        float, bool, float, bytes, bytes, int,
+    ]  # fmt: skip
+    assert bound({"at": numpy.datetime64("2026-01-02T03:04")}) == {"at": datetime.datetime(2026, 1, 2, 3, 4)}
+    for value in (numpy.arange(3), numpy.datetime64(1, "ns")):
+        with pytest.raises(TypeError, match=r"cs\.sql cannot bind 'id'"):
+            run(cs.sql("select :id as id", goods, {"id": value}))
 
 
 def test_what_fails_is_rolled_back(goods: str) -> None:

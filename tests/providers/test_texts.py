@@ -21,6 +21,17 @@ def test_a_template_is_filled_in(tier: Tier) -> None:
 
 
 @every_tier
+def test_values_of_a_template_in_a_dict(tier: Tier) -> None:
+    context = cs.task(lambda: {"a": 1, "b": 2, "context": 3, "self": 4})()
+    assert (
+        run(cs.template("{{ a }}{{ b }}{{ context }}{{ self_ }}", context=context, b=5, self_=6), tier=tier) == "1536"
+    )
+    assert run(cs.template("{{ a }}", {"a": 1}), tier=tier) == "1"
+    with pytest.raises(TypeError, match=r"the context of cs\.template is a dict of values by name, not 'x'"):
+        run(cs.template("{{ context }}", context="x"), tier=tier)
+
+
+@every_tier
 def test_a_template_that_is_wrong_or_lacks_a_value(tier: Tier) -> None:
     with pytest.raises(jinja2.TemplateSyntaxError):
         run(cs.template("{% for %}"), tier=tier)
@@ -113,7 +124,17 @@ def test_yaml_is_read_as_plain_data(tmp_path: Path, tier: Tier) -> None:
     assert run(cs.load_yaml(str(path)), tier=tier)["db"]["name"] == "é"
 
 
-@pytest.mark.parametrize("text", ["a: [1", "a: !!python/object/apply:os.system ['exit 1']", "a: 1\n---\nb: 2\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: [1",
+        "a: !!python/object/apply:os.system ['exit 1']",
+        "a: 1\n---\nb: 2\n",
+        "a: 1\nb: 2\na: 3\n",
+        "x: [{1: a, 0x1: b}]\n",
+        "<<: {a: 1}\n? [a]\n: 1\n",
+    ],
+)
 def test_yaml_that_is_wrong_or_asks_for_objects(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(text)
@@ -121,3 +142,14 @@ def test_yaml_that_is_wrong_or_asks_for_objects(tmp_path: Path, text: str) -> No
         run(cs.load_yaml(path))
     with pytest.raises(FileNotFoundError):
         run(cs.load_yaml(tmp_path / "nothing"))
+
+
+def test_a_key_twice_in_yaml_is_told_with_its_line_and_a_merged_one_is_overridden(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("db:\n  port: 1\n  host: x\n  port: 2\n")
+    with pytest.raises(ValueError, match=r"the key 'port' stands there twice(.|\n)*line 4"):
+        run(cs.load_yaml(path))
+    path.write_text("base: &b {a: 1, c: 2}\nover:\n  <<: *b\n  a: 3\nagain: {<<: *b, a: 4, d: {a: 5}}\nsame: *b\n")
+    loaded = run(cs.load_yaml(path))
+    assert (loaded["over"], loaded["again"]) == ({"a": 3, "c": 2}, {"a": 4, "c": 2, "d": {"a": 5}})
+    assert loaded["same"] == loaded["base"] == {"a": 1, "c": 2}

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cascade.app.standing import Report, loops, spelled_time
 from cascade.app.words import say
+from cascade.spec import terminal
 
 __all__ = ["Live", "drawn"]
 
@@ -39,20 +40,29 @@ class Live:
             redirect_stdout=sys.stdout.isatty(),  # else it goes to a file or a pipe, which is none of our business
         )
         _showing.append(self)
-        self._live.start()
+        terminal.drawn.append(self)
 
     def show(self, report: Report) -> None:
         """Show how far a run has come."""
+        with terminal.drawing() as free:
+            if self._live is not None and free:
+                self._turn += 1
+                self._live.start()  # anew, when it has given way
+                self._live.update(drawn(report, self._turn, self._live.console.width), refresh=True)
+
+    def give_way(self) -> None:
+        """Take the display away until it is shown again."""
         if self._live is not None:
-            self._turn += 1
-            self._live.update(drawn(report, self._turn, self._live.console.width), refresh=True)
+            self._live.stop()
 
     def stop(self) -> None:
         """Take the display away."""
         if self._live is not None:
-            live, self._live = self._live, None
-            _showing.remove(self)
-            live.stop()
+            with terminal.drawing():
+                live, self._live = self._live, None
+                _showing.remove(self)
+                terminal.drawn.remove(self)
+                live.stop()
 
 
 def drawn(report: Report, turn: int, width: int) -> Text:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ MOST_LISTED = 10
 def load_yaml(path: str | PathLike[str]) -> Any:
     """Read a YAML file (UTF-8) with one document, as plain data: tags that would make objects are errors.
 
+    So is a key that a mapping has twice: one of its values would be lost.
+
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no YAML, or asks for an object; the message has the line.
+        ValueError: it is no YAML, asks for an object or has a key twice; the message has the line.
     """
     try:
         import yaml
@@ -31,9 +34,31 @@ def load_yaml(path: str | PathLike[str]) -> Any:
 
     text = Path(path).read_bytes()
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _loader())
     except yaml.YAMLError as error:
         raise ValueError(f"{path} cannot be read as YAML: {error}") from error
+
+
+@cache
+def _loader() -> Any:
+    """Return PyYAML's safe loader, which takes a key that stands there twice for no mistake, with one that does."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            node = super().compose_mapping_node(anchor)  # before keys are merged in by `<<`, which may be overridden
+            seen = set()
+            for name, _ in node.value:
+                if isinstance(name, yaml.ScalarNode) and name.tag != "tag:yaml.org,2002:merge":
+                    key = self.construct_object(name)
+                    if key in seen:
+                        raise yaml.constructor.ConstructorError(
+                            "in a mapping", node.start_mark, f"the key {key!r} stands there twice", name.start_mark
+                        )
+                    seen.add(key)
+            return node
+
+    return Loader
 
 
 @task

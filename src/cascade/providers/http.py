@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cascade.providers.extras import missing
+from cascade.providers.parts import Files, parts_of
 from cascade.spec.policies import seconds_from
 from cascade.spec.resource import inject, resource
+from cascade.spec.shown import without_passwords
+from cascade.spec.signal import UNSET
 from cascade.spec.task import task
 
 if TYPE_CHECKING:
@@ -49,6 +52,10 @@ class HttpResponse:
     url: str = ""
     """Where it came from in the end: redirects are followed."""
 
+    def __repr__(self) -> str:
+        shown = f"status={self.status!r}, headers={self.headers!r}, body={self.body!r}"
+        return f"HttpResponse({shown}, url={without_passwords(self.url)!r})"
+
     @property
     def ok(self) -> bool:
         """Whether the status is below 400."""
@@ -82,10 +89,15 @@ class HttpStatusError(RuntimeError):
 
     def __init__(self, response: HttpResponse) -> None:
         super().__init__(response)
-        self.response = response
+        self.response: HttpResponse = response
+
+    @property
+    def status(self) -> int:
+        """The status, such as 503."""
+        return self.response.status
 
     def __str__(self) -> str:
-        return f"{self.response.url} answered {self.response.status}: {self.response.text()[:200]}"
+        return f"{without_passwords(self.response.url)} answered {self.response.status}: {self.response.text()[:200]}"
 
 
 @resource(name="http_client", scope="run")
@@ -123,9 +135,10 @@ async def request(
     *,
     params: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
-    json: object = None,
+    json: object = UNSET,
     data: Mapping[str, object] | None = None,
     content: bytes | str | None = None,
+    files: Files | None = None,
     timeout: float | None = 30.0,
     check: bool = False,
     client: httpx.AsyncClient = inject(http_client),
@@ -137,21 +150,35 @@ async def request(
         url: with scheme; redirects are followed.
         params: for the query of the URL.
         headers: by name.
-        json: the body, as JSON.
+        json: the body, as JSON; None is `null`.
         data: the body, as a form.
         content: the body as it is.
+        files: files of a form, by field, beside the `data` of it: a path (str or `pathlib.Path`) means the file that it
+            names, bytes are content, and a tuple `(name, path or bytes)` or `(name, path or bytes, type)` says what the
+            file is called; a list of such is several files of one field.
         timeout: seconds for all of it, body included; None: as long as it takes.
         check: a status of 400 or above is a failure.
         client: an `httpx.AsyncClient`; by default one for the run (the resource `http_client`).
 
     Raises:
-        ValueError: what was given makes no request.
+        ValueError: what was given makes no request: no URL, more than one body.
+        OSError: a file cannot be read.
         ConnectionError: the server cannot be reached, or broke off.
         TimeoutError: its time was up.
         HttpStatusError: `check` is true, and the status 400 or above.
     """
     return await send(
-        client, method, url, timeout, check, params=params, headers=headers, json=json, data=data, content=content
+        client,
+        method,
+        url,
+        timeout,
+        check,
+        params=params,
+        headers=headers,
+        json=json,
+        data=data,
+        content=content,
+        files=files,
     )
 
 
@@ -175,16 +202,27 @@ async def post(
     *,
     params: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
-    json: object = None,
+    json: object = UNSET,
     data: Mapping[str, object] | None = None,
     content: bytes | str | None = None,
+    files: Files | None = None,
     timeout: float | None = 30.0,
     check: bool = False,
     client: httpx.AsyncClient = inject(http_client),
 ) -> HttpResponse:
     """Send a POST; arguments and errors are those of `request`."""
     return await send(
-        client, "POST", url, timeout, check, params=params, headers=headers, json=json, data=data, content=content
+        client,
+        "POST",
+        url,
+        timeout,
+        check,
+        params=params,
+        headers=headers,
+        json=json,
+        data=data,
+        content=content,
+        files=files,
     )
 
 
@@ -194,16 +232,27 @@ async def put(
     *,
     params: Mapping[str, object] | None = None,
     headers: Mapping[str, str] | None = None,
-    json: object = None,
+    json: object = UNSET,
     data: Mapping[str, object] | None = None,
     content: bytes | str | None = None,
+    files: Files | None = None,
     timeout: float | None = 30.0,
     check: bool = False,
     client: httpx.AsyncClient = inject(http_client),
 ) -> HttpResponse:
     """Send a PUT; arguments and errors are those of `request`."""
     return await send(
-        client, "PUT", url, timeout, check, params=params, headers=headers, json=json, data=data, content=content
+        client,
+        "PUT",
+        url,
+        timeout,
+        check,
+        params=params,
+        headers=headers,
+        json=json,
+        data=data,
+        content=content,
+        files=files,
     )
 
 
@@ -229,27 +278,41 @@ async def send(
 
     import httpx
 
+    shown = without_passwords(f"{url}")
     if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
-        raise ValueError(f"cs.http takes a URL that begins with http:// or https://, not {url!r}")
+        raise ValueError(f"cs.http takes a URL that begins with http:// or https://, not {shown!r}")
+    place = f"{method} {shown}"
     seconds = None if timeout is None else seconds_from(timeout, "cs.http(timeout=...)")
     try:
         async with asyncio.timeout(seconds) as clock:
-            answer = await client.request(method, url, **parts)
+            answer = await client.request(method, url, **await parts_of(place, parts))
     except TimeoutError:
         if clock.expired():
-            raise TimeoutError(f"{method} {url} took longer than {seconds} seconds") from None
+            raise TimeoutError(f"{place} took longer than {seconds} seconds") from None
         raise
-    except httpx.TimeoutException as error:  # of a client with limits of its own
-        raise TimeoutError(f"{method} {url} took too long: {error!r}") from error
-    except httpx.TransportError as error:
-        if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
-            raise ValueError(f"{method} {url} cannot be sent: {error}") from error
-        raise ConnectionError(f"{method} {url} failed: {str(error) or repr(error)}") from error
-    except httpx.TooManyRedirects as error:
-        raise ConnectionError(f"{method} {url} failed: {error}") from error
     except httpx.InvalidURL as error:
-        raise ValueError(f"{url!r} is no URL: {error}") from error
+        if shown != url:  # what is wrong with it may be the password
+            raise ValueError(f"{place}: this is no URL; in a password / ? # @ and : are written as %2F ...") from None
+        raise ValueError(f"{place}: this is no URL: {error}") from error
+    except httpx.RequestError as error:
+        raise _told(error, place) from error
     response = HttpResponse(answer.status_code, Headers(answer.headers), answer.content, str(answer.url))
     if check and not response.ok:
         raise HttpStatusError(response)
     return response
+
+
+def _told(error: Exception, place: str) -> Exception:
+    """Return a failure of httpx in Python's own words."""
+    import httpx
+
+    said = without_passwords(str(error) or repr(error))
+    if isinstance(error, httpx.TimeoutException):  # of a client with limits of its own
+        return TimeoutError(f"{place} took too long: {said}")
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return ValueError(f"{place} cannot be sent: {said}")
+    if isinstance(error, httpx.DecodingError):
+        return ConnectionError(
+            f"{place} failed: the body is not what its Content-Encoding says, or was cut off: {said}"
+        )
+    return ConnectionError(f"{place} failed: {said}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.providers.http import HttpResponse, http_client, send
 from cascade.spec.resource import inject
+from cascade.spec.shown import without_passwords
 from cascade.spec.task import task
 
 if TYPE_CHECKING:
@@ -54,32 +55,24 @@ async def add(
     """Add a file to IPFS, pin it and return its content id.
 
     Args:
-        data: bytes, or a str, which is added as UTF-8; a path (`pathlib.Path`) means the file it names.
+        data: a path (str or `pathlib.Path`), which means the file that it names; bytes are content as it is.
         api: where the daemon answers; as for `cat`.
         timeout: seconds for all of it.
         client: as for `cat`.
 
     Raises:
-        TypeError: neither bytes, str nor path; otherwise the errors of `cat`, and OSError for a path.
+        TypeError: neither bytes nor a path; otherwise the errors of `cat`, and OSError for a path.
     """
-    import asyncio
-
-    name = "data"
-    if isinstance(data, PathLike):
-        name = os.path.basename(os.fspath(data))
-        content: bytes = await asyncio.to_thread(_content_of, os.fspath(data))
-    elif isinstance(data, str):
-        content = data.encode()
-    elif isinstance(data, (bytes, bytearray, memoryview)):
-        content = bytes(data)
-    else:
-        raise TypeError(f"cs.ipfs.add takes bytes, a str or a path, not {type(data).__name__}")
-    answer = await _ask(client, api, "add", timeout, files={"file": (name, content)})
+    if not isinstance(data, (bytes, bytearray, memoryview, str, PathLike)):
+        raise TypeError(f"cs.ipfs.add takes bytes or a path, not {type(data).__name__}")
+    answer = await _ask(client, api, "add", timeout, files={"file": data})
     lines = answer.text().strip().splitlines()
     try:
         return str(json.loads(lines[-1])["Hash"])
     except (IndexError, ValueError, KeyError, TypeError):
-        raise ConnectionError(f"{answer.url} answered what is no content id: {answer.text()[:200]!r}") from None
+        raise ConnectionError(
+            f"{without_passwords(answer.url)} answered what is no content id: {answer.text()[:200]!r}"
+        ) from None
 
 
 async def _ask(
@@ -89,14 +82,10 @@ async def _ask(
     answer = await send(client, "POST", f"{base}/api/v0/{what}", timeout, False, **parts)
     if answer.ok:
         return answer
+    base = without_passwords(base)
     said = answer.text()[:300]
     with suppress(ValueError, KeyError, TypeError):
         said = answer.json()["Message"]
     if answer.status == 500:  # Kubo's way to refuse what it was asked
         raise ValueError(f"the IPFS daemon at {base} refuses to {what}: {said}")
     raise ConnectionError(f"the IPFS daemon at {base} answered {answer.status} to {what}: {said}")
-
-
-def _content_of(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()

@@ -13,13 +13,14 @@ __all__ = ["bytes", "text"]
 
 @task(name="read.text", mode="blocking")
 def text(path: str | PathLike[str], encoding: str = "utf-8") -> str:
-    """Return what a file holds, as text.
+    """Return what a file holds, as text; line ends are read as they stand.
 
     Raises:
         OSError: it is not there, or may not be read (FileNotFoundError, PermissionError, ...).
         UnicodeDecodeError: it is not in this encoding.
     """
-    return Path(path).read_text(encoding=encoding)
+    with open(path, encoding=encoding, newline="") as file:
+        return file.read()
 
 
 @task(name="read.bytes", mode="blocking")

@@ -12,6 +12,7 @@ from subprocess import DEVNULL, PIPE, CalledProcessError
 from typing import TYPE_CHECKING, Any
 
 from cascade.spec.policies import seconds_from
+from cascade.spec.shown import without_passwords
 from cascade.spec.task import task
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ class ShellResult:
     returncode: int
     stdout: str
     stderr: str
+
+    def __repr__(self) -> str:
+        shown = f"returncode={self.returncode!r}, stdout={self.stdout!r}, stderr={self.stderr!r}"
+        return f"ShellResult(command={_shown(self.command)!r}, {shown})"
 
     def __str__(self) -> str:
         return self.stdout.rstrip("\r\n")
@@ -76,18 +81,25 @@ async def shell(
     except BaseException as error:
         await _end(process)
         if isinstance(error, TimeoutError) and clock.expired():
-            raise TimeoutError(f"the command {command!r} took longer than {seconds} seconds and was ended") from None
+            raise TimeoutError(
+                f"the command {_shown(argv)!r} took longer than {seconds} seconds and was ended"
+            ) from None
         raise
     status = process.returncode or 0
     result = ShellResult(argv, status, stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"))
     if check and status:
+        shown = _shown(argv)
         failure = CalledProcessError(
-            status, list(argv) if isinstance(argv, tuple) else argv, result.stdout, result.stderr
+            status, list(shown) if isinstance(shown, tuple) else shown, result.stdout, result.stderr
         )
         if result.stderr.strip():
-            failure.add_note(f"stderr: {result.stderr.strip()[-MOST_SHOWN:]}")
+            failure.add_note(f"stderr: {without_passwords(result.stderr.strip()[-MOST_SHOWN:])}")
         raise failure
     return result
+
+
+def _shown(argv: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    return without_passwords(argv) if isinstance(argv, str) else tuple(map(without_passwords, argv))
 
 
 def _argv(command: Any) -> str | tuple[str, ...]:

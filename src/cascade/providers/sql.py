@@ -10,8 +10,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cascade.providers.extras import missing
+from cascade.providers.statements import bound, spelled
 from cascade.spec.policies import seconds_from
 from cascade.spec.resource import inject, resource
+from cascade.spec.shown import without_passwords
 from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
@@ -33,6 +35,23 @@ class Rows(list[dict[str, Any]]):
     """The rows of a result, each a dict by column; `rowcount` says how many rows a change concerned."""
 
     rowcount: int = -1
+
+    @classmethod
+    def of(cls, done: Any, query: str) -> Rows:
+        """Return what a statement gave. Raises ValueError if a dict could not hold all of a row."""
+        rows = cls()
+        if done.returns_rows:
+            names = list(done.keys())
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(
+                    f"cs.sql gives rows as dicts, and this result has more than one column called "
+                    f"{' and '.join(map(repr, twice))}: name them apart (select a.id as a_id, b.id as b_id); "
+                    f"nothing was changed: {query[:200]}"
+                )
+            rows.extend(dict(zip(names, each, strict=True)) for each in done)
+        rows.rowcount = done.rowcount
+        return rows
 
 
 class Engines:
@@ -61,7 +80,8 @@ class Engines:
             url = make_url(db)
         except ArgumentError as error:
             raise ValueError(
-                f"cs.sql takes a database as a URL, such as sqlite:///file.db or postgresql://host/name: {error}"
+                f"cs.sql takes a database as a URL, such as sqlite:///file.db or postgresql://host/name: "
+                f"{without_passwords(str(error))}"
             ) from None
         key = url.render_as_string(hide_password=False)
         with self._lock:
@@ -119,15 +139,16 @@ async def sql(
     database is told to break the statement off.
 
     Args:
-        query: SQL with `:name` where values go. Values are always bound, never put into the text.
+        query: SQL with `:name` where values go. Values are always bound, never put into the text; a `:name` in quotes
+            or in a comment is text like any other.
         db: a URL (`sqlite:///file.db`, `postgresql://user@host/name`), or a `sqlalchemy.Engine` of your own.
-        params: the values by name; a list of such runs the statement for each.
+        params: the values by name; a list of such runs the statement for each, an empty one for none.
         timeout: seconds; by default as long as it takes.
         engines: what keeps the connections; by default the resource `sql_engines` of the run.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database refuses the statement or cannot be reached; values are missing.
-        TypeError, ValueError: what was given is no query, database or parameters.
+        TypeError, ValueError: what was given is no query, database or parameters; two columns have one name.
         TimeoutError: its time was up.
     """
     import asyncio
@@ -214,6 +235,11 @@ class _Call:
         engine = self._engines.of(self._db)
         from sqlalchemy import text
 
+        values = bound(self._params)
+        if isinstance(values, list) and not values:
+            rows = Rows()
+            rows.rowcount = 0
+            return rows
         with engine.connect() as connection:
             try:
                 with self._lock:
@@ -221,9 +247,8 @@ class _Call:
                         return Rows()
                     self._connection = connection.connection.driver_connection
                 with connection.begin():
-                    done = connection.execute(text(self._query), self._bound())
-                    rows = Rows(dict(each) for each in done.mappings()) if done.returns_rows else Rows()
-                    rows.rowcount = done.rowcount
+                    done = connection.execute(text(spelled(self._query, engine.dialect.name)), values)
+                    rows = Rows.of(done, self._query)
                     with self._lock:
                         self._connection = None  # a commit is not broken off: it would leave open what it did
                         if self._broken_off:
@@ -233,11 +258,6 @@ class _Call:
             finally:
                 with self._lock:
                     self._connection = None
-
-    def _bound(self) -> Any:
-        if isinstance(self._params, (list, tuple)):
-            return [dict(each) for each in self._params]
-        return dict(self._params or {})
 
     def break_off(self) -> None:
         """Tell the database to stop until the call has ended: before the statement has begun, it would not hear."""

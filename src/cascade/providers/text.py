@@ -15,7 +15,7 @@ __all__ = ["dict", "format", "template"]
 
 
 @task
-def template(text: str, /, **values: Any) -> str:
+def template(text: str, /, context: Mapping[str, Any] | None = None, **values: Any) -> str:
     """Fill in a Jinja template.
 
     It is rendered in Jinja's sandbox, which reaches no private attributes and changes no value it is given. A
@@ -23,12 +23,19 @@ def template(text: str, /, **values: Any) -> str:
 
     Args:
         text: the template itself; `cs.read.text(path)` reads one from a file.
-        values: by name.
+        context: values by name in a dict, for names that are not known here or that no keyword can be.
+        values: by name; they win over those of the context.
 
     Raises:
+        TypeError: the context is no dict.
         jinja2.TemplateError: the template is wrong, a value is missing, or it asks for what the sandbox forbids.
     """
-    rendered: str = _compiled(text).render(values)
+    if context is not None and not isinstance(context, Mapping):
+        raise TypeError(
+            f"the context of cs.template is a dict of values by name, not {context!r}; "
+            'a value that is itself called so is given as context={"context": ...}'
+        )
+    rendered: str = _compiled(text).render({**(context or {}), **values})
     return rendered
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from cascade.providers.extras import missing
 from cascade.spec.policies import seconds_from
 from cascade.spec.resource import inject, resource
-from cascade.spec.task import task
+from cascade.spec.shown import without_passwords
+from cascade.spec.task import Task, task
+
+if TYPE_CHECKING:
+    from cascade.spec.lazy import LazyResult
 
 __all__ = ["delete", "exists", "list", "read", "s3_clients", "write"]
 
@@ -62,22 +66,50 @@ async def s3_clients() -> AsyncIterator[Clients]:
         yield Clients(stack)
 
 
-@task(name="io.s3.read")
+class _Read(Task[..., Any]):
+    """What type checkers see of `read`: text where there is an encoding."""
+
+    @overload
+    def __call__(
+        self,
+        bucket: Any,
+        key: Any,
+        *,
+        encoding: None = None,
+        endpoint: Any = ...,
+        timeout: Any = ...,
+        clients: Any = ...,
+    ) -> LazyResult[bytes]: ...
+    @overload
+    def __call__(
+        self, bucket: Any, key: Any, *, encoding: str, endpoint: Any = ..., timeout: Any = ..., clients: Any = ...
+    ) -> LazyResult[str]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+
+def _typed(func: Callable[..., Awaitable[bytes | str]]) -> _Read:
+    made: _Read = task(name="io.s3.read")(func)  # type: ignore[assignment]
+    return made
+
+
+@_typed
 async def read(
     bucket: str,
     key: str,
     *,
+    encoding: str | None = None,
     endpoint: str | None = None,
     timeout: float | None = 60.0,
     clients: Clients = inject(s3_clients),
-) -> bytes:
-    """Return what an object holds.
+) -> bytes | str:
+    """Return what an object holds: bytes, or text where an encoding is given.
 
     Credentials, region and endpoint are those of AWS's own environment variables and files.
 
     Args:
         bucket: its bucket.
         key: its key.
+        encoding: what the bytes are read in, such as "utf-8"; by default they stay bytes.
         endpoint: the URL of another S3 server.
         timeout: seconds for all of it; None: as long as it takes.
         clients: what keeps the connections; by default the resource `s3_clients` of the run.
@@ -88,6 +120,7 @@ async def read(
         ConnectionError: the server cannot be reached, or broke off.
         TimeoutError: its time was up.
         ValueError: a bucket or key that cannot be.
+        UnicodeDecodeError: it is not in this encoding.
     """
 
     async def work(client: Any) -> bytes:
@@ -96,7 +129,8 @@ async def read(
             content: bytes = await body.read()
             return content
 
-    return await _do("read", bucket, key, endpoint, timeout, clients, work)
+    content = await _do("read", bucket, key, endpoint, timeout, clients, work)
+    return content if encoding is None else content.decode(encoding)
 
 
 @task(name="io.s3.write")
@@ -105,16 +139,18 @@ async def write(
     key: str,
     data: bytes | str,
     *,
+    encoding: str = "utf-8",
     endpoint: str | None = None,
     timeout: float | None = 60.0,
     clients: Clients = inject(s3_clients),
 ) -> str:
-    """Make or replace an object (a str as UTF-8) and return `s3://bucket/key`; the rest is as for `read`."""
+    """Make or replace an object (a str in the encoding) and return `s3://bucket/key`; the rest is as for `read`."""
     if not isinstance(data, (bytes, bytearray, str)):
         raise TypeError(f"cs.io.s3.write writes bytes or a str, not {type(data).__name__}")
 
     async def work(client: Any) -> str:
-        await client.put_object(Bucket=bucket, Key=key, Body=data.encode() if isinstance(data, str) else bytes(data))
+        body = data.encode(encoding) if isinstance(data, str) else bytes(data)
+        await client.put_object(Bucket=bucket, Key=key, Body=body)
         return f"s3://{bucket}/{key}"
 
     return await _do("write", bucket, key, endpoint, timeout, clients, work)
@@ -203,13 +239,13 @@ async def _do(
         told = _told(error, place)
         if told is None:
             raise
-        raise told from error
+        raise told from (error if without_passwords(str(error)) == str(error) else None)
 
 
 def _told(error: Exception, place: str) -> Exception | None:
     from botocore import exceptions as aws
 
-    said = f"cannot {place}: {error}"
+    said = f"cannot {place}: {without_passwords(str(error))}"
     if isinstance(error, aws.ClientError):
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in ABSENT:
