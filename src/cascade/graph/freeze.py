@@ -49,7 +49,7 @@ def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[
             stack.extend(waiting)
             continue
         if waiting:
-            raise StaticGraphError(f"{where}: a {type(current).__name__} holds itself, directly or through others")
+            raise StaticGraphError(f"{where!s}: a {type(current).__name__} holds itself, directly or through others")
         stack.pop()
         memo[mark] = (current, _packed(current, items, memo, read))
     return memo[id(container)][1]
@@ -59,11 +59,11 @@ def _items(container: Any, where: object) -> Any:
     if isinstance(container, dict):
         for key in container:
             if isinstance(key, Lazy) or (isinstance(key, (tuple, frozenset)) and _deep(key)):
-                raise StaticGraphError(f"{where}: a lazy result is the key of a dict; only its values may be lazy")
+                raise StaticGraphError(f"{where!s}: a lazy result is the key of a dict; only its values may be lazy")
         return container.values()
     if isinstance(container, (set, frozenset)):
         if _deep(container):
-            raise StaticGraphError(f"{where}: a lazy result is in a set, which would need its value; use a list")
+            raise StaticGraphError(f"{where!s}: a lazy result is in a set, which would need its value; use a list")
         return ()
     return container
 

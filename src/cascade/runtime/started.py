@@ -8,11 +8,12 @@ from typing import Any, Generic, Literal
 
 from cascade.runtime.bus import MessageBus
 from cascade.spec.lazy import R
+from cascade.spec.refusals import NoValue
 
 __all__ = ["Run"]
 
 
-class Run(Generic[R]):
+class Run(NoValue, Generic[R]):
     """A run that was started: await it for its result."""
 
     def __init__(self, run_id: str, task: asyncio.Task[R], bus: MessageBus) -> None:
@@ -21,7 +22,24 @@ class Run(Generic[R]):
         self._bus = bus
         self._loop = asyncio.get_running_loop()
 
+    def __bool__(self) -> Literal[True]:  # type: ignore[override]
+        return True
+
+    def _spelled(self) -> str:
+        return "run"
+
+    def _why(self, what: str) -> str:
+        return f"{self!r} is a run and not its value, so it cannot be {what}"
+
+    def _instead(self, instead: str) -> str:
+        return "await it first: value = await run"
+
     def __await__(self) -> Generator[Any, None, R]:
+        if not self._task.done() and asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                f"{self!r} goes on on another event loop than the one that awaits it here: await it where it was "
+                "started (asyncio.run_coroutine_threadsafe(...) asks from another thread), or start it on this loop"
+            )
         with self._bus.waiting_for(self.id):
             return (yield from self._task.__await__())
 

@@ -69,6 +69,9 @@ class SubflowResult(LazyResult[R_co]):
     def __repr__(self) -> str:
         return f"<Subflow of {self.target!r}, declared at {self.declared}>"
 
+    def _spelled(self) -> str:
+        return "cs.subflow(...)"
+
     @property
     def label(self) -> str:
         """What this node is called."""

@@ -162,3 +162,6 @@ class Router(Lazy[R_co]):
 
     def __repr__(self) -> str:
         return f"<Router over {', '.join(map(repr, self.routes))}, declared at {self.declared}>"
+
+    def _spelled(self) -> str:
+        return "cs.Router(...)"

@@ -43,6 +43,9 @@ class Input(Lazy):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, declared at {self.declared}>"
 
+    def _spelled(self) -> str:
+        return f"cs.{type(self).__name__}({self.name!r})"
+
 
 class Param(Input):
     """A parameter of the graph that uses it.

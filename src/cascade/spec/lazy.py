@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 
 from cascade.spec.caching import cache_from
 from cascade.spec.outcomes import MapErrors
 from cascade.spec.policies import Constraints, Retry, seconds_from
+from cascade.spec.refusals import NoValue, is_running
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET, Signal
 from cascade.spec.signature import line_of
@@ -25,8 +25,6 @@ else:
 
     R = TypeVar("R")  # named without an argument, a generic class means Any of it
     R_co = TypeVar("R_co", covariant=True)
-
-ORDER = ("compared by order", "pass it to a task that compares")
 
 BUILT = True
 """What the `plan` of a lazy value holds once some graph has read it (a kept plan is true as well)."""
@@ -80,7 +78,7 @@ class Config:
         return unset and none and self.max_iterations is None and not self.receiver and self.selector is not None
 
 
-class Lazy(Signal, Generic[R_co]):
+class Lazy(NoValue, Signal, Generic[R_co]):
     """A value that a run will have: lazy results, mapped results, routers and inputs are all such."""
 
     __slots__ = ("__weakref__", "code", "lasti", "plan")
@@ -96,35 +94,24 @@ class Lazy(Signal, Generic[R_co]):
         """Where it was declared: `file:line`."""
         return f"{self.code.co_filename}:{line_of(self.code, self.lasti)}"
 
-    def _refuse(self, what: str, instead: str) -> NoReturn:
-        raise TypeError(f"{self!r} has no value before the graph runs, so it cannot be {what}; {instead}")
+    def _spelled(self) -> str:
+        return self.word
 
-    def __bool__(self) -> NoReturn:
-        self._refuse("used as a condition", "use `.run_if(...)` or cs.Router to decide while running")
+    def _why(self, what: str) -> str:
+        return f"{self!r} has no value before the graph runs, so it cannot be {what}"
 
-    def __iter__(self) -> Iterator[Any]:
-        self._refuse("iterated", "use `task.map(name=it)` to call a task for each item")
+    def __format__(self, spec: str) -> str:
+        field = f"{{:{spec}}}" if spec else "{}"
+        self._refuse(
+            "put into a text by an f-string or format()",
+            f'make the text while running: cs.format("... {field} ...", {self._spelled()}) ({{x!r}} shows what x is)',
+        )
 
-    def __len__(self) -> int:
-        self._refuse("measured with len()", "pass it to a task that takes its length")
+    if not TYPE_CHECKING:  # which complains of it by itself
 
-    def __contains__(self, item: object) -> bool:
-        self._refuse("searched with `in`", "pass it to a task that looks into it")
-
-    def __getitem__(self, key: object) -> Any:
-        self._refuse("indexed", "pass it to a task that takes the item out")
-
-    def __lt__(self, other: object) -> bool:
-        self._refuse(*ORDER)
-
-    def __le__(self, other: object) -> bool:
-        self._refuse(*ORDER)
-
-    def __gt__(self, other: object) -> bool:
-        self._refuse(*ORDER)
-
-    def __ge__(self, other: object) -> bool:
-        self._refuse(*ORDER)
+        def __await__(self) -> NoReturn:
+            it = self._spelled()
+            self._refuse("awaited", f"run it: await cs.arun({it}), or await engine.run({it})")
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(f"{self!r} is part of a graph and does not pickle; build the graph where it runs")
@@ -149,6 +136,18 @@ class LazyResult(Lazy[R_co]):
 
     def __repr__(self) -> str:
         return f"<LazyResult of {self.label!r}, declared at {self.declared}>"
+
+    def _spelled(self) -> str:
+        return f"{self.task.name}(...)"
+
+    def _instead(self, instead: str) -> str:
+        if not is_running():
+            return instead
+        name = self.task.name
+        return (
+            f"inside a task that runs, {name}.func(...) calls the function of {name!r} ({self.task.declared}) at once; "
+            "what was declared outside is passed to the task as an argument"
+        )
 
     @property
     def label(self) -> str:
@@ -270,6 +269,9 @@ class MappedResult(LazyResult[list[R]]):
 
     def __repr__(self) -> str:
         return f"<MappedResult of {self.label!r}, declared at {self.declared}>"
+
+    def _spelled(self) -> str:
+        return f"{self.task.name}.map(...)"
 
 
 def place(lazy: Lazy, frame: Any) -> None:
