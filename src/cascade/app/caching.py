@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from cascade.adapters.caching.graphs import GraphForm, params_of
 from cascade.adapters.caching.keys import inputs_of, key_of
-from cascade.app.run import block_on
+from cascade.app.blocking import block_on
 from cascade.errors import CacheError
 from cascade.runtime import caching
 from cascade.runtime.engine import Engine

@@ -111,8 +111,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "h_output": ("Write to this file instead of stdout.", "写入文件而不是标准输出。"),
     "h_version": ("Print the version.", "打印版本。"),
     "h_exit": (
-        "Exit codes: 0 ok, 1 a workflow failed or check found errors, 2 wrong use, 130 Ctrl-C.",
-        "退出码：0 正常，1 工作流失败或检查发现错误，2 用法错误，130 Ctrl-C。",
+        "Exit codes: 0 ok, 1 a workflow failed or check has errors, 2 wrong use, 130 Ctrl-C (SIGTERM 143, SIGHUP 129).",
+        "退出码：0 正常，1 工作流失败或检查发现错误，2 用法错误，130 Ctrl-C，143 SIGTERM，129 SIGHUP。",
     ),
 }
 """By key: in English, in Chinese."""

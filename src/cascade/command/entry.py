@@ -37,7 +37,8 @@ def create_cli(target: Any) -> Any:
 def cli(target: Any) -> None:
     """Run a target as the command line of a script asks for, print its value, and exit.
 
-    The exit code is 0 if it went well, 1 if it failed, 2 for wrong options, 130 at Ctrl-C.
+    The exit code is 0 if it went well, 1 if it failed, 2 for wrong options, 130 at Ctrl-C, 143 at SIGTERM, 129 at
+    SIGHUP.
 
     Args:
         target: what `cs.run` takes.

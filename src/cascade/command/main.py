@@ -18,6 +18,7 @@ from cascade.app import findings, pictures, plans, sources
 from cascade.app.flow import Flow
 from cascade.app.forms import to_json
 from cascade.app.run import run as run_target
+from cascade.app.signals import Ended
 from cascade.app.words import say
 from cascade.command.drawing import drawn, inputs_of
 from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, user_traceback
@@ -181,7 +182,7 @@ def run(
     log_format: str,
     timeout: float | None,
 ) -> None:
-    """Run a target and print its value; exit with 1 if it fails and with 130 at Ctrl-C."""
+    """Run a target and print its value; exit with 1 if it fails, and as a shell says if a signal ends it."""
     level: Any = log_level.upper()
     form: Any = log_format
     for name, given, known in (("--log-level", level, LEVELS), ("--log-format", form, ["human", "json"])):
@@ -192,10 +193,10 @@ def run(
         target = target.target
     try:
         value = run_target(target, params, timeout=timeout, log_level=level, log_format=form)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Ended) as end:
         if as_json:
             _print({"status": "Cancelled"})
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(end.status if isinstance(end, Ended) else INTERRUPTED) from None
     except Exception as error:
         told = user_traceback(error)
         if as_json:

@@ -149,15 +149,16 @@ async def _end_group(process: Process) -> None:
     import asyncio
 
     reading = asyncio.ensure_future(process.communicate())  # else a full pipe would keep it from ending
-    try:
-        _signal(process, signal.SIGTERM)
-        await asyncio.wait({reading}, timeout=GRACE)
-    finally:
-        _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))  # also what outlived its shell
-        await process.wait()
-        reading.cancel()
-        await asyncio.wait({reading})
-        process._transport.close()  # type: ignore[attr-defined]  # the pipes, if a stranger holds their other ends
+    with suppress(asyncio.CancelledError):  # of a loop that closes: then it has no time
+        try:
+            _signal(process, signal.SIGTERM)
+            await asyncio.wait({reading}, timeout=GRACE)
+        finally:
+            _signal(process, getattr(signal, "SIGKILL", signal.SIGTERM))  # also what outlived its shell
+    await process.wait()
+    reading.cancel()
+    await asyncio.wait({reading})
+    process._transport.close()  # type: ignore[attr-defined]  # the pipes, if a stranger holds their other ends
 
 
 async def _until_done(work: Any) -> Any:

@@ -11,9 +11,9 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from cascade.adapters.executors.crossing import carry_out, pack_call, unpack_outcome
@@ -21,6 +21,7 @@ from cascade.errors import MissingExtraError
 
 __all__ = ["Processes"]
 
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 END_SECONDS = 5.0
 """How long the end of a worker is waited for; one that was killed takes some milliseconds."""
 
@@ -164,10 +165,12 @@ class _Worker:
 
         if not _has_directory():
             spawn.os = _Directoryless()
-        self.executor = ProcessPoolExecutor(
-            max_workers=1, timeout=None, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)
-        )
-        await asyncio.wrap_future(self.executor.submit(_ready))
+        with _hangups_blocked():
+            self.executor = ProcessPoolExecutor(
+                max_workers=1, timeout=None, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)
+            )
+            started = self.executor.submit(_ready)
+        await asyncio.wrap_future(started)
 
     async def carry_out(self, payload: bytes) -> bytes:
         """Have a packed call made; return its packed outcome."""
@@ -201,6 +204,24 @@ class _Worker:
         else:
             threading.Thread(target=shut_down, name="cascade-process-end", daemon=True).start()
         return ended
+
+
+@contextmanager
+def _hangups_blocked() -> Iterator[None]:
+    """Have processes that are started here not end at a closed terminal by themselves.
+
+    One of them is the pool's own, which keeps account of its semaphores and minds every other signal.
+    """
+    import signal
+
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _until(ends: Collection[asyncio.Future[None]]) -> None:
@@ -265,10 +286,14 @@ class _Directoryless:
 
 
 def _begin(parent: int) -> None:
-    """Prepare a worker: Ctrl-C is the business of the process that started it, whose end is also its own."""
+    """Prepare a worker: signals are the business of the process that started it, whose end is also its own."""
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in SIGNALS:
+        if hasattr(signal, name):  # a handler that does nothing: to ignore one would go on to what the task starts
+            signal.signal(getattr(signal, name), _leave_alone)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     if hasattr(os, "getppid") and os.name != "nt":
         threading.Thread(target=_follow, args=(parent,), name="cascade-follow-parent", daemon=True).start()
 
@@ -279,6 +304,10 @@ def _follow(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
+
+
+def _leave_alone(signum: int, frame: object) -> None:
+    """Do nothing at a signal to the whole group of processes."""
 
 
 def _ready() -> None:

@@ -1,0 +1,219 @@
+"""Running a coroutine to its end from synchronous code, wherever that is called from; a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+from contextvars import copy_context
+from types import FrameType
+from typing import Any
+
+from cascade.app.signals import Ended, Handling, error_for
+from cascade.runtime.run import RunState
+from cascade.runtime.running import running_calls
+from cascade.spec.events import RunWarning
+from cascade.spec.lazy import R
+
+__all__ = ["Ended", "block_on"]
+
+MOST_TOLD = 10
+"""So many calls are named when a signal ends a run."""
+PATIENCE = 1.0
+"""Seconds that what holds the thread of the event loop has after a signal, before it is broken off."""
+HASTE, ROUNDS = 0.05, 3
+"""After a second signal, seconds that what is cancelled has to end, and how often: an end may take tasks of its own."""
+
+
+def block_on(work: Coroutine[Any, Any, R]) -> R:
+    """Run a coroutine to its end from synchronous code, wherever that is called from; a signal cancels it."""
+    main = _Interruptible(work)
+    value: R = _Helper(main).wait() if _is_looping() else main.run()
+    return value
+
+
+def _is_looping() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _Interruptible:
+    """Runs a coroutine in a loop of its own, and cancels it at a signal; a second one does not wait for its end."""
+
+    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+        self.signum = 0
+        """Which signal was the first."""
+        self._is_told = self._is_overdue = self._is_forced = self._is_over = False
+        self._lock = threading.Lock()
+        self._running: list[tuple[RunState, str]] | None = None
+        self._work = work
+        self._task: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.get_ident()
+        self._timer: threading.Timer | None = None
+
+    def run(self) -> Any:
+        """Run to the end in this thread; a signal ends it with KeyboardInterrupt or SystemExit."""
+        with Handling(self._signalled_here):
+            try:
+                value = self.begin()
+            except BaseException as error:
+                if not self.signum:
+                    raise
+                cause = error if isinstance(error, Exception) else None
+                raise error_for(self.signum) from cause
+            finally:
+                with self._lock:
+                    self._is_over = True
+        if self.signum:
+            raise error_for(self.signum)
+        return value
+
+    def begin(self) -> Any:
+        """Run to the end, with signals handled elsewhere."""
+        runner = asyncio.Runner()
+        try:
+            return runner.run(self._noted())
+        finally:
+            try:
+                if not self._is_forced:
+                    runner.close()
+            finally:
+                if self._is_forced and self._loop is not None:  # maybe only while tasks swallowed their cancel
+                    _abandon(self._loop)
+
+    async def _noted(self) -> Any:
+        self._loop = asyncio.get_running_loop()
+        self._task = task = asyncio.current_task()
+        if self.signum and task is not None:  # before there was anything to cancel
+            self._is_told = True
+            task.cancel()
+        return await self._work
+
+    # --- signals, in the thread that the run is in
+
+    def _signalled_here(self, signum: int, frame: FrameType | None) -> None:
+        """End the run; a second signal breaks in where the thread is."""
+        if self._is_over:
+            return
+        if self.signum:
+            self._is_forced |= not self._is_overdue
+            self._is_overdue = False
+            self._tell()
+            raise error_for(self.signum)
+        self.signum = signum
+        if self._loop is not None:
+            try:
+                self._running = running_calls(self._loop, frame)
+            except Exception:  # it came at a moment at which nothing can be told; the run is to end all the same
+                self._running = []
+            self._timer = threading.Timer(PATIENCE, self._overdue)
+            self._timer.daemon = True
+            self._timer.start()
+            with suppress(RuntimeError):  # the loop is closed: the run has ended by itself
+                self._loop.call_soon_threadsafe(self._end)
+
+    def _overdue(self) -> None:
+        """Break off what holds the thread of the event loop, which has not had a turn since the signal."""
+        with self._lock:
+            if not self._is_over and not self._is_told:
+                self._is_overdue = True
+                if hasattr(signal, "pthread_kill"):  # a sleep ends as well
+                    signal.pthread_kill(self._thread, self.signum)
+                else:
+                    import _thread
+
+                    _thread.interrupt_main(signal.Signals(self.signum))
+
+    def _end(self) -> None:
+        assert self._task is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._task.done():
+            self._task.cancel()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Publish what the signal ends, for each run, once."""
+        if self._is_told or self._loop is None:
+            return
+        self._is_told = True
+        running = running_calls(self._loop) if self._running is None else self._running
+        named: dict[RunState, list[str]] = {}
+        for run, described in running:
+            named.setdefault(run, []).append(described)
+        what = "Ctrl-C" if self.signum == signal.SIGINT else signal.Signals(self.signum).name
+        for run, calls in named.items():
+            if run.bus.wants(RunWarning):
+                more = f" and {len(calls) - MOST_TOLD} more" if len(calls) > MOST_TOLD else ""
+                message = f"{what} ends the run; these were running: {', '.join(calls[:MOST_TOLD])}{more}"
+                run.bus.publish(RunWarning(run_id=run.id, code="Interrupted", message=message))
+
+    # --- signals, in another thread
+
+    def signalled_elsewhere(self, signum: int) -> bool:
+        """End the run, from the signal handler of another thread; say whether that was asked for before."""
+        if self.signum:
+            self._is_forced = True
+            return True
+        self.signum = signum
+        if self._loop is not None:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._end)
+        return False
+
+
+class _Helper:
+    """Runs a coroutine in a loop of its own in a thread, while the thread that asks for it is blocked."""
+
+    def __init__(self, main: _Interruptible) -> None:
+        self._main = main
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+
+    def wait(self) -> Any:
+        thread = threading.Thread(target=copy_context().run, args=(self._begin,), name="cascade-run", daemon=True)
+        with Handling(self._signalled):
+            thread.start()
+            self._done.wait()
+        if self._main.signum:
+            raise error_for(self._main.signum)
+        thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+    def _signalled(self, signum: int, frame: FrameType | None) -> None:
+        # Nothing is raised here, which could come at a bad moment: at a second signal the thread is left behind.
+        if self._main.signalled_elsewhere(signum):
+            self._done.set()
+
+    def _begin(self) -> None:
+        try:
+            self._value = self._main.begin()
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._done.set()
+
+
+def _abandon(loop: asyncio.AbstractEventLoop) -> None:
+    """Leave an event loop, and the tasks on it that do not end at once."""
+    for _ in range(ROUNDS):
+        tasks = asyncio.all_tasks(loop)
+        if not tasks or loop.is_closed():
+            break
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(tasks, timeout=HASTE))
+    for task in asyncio.all_tasks(loop):
+        task._log_destroy_pending = False  # type: ignore[attr-defined]  # nobody waits for it, on purpose
+        with suppress(BaseException):  # the `finally`s in it, as far as they go without a loop
+            task.get_coro().close()
+    loop.close()
