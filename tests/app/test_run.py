@@ -417,6 +417,38 @@ class TestWhatIsSaid:
             "INFO run succeeded in T s",
         ]
 
+    def test_names_and_messages_forge_no_lines(self, capsys: pytest.CaptureFixture[str]) -> None:
+        forged = "a\n12:00:00 INFO forged\x1b[2J\u202e"
+        task: Any = cs.task(name=forged)(lambda x: x)
+        step = task(cs.Param(forged))
+        spelled = "a\\n12:00:00 INFO forged\\x1b[2J\\u202e"
+        for target in (step, step.named(forged), [step, task.map(x=[1])]):
+            lines = self.words(self.said(capsys, target, params={forged: 1}, log_level="DEBUG"))
+            assert lines[0].startswith(f"INFO run of {spelled}")
+            assert all(each.isprintable() for each in lines)
+
+        @cs.task
+        def fails() -> None:
+            raise ValueError(f"two\r\n{forged}")
+
+        lines = self.said(capsys, fails().named(forged))
+        assert [line[:17].strip() != "" for line in lines] == [True, True, False, False]
+        assert lines[1].endswith("ValueError: two\\r")
+        assert [line.strip() for line in lines[2:]] == ["a", "12:00:00 INFO forged\\x1b[2J\\u202e"]
+
+    def test_passwords_of_urls_are_not_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        url = "postgresql://me:s3c/r@et@host/db"
+
+        @cs.task
+        def fails(db: str) -> None:
+            raise ConnectionError(f"cannot reach {db}")
+
+        for form in ("human", "json"):
+            target = fails(cs.Param("db")).with_retry(2)
+            said = "".join(self.said(capsys, target, params={"db": url}, log_level="DEBUG", log_format=form))
+            assert "postgresql://me:***@host/db" in said
+            assert "s3c" not in said
+
     def test_debug_tells_of_a_failed_task(self, capsys: pytest.CaptureFixture[str]) -> None:
         lines = self.words(self.said(capsys, fails(), log_level="DEBUG"))
         assert re.sub(r"\d+\.\d+", "T", lines[-2]) == "DEBUG fails#1 failed: ValueError: no luck after T s"

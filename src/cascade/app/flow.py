@@ -21,7 +21,7 @@ class Flow(Generic[R]):
         self.blueprint: Blueprint = blueprint
         self._engine = engine
 
-    async def __call__(self, **params: Any) -> R:
+    async def __call__(self, /, **params: Any) -> R:
         """Run the flow with these parameters; what `engine.run` raises comes out."""
         result: R = await self._engine.run(self.target, params)
         return result

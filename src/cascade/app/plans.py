@@ -13,6 +13,7 @@ from cascade.spec.graph import Graph
 from cascade.spec.inputs import Input, Param
 from cascade.spec.lazy import MappedResult
 from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
+from cascade.spec.shown import without_passwords
 from cascade.spec.signal import UNSET
 
 __all__ = ["DryRun", "PlannedInput", "PlannedNode", "dry_run"]
@@ -161,7 +162,7 @@ def _planned(given: Input, value: Any) -> PlannedInput:
 
 
 def _spelled(value: Any) -> str:
-    text = repr(value)
+    text = without_passwords(repr(value))
     return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
 
 

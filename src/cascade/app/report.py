@@ -22,9 +22,12 @@ from cascade.spec.events import (
     TaskRetrying,
     TaskSkipped,
 )
+from cascade.spec.shown import indented, one_line, without_passwords
 
 __all__ = ["Reporter"]
 
+CLOCK = len("12:00:00 WARNING ")
+"""Further lines of a message are indented by so much, so that none looks like a line of the log."""
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "SILENT")
 
 
@@ -64,7 +67,8 @@ class Reporter:
             line = json.dumps({"level": level, **record()}, default=repr)
         else:
             clock = time.strftime("%H:%M:%S", time.localtime(timestamp))
-            line = f"{clock} {level:<7} {text}"
+            line = indented(f"{clock} {level:<7} {text}", CLOCK)
+        line = without_passwords(line)
         sys.stderr.write(line + "\n")
 
     def _going_on(self, report: Report) -> None:
@@ -78,7 +82,7 @@ class Reporter:
             shown = say("more", shown=shown, more=len(names) - 3)
         if self.progress is not None:
             self.progress.names = shown
-        params = ", ".join(f"{k}={v!r}" for k, v in event.params.items())
+        params = ", ".join(f"{one_line(k)}={v!r}" for k, v in event.params.items())
         self._write("INFO", event, say("started_with" if params else "started", names=shown, params=params))
 
     def _finished(self, event: RunFinished) -> None:

@@ -16,6 +16,7 @@ from cascade.spec.graph import Graph, Pack
 from cascade.spec.inputs import Env, Input
 from cascade.spec.lazy import MappedResult
 from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE
+from cascade.spec.shown import without_passwords
 from cascade.spec.signal import UNSET
 from cascade.spec.task import Task
 
@@ -69,10 +70,10 @@ def atom(value: Any) -> str:
     if cls is int or cls is float:
         return repr(value) if abs(value) < 1e300 else str(float(value)) if cls is float else hex(value)
     if cls is str:
-        return json.dumps(value, ensure_ascii=not value.isprintable())
+        return json.dumps(without_passwords(value), ensure_ascii=not value.isprintable())
     if isinstance(value, Task):
         return f"#'{word(value.name)}"
-    return f"#{json.dumps(shortened(repr(value), 60), ensure_ascii=False)}"
+    return f"#{json.dumps(shortened(without_passwords(repr(value)), 60), ensure_ascii=False)}"
 
 
 class _Writer:

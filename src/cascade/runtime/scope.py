@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from cascade.runtime.begun import Begun, close
 from cascade.runtime.ticket import Ticket
+from cascade.spec.shown import without_passwords
 
 __all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "spelled", "to_the_end"]
 
@@ -224,12 +225,12 @@ def spelled(error: BaseException) -> str:
         message = str(error)
     except Exception as other:
         message = f"(its message cannot be had: {type(other).__name__})"
-    return f"{type(error).__name__}: {message}"
+    return f"{type(error).__name__}: {without_passwords(message)}"
 
 
 def preview_of(value: Any, length: int) -> str:
     """Return the first characters of a result; what fails to show itself is no failure of the run."""
     try:
-        return repr(value)[:length]
+        return without_passwords(repr(value))[:length]
     except Exception as error:
         return f"<{type(value).__name__} whose repr fails: {type(error).__name__}>"[:length]

@@ -10,6 +10,7 @@ from cascade.spec.outcomes import MapErrors
 from cascade.spec.policies import Constraints, Retry, seconds_from
 from cascade.spec.refusals import NoValue, is_running
 from cascade.spec.selector import JumpSelector
+from cascade.spec.shown import one_line
 from cascade.spec.signal import UNSET, Signal
 from cascade.spec.signature import line_of
 
@@ -176,7 +177,7 @@ class LazyResult(Lazy[R_co]):
         """Call this node `label` in events, errors and drawings."""
         if not isinstance(label, str) or not label:
             raise TypeError(f"{self!r}.named(...) takes a name that is not empty, not {label!r}")
-        return self._configure(label=label)
+        return self._configure(label=one_line(label))
 
     def with_retry(
         self,
@@ -229,7 +230,7 @@ class LazyResult(Lazy[R_co]):
         """
         return self._configure(cache=cache_from(policy, f"{self!r}.with_cache"))
 
-    def with_constraints(self, **amounts: float | Lazy) -> Self:
+    def with_constraints(self, /, **amounts: float | Lazy) -> Self:
         """Run each call only while so much of the engine's `system_resources` is free.
 
         Args:

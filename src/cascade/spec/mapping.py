@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Generic, Literal, overload
 
 from cascade.spec.iterables import check_iterable, check_lengths
@@ -28,6 +29,8 @@ class Mappable(Generic[R]):
     @overload
     def map(
         self,
+        named: Mapping[str, Any] | None = None,
+        /,
         *,
         concurrency: int | None = None,
         window: int | None = None,
@@ -38,6 +41,8 @@ class Mappable(Generic[R]):
     @overload
     def map(
         self,
+        named: Mapping[str, Any] | None = None,
+        /,
         *,
         concurrency: int | None = None,
         window: int | None = None,
@@ -47,6 +52,8 @@ class Mappable(Generic[R]):
     ) -> MappedResult[R]: ...
     def map(
         self,
+        named: Mapping[str, Any] | None = None,
+        /,
         *,
         concurrency: int | None = None,
         window: int | None = None,
@@ -66,12 +73,15 @@ class Mappable(Generic[R]):
                 a failed item. "skip": it is left out, so there are fewer results than items.
             max_errors: how many items may fail before the map does, or a share of them (a float below 1).
             iterables: for each parameter an iterable, a lazy result of one, or an async iterable.
+            named: iterables by name in a dict, for parameters that are called as one of these options.
 
         Raises:
             TypeError: a scalar or a str is given; `partial` is for values that stay the same.
             ValueError: the inputs differ in length, or an option makes no sense.
         """
         task, fixed = self._fixed()
+        if named is not None:
+            iterables = {**named_from(task, named, iterables), **iterables}
         options = (concurrency, window, errors_from(task.name, on_error, max_errors))
         return declare_map(task, fixed, iterables, options, _frame(1))
 
@@ -92,15 +102,29 @@ class Partial(Mappable[R]):
     def _fixed(self) -> tuple[Any, dict[str, Any]]:
         return self.task, self.values
 
-    def partial(self, **values: Any) -> Partial[R]:
+    def partial(self, /, **values: Any) -> Partial[R]:
         """Fix more arguments."""
         return Partial(self.task, {**self.values, **values})
 
-    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Declare one call with the fixed arguments added."""
         lazy: LazyResult[R] = self.task(*args, **{**self.values, **kwargs})
         place(lazy, _frame(1))
         return lazy
+
+
+def named_from(task: Any, named: Any, others: dict[str, Any]) -> Mapping[str, Any]:
+    """Return the iterables that a map was given in a dict. Raises TypeError if it is none, or has what others has."""
+    if not isinstance(named, Mapping):
+        first = next(iter((*task.shape.names[task.shape.only :], *task.shape.keywords)), "x") if task.shape else "x"
+        raise TypeError(
+            f"map of {task.name!r} ({task.declared}) takes its iterables by name: {task.name}.map({first}=[...]); "
+            f"it was given {named!r} without one"
+        )
+    twice = ", ".join(sorted(named.keys() & others.keys()))
+    if twice:
+        raise TypeError(f"map of {task.name!r} ({task.declared}) is given {twice} twice: in a dict and by keyword")
+    return named
 
 
 def check_name(task: Any, name: str) -> None:
@@ -109,6 +133,14 @@ def check_name(task: Any, name: str) -> None:
     if shape is not None and not shape.accepts(name):
         known = ", ".join((*shape.names[shape.only :], *shape.keywords)) or "none"
         raise TypeError(f"task {task.name!r} ({task.declared}) has no parameter {name!r}; it has: {known}")
+
+
+def hint_for(task: Any, option: str) -> str:
+    """Say how to give iterables to a parameter that is called as an option of maps, if the task has one."""
+    shape = task.shape
+    if shape is None or (option not in shape.positions and option not in shape.keywords):
+        return ""
+    return f"; to the parameter of this name items go in a dict: {task.name}.map({{{option!r}: [...]}})"
 
 
 def declare_map(
@@ -122,7 +154,7 @@ def declare_map(
     concurrency, window, errors = options
     for option, amount in (("concurrency", concurrency), ("window", window)):
         if amount is not None and (not isinstance(amount, int) or isinstance(amount, bool) or amount < 1):
-            raise ValueError(f"map of {task.name!r}: {option} is 1 or more, not {amount!r}")
+            raise ValueError(f"map of {task.name!r}: {option} is 1 or more, not {amount!r}{hint_for(task, option)}")
     if not iterables:
         raise TypeError(f"map of {task.name!r} ({task.declared}) needs at least one iterable: {task.name}.map(x=[...])")
     lengths = {}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from cascade.spec.shown import without_passwords
+
 __all__ = ["Failed", "MapErrors", "errors_from"]
 
 
@@ -24,7 +26,7 @@ class Failed:
         self.arguments: dict[str, Any] = arguments
 
     def __repr__(self) -> str:
-        return f"Failed({self.error!r}, index={self.index}, arguments={self.arguments!r})"
+        return without_passwords(f"Failed({self.error!r}, index={self.index}, arguments={self.arguments!r})")
 
 
 class MapErrors(NamedTuple):

@@ -14,6 +14,7 @@ from cascade.spec.mapping import Mappable, OnError, Partial
 from cascade.spec.placement import CallForm, Profile, profile_of
 from cascade.spec.policies import Constraints, Retry, retry_from, seconds_from
 from cascade.spec.resource import Inject, injected
+from cascade.spec.shown import one_line
 from cascade.spec.signature import EVERY_NUMBER, CallShape, declared_at, shape_of
 
 __all__ = ["Mode", "OnError", "Partial", "Task", "task"]
@@ -55,7 +56,7 @@ class Task(Mappable[R], Generic[P, R]):
         self.__qualname__ = getattr(func, "__qualname__", self.__name__)
         self.__module__ = getattr(func, "__module__", None) or "builtins"
         self.__doc__ = getattr(func, "__doc__", None)
-        self.name: str = name or self.__name__
+        self.name: str = one_line(name or self.__name__)
         self.pure = pure
         self.mode: Mode = mode
         self.retry = retry
@@ -109,7 +110,7 @@ class Task(Mappable[R], Generic[P, R]):
             return getattr, (self.receiver, self.__name__)
         return self.__qualname__
 
-    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Declare one call: return its lazy result and run nothing.
 
         Raises:
@@ -170,7 +171,7 @@ class Task(Mappable[R], Generic[P, R]):
     def _fixed(self) -> tuple[Any, dict[str, Any]]:
         return self, {}
 
-    def partial(self, **values: Any) -> Partial[R]:
+    def partial(self, /, **values: Any) -> Partial[R]:
         """Fix some arguments for all calls: `f.partial(k=1).map(x=[1, 2])`."""
         return Partial(self, values)
 
