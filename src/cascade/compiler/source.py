@@ -49,6 +49,8 @@ class Namer:
 
     def __init__(self) -> None:
         self._taken: set[str] = {*keyword.kwlist, *keyword.softkwlist}
+        self._counts: dict[str, int] = {}
+        """The last number that was put behind each name."""
 
     @staticmethod
     def base(wish: str) -> str:
@@ -59,11 +61,12 @@ class Namer:
     def name(self, wish: str) -> str:
         """Return an identifier like `wish` that nobody has yet."""
         base = self.base(wish)
-        found, count = base, 1
+        found, count = base, self._counts.get(base, 1)
         while found in self._taken:
             count += 1
             found = f"{base}_{count}"
         self._taken.add(found)
+        self._counts[base] = count
         return found
 
 

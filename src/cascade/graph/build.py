@@ -133,7 +133,8 @@ class _Builder:
                         if cls is LazyResult:
                             number = get(value)
                             if number is None:
-                                unseen = [value] if unseen is None else [value, *unseen]
+                                unseen = unseen or []
+                                unseen.append(value)
                             elif number is OPEN:
                                 self.refuse_cycle(stack, value)
                             references.append(number)
@@ -144,7 +145,7 @@ class _Builder:
                     else:
                         if unseen is not None:
                             index[node] = OPEN
-                            stack += unseen
+                            stack += reversed(unseen)
                             continue
                         pop()
                         seen = get(node)

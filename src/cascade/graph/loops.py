@@ -89,15 +89,68 @@ def _check_states(graph: Graph) -> None:
     holds = _readers(graph)
     if not any(holds[at] for found in waiting for at in found):
         return
-    checked: set[tuple[int, ...]] = set()
-    for entry in graph.jumps:
+    heights: list[int] = []
+    for entry in _outermost(graph):
         states = states_of(graph, entry)
-        mark = tuple(sorted(states))
-        if mark in checked:
+        if len(states) > 1:  # what waits for itself alone is a cycle, and was refused
+            heights = heights or _heights(graph)
+            _check_loop(graph, states, holds, heights)
+
+
+def _outermost(graph: Graph) -> list[int]:
+    """Return bound nodes such that the loops which start there have all states, and hold what the others do."""
+    order: list[int] = []
+    seen: set[int] = set()
+    for start in graph.jumps:
+        if start in seen:
             continue
-        checked.add(mark)
-        for state in states:
-            _check_state(graph, state, set(states), holds)
+        seen.add(start)
+        ways = [(start, iter(graph.jumps[start].values()))]
+        while ways:
+            state, targets = ways[-1]
+            for target in targets:
+                if target in graph.jumps and target not in seen:
+                    seen.add(target)
+                    ways.append((target, iter(graph.jumps[target].values())))
+                    break
+            else:
+                order.append(state)
+                ways.pop()
+    found: list[int] = []
+    entered: set[int] = set()
+    for state in reversed(order):  # whatever leads to a state has come before it, but for what it leads to itself
+        if state in entered:
+            continue
+        found.append(state)
+        entered.add(state)
+        stack = [state]
+        while stack:
+            for target in graph.jumps[stack.pop()].values():
+                if target in graph.jumps and target not in entered:
+                    entered.add(target)
+                    stack.append(target)
+    return found
+
+
+def _heights(graph: Graph) -> list[int]:
+    """Number the nodes so that each has a higher number than all that it may wait for."""
+    heights = [-1] * len(graph)
+    count = 0
+    for root in range(len(graph)):
+        stack = [root]
+        while stack:
+            i = stack[-1]
+            if heights[i] >= 0:
+                stack.pop()
+                continue
+            below = [at for at in sources(graph, i) if heights[at] < 0]
+            if below:
+                stack += below
+            else:
+                heights[i] = count
+                count += 1
+                stack.pop()
+    return heights
 
 
 def _readers(graph: Graph) -> bytearray:
@@ -116,19 +169,23 @@ def _readers(graph: Graph) -> bytearray:
     return holds
 
 
-def _check_state(graph: Graph, state: int, loop: set[int], holds: bytearray) -> None:
-    seen = {state}
-    stack = [(at, state) for at in sources(graph, state) if holds[at]]
-    reader: dict[int, int] = {}
-    while stack:
-        at, by = stack.pop()
-        if at in seen:
-            continue
-        seen.add(at)
-        reader[at] = by
-        if at in loop:
-            _refuse_state(graph, state, at, reader)
-        stack += [(source, at) for source in sources(graph, at) if holds[source]]
+def _check_loop(graph: Graph, states: list[int], holds: bytearray, heights: list[int]) -> None:
+    """Look from the states of a loop down to the lowest of them, and once at each node, however many wait for it."""
+    loop = set(states)
+    lowest = min(heights[state] for state in states)
+    seen: set[int] = set()
+    for state in states:
+        stack = [(at, state) for at in sources(graph, state)]
+        reader: dict[int, int] = {}
+        while stack:
+            at, by = stack.pop()
+            if not holds[at] or at in seen or heights[at] < lowest:
+                continue
+            reader[at] = by
+            if at in loop:
+                _refuse_state(graph, state, at, reader)
+            seen.add(at)
+            stack += [(source, at) for source in sources(graph, at)]
 
 
 def _named(graph: Graph, i: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, Self
-from weakref import WeakKeyDictionary
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.runtime.bus import MessageBus
@@ -34,8 +33,8 @@ class Closing:
         self._ends: dict[str, asyncio.Future[None]] = {}
         """For active runs that somebody waits for: resolved when they have ended."""
         self._kept: set[asyncio.Task[Any]] = set()
-        self._outlets: WeakKeyDictionary[asyncio.Task[Any], Outlet] = WeakKeyDictionary()
-        """Of runs whose results somebody iterates over."""
+        self._outlets: dict[asyncio.Task[Any], Outlet] = {}
+        """Of active runs whose results somebody iterates over."""
         self._spare: LocalExecutor | None = None
 
     def _ended(self, ending: Ending) -> None:

@@ -290,6 +290,7 @@ class Engine(Controls, Closing):
         task = ending.task = loop.create_task(work)
         if outlet is not None:
             self._outlets[task] = outlet
+            task.add_done_callback(self._outlets.pop)
         task.add_done_callback(lambda _: self._ended(ending))  # it may be cancelled before it begins
         return Run(name, task, self.bus)
 

@@ -46,9 +46,10 @@ def _spelled(param: Param) -> str:
 
 def check_known(known: Iterable[str], given: Mapping[str, Any]) -> None:
     """Raise ParameterError for a given name that is no parameter."""
-    listed = sorted(known)
+    names = frozenset(known)
     for name in given:
-        if name not in listed:
+        if name not in names:
+            listed = sorted(names)
             near = difflib.get_close_matches(str(name), listed, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ParameterError(

@@ -59,11 +59,13 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                 elif op <= calls and (call := form.inline) is not None and not form.names:
                     if op == CALL0:
                         value = call()
+                    elif i in frame.looked and _waits(frame, i, at):
+                        value = PENDING
                     else:
                         values = [regs[reference] for reference in operands[at + 1 : at + 1 + operands[at]]]
-                        for missing, value in enumerate(values):
+                        for value in values:
                             if value is PENDING:
-                                frame.park(operands[at + 1 + missing], (frame, i))
+                                _waits(frame, i, at)
                                 break
                         else:
                             value = call(*values)

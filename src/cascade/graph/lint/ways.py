@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cascade.graph.lint.finding import Finding, found
@@ -175,29 +175,28 @@ def _unreachable(graph: Graph, ways: dict[int, Ways]) -> Iterator[Finding]:
             if target in graph.jumps and target not in entered and (way.unknown or key in way.keys):
                 entered.add(target)
                 stack.append(target)
-    for i in graph.jumps:
-        if i not in entered:
-            keys = {repr(key) for routes in graph.jumps.values() for key, target in routes.items() if target == i}
-            yield found(
-                "unreachable-state",
-                f"the state {graph.name(i)!r} is never entered: no state that is entered returns "
-                f"cs.Jump({' or '.join(sorted(keys))})",
-                graph.declared(i),
-                graph.name(i),
-            )
+    lost: dict[int, set[str]] = {i: set() for i in graph.jumps if i not in entered}
+    for routes in graph.jumps.values() if lost else ():
+        for key, target in routes.items():
+            if target in lost:
+                lost[target].add(repr(key))
+    for i, keys in lost.items():
+        yield found(
+            "unreachable-state",
+            f"the state {graph.name(i)!r} is never entered: no state that is entered returns "
+            f"cs.Jump({' or '.join(sorted(keys))})",
+            graph.declared(i),
+            graph.name(i),
+        )
 
 
 def _endless(graph: Graph, ways: dict[int, Ways]) -> Iterator[Finding]:
-    seen: set[int] = set()
+    seen = _leading_to(graph, [i for i in graph.jumps if _may_end(graph, ways, i)])
     for entry in graph.jumps:
         if entry in seen:
             continue
         states = states_of(graph, entry)
         seen.update(states)
-        if any(ways[i].unknown or ways[i].ends or graph.gates[i].max_iterations is not None for i in states):
-            continue
-        if any(graph.gates[i].condition is not None for i in states):
-            continue  # a state that is skipped ends the loop
         targets = [graph.jumps[i].get(key, entry) for i in states for key in ways[i].keys]
         lost = any(key not in graph.jumps[i] for i in states for key in ways[i].keys)
         if targets and not lost and all(target in graph.jumps for target in targets):
@@ -211,16 +210,47 @@ def _endless(graph: Graph, ways: dict[int, Ways]) -> Iterator[Finding]:
             )
 
 
+def _may_end(graph: Graph, ways: dict[int, Ways], i: int) -> bool:
+    """Say whether a loop may end in a state; where that is skipped, it does."""
+    gate = graph.gates[i]
+    return ways[i].unknown or ways[i].ends or gate.max_iterations is not None or gate.condition is not None
+
+
+def _leading_to(graph: Graph, states: Iterable[int]) -> set[int]:
+    """Return these states and all from which jumps lead there, perhaps by way of others."""
+    found = set(states)
+    stack = [*found]
+    before: dict[int, list[int]] = {}
+    for i, routes in graph.jumps.items() if stack else ():
+        for target in routes.values():
+            if target is not None:
+                before.setdefault(target, []).append(i)
+    while stack:
+        fresh = [i for i in before.get(stack.pop(), ()) if i not in found]
+        found.update(fresh)
+        stack += fresh
+    return found
+
+
 def _unbound(graph: Graph) -> Iterator[Finding]:
-    for i, routes in graph.jumps.items():
-        ways_out = {key: at for key, at in routes.items() if at is not None and at >= 0 and at not in graph.jumps}
-        if not ways_out:
-            continue
-        needed = _needs(graph, i)
-        loop = set(states_of(graph, i))
+    exits = {
+        i: {key: at for key, at in routes.items() if at is not None and at >= 0 and at not in graph.jumps}
+        for i, routes in graph.jumps.items()
+    }
+    if not any(exits.values()):
+        return
+    bits = {
+        target: 1 << at for at, target in enumerate(dict.fromkeys(t for out in exits.values() for t in out.values()))
+    }
+    needed = _marked(graph, bits)
+    back: dict[int, set[int]] = {}
+    for target in bits:
+        bound = _needs(graph, target).intersection(graph.jumps)
+        back[target] = _leading_to(graph, bound) if bound else bound
+    for i, ways_out in exits.items():
         for key, target in ways_out.items():
             name, there = graph.name(i), graph.name(target)
-            if target in needed:
+            if needed[i] & bits[target]:
                 yield found(
                     "unbound-route",
                     f"the route {key!r} of {name!r} leads to {there!r}, which {name!r} depends on and which is not "
@@ -229,7 +259,7 @@ def _unbound(graph: Graph) -> Iterator[Finding]:
                     graph.declared(i),
                     name,
                 )
-            elif _needs(graph, target) & loop:
+            elif i in back[target]:
                 yield found(
                     "exit-reads-loop",
                     f"the exit {there!r} (route {key!r} of {name!r}) depends on the loop that it is the way out of, so "
@@ -249,3 +279,23 @@ def _needs(graph: Graph, i: int) -> set[int]:
             seen.add(at)
             stack += sources(graph, at)
     return seen
+
+
+def _marked(graph: Graph, bits: dict[int, int]) -> list[int]:
+    """Return for each node the marks of all that it may wait for."""
+    marks = [-1] * len(graph)
+    stack = [*graph.jumps]
+    while stack:
+        i = stack[-1]
+        if marks[i] < 0:
+            below = sources(graph, i)
+            missing = [at for at in below if marks[at] < 0]
+            if missing:
+                stack += missing
+                continue
+            own = 0
+            for at in below:
+                own |= marks[at] | bits.get(at, 0)
+            marks[i] = own
+        stack.pop()
+    return marks
