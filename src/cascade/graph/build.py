@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from cascade.errors import CycleError
-from cascade.graph.freeze import freeze, is_container
+from cascade.graph.freeze import check_inside, freeze, is_container
 from cascade.graph.gates import Gates, constraints_of, injects
 from cascade.graph.identity import PureCalls
 from cascade.graph.loops import check_loops, draw_cycle
@@ -269,7 +269,11 @@ class _Builder:
                 config.otherwise = self.frozen(config.otherwise, node)
 
     def frozen(self, value: Any, node: Lazy) -> Any:
-        return freeze(value, self.memo, node) if is_container(value) else value
+        if is_container(value):
+            return freeze(value, self.memo, node)
+        if value.__class__ not in ATOMS and value is not UNSET:
+            check_inside(value, node)
+        return value
 
     def emit(self, node: Any) -> None:
         """Number `node`, whose inputs are numbered."""

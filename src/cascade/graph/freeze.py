@@ -8,12 +8,18 @@ from typing import Any
 from cascade.errors import StaticGraphError
 from cascade.spec.graph import Pack
 from cascade.spec.lazy import Lazy, LazyResult
+from cascade.spec.mistakes import check_argument, is_record
+from cascade.spec.refusals import NoValue
 
-__all__ = ["CONTAINERS", "freeze", "is_container"]
+__all__ = ["CONTAINERS", "check_inside", "freeze", "is_container"]
 
 CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 ATOMS = frozenset({int, str, float, bool, type(None), bytes, complex})
 LEAVES = ATOMS | {LazyResult}
+
+
+MOST_RECORDS = 1000
+"""So many records are looked into for lazy values, which are refused there."""
 
 
 def is_container(value: Any) -> bool:
@@ -35,6 +41,8 @@ def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[
     """
     stack = [container]
     opened: set[int] = set()
+    plain: type | None = None
+    looks = MOST_RECORDS
     while stack:
         current = stack[-1]
         mark = id(current)
@@ -42,7 +50,21 @@ def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[
             stack.pop()
             continue
         items = _items(current, where)
-        inner = [item for item in items if item.__class__ not in LEAVES and is_container(item)]
+        inner = []
+        for item in items:
+            cls = item.__class__
+            if cls in LEAVES:
+                continue
+            if is_container(item):
+                inner.append(item)
+            elif cls is not plain:
+                if looks and is_record(cls):
+                    looks -= 1
+                    check_inside(item, where)
+                elif isinstance(item, NoValue):
+                    check_inside(item, where)
+                else:
+                    plain = cls
         waiting = [item for item in inner if id(item) not in memo]
         if waiting and mark not in opened:
             opened.add(mark)
@@ -53,6 +75,14 @@ def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[
         stack.pop()
         memo[mark] = (current, _packed(current, items, memo, read))
     return memo[id(container)][1]
+
+
+def check_inside(value: Any, where: object) -> None:
+    """Raise StaticGraphError for a record that holds a lazy value, or a run."""
+    try:
+        check_argument(value, f"{where!s}")
+    except TypeError as error:
+        raise StaticGraphError(str(error)) from None
 
 
 def _items(container: Any, where: object) -> Any:

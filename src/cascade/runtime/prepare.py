@@ -15,9 +15,9 @@ from cascade.spec.compose import SubflowResult, subflow
 from cascade.spec.graph import Graph, Optional, Pack
 from cascade.spec.inputs import Param
 from cascade.spec.lazy import Lazy, configurations
+from cascade.spec.mistakes import check_target
 from cascade.spec.operations import SUBFLOW
 from cascade.spec.signal import UNSET
-from cascade.spec.task import Task
 
 if TYPE_CHECKING:
     from cascade.spec.protocols import Solver
@@ -74,12 +74,11 @@ def prepare(target: Any, solver: Solver) -> Plan | None:
     kept = target.plan if isinstance(target, Lazy) else None
     if kept.__class__ is Plan and kept.version == configurations[0] and kept.solver is solver:
         return kept
-    if isinstance(target, Task):
-        raise TypeError(f"{target!r} was not called, so there is nothing to run yet; did you mean {target.name}()?")
     if isinstance(target, Blueprint):
         return Plan(target, solver, check_inputs(target.graph))
     asked = target_of(_without_blueprints(target) if is_container(target) else target)
     if not isinstance(asked, (Lazy, Pack)):
+        check_target(target, "cs.run")
         return None
     if isinstance(asked, Pack):
         return _prepare_together(asked, solver)
@@ -161,7 +160,7 @@ def _inner(node: SubflowResult, solver: Solver) -> Blueprint | None:
         inner = node.target
     else:
         asked = target_of(node.target)
-        if isinstance(asked, Task) or not isinstance(asked, (Lazy, Pack)):
+        if not isinstance(asked, (Lazy, Pack)):
             raise StaticGraphError(f"{node!r}: the target of a sub-flow is a lazy result, not {node.target!r}")
         inner = _lowered(asked, solver)
     known = check_inputs(inner.graph)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any, overload
 
 from cascade.spec.lazy import Lazy, LazyResult, R, R_co, place
+from cascade.spec.mistakes import check_argument, check_target, hint_for, refuse_uncalled
 
 __all__ = ["SubflowResult", "pipeline", "sequence", "subflow"]
 
@@ -24,7 +25,7 @@ def sequence(steps: Iterable[LazyResult[Any]]) -> LazyResult[Any]:
         raise ValueError("cs.sequence needs at least one step")
     for step in listed:
         if not isinstance(step, LazyResult):
-            raise TypeError(f"cs.sequence takes lazy results, not {step!r}")
+            raise TypeError(f"cs.sequence takes lazy results, not {step!r}{hint_for(step)}")
     for previous, step in pairwise(listed):
         step.after(previous)
     last = listed[-1]
@@ -101,6 +102,10 @@ def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult[
         target = flow_in(target)
     if params is not None and not isinstance(params, dict):
         raise TypeError(f"the params of cs.subflow are a dict, not {params!r}")
+    check_target(target, "cs.subflow")
+    for name, value in (params or {}).items():
+        refuse_uncalled(value, f"the parameter {name!r} of cs.subflow")
+        check_argument(value, f"the parameter {name!r} of cs.subflow")
     lazy: SubflowResult[Any] = object.__new__(SubflowResult)
     lazy.target = target
     lazy.task = _subflow_task()

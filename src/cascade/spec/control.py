@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar, overload
 
 from cascade.errors import RouterError
 from cascade.spec.lazy import Lazy, LazyResult, R_co, place
+from cascade.spec.mistakes import check_choice, refuse_uncalled
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET, Signal, Unset
 
@@ -85,6 +86,14 @@ class TailCall(Signal):
         return f"TailCall(args={self.args!r}, kwargs={self.kwargs!r}{target})"
 
 
+def _is_key(selector: Any, routes: dict[Any, Any]) -> bool:
+    """Say whether a function or a class is itself the key of a route."""
+    try:
+        return selector in routes
+    except TypeError:
+        return False
+
+
 def select_jump(routes: Mapping[Any, Lazy | None]) -> JumpSelector:
     """Return a selector that leads each Jump to the route of its key.
 
@@ -155,6 +164,11 @@ class Router(Lazy[R_co]):
             raise TypeError(f"cs.Router takes a dict of routes, not {routes!r}")
         if not routes and default is UNSET:
             raise RouterError("cs.Router needs at least one route")
+        if selector.__class__ is not str and not (callable(selector) and _is_key(selector, routes)):
+            check_choice(selector, "the selector of a cs.Router", "cs.Router({}, ...)")
+        for key, route in (*routes.items(), ("default", default)):
+            if route.__class__ is not LazyResult:
+                refuse_uncalled(route, f"the route {key!r} of a cs.Router")
         self.selector: Any = selector
         self.routes: dict[Any, Any] = dict(routes)
         self.default: Any = default

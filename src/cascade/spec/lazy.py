@@ -6,6 +6,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 
 from cascade.spec.caching import cache_from
+from cascade.spec.mistakes import check_choice, hint_for, refuse_uncalled
 from cascade.spec.outcomes import MapErrors
 from cascade.spec.policies import Constraints, Retry, seconds_from
 from cascade.spec.refusals import NoValue, is_running
@@ -26,6 +27,8 @@ else:
 
     R = TypeVar("R")  # named without an argument, a generic class means Any of it
     R_co = TypeVar("R_co", covariant=True)
+
+PLAIN = frozenset({bool, int, str, type(None)})
 
 BUILT = True
 """What the `plan` of a lazy value holds once some graph has read it (a kept plan is true as well)."""
@@ -162,14 +165,21 @@ class LazyResult(Lazy[R_co]):
         Args:
             condition: a lazy value or a plain one. It gates this node alone: its inputs run all the same.
             otherwise: a value, or a lazy one that runs only when this node is skipped.
+
+        Raises:
+            TypeError: the condition is a function, or a task that was not called: it would always count as true.
         """
+        if condition.__class__ not in PLAIN:
+            check_choice(condition, f"{self!r}.run_if(...)", ".run_if({})")
+        if otherwise is not UNSET:
+            refuse_uncalled(otherwise, f"{self!r}.run_if(otherwise=...)")
         return self._configure(condition=condition, otherwise=otherwise)
 
     def after(self, *others: Lazy) -> Self:
         """Start only after these have run; skipped ones among them skip this node too. Calls add up."""
         for other in others:
             if not isinstance(other, Lazy):
-                raise TypeError(f"{self!r}.after(...) takes lazy results, not {other!r}")
+                raise TypeError(f"{self!r}.after(...) takes lazy results, not {other!r}{hint_for(other)}")
         before = self.config.after if self.config is not None else ()
         return self._configure(after=before + others)
 

@@ -96,8 +96,7 @@ class Partial(Mappable[R]):
         self.values: dict[str, Any] = values
         for name, value in values.items():
             check_name(task, name)
-            if value.__class__ is task.__class__:
-                task._refuse_task(value)
+            task._check(value)
 
     def _fixed(self) -> tuple[Any, dict[str, Any]]:
         return self.task, self.values

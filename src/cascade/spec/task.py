@@ -11,6 +11,7 @@ from cascade.spec.caching import cache_from
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.lazy import Config, LazyResult, R, place
 from cascade.spec.mapping import Mappable, OnError, Partial
+from cascade.spec.mistakes import check_argument, refuse_uncalled
 from cascade.spec.placement import CallForm, Profile, profile_of
 from cascade.spec.policies import Constraints, Retry, retry_from, seconds_from
 from cascade.spec.resource import Inject, injected
@@ -24,6 +25,9 @@ Mode = Literal["auto", "inline", "blocking", "compute", "process"]
 
 COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
 MODES = ("auto", "inline", "blocking", "compute", "process")
+
+PASSED = frozenset({LazyResult, int, str, float, bool, type(None), bytes, complex, list, tuple, dict, set, frozenset})
+"""Arguments of these types need no closer look."""
 
 _frame = sys._getframe
 
@@ -123,12 +127,13 @@ class Task(Mappable[R], Generic[P, R]):
         if not self._least <= count <= self._most:
             self._refuse(args, kwargs)
         if count == 1:
-            if args[0].__class__ is Task:
-                self._refuse_task(args[0])
+            cls = args[0].__class__
+            if cls is not LazyResult and cls is not int and cls not in PASSED:
+                self._check(args[0])
         else:
             for value in args:
-                if value.__class__ is Task:
-                    self._refuse_task(value)
+                if value.__class__ not in PASSED:
+                    self._check(value)
         lazy: LazyResult[R] = LazyResult()
         lazy.task = self
         lazy.args = args
@@ -144,9 +149,9 @@ class Task(Mappable[R], Generic[P, R]):
             args = (self.receiver, *args)
         if self.shape is not None and not self.shape.takes(len(args), kwargs):
             self._refuse(args, kwargs)
-        for value in (*args, *kwargs.values()):
-            if value.__class__ is Task:
-                self._refuse_task(value)
+        for value in (*args[0 if self.receiver is None else 1 :], *kwargs.values()):
+            if value.__class__ not in PASSED:
+                self._check(value)
         lazy: LazyResult[R] = LazyResult()
         lazy.task = self.origin
         lazy.args = args
@@ -196,11 +201,12 @@ class Task(Mappable[R], Generic[P, R]):
             f"it is {self.__name__}{signature}, declared at {self.declared}"
         )
 
-    def _refuse_task(self, value: Task[..., Any]) -> NoReturn:
-        raise TypeError(
-            f"task {self.name!r} ({self.declared}) is given the task {value.name!r} itself as an argument: "
-            f"did you mean {value.name}()? (cs.Value({value.name}) passes the task itself)"
-        )
+    def _check(self, value: Any) -> None:
+        """Look closer at an argument that is not of a type that most are of."""
+        who = f"task {self.name!r} ({self.declared})"
+        if value.__class__ is Task or value.__class__ is Partial:
+            refuse_uncalled(value, who)
+        check_argument(value, who)
 
 
 def _flags_of(func: Any) -> int:

@@ -1,0 +1,169 @@
+"""What is easily given by mistake in the place of a value, and would go unnoticed or come out as something else."""
+
+from __future__ import annotations
+
+from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodType
+from typing import Any
+
+from cascade.spec.refusals import NoValue
+from cascade.spec.signature import declared_at
+
+__all__ = [
+    "check_argument",
+    "check_choice",
+    "check_target",
+    "find_lazy",
+    "hint_for",
+    "is_record",
+    "is_task",
+    "refuse_uncalled",
+]
+
+RECORDS = ("__dataclass_fields__", "__pydantic_fields__", "__attrs_attrs__", "__struct_fields__")
+"""Where the classes of records name their fields: of the standard library, pydantic, attrs and msgspec."""
+MOST_LOOKS = 200
+"""So many fields and items of one argument are looked at: a call is to cost nothing."""
+FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
+
+
+def is_record(cls: Any) -> bool:
+    """Say whether instances of a class are records: dataclasses, pydantic models and the like."""
+    return any(hasattr(cls, mark) for mark in RECORDS)
+
+
+def find_lazy(value: Any, most: int = MOST_LOOKS) -> tuple[str, NoValue] | None:
+    """Return what has no value yet in a record, also in records and containers in it, and the way to it.
+
+    Args:
+        most: so many things are looked at; a record that is larger is trusted.
+    """
+    stack: list[tuple[str, Any]] = [("", value)]
+    for _ in range(most):
+        if not stack:
+            break
+        way, at = stack.pop()
+        if isinstance(at, NoValue):
+            return way, at
+        cls = at.__class__
+        if cls is list or cls is tuple:
+            stack += [(f"{way}[{i}]", item) for i, item in enumerate(at[:most])]
+        elif cls is dict:
+            stack += [(f"{way}[{key!r}]", item) for key, item in zip(at, at.values(), strict=True)][:most]
+        elif is_record(cls):
+            stack += [(f"{way}.{name}", getattr(at, name, None)) for name in _fields(cls)]
+    return None
+
+
+def _fields(cls: Any) -> list[str]:
+    for mark in RECORDS:
+        fields = getattr(cls, mark, None)
+        if fields is not None:
+            return [field if isinstance(field, str) else field.name for field in fields]
+    return []
+
+
+def check_argument(value: Any, who: str) -> None:
+    """Raise TypeError for an argument that is a run, or a record with something in it that has no value yet.
+
+    Args:
+        who: the task that it is given to, for the message.
+    """
+    if isinstance(value, NoValue):
+        if not getattr(value, "is_lazy", False):
+            raise TypeError(f"{who} is given {value!r}, which is a run and not its value: value = await run")
+        return
+    if not is_record(value.__class__):
+        return
+    found = find_lazy(value)
+    if found is not None:
+        way, lazy = found
+        name = type(value).__name__
+        raise TypeError(
+            f"{who} is given a {name} with {lazy!r} in it, as {name}{way}: only lists, tuples and dicts are searched "
+            f"for lazy values, so it would never get its value; make the {name} while running: "
+            f"cs.task({name})(...), with the lazy value as an argument"
+        )
+
+
+def check_choice(value: Any, who: str, write: str) -> None:
+    """Raise TypeError for a condition or a selector that is a function, a task, a coroutine or a run.
+
+    Args:
+        who: what it is given to, for the message.
+        write: the right line, with `{}` for the call of it.
+    """
+    if isinstance(value, NoValue):
+        if not getattr(value, "is_lazy", False):
+            raise TypeError(f"{who} is given {value!r}, which is a run and not its value: value = await run")
+        return
+    name, described = _named(value)
+    if is_task(value):
+        right = f"it was not called; did you mean {write.format(f'{name}(...)')}?"
+    elif isinstance(value, CoroutineType):
+        value.close()
+        right = f"nobody awaits it; make the function a task (@cs.task), and write {write.format('task(...)')}"
+    elif callable(value):
+        as_task = name if name.isidentifier() else "function"
+        right = (
+            f"it would never be called, and always count as true; make it a task and call that: "
+            f"{write.format(f'cs.task({as_task})(...)')}"
+        )
+    else:
+        return
+    raise TypeError(f"{who} is given {described} itself: {right}")
+
+
+def refuse_uncalled(value: Any, who: str) -> None:
+    """Raise TypeError for a task that was not called; `cs.Value(task)` passes one."""
+    if is_task(value):
+        name, _ = _named(value)
+        raise TypeError(
+            f"{who} is given the task {name!r} itself as an argument: "
+            f"did you mean {name}()? (cs.Value({name}) passes the task itself)"
+        )
+
+
+def hint_for(value: Any) -> str:
+    """Return a question to end a message with, if a task was not called."""
+    return f"; did you mean {_named(value)[0]}()?" if is_task(value) else ""
+
+
+def check_target(target: Any, who: str) -> None:
+    """Raise TypeError for what is easily taken for a target: a function, task, coroutine, run or compiled flow."""
+    name, described = _named(target)
+    if is_task(target):
+        raise TypeError(f"{target!r} was not called, so there is nothing to run yet; did you mean {name}()?")
+    if isinstance(target, NoValue):
+        if not getattr(target, "is_lazy", False):
+            raise TypeError(f"{who} is given {target!r}, which is going on already: value = await run")
+    elif isinstance(target, CoroutineType):
+        target.close()
+        raise TypeError(
+            f"{who} is given {described}: it runs lazy results; make the function a task (@cs.task) and call it, or "
+            "asyncio.run(...) it"
+        )
+    elif isinstance(target, FUNCTIONS):
+        raise TypeError(
+            f"{who} is given {described}, which would not be called; a task that was called is a target: "
+            f"{who}(cs.task({name})(...))"
+        )
+    elif type(target).__module__ == "cascade.app.flow":
+        raise TypeError(f"{who} is given a compiled flow: await it (value = await flow(n=1)), or run its flow.target")
+
+
+def is_task(value: Any) -> bool:
+    """Say whether this is a task, or one with some arguments fixed."""
+    return hasattr(type(value), "_fixed") and hasattr(type(value), "partial")
+
+
+def _named(value: Any) -> tuple[str, str]:
+    """Return a name for what can be called, and what it is with its place."""
+    if is_task(value):
+        task = getattr(value, "task", value)
+        return task.name, f"the task {task.name!r} ({task.declared})"
+    name = getattr(value, "__qualname__", None) or type(value).__name__
+    name = name.rpartition(".")[2]
+    if isinstance(value, CoroutineType):
+        code = value.cr_code
+        return name, f"the coroutine {name!r} ({code.co_filename}:{code.co_firstlineno})"
+    return name, f"the function {name!r} ({declared_at(value)})" if isinstance(value, FUNCTIONS) else repr(value)
