@@ -43,6 +43,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.providers.io.s3": {"aiobotocore", "botocore"},
     "cascade.providers.sql": {"sqlalchemy"},
     "cascade.providers.text": {"jinja2"},
+    "cascade.spec.models": {"pydantic"},
 }
 
 

@@ -3,9 +3,11 @@
 import asyncio
 import enum
 import pathlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import cascade as cs
@@ -16,6 +18,16 @@ from tests.workflows import Tier, every_tier, in_loop, run
 
 class Color(enum.Enum):
     RED = "red"
+
+
+class NoTruth:
+    """Compares to something that is neither true nor false, and does not pickle."""
+
+    def __eq__(self, other: object) -> Any:
+        return np.arange(3)
+
+    def __reduce__(self) -> Any:
+        raise RuntimeError("no")
 
 
 class Unequal:
@@ -29,6 +41,15 @@ class Unequal:
 @cs.task
 def same(x: Any) -> Any:
     return x
+
+
+@cs.task
+def fill_up(rows: Any) -> int:
+    """Put something into the innermost container; return how much is in it."""
+    while not isinstance(rows, (deque, set)) and len(rows):
+        rows = next(iter(rows.values())) if isinstance(rows, dict) else rows[0]
+    rows.append(())
+    return len(rows)
 
 
 @cs.task
@@ -67,7 +88,8 @@ class TestParam:
     @every_tier
     def test_a_default_may_be_none_and_is_not_converted(self, tier: Tier) -> None:
         assert run(same(cs.Param("n", default=None)), tier=tier) is None
-        assert run(same(cs.Param("n", default=None)), {"n": 3}, tier=tier) == "3"
+        assert run(same(cs.Param("n", default=None)), {"n": 3}, tier=tier) == 3
+        assert run(same(cs.Param("n", default=3, type=str)), tier=tier) == 3
         assert run(same(cs.Param("n", default="12", type=int)), tier=tier) == "12"
         assert run(same(cs.Param("n", default="12", type=int)), {"n": "13"}, tier=tier) == 13
 
@@ -98,12 +120,12 @@ class TestParam:
             (int, "12", 12),
             (float, "1.5", 1.5),
             (float, 1, 1.0),
-            (str, 3, "3"),
+            (str, "3", "3"),
             (pathlib.Path, "a/b", pathlib.Path("a/b")),
             (Color, "red", Color.RED),
             (lambda text: text.split(","), "a,b", ["a", "b"]),
         ],
-        ids=["int", "float", "float of int", "str", "path", "enum", "function"],
+        ids=["int", "float", "float of int", "text", "path", "enum", "function"],
     )
     def test_a_given_value_is_converted(self, tier: Tier, kind: Any, given: Any, value: Any) -> None:
         result = run(same(cs.Param("p", type=kind)), {"p": given}, tier=tier)
@@ -171,8 +193,9 @@ class TestParam:
             lambda: cs.Param("n", default=True, type=int),
             lambda: cs.Param("n", type=int),
             lambda: cs.Param("n", default=1, type=str),
+            lambda: cs.Param("n", default=1, secret=True),
         ],
-        ids=["default", "default of another type", "bool for int", "no default", "type"],
+        ids=["default", "default of another type", "bool for int", "no default", "type", "secret"],
     )
     def test_two_declarations_of_one_name_must_agree(self, other: Callable[[], cs.Param]) -> None:
         graph = pair(cs.Param("n", default=1), other())
@@ -184,6 +207,49 @@ class TestParam:
         graph = pair(cs.Param("n", default=1, description="a"), cs.Param("n", default=1))
         assert run(graph, tier=tier) == (1, 1)
         assert run(graph, {"n": "3"}, tier=tier) == (3, 3)
+
+    @pytest.mark.parametrize(
+        "make",
+        [
+            lambda: cs.Param("x", default=np.arange(3)),
+            lambda: cs.Param("x", default=float("nan")),
+            lambda: cs.Param("x", default=[float("nan"), {"k": np.array([1.0, float("nan")])}]),
+            lambda: cs.Param("x", default=None),
+            lambda: cs.Param("x", default=[1], type=list[int] | None),
+        ],
+        ids=["array", "nan", "inside", "nothing", "hint"],
+    )
+    def test_defaults_that_cannot_be_compared_agree_by_content(self, make: Callable[[], cs.Param]) -> None:
+        assert repr(run(pair(make(), make()))) == repr((make().default, make().default))
+
+    @pytest.mark.parametrize("other", [np.arange(4), np.arange(3.0), NoTruth()], ids=["more", "floats", "other"])
+    def test_arrays_that_differ_are_told(self, other: Any) -> None:
+        with pytest.raises(cs.ParameterError, match=r"'x' is declared twice, differently"):
+            run(pair(cs.Param("x", default=np.arange(3)), cs.Param("x", default=other)))
+        with pytest.raises(cs.ParameterError, match=r"'x' is declared twice, differently"):
+            run(pair(cs.Param("x", default=NoTruth()), cs.Param("x", default=NoTruth())))
+
+    @every_tier
+    @pytest.mark.parametrize(
+        "default",
+        [[], [[]], {"k": []}, ([],), deque()],
+        ids=["list", "list inside", "dict", "tuple", "deque"],
+    )
+    def test_each_run_has_a_default_of_its_own(self, tier: Tier, default: Any) -> None:
+        before = repr(default)
+        graph = fill_up(cs.Param("p", default=default))
+        inner = cs.subflow(graph)
+        assert run([graph, inner, cs.subflow(graph)], tier=tier) == [1, 1, 1]
+        assert run([graph, graph], tier=tier) == [1, 1]
+        assert repr(default) == before
+
+    def test_a_default_that_is_no_container_is_that_very_object(self) -> None:
+        thing, own = Unequal(), []  # type: ignore[var-annotated]
+        own.append(own)
+        assert run(same(cs.Param("p", default=thing))) is thing
+        assert run(same(cs.Param("p", default=[thing])))[0] is thing
+        assert run(same(cs.Param("p", default=own))) is own
+        assert run(same(cs.Env("CASCADE_NOT_SET", default=[]))) == []
 
     @every_tier
     def test_belongs_to_the_graph_that_uses_it(self, tier: Tier) -> None:
@@ -257,6 +323,12 @@ class TestEnv:
         monkeypatch.delenv("CASCADE_TEST_WORD", raising=False)
         with pytest.raises(cs.ParameterError, match="the environment has no variable 'CASCADE_TEST_WORD'"):
             run(same(cs.Env("CASCADE_TEST_WORD")), tier=tier)
+
+    def test_has_a_description(self) -> None:
+        given = cs.Env("CASCADE_TEST_WORD", None, "Which word.")
+        assert (given.default, given.description) == (None, "Which word.")
+        assert cs.Env("CASCADE_TEST_WORD", description="Which word.").description == "Which word."
+        assert cs.Env("CASCADE_TEST_WORD").description == ""
 
     @every_tier
     def test_is_no_parameter(self, tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:

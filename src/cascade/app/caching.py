@@ -141,7 +141,8 @@ class _Look:
             inner = self.world.blueprint.subflows[i]
             graph_form: Any = GraphForm(self.graph.name(i), self.graph.declared(i), inner, {})
             graph_form.look()
-            constants = fill(inner.graph, dict(zip(self.graph.nodes[i].kwargs, values, strict=True)))
+            sources = self.graph.nodes[i].kwargs
+            constants = fill(inner.graph, dict(zip(sources, values, strict=True)), None, sources)
             node, value = await self.call(i, "", gate, graph_form, (), params_of(inner.graph, constants))
             self.found[i] = [node]
             return value

@@ -10,9 +10,10 @@ from cascade.app.programs import blueprint_of
 from cascade.graph.nest import Nest, nest_of
 from cascade.runtime.inputs import check_known, fill
 from cascade.spec.graph import Graph
-from cascade.spec.inputs import Input, Param
+from cascade.spec.inputs import MASK, Input, Param
 from cascade.spec.lazy import MappedResult
 from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
+from cascade.spec.scalars import spelled
 from cascade.spec.shown import without_passwords
 from cascade.spec.signal import UNSET
 
@@ -41,7 +42,8 @@ class PlannedInput(NamedTuple):
         text += "" if self.default is None else f" = {self.default}"
         if self.value is not None:
             text += f", given {self.value}"
-        return text + (" (required)" if self.default is None and self.value is None else "")
+        text += " (required)" if self.default is None and self.value is None else ""
+        return f"{text}: {self.description}" if self.kind == "env" and self.description else text
 
 
 class PlannedNode(NamedTuple):
@@ -153,12 +155,14 @@ def dry_run(target: Any, params: Mapping[str, Any] | None = None) -> DryRun:
 
 
 def _planned(given: Input, value: Any) -> PlannedInput:
-    default = None if given.default is UNSET else _spelled(given.default)
-    shown = None if value is UNSET else _spelled(value)
+    mask = MASK if given.secret else None
+    default = (
+        None if given.default is UNSET else mask if mask and given.default is not None else _spelled(given.default)
+    )
+    shown = None if value is UNSET else mask or _spelled(value)
     if not isinstance(given, Param):
-        return PlannedInput(given.name, "env", "str", default, None, "", given.declared)
-    kind = getattr(given.type, "__name__", repr(given.type))
-    return PlannedInput(given.name, "param", kind, default, shown, given.description, given.declared)
+        return PlannedInput(given.name, "env", "str", default, None, given.description, given.declared)
+    return PlannedInput(given.name, "param", spelled(given.type), default, shown, given.description, given.declared)
 
 
 def _spelled(value: Any) -> str:
@@ -220,7 +224,11 @@ class _Planner:
         names = ["selector"] if kind == ROUTE else graph.argument_names(i)
         if kind == OPTIONAL:
             names = ["result"]
-        arguments = {name: self.read(at, each) for name, each in zip(names, references, strict=True)}
+        secrets = self.nest.secrets(at, i)
+        arguments = {
+            name: MASK if name in secrets and graph.is_literal(each) else self.read(at, each)
+            for name, each in zip(names, references, strict=True)
+        }
         routes: dict[str, str] = {}
         if kind == ROUTE:
             ways = graph.routes[i]

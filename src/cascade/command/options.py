@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,18 +11,16 @@ import typer
 from cascade.app.programs import blueprint_of
 from cascade.app.words import say
 from cascade.command.misuse import INTERRUPTED, MISUSED, Misuse, close_to
+from cascade.command.spelling import help_of, is_switch, metavar_of, spellings_of
 from cascade.errors import ParameterError
 from cascade.runtime.inputs import fill
-from cascade.spec.inputs import Param
+from cascade.spec.inputs import Env, Param
 from cascade.spec.signal import UNSET
 
 __all__ = ["SETTINGS", "add_command", "params_of"]
 
 SETTINGS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 """Of every typer app here: plain help, and the user's own tracebacks."""
-
-TAKEN = frozenset({"param", "json", "help", "log-level", "log-format", "timeout"})
-SPELLED = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def params_of(target: Any) -> list[Param]:
@@ -46,10 +43,16 @@ def add_command(
         own: the options of the command itself.
     """
     known = params_of(target)
-    options = {f"given_{at}": each for at, each in enumerate(known) if _option(each) is not None}
+    spellings = spellings_of(known)
+    options = {f"given_{at}": each for at, each in enumerate(known) if each.name in spellings}
     signature = [
         *[
-            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(each))
+            inspect.Parameter(
+                key,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=_annotation(each, spellings[each.name]),
+            )
             for key, each in options.items()
         ],
         inspect.Parameter(
@@ -57,7 +60,8 @@ def add_command(
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help=say("h_param"))
+                list[str] | None,
+                typer.Option("--param", "-p", metavar="NAME=VALUE", help=_param_help(known, spellings)),
             ],
         ),
         *own,
@@ -65,11 +69,13 @@ def add_command(
 
     def command(**given: Any) -> None:
         try:
-            params = _pairs(given.pop("param") or [])
-            params |= {each.name: given.pop(key) for key, each in options.items() if given.get(key) is not None}
-            own_values = {key: value for key, value in given.items() if key not in options}
-            _check(target, known, params, is_run=act.__name__ == "run")
-            act(target, _converted(known, params), **own_values)
+            params = _pairs(given.pop("param") or [], known)
+            for key, each in options.items():
+                value = given.pop(key)
+                if value is not None and value != []:
+                    params[each.name] = _one_or_all(value) if isinstance(value, list) else value
+            _check(target, known, spellings, params, is_run=act.__name__ == "run")
+            act(target, params, **given)
         except Misuse as misuse:
             misuse.tell()
             raise typer.Exit(MISUSED) from None
@@ -79,48 +85,50 @@ def add_command(
     command.__doc__ = doc
     command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     command.__annotations__ = {each.name: each.annotation for each in signature}
-    app.command(name, help=doc, epilog=say("h_exit"))(command)
+    app.command(name, help=doc + _variables_help(target), epilog=say("h_exit"))(command)
 
 
-def _option(param: Param) -> str | None:
-    """Return the spelling of a parameter as an option; None where it takes --param."""
-    name = param.name.replace("_", "-")
-    return f"--{name}" if SPELLED.fullmatch(param.name) and name not in TAKEN and not name.startswith("no-") else None
+def _annotation(param: Param, option: str) -> Any:
+    """Return what typer makes an option of; it gives text, which is converted as `cs.run` does it."""
+    help = help_of(param)
+    if is_switch(param.type):
+        return Annotated[bool | None, typer.Option(f"{option}/--no-{option[2:]}", help=help)]
+    if param.takes_many:
+        return Annotated[list[str] | None, typer.Option(option, help=help, metavar=metavar_of(param.type))]
+    return Annotated[str | None, typer.Option(option, help=help, metavar=metavar_of(param.type))]
 
 
-def _annotation(param: Param) -> Any:
-    spelled = _option(param)
-    words = [param.description] if param.description else []
-    if param.default is UNSET:
-        words.append(f"[{say('required')}]")
-    elif param.default is not None:
-        words.append(
-            f"[default: {str(param.default) if isinstance(param.default, (str, bool, int, float)) else '...'}]"
-        )
-    help = "  ".join(words)
-    if param.type is bool:
-        return Annotated[bool | None, typer.Option(f"{spelled}/--no-{spelled[2:] if spelled else ''}", help=help)]
-    metavar = {int: "INTEGER", float: "FLOAT"}.get(param.type) or getattr(param.type, "__name__", "value").upper()
-    return Annotated[str | None, typer.Option(spelled, help=help, metavar=metavar)]  # converted as `cs.run` does it
+def _param_help(known: list[Param], spellings: dict[str, str]) -> str:
+    left = [each.name for each in known if each.name not in spellings]
+    return say("h_param") + (f" {say('h_param_only', names=', '.join(left))}" if left else "")
 
 
-def _pairs(given: list[str]) -> dict[str, Any]:
-    found = {}
+def _variables_help(target: Any) -> str:
+    """Return a list of the environment variables that a target reads."""
+    blueprint = blueprint_of(target)
+    inputs = () if blueprint is None else blueprint.graph.inputs.values()
+    lines = {each.name: f"  {each.name}  {help_of(each)}".rstrip() for each in inputs if isinstance(each, Env)}
+    return "\n\n\b\n" + "\n".join([say("h_variables"), *lines.values()]) if lines else ""
+
+
+def _pairs(given: list[str], known: list[Param]) -> dict[str, Any]:
+    """Return what --param says; given often for one name, the last one counts, or each is an item of a list."""
+    found: dict[str, list[str]] = {}
     for each in given:
         name, equals, value = each.partition("=")
         if not equals or not name:
             raise Misuse(say("param_form", given=each))
-        found[name] = value
-    return found
+        found.setdefault(name, []).append(value)
+    many = {each.name for each in known if each.takes_many}
+    return {name: _one_or_all(values) if name in many else values[-1] for name, values in found.items()}
 
 
-def _converted(known: list[Param], params: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters with numbers as such: they are told of as what they are."""
-    types = {each.name: each.type for each in known if each.type in (int, float)}
-    return {name: types[name](value) if name in types else value for name, value in params.items()}
+def _one_or_all(values: list[str]) -> Any:
+    """Return the only text, which may be JSON, or all as a list."""
+    return values[0] if len(values) == 1 else values
 
 
-def _check(target: Any, known: list[Param], params: dict[str, Any], is_run: bool) -> None:
+def _check(target: Any, known: list[Param], spellings: dict[str, str], params: dict[str, Any], is_run: bool) -> None:
     """Refuse what `cs.run` would refuse about parameters, in the words of a command line."""
     names = [each.name for each in known]
     listed = say("the_params", names=", ".join(names)) if names else say("no_params")
@@ -129,7 +137,7 @@ def _check(target: Any, known: list[Param], params: dict[str, Any], is_run: bool
             raise Misuse(f"{say('no_param', name=name)}; {close_to(name, names, listed)}")
     missing = [each for each in known if each.default is UNSET and each.name not in params]
     if missing and is_run:
-        told = ", ".join(_option(each) or f"--param {each.name}=..." for each in missing)
+        told = ", ".join(spellings.get(each.name) or f"--param {each.name}=..." for each in missing)
         raise Misuse(say("params_missing", names=told))
     blueprint = blueprint_of(target)
     if blueprint is not None and not missing:

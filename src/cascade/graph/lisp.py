@@ -13,7 +13,7 @@ from typing import Any
 from cascade.graph.draw.picture import clean, shortened
 from cascade.graph.nest import Nest
 from cascade.spec.graph import Graph, Pack
-from cascade.spec.inputs import Env, Input
+from cascade.spec.inputs import MASK, Env, Input
 from cascade.spec.lazy import MappedResult
 from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE
 from cascade.spec.shown import without_passwords
@@ -140,7 +140,7 @@ class _Writer:
         return [name] if name is not None else [(self, reference, "define")]
 
     def input(self, given: Input) -> str:
-        default = "" if given.default is UNSET else f" {atom(given.default)}"
+        default = "" if given.default is UNSET else f" {atom(given.shown(given.default))}"
         return f"({'env' if isinstance(given, Env) else 'param'} {word(given.name)}{default})"
 
     def call(self, i: int) -> list[Any]:
@@ -182,8 +182,10 @@ class _Writer:
     def subflow(self, i: int, inner: _Writer) -> list[Any]:
         graph = self.graph
         pieces: list[Any] = ["(subflow ("]
+        secrets = self.nest.secrets(self.at, i)
         for count, (name, at) in enumerate(zip(graph.argument_names(i), graph.references(i), strict=True)):
-            pieces += [" (" if count else "(", f"{word(name)} ", (self, at), ")"]
+            shown = atom(MASK) if name in secrets and graph.is_literal(at) else (self, at)
+            pieces += [" (" if count else "(", f"{word(name)} ", shown, ")"]
         return [*pieces, ") ", inner, ")"]
 
     def wrapped(self, i: int, pieces: list[Any]) -> list[Any]:

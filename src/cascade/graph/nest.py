@@ -19,6 +19,12 @@ class Nest(NamedTuple):
     inner: dict[tuple[int, int], int]
     """The graph of each sub-flow, by the graph around it and its number there."""
 
+    def secrets(self, at: int, i: int) -> frozenset[str]:
+        """Return the names of the secret parameters of the sub-flow that node `i` of graph `at` is."""
+        inner = self.inner.get((at, i))
+        inputs = () if inner is None else self.graphs[inner].inputs.values()
+        return frozenset(given.name for given in inputs if given.secret)
+
 
 def nest_of(blueprint: Blueprint) -> Nest:
     """Return the graphs that a blueprint was made of."""

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from types import CodeType
 from typing import Any
 
+from cascade.graph.hints import decode_type
 from cascade.graph.serialize import VERSION, options_of
 from cascade.graph.values import decode, named_tuple, resolve
 from cascade.spec.compose import SubflowResult, subflow
@@ -136,11 +137,12 @@ class _GraphReader:
         given.name = form["name"]
         what = f"{given.kind} {given.name!r}"
         given.default = decode(form["default"], self.allow, what) if "default" in form else UNSET
+        given.description = form.get("description", "")
+        given.secret = form.get("secret", given.sounds_secret(given.name))
         if isinstance(given, Param):
             if form["type"] is None:
                 raise ImportError(f"{what} cannot be read again: its type {form['described']} cannot be imported")
-            given.type = decode({"$ref": form["type"]}, self.allow, what)
-            given.description = form.get("description", "")
+            given.become(None if form.get("untyped") else decode_type(form["type"], self.allow, what))
         self.reader.place(given, form["at"])
         return given
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from cascade.graph.hints import encode_type
 from cascade.graph.nest import Nest
 from cascade.graph.values import Unwritable, encode, reference_of
 from cascade.spec.control import Value
@@ -86,17 +87,26 @@ class _Writer:
 
     def input(self, given: Input) -> dict[str, Any]:
         form: dict[str, Any] = {"kind": "param" if isinstance(given, Param) else "env", "name": given.name}
-        if given.default is not UNSET:
+        if given.default is not UNSET and (not given.secret or given.default is None):  # else it has to be given
             form["default"] = _value(given.default, lambda: f"the default of {given!r}")
         if isinstance(given, Param):
-            kind = reference_of(given.type)
-            form["type"] = kind
-            if kind is None:
+            form["type"] = self.type(given)
+            if form["type"] is None:
                 form["described"] = repr(given.type)
-            if given.description:
-                form["description"] = given.description
+            if not given.typed:
+                form["untyped"] = True
+        if given.secret or given.sounds_secret(given.name):
+            form["secret"] = given.secret
+        if given.description:
+            form["description"] = given.description
         form["at"] = self.site(given.declared)
         return form
+
+    def type(self, given: Param) -> Any:
+        try:
+            return encode_type(given.type)
+        except Unwritable as reason:
+            raise TypeError(f"cs.to_json: the type of {given!r} cannot be written: {reason}") from None
 
     def site(self, declared: str) -> int:
         return self.sites.setdefault(declared, len(self.sites))
@@ -165,6 +175,7 @@ class _Node:
             named = graph.forms[i].names if graph.forms[i] is not None else ()  # type: ignore[union-attr]
         else:
             form["graph"] = self.writer.nest.inner[self.at, i]
+            self.check_secrets(names, references)
             named = tuple(node.kwargs or {})
         count = len(spelled) - len(named)
         form |= {"args": spelled[:count]} if count else {}
@@ -172,6 +183,15 @@ class _Node:
         if kind == MAP:
             form |= self.map_options(node)
         return form | self.settings(node)
+
+    def check_secrets(self, names: list[str], references: list[int]) -> None:
+        """Raise TypeError if a secret parameter of a sub-flow is a value that stands in the graph."""
+        for name in self.writer.nest.secrets(self.at, self.i):
+            if name in names and self.graph.is_literal(references[names.index(name)]):
+                raise TypeError(
+                    f"cs.to_json: the parameter {name!r} of {self.described()} is secret, and its value would stand in "
+                    "the text; give the sub-flow a cs.Param or a cs.Env for it"
+                )
 
     def pack(self, node: Pack, references: list[int]) -> dict[str, Any]:
         items = [

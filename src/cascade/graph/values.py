@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import sys
 from collections.abc import Callable, Collection
-from enum import Enum
+from enum import Enum, Flag
 from importlib import import_module
 from math import isfinite
 from types import ModuleType
@@ -32,6 +32,15 @@ PLAIN_TYPES = {
     each.__name__: each
     for each in (int, str, float, bool, complex, bytes, list, tuple, dict, set, frozenset, object, type(None))
 }
+
+
+STANDARD_HOMES = frozenset({"datetime", "decimal", "fractions", "pathlib", "uuid"})
+TEXTS = frozenset(
+    {
+        *("datetime:date", "datetime:time", "datetime:datetime", "decimal:Decimal", "fractions:Fraction"),
+        *("uuid:UUID", "pathlib:Path", "pathlib:PurePath"),
+    }
+)
 
 
 class Unwritable(TypeError):
@@ -138,7 +147,11 @@ def _encode_other(value: Any, cls: type, depth: int) -> Any:
     if isinstance(value, Task):
         return {"$task": _named(value)}
     if isinstance(value, Enum):
-        return {"$enum": [_named(cls), value.name]}
+        return _encode_enum(value, cls)
+    if cls.__module__.partition(".")[0] in STANDARD_HOMES:
+        form = _encode_standard(value, cls)
+        if form is not None:
+            return form
     if isinstance(value, tuple) and hasattr(cls, "_fields"):
         return {"$namedtuple": [_named(cls), [encode(item, depth + 1) for item in value]]}
     if cls.__module__.startswith(RECORDS):
@@ -147,6 +160,32 @@ def _encode_other(value: Any, cls: type, depth: int) -> Any:
     if isinstance(value, type) or callable(value):
         return {"$ref": _named(value)}
     raise Unwritable(f"JSON has nothing for {_shown(value)}")
+
+
+def _encode_enum(value: Any, cls: Any) -> dict[str, Any]:
+    """Write a member by its name; of flags, what is no single one by its number."""
+    if cls.__members__.get(value.name) is value:
+        return {"$enum": [_named(cls), value.name]}
+    if isinstance(value, Flag):
+        return {"$flag": [_named(cls), encode(value.value)]}
+    raise Unwritable(f"{_shown(value)} is no member of its enumeration")
+
+
+def _encode_standard(value: Any, cls: type) -> dict[str, Any] | None:
+    """Write what the standard library has for one word of text: dates, durations, decimals, paths and the like."""
+    home, name = cls.__module__.partition(".")[0], cls.__name__
+    if home == "pathlib":
+        return {"$text": ["pathlib:PurePath" if name.startswith("Pure") else "pathlib:Path", str(value)]}
+    if name in ("date", "time", "datetime"):
+        zone = getattr(value, "tzinfo", None)
+        if getattr(value, "fold", 0) or type(zone).__name__ not in ("NoneType", "timezone"):
+            raise Unwritable(f"{_shown(value)} has a zone or a fold that its text does not say")
+        return {"$text": [f"datetime:{name}", value.isoformat()]}
+    if name == "timedelta":
+        return {"$timedelta": [value.days, value.seconds, value.microseconds]}
+    if name in ("Decimal", "Fraction", "UUID"):
+        return {"$text": [f"{home}:{name}", str(value)]}
+    return None
 
 
 def _named(found: Any) -> str:
@@ -243,6 +282,26 @@ def _enum(inner: Any, allow: Collection[str], what: str) -> Any:
     return cls[inner[1]]
 
 
+def _flag(inner: Any, allow: Collection[str], what: str) -> Any:
+    cls = resolve(inner[0], allow, what)
+    if not (isinstance(cls, type) and issubclass(cls, Flag)):
+        raise ValueError(f"{what}: {inner[0]} is no enumeration of flags")
+    return cls(decode(inner[1], allow, what))
+
+
+def _standard(inner: Any, allow: Collection[str], what: str) -> Any:
+    name, text = inner
+    if name not in TEXTS:
+        raise ValueError(f"{what}: {name} is no type that is written as text")
+    module, _, path = name.partition(":")
+    cls = getattr(import_module(module), path)
+    return cls.fromisoformat(text) if module == "datetime" else cls(text)
+
+
+def _timedelta(inner: Any, allow: Collection[str], what: str) -> Any:
+    return import_module("datetime").timedelta(*inner)
+
+
 _READERS: dict[str, Callable[[Any, Collection[str], str], Any]] = {
     "$int": lambda inner, allow, what: int(inner, 16),
     "$float": lambda inner, allow, what: float(inner),
@@ -260,4 +319,7 @@ _READERS: dict[str, Callable[[Any, Collection[str], str], Any]] = {
     "$task": _task,
     "$inject": _inject,
     "$enum": _enum,
+    "$flag": _flag,
+    "$text": _standard,
+    "$timedelta": _timedelta,
 }

@@ -20,7 +20,7 @@ from cascade.runtime.controls import Controls
 from cascade.runtime.ending import Ending
 from cascade.runtime.flows import run_piece
 from cascade.runtime.frame import World
-from cascade.runtime.inputs import check_known, fill
+from cascade.runtime.inputs import check_known, fill, told
 from cascade.runtime.kept import Kept
 from cascade.runtime.loops import Follower
 from cascade.runtime.maps import Outlet, completed, run_map
@@ -343,7 +343,8 @@ class Engine(Controls, Closing):
             if run.governed:
                 self.admission.attend()
             if self.bus.wants(RunStarted):
-                self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=dict(params)))
+                shown = told(blueprint, self.blueprints.values(), params, constants)
+                self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=shown))
             start = perf_counter()
             ending.begin(run)
             value, error, others = await carry_out(run, World(blueprint, constants, None))

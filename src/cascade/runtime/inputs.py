@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_origin
 
 from cascade.errors import ParameterError
+from cascade.spec.blueprint import Blueprint
 from cascade.spec.graph import Graph
-from cascade.spec.inputs import Env, Input, Param
+from cascade.spec.inputs import MASK, Env, Input, Param
 from cascade.spec.signal import UNSET
 
-__all__ = ["check_inputs", "check_known", "fill", "read_variables"]
+__all__ = ["check_inputs", "check_known", "fill", "read_variables", "told"]
 
 
 def check_inputs(graph: Graph) -> dict[str, Param]:
@@ -28,10 +29,7 @@ def check_inputs(graph: Graph) -> dict[str, Param]:
         other = found.setdefault(given.name, given)
         if other is given:
             continue
-        same_default = other.default is given.default or (
-            other.default.__class__ is given.default.__class__ and bool(other.default == given.default)
-        )
-        if other.type is not given.type or not same_default:
+        if not (_same_type(other, given) and _same(other.default, given.default)):
             raise ParameterError(
                 f"parameter {given.name!r} is declared twice, differently: at {other.declared} as {_spelled(other)} "
                 f"and at {given.declared} as {_spelled(given)}; declare it once and use it in both places"
@@ -39,9 +37,39 @@ def check_inputs(graph: Graph) -> dict[str, Param]:
     return found
 
 
+def _same_type(one: Param, other: Param) -> bool:
+    if one.typed is not other.typed or one.secret is not other.secret:
+        return False
+    return one.type is other.type or ((not callable(one.type) or get_origin(one.type)) and one.type == other.type)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Say whether two defaults are the same, be they arrays or hold a NaN."""
+    if one is other:
+        return True
+    if one.__class__ is not other.__class__:
+        return False
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    try:
+        equal = one == other
+        if isinstance(equal, bool):
+            return equal or (one != one and other != other)
+        import pickle
+
+        return pickle.dumps(one) == pickle.dumps(other)  # of an array, == is an array
+    except Exception:  # what can be said of neither is told as two declarations
+        return False
+
+
 def _spelled(param: Param) -> str:
-    default = "" if param.default is UNSET else f" = {param.default!r}"
-    return f"{getattr(param.type, '__name__', param.type)}{default}"
+    from cascade.spec.scalars import spelled
+
+    default = "" if param.default is UNSET else f" = {param.shown(param.default)!r}"
+    secret = " (secret)" if param.secret else ""
+    return f"{spelled(param.type) if param.typed else 'anything'}{default}{secret}"
 
 
 def check_known(known: Iterable[str], given: Mapping[str, Any]) -> None:
@@ -57,11 +85,17 @@ def check_known(known: Iterable[str], given: Mapping[str, Any]) -> None:
             )
 
 
-def fill(graph: Graph, given: Mapping[str, Any], variables: dict[str, str | None] | None = None) -> list[Any]:
+def fill(
+    graph: Graph,
+    given: Mapping[str, Any],
+    variables: dict[str, str | None] | None = None,
+    sources: Mapping[str, Any] | None = None,
+) -> list[Any]:
     """Return the constants of a graph with its inputs filled in.
 
     Args:
         variables: what the run has found in the environment so far (None: not set), so that it reads each once.
+        sources: what gives the values, where that is part of a graph: a parameter has converted its own already.
 
     Raises:
         ParameterError: a required input is missing, or a value does not convert.
@@ -70,14 +104,40 @@ def fill(graph: Graph, given: Mapping[str, Any], variables: dict[str, str | None
         return graph.constants
     constants = graph.constants.copy()
     for slot, needed in graph.inputs.items():
-        constants[slot] = _value(needed, given, {} if variables is None else variables)
+        if sources is not None and sources.get(needed.name) is needed:
+            constants[slot] = given[needed.name]
+        else:
+            constants[slot] = _value(needed, given, {} if variables is None else variables)
     return constants
+
+
+def told(
+    blueprint: Blueprint, others: Iterable[Blueprint], given: Mapping[str, Any], constants: list[Any]
+) -> dict[str, Any]:
+    """Return the parameters that a run was given as they may be told: converted, and secret ones masked.
+
+    Args:
+        blueprint: of the run, whose constants are filled in.
+        others: those that tail calls may lead to.
+    """
+    shown = dict(given)
+    if given:
+        for slot, needed in blueprint.graph.inputs.items():
+            if isinstance(needed, Param) and needed.name in given:
+                shown[needed.name] = constants[slot]
+        for graph in (blueprint.graph, *(each.graph for each in others)):
+            for needed in graph.inputs.values():
+                if needed.name in given and needed.secret:
+                    shown[needed.name] = MASK
+    return shown
 
 
 def read_variables(graph: Graph, constants: list[Any]) -> dict[str, str | None]:
     """Return what a graph whose inputs are filled in has found in the environment; None: not set."""
     return {
-        needed.name: None if constants[slot] is needed.default else constants[slot]
+        needed.name: None
+        if constants[slot] is needed.default or constants[slot].__class__ is not str
+        else constants[slot]
         for slot, needed in graph.inputs.items()
         if isinstance(needed, Env)
     }
@@ -90,7 +150,7 @@ def _value(needed: Input, given: Mapping[str, Any], variables: dict[str, str | N
     elif (found := variables.setdefault(needed.name, os.environ.get(needed.name))) is not None:
         return found
     if needed.default is not UNSET:
-        return needed.default
+        return needed.fresh_default()
     if isinstance(needed, Param):
         listed = ", ".join(map(repr, given)) or "none"
         raise ParameterError(

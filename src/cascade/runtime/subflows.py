@@ -28,7 +28,8 @@ async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -
     blueprint = outer.blueprint.subflows[number]
     node = outer.blueprint.graph.nodes[number]
     try:
-        constants = fill(blueprint.graph, dict(zip(node.kwargs, values, strict=True)), run.variables)
+        given = dict(zip(node.kwargs, values, strict=True))
+        constants = fill(blueprint.graph, given, run.variables, node.kwargs)
     except BaseException as error:
         raise run.failure_at(Spot(around, i), error) from None
     gate = around.block.gates.get(i)

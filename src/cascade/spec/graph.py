@@ -300,6 +300,10 @@ class Graph:
             if target is not None:
                 yield Edge(i, target, "jump", str(key))
 
+    def is_literal(self, reference: int) -> bool:
+        """Say whether a reference is a plain value of the graph: no node and no input."""
+        return not self._is_edge(reference)
+
     def _is_edge(self, reference: int) -> bool:
         return reference >= 0 or -1 - reference in self.inputs
 

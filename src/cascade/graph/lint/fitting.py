@@ -16,9 +16,10 @@ from cascade.spec.control import Jump, TailCall
 from cascade.spec.graph import Graph, Pack
 from cascade.spec.inputs import Param
 from cascade.spec.operations import CALLN, MAP, PACK, ROUTE, SUBFLOW
+from cascade.spec.scalars import spelled
 from cascade.spec.signal import Signal
 
-__all__ = ["Types", "contradicts", "spelled"]
+__all__ = ["Types", "contradicts"]
 
 NUMBERS = {float: (int, float), complex: (int, float, complex)}
 AWAITED = ("Coroutine", "Awaitable", "Future", "Task")
@@ -40,7 +41,9 @@ class Types:
         graph = self.graph
         if reference < 0:
             given = graph.inputs.get(-1 - reference)
-            known = isinstance(given, Param) and isinstance(given.type, type) and given.default is not None
+            known = (
+                isinstance(given, Param) and given.typed and isinstance(given.type, type) and given.default is not None
+            )
             return given.type if known else Any  # type: ignore[union-attr]
         if depth > MOST_DEPTH:
             return Any
@@ -201,8 +204,3 @@ def _class_of(hint: Any) -> type | None:
     if getattr(found, "_is_protocol", False) and found.__module__ not in ("collections.abc", "typing"):
         return None
     return found
-
-
-def spelled(hint: Any) -> str:
-    """Return a hint as it would be written."""
-    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint).replace("typing.", "")
