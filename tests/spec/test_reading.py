@@ -333,7 +333,14 @@ def test_the_items_of_a_default_say_what_text_stands_for() -> None:
 
 @pytest.mark.parametrize("default", [Level.LOW, DAY, SECOND, pathlib.Path("a"), Point(1), Model(a=1), {"a": 1}, ID])
 def test_a_default_says_the_type(default: Any) -> None:
-    texts = {Level: "LOW", dt.date: str(DAY), dt.timedelta: "1s", Point: '{"x": 1}', Model: '{"a": 1}', dict: '{"a": 1}'}
+    texts = {
+        Level: "LOW",
+        dt.date: str(DAY),
+        dt.timedelta: "1s",
+        Point: '{"x": 1}',
+        Model: '{"a": 1}',
+        dict: '{"a": 1}',
+    }
     param = cs.Param("p", default=default)
     assert given(param, texts.get(type(default), str(default))) == default
     assert given(param, default) == default
@@ -443,5 +450,3 @@ def test_the_standard_cases_leave_pydantic_alone() -> None:
         "cs.run(cs.task(lambda x: x)(cs.Param('x', type=list[datetime.date] | None)), {'x': '2024-02-29'},"
         " log_level='SILENT'); assert 'pydantic' not in sys.modules"
     )
-
-
