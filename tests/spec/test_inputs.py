@@ -182,7 +182,7 @@ class TestParam:
             run(graph, {"widht": 2}, tier=tier)
         with pytest.raises(cs.ParameterError, match=r"no parameter 'zzz' .*height, width"):
             run(graph, {"zzz": 2}, tier=tier)
-        with pytest.raises(cs.ParameterError, match="the graph has: no parameters"):
+        with pytest.raises(cs.ParameterError, match=r"the graph has: no parameters"):
             run(same(1), {"zzz": 2}, tier=tier)
 
     @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ class TestParam:
         one, other = same(cs.Param("n", default=1)), same(cs.Param("n", default="x"))
         assert run(one, {"n": "2"}, tier=tier) == 2
         assert run(other, {"n": "2"}, tier=tier) == "2"
-        with pytest.raises(cs.ParameterError, match="no parameter 'n'"):
+        with pytest.raises(cs.ParameterError, match=r"no parameter 'n'"):
             run(same(1), {"n": 1}, tier=tier)
 
     @every_tier
@@ -296,9 +296,9 @@ class TestParam:
 
     @pytest.mark.parametrize("name", ["", None, 3])
     def test_has_a_name(self, name: Any) -> None:
-        with pytest.raises(TypeError, match="has a name that is not empty"):
+        with pytest.raises(TypeError, match=r"has a name that is not empty"):
             cs.Param(name)
-        with pytest.raises(TypeError, match="has a name that is not empty"):
+        with pytest.raises(TypeError, match=r"has a name that is not empty"):
             cs.Env(name)
 
     def test_its_type_must_convert(self) -> None:
@@ -321,7 +321,7 @@ class TestEnv:
         self, tier: Tier, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.delenv("CASCADE_TEST_WORD", raising=False)
-        with pytest.raises(cs.ParameterError, match="the environment has no variable 'CASCADE_TEST_WORD'"):
+        with pytest.raises(cs.ParameterError, match=r"the environment has no variable 'CASCADE_TEST_WORD'"):
             run(same(cs.Env("CASCADE_TEST_WORD")), tier=tier)
 
     def test_has_a_description(self) -> None:
@@ -333,5 +333,5 @@ class TestEnv:
     @every_tier
     def test_is_no_parameter(self, tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("CASCADE_TEST_WORD", "one")
-        with pytest.raises(cs.ParameterError, match="no parameter 'CASCADE_TEST_WORD'"):
+        with pytest.raises(cs.ParameterError, match=r"no parameter 'CASCADE_TEST_WORD'"):
             run(same(cs.Env("CASCADE_TEST_WORD")), {"CASCADE_TEST_WORD": "two"}, tier=tier)

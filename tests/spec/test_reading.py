@@ -1,5 +1,7 @@
 """What is given to a parameter: text is read as its type, an object passes or is refused."""
 
+# ruff: noqa: UP006, UP007, UP045  (what people write)
+
 import collections
 import dataclasses
 import datetime as dt
@@ -186,7 +188,7 @@ READ: list[tuple[Any, Any, Any]] = [
     (list[str], "a,b", ["a,b"]),
     (list[int], ["1", 2, 3.0], [1, 2, 3]),
     (list[int], " [1, 2]", [1, 2]),
-    (typing.List[int], "1", [1]),  # noqa: UP006
+    (typing.List[int], "1", [1]),
     (list[list[int]], "[[1], [2, 3]]", [[1], [2, 3]]),
     (set, "a", {"a"}),
     (set[int], [1, "1"], {1}),
@@ -316,7 +318,7 @@ def test_what_has_no_type_passes_whatever_it_is(tier: Tier) -> None:
 
 def test_none_passes_where_it_is_the_default() -> None:
     assert given(cs.Param("p", default=None, type=int), None) is None
-    with pytest.raises(cs.ParameterError, match="cannot take None as int"):
+    with pytest.raises(cs.ParameterError, match=r"cannot take None as int"):
         given(cs.Param("p", default=1), None)
 
 
@@ -327,7 +329,7 @@ def test_the_items_of_a_default_say_what_text_stands_for() -> None:
     assert given(cs.Param("p", default={True}), ["on", "off"]) == {True, False}
     assert given(cs.Param("p", default=("a", "b")), "1") == ("1",)
     assert given(cs.Param("p", default=[1, "a"]), "1") == ["1"]
-    with pytest.raises(cs.ParameterError, match="item 0: could not convert"):
+    with pytest.raises(cs.ParameterError, match=r"item 0: could not convert"):
         given(sizes, "x")
 
 
@@ -351,7 +353,7 @@ def test_a_default_of_any_class_may_stand_for_others_of_it() -> None:
     assert given(cs.Param("p", default=one), other) is other
     assert given(cs.Param("p", default=abs), len) is len
     for value in ("x", [1]):
-        with pytest.raises(cs.ParameterError, match="as ndarray"):
+        with pytest.raises(cs.ParameterError, match=r"as ndarray"):
             given(cs.Param("p", default=one), value)
 
 
@@ -362,7 +364,7 @@ def test_a_lazy_value_is_no_value_of_a_parameter(tier: Tier) -> None:
         for value in (lazy, [1, lazy], {"a": lazy}, cs.Param("q"), same.map(x=[1])):
             with pytest.raises(cs.ParameterError, match=r"'p' .* has no value yet; .*cs.subflow"):
                 run(same(param), {"p": value}, tier=tier)
-    with pytest.raises(TypeError, match="the default of parameter 'p' is a plain value"):
+    with pytest.raises(TypeError, match=r"the default of parameter 'p' is a plain value"):
         cs.Param("p", default=lazy)
 
 
@@ -371,7 +373,7 @@ def test_sub_flows_and_tail_calls_read_alike(tier: Tier) -> None:
     graph = same(cs.Param("p", type=list[int]))
     assert run(cs.subflow(graph, {"p": "1"}), tier=tier) == [1]
     assert run(cs.subflow(graph, {"p": same(["1"])}), tier=tier) == [1]
-    with pytest.raises(cs.ParameterError, match="item 0"):
+    with pytest.raises(cs.ParameterError, match=r"item 0"):
         run(cs.subflow(graph, {"p": same([2.5])}), tier=tier)
     leading = cs.task(mode="inline")(lambda: cs.TailCall(target_blueprint_id="it"))
 
@@ -381,7 +383,7 @@ def test_sub_flows_and_tail_calls_read_alike(tier: Tier) -> None:
             return await engine.run(leading(), {"p": value})
 
     assert in_loop(lambda: main("[1, 2]")) == [1, 2]
-    with pytest.raises(cs.ParameterError, match="item 0"):
+    with pytest.raises(cs.ParameterError, match=r"item 0"):
         in_loop(lambda: main([2.5]))
 
 

@@ -1,5 +1,6 @@
 """Secret parameters and variables: what is told of a run, a graph or an error has never their values."""
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 import cascade as cs
 from cascade.runtime import Engine, MessageBus
 from cascade.testing import SpySubscriber
-from tests.flows import give
+from tests.flows import give, later
 from tests.workflows import Tier, every_tier, in_loop, run
 
 HIDDEN = "hunter2"
@@ -70,7 +71,7 @@ def test_what_is_told_of_a_graph_has_no_secret(secret: Any) -> None:
 def test_a_secret_that_is_written_has_to_be_given_again() -> None:
     graph = give(cs.Param("pin", default=HIDDEN, secret=True), cs.Env("CASCADE_TEST_TOKEN", HIDDEN, "the token"))
     back = cs.from_json(cs.to_json(graph), allow=["tests"])
-    with pytest.raises(cs.ParameterError, match="'pin' .* is required"):
+    with pytest.raises(cs.ParameterError, match=r"'pin' .* is required"):
         run(back)
     assert cs.to_json(back) == cs.to_json(graph)
     assert json.loads(cs.to_json(graph))["graphs"][0]["inputs"][1]["description"] == "the token"
@@ -87,6 +88,25 @@ def test_what_is_told_of_a_run_has_no_secret(tier: Tier) -> None:
                tier=tier, bus=bus) == [(HIDDEN, 3), (HIDDEN, 2)]  # fmt: skip
     assert spy.events[0].to_dict()["params"] == {"pin": "***", "n": 3}
     assert HIDDEN not in str([event.to_dict() for event in spy.events])
+
+
+@every_tier
+def test_results_and_errors_in_events_have_no_secret(tier: Tier) -> None:
+    @cs.task(retry=2)
+    def refuse(pin: str) -> None:
+        raise ValueError(f"no such pin: {pin}")
+
+    pin = cs.Param("pin", secret=True)
+    env = cs.Env("CASCADE_TEST_TOKEN", HIDDEN)
+    for target in ([give(pin), later(pin)], give([pin]), cs.subflow(give(env)), refuse(pin), cs.subflow(refuse(env))):
+        spy = SpySubscriber(bus := MessageBus(previews=7))
+        with contextlib.suppress(ValueError):
+            run(target, {"pin": HIDDEN} if "pin" in cs.to_lisp(target) else {}, tier=tier, bus=bus)
+        told = str([event.to_dict() for event in spy.events])
+        assert "***" in told
+        assert HIDDEN[:4] not in told
+    with pytest.raises(cs.RouterError, match=r"gave '\*\*\*', which has no route"):
+        run(cs.Router(pin, {"a": 1}), {"pin": HIDDEN}, tier=tier)
 
 
 @pytest.mark.parametrize("form", ["human", "json"])
@@ -113,10 +133,10 @@ def test_a_secret_that_a_tail_call_reads_is_not_told() -> None:
 def test_errors_have_no_secret(kind: Any) -> None:
     graph = give(cs.Param("pin", type=kind, secret=True))
     for target, params in ((graph, {"pin": HIDDEN}), (cs.subflow(graph, {"pin": give(HIDDEN)}), {})):
-        with pytest.raises(cs.ParameterError, match="'pin' .* which is secret") as caught:
+        with pytest.raises(cs.ParameterError, match=r"'pin' .* which is secret") as caught:
             run(target, params)
         assert [text for text in chain(caught.value) if HIDDEN in text] == []
-    with pytest.raises(cs.ParameterError, match="declared twice") as caught:
+    with pytest.raises(cs.ParameterError, match=r"declared twice") as caught:
         run(give(cs.Param("pin", default=HIDDEN, secret=True), cs.Param("pin", default="x", secret=True)))
     assert HIDDEN not in str(caught.value)
 
@@ -125,7 +145,7 @@ def test_a_value_for_a_secret_of_a_sub_flow_is_not_shown() -> None:
     target = cs.subflow(give(cs.Param("pin", secret=True), cs.Param("n")), {"pin": HIDDEN, "n": 3})
     assert HIDDEN not in f"{cs.dry_run(target)}{cs.to_lisp(target)}{cs.dry_run(target).to_json()}"
     assert "n=3" in str(cs.dry_run(target))
-    with pytest.raises(TypeError, match="cs.to_json: the parameter 'pin' of 'subflow' .* is secret") as caught:
+    with pytest.raises(TypeError, match=r"cs.to_json: the parameter 'pin' of 'subflow' .* is secret") as caught:
         cs.to_json(target)
     assert HIDDEN not in str(caught.value)
 

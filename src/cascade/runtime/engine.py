@@ -336,6 +336,7 @@ class Engine(Controls, Closing):
         blueprint, run_id = plan.blueprint, ending.name
         run = RunState(self, run_id, params, known)
         run.names.reach(None, blueprint)
+        run.keep_secrets(blueprint.graph, constants)
         run.outlet = outlet
         ending.task = asyncio.current_task()
         self._active[run_id] = ending
@@ -380,7 +381,7 @@ class Engine(Controls, Closing):
         if error is not None:
             asked = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
             status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
-        named = None if error is None else "; ".join(map(spelled, [error, *others]))
+        named = None if error is None else run.masked("; ".join(map(spelled, [error, *others])))
         bus.publish(RunFinished(run_id=run.id, status=status, duration=seconds, error=named))
 
 

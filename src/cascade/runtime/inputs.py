@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_origin
 
 from cascade.errors import ParameterError
@@ -13,7 +13,10 @@ from cascade.spec.graph import Graph
 from cascade.spec.inputs import MASK, Env, Input, Param
 from cascade.spec.signal import UNSET
 
-__all__ = ["check_inputs", "check_known", "fill", "read_variables", "told"]
+__all__ = ["check_inputs", "check_known", "fill", "read_variables", "texts_of", "told"]
+
+
+FEWEST_LETTERS = 4
 
 
 def check_inputs(graph: Graph) -> dict[str, Param]:
@@ -130,6 +133,23 @@ def told(
                 if needed.name in given and needed.secret:
                     shown[needed.name] = MASK
     return shown
+
+
+def texts_of(secret: Any) -> Iterator[str]:
+    """Give what a secret looks like in text; what is shorter than four characters is in too much other text."""
+    if isinstance(secret, dict):
+        secret = list(secret.values())
+    if isinstance(secret, (list, tuple, set, frozenset)):
+        for item in secret:
+            yield from texts_of(item)
+        return
+    plain = getattr(secret, "get_secret_value", None)  # of pydantic
+    value = plain() if callable(plain) else secret
+    if isinstance(value, (bytes, bytearray)):
+        value = value.decode(errors="replace")
+    if value is not None and not isinstance(value, bool):
+        words = {str(value), repr(value).strip("'\"")}
+        yield from (word for word in words if len(word) >= FEWEST_LETTERS)
 
 
 def read_variables(graph: Graph, constants: list[Any]) -> dict[str, str | None]:

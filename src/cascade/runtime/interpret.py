@@ -292,8 +292,10 @@ def _route(frame: Frame, i: int, selector: int, agenda: list[Any]) -> Any:
     if reference is None:
         node = frame.world.blueprint.graph.nodes[frame.block.source(i)]
         known = ", ".join(map(repr, router.routes))
+        given = frame.world.blueprint.graph.inputs.get(-1 - selector)
+        shown = key if given is None else given.shown(key)
         raise RouterError(
-            f"the selector of the router declared at {node.declared} gave {key!r}, which has no route; "
+            f"the selector of the router declared at {node.declared} gave {shown!r}, which has no route; "
             f"the routes are: {known} (default=... would take any other key)"
         )
     value = frame.regs[reference]

@@ -64,6 +64,7 @@ class RunState(Telling):
         "patience_to_compile",
         "readers",
         "scope",
+        "secrets",
         "shares",
         "stall",
         "task",
@@ -91,6 +92,8 @@ class RunState(Telling):
         self.params = params
         self.variables: dict[str, str | None] = {}
         """What the run has found in the environment."""
+        self.secrets: dict[str, None] = {}
+        """Text that no event shows."""
         self.task = asyncio.current_task()
         self.borne = 0 if self.task is None else self.task.cancelling()
         """How many cancels of the task the run was begun in spite of."""
@@ -295,6 +298,7 @@ class RunState(Telling):
                 )
             self.admission.capacities.check(blueprint)
             constants = fill(blueprint.graph, self.params, self.variables)
+            self.keep_secrets(blueprint.graph, constants)
             world = self.worlds[blueprint_id] = World(blueprint, constants, blueprint_id)
             self.names.reach(blueprint_id, blueprint)
             frame = root_frame(world, self.scope)

@@ -228,9 +228,9 @@ def spelled(error: BaseException) -> str:
     return f"{type(error).__name__}: {without_passwords(message)}"
 
 
-def preview_of(value: Any, length: int) -> str:
+def preview_of(value: Any, length: int, masked: Callable[[str], str]) -> str:
     """Return the first characters of a result; what fails to show itself is no failure of the run."""
     try:
-        return without_passwords(repr(value))[:length]
+        return without_passwords(masked(repr(value)))[:length]
     except Exception as error:
         return f"<{type(value).__name__} whose repr fails: {type(error).__name__}>"[:length]

@@ -30,6 +30,7 @@ async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -
     try:
         given = dict(zip(node.kwargs, values, strict=True))
         constants = fill(blueprint.graph, given, run.variables, node.kwargs)
+        run.keep_secrets(blueprint.graph, constants)
     except BaseException as error:
         raise run.failure_at(Spot(around, i), error) from None
     gate = around.block.gates.get(i)

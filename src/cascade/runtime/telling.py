@@ -8,6 +8,7 @@ from typing import Any
 
 from cascade.runtime.frame import Frame
 from cascade.runtime.identity import Names
+from cascade.runtime.inputs import texts_of
 from cascade.runtime.scope import NodeFailure, preview_of, spelled
 from cascade.runtime.spot import Spot
 from cascade.runtime.ticket import Ticket
@@ -20,6 +21,8 @@ from cascade.spec.events import (
     TaskRetrying,
     TaskSkipped,
 )
+from cascade.spec.graph import Graph
+from cascade.spec.inputs import MASK
 from cascade.spec.operations import CALLN, IMPORT
 from cascade.spec.signal import uncrossable
 
@@ -38,6 +41,19 @@ class Telling:
     admission: Any
     names: Names
     watch: tuple[bool, bool, bool]
+    secrets: dict[str, None]
+
+    def keep_secrets(self, graph: Graph, constants: list[Any]) -> None:
+        """Take note of the secrets among the inputs of a graph, which are filled in."""
+        for slot, given in graph.inputs.items():
+            if given.secret:
+                self.secrets.update(dict.fromkeys(texts_of(constants[slot])))
+
+    def masked(self, text: str) -> str:
+        """Return text for an event without the secrets that are in it."""
+        for secret in sorted(self.secrets, key=len, reverse=True) if self.secrets else ():
+            text = text.replace(secret, MASK)
+        return text
 
     def described(self, spot: Spot) -> str:
         """Return the node of a call and where it was declared."""
@@ -90,8 +106,10 @@ class Telling:
         bus = self.bus
         if bus.wants(TaskExecutionFinished):
             site = spot.copy(self.names).site_of(spot.suffix)
-            spelled_out = None if error is None else spelled(error)
-            preview = None if bus.previews is None or error is not None else preview_of(value, bus.previews)
+            spelled_out = None if error is None else self.masked(spelled(error))
+            preview = (
+                None if bus.previews is None or error is not None else preview_of(value, bus.previews, self.masked)
+            )
             bus.publish(
                 _new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled_out, preview))
             )
@@ -106,7 +124,9 @@ class Telling:
         """Say that an attempt failed and another follows."""
         if self.bus.wants(TaskRetrying):
             site = spot.copy(self.names).site_of(spot.suffix)
-            self.bus.publish(_new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, spelled(error))))
+            self.bus.publish(
+                _new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, self.masked(spelled(error))))
+            )
 
     def publish_blocked(self, spot: Spot, ticket: Ticket) -> None:
         """Say that a limit or a constraint holds a call back."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.errors import ParameterError
 from cascade.spec.lazy import Lazy, place
+from cascade.spec.shown import without_passwords
 from cascade.spec.signal import UNSET
 
 if TYPE_CHECKING:
@@ -166,9 +167,9 @@ class Param(Input):
         if error is None:
             shown, why = "what was given, which is secret,", ""
         else:
-            shown = repr(value)
+            shown = without_passwords(repr(value))
             shown = shown if len(shown) <= MOST_LETTERS else f"{shown[: MOST_LETTERS - 1]}…"
-            why = str(error) or ("" if isinstance(error, Refused) else repr(error))
+            why = without_passwords(str(error)) or ("" if isinstance(error, Refused) else repr(error))
             why = why.removeprefix(f"{shown} is no {spelled(self.type)}")
             why = f" ({why})" if why.startswith("write ") else why if why.startswith(": ") or not why else f": {why}"
         return ParameterError(
