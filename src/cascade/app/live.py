@@ -12,6 +12,7 @@ from rich.text import Text
 
 from cascade.app.standing import Report, loops, spelled_time
 from cascade.app.words import say
+from cascade.app.writing import is_terminal
 from cascade.spec import terminal
 
 __all__ = ["Live", "drawn"]
@@ -37,7 +38,7 @@ class Live:
             console=console or Console(stderr=True, soft_wrap=True),  # what programs print is not wrapped anew
             auto_refresh=False,
             transient=True,
-            redirect_stdout=sys.stdout.isatty(),  # else it goes to a file or a pipe, which is none of our business
+            redirect_stdout=is_terminal(sys.stdout),  # else it goes to a file or a pipe, which is none of our business
         )
         _showing.append(self)
         terminal.drawn.append(self)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from cascade.app.standing import Report, shortened, spelled_time
 from cascade.app.words import say
+from cascade.app.writing import can_spell, is_terminal
 from cascade.runtime.looking import look, state_of
 from cascade.runtime.run import RunState
 
@@ -21,6 +22,8 @@ INTERVAL = 0.25
 """Seconds between two looks, at the least."""
 SHARE = 50
 """A look that takes long is followed by a pause of so many times its length."""
+DRAWN = "⠋━▸≡↻…"
+"""Letters that a live display needs."""
 LIVE_AFTER = 0.4
 """Seconds that a run must have lasted to be shown live: a shorter one would only flicker."""
 FIRST_LINE, LINE_EVERY = 10.0, 30.0
@@ -59,7 +62,13 @@ class Lines:
 
 def display_for(write: Callable[[Report], None], is_human: bool) -> Display:
     """Return a live display if stderr is a terminal that can have one, else one that writes lines."""
-    if is_human and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and find_spec("rich") is not None:
+    if (
+        is_human
+        and is_terminal(sys.stderr)
+        and os.environ.get("TERM") != "dumb"
+        and can_spell(DRAWN, getattr(sys.stderr, "encoding", None) or "utf-8")
+        and find_spec("rich") is not None
+    ):
         return _Later()
     return Lines(write)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from cascade.app.progress import Progress, display_for
 from cascade.app.standing import Report
 from cascade.app.words import say
+from cascade.app.writing import tell
 from cascade.runtime.bus import MessageBus
 from cascade.spec.events import (
     Event,
@@ -69,7 +69,7 @@ class Reporter:
             clock = time.strftime("%H:%M:%S", time.localtime(timestamp))
             line = indented(f"{clock} {level:<7} {text}", CLOCK)
         line = without_passwords(line)
-        sys.stderr.write(line + "\n")
+        tell(line + "\n")
 
     def _going_on(self, report: Report) -> None:
         now = time.time()

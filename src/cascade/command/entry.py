@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from cascade.app.writing import forgive, tell
 from cascade.command.misuse import MISUSED
 from cascade.errors import MissingExtraError
 
@@ -16,8 +17,9 @@ def main() -> None:
     try:
         command: Any = _door().make_app()
     except MissingExtraError as error:
-        sys.stderr.write(f"{error}\n")
+        tell(f"{error}\n")
         sys.exit(MISUSED)
+    forgive()
     command(prog_name="cascade")
 
 
@@ -47,7 +49,9 @@ def cli(target: Any) -> None:
         SystemExit: always.
         MissingExtraError: the extra `cli` is not installed.
     """
-    create_cli(target)()
+    command = create_cli(target)
+    forgive()
+    command()
 
 
 def _door() -> Any:

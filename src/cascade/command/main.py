@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape, glob
@@ -20,6 +19,7 @@ from cascade.app.forms import to_json
 from cascade.app.run import run as run_target
 from cascade.app.signals import Ended
 from cascade.app.words import say
+from cascade.app.writing import tell, write_out
 from cascade.command.drawing import drawn, inputs_of
 from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, user_traceback
 from cascade.command.options import SETTINGS, add_command
@@ -113,7 +113,7 @@ def make_app() -> typer.Typer:
         with _telling():
             _, target = find_target(file)
             source = sources.explain(target)
-            typer.echo(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
+            _print(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
 
     return app
 
@@ -126,7 +126,7 @@ def _version(is_asked: bool) -> None:
             found = version("cascade-py")
         except PackageNotFoundError:  # run from its source
             found = "?"
-        typer.echo(f"cascade {found}")
+        _print(f"cascade {found}")
         raise typer.Exit
 
 
@@ -139,10 +139,10 @@ def _telling() -> Iterator[None]:
         misuse.tell()
         raise typer.Exit(MISUSED) from None
     except CascadeError as error:  # the graph cannot be built
-        sys.stderr.write(f"{say('error')}: {error}\n")
+        tell(f"{say('error')}: {error}\n")
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
-        sys.stderr.write(f"{say('interrupted')}\n")
+        tell(f"{say('interrupted')}\n")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -195,20 +195,20 @@ def run(
         value = run_target(target, params, timeout=timeout, log_level=level, log_format=form)
     except (KeyboardInterrupt, Ended) as end:
         if as_json:
-            _print({"status": "Cancelled"})
+            _print_record({"status": "Cancelled"})
         raise typer.Exit(end.status if isinstance(end, Ended) else INTERRUPTED) from None
     except Exception as error:
         told = user_traceback(error)
         if as_json:
             spelled = {"type": type(error).__name__, "message": str(error), "notes": getattr(error, "__notes__", [])}
-            _print({"status": "Failed", "error": {**spelled, "traceback": told}})
+            _print_record({"status": "Failed", "error": {**spelled, "traceback": told}})
         else:
-            sys.stderr.write(told)
+            tell(told)
         raise typer.Exit(FAILED) from None
     if as_json:
-        _print({"status": "Succeeded", "value": value})
+        _print_record({"status": "Succeeded", "value": value})
     elif value is not None:
-        typer.echo(str(value))
+        _print(str(value))
 
 
 def _check_choice(option: str, given: str, known: list[str]) -> None:
@@ -216,14 +216,18 @@ def _check_choice(option: str, given: str, known: list[str]) -> None:
         raise Misuse(say("one_of", option=option, names=", ".join(known), given=given))
 
 
-def _print(record: dict[str, Any]) -> None:
-    typer.echo(json.dumps(record, default=repr))
+def _print(text: str) -> None:
+    write_out(f"{text}\n")
+
+
+def _print_record(record: dict[str, Any]) -> None:
+    _print(json.dumps(record, default=repr))
 
 
 def dry_run(target: Any, params: dict[str, Any], *, as_json: bool) -> None:
     """Print the plan of a run."""
     plan = plans.dry_run(target, params if params else None)
-    typer.echo(plan.to_json() if as_json else str(plan))
+    _print(plan.to_json() if as_json else str(plan))
 
 
 def check(file: str, as_json: bool) -> None:
@@ -236,13 +240,13 @@ def check(file: str, as_json: bool) -> None:
     errors = sum(each.severity == "error" for each in listed)
     if as_json:
         record = {"version": 1, "targets": list(targets), "findings": [each.to_dict() for each in listed]}
-        typer.echo(json.dumps(record, indent=2))
+        _print(json.dumps(record, indent=2))
     else:
         for each in listed:
-            typer.echo(str(each))
+            _print(str(each))
         names = ", ".join(targets)
         counted = say("findings", errors=errors, warnings=len(listed) - errors)
-        typer.echo(counted if listed else say("no_findings", names=names), err=bool(listed))
+        (tell if listed else write_out)(f"{counted if listed else say('no_findings', names=names)}\n")
     if errors:
         raise typer.Exit(FAILED)
 
@@ -259,13 +263,13 @@ def show(file: str, format: str, output: str | None, as_json: bool) -> None:
     else:
         text = str(pictures.visualize(target, form))
     if output is None:
-        typer.echo(text.rstrip("\n"))
+        _print(text.rstrip("\n"))
         return
     try:
-        Path(output).write_text(text, encoding="utf-8")
+        Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise Misuse(say("cannot_write", file=output, error=error.strerror)) from None
-    typer.echo(say("written", file=output), err=True)
+    tell(say("written", file=output) + "\n")
 
 
 def _drawn(target: Any) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import traceback
 from difflib import get_close_matches
 from itertools import dropwhile
 from pathlib import Path
 
 from cascade.app.words import say
+from cascade.app.writing import tell
 
 __all__ = ["FAILED", "INTERRUPTED", "MISUSED", "Misuse", "close_to", "user_traceback"]
 
@@ -29,7 +29,7 @@ class Misuse(Exception):
 
     def tell(self) -> None:
         """Write what is wrong to stderr."""
-        sys.stderr.write(f"{self.details}{say('error')}: {self}\n")
+        tell(f"{self.details}{say('error')}: {self}\n")
 
 
 def close_to(name: str, known: list[str], otherwise: str) -> str:
