@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from cascade.app.signals import Ended, Handling, error_for
+from cascade.runtime.openings import value_of
 from cascade.runtime.run import RunState
 from cascade.runtime.running import running_calls
 from cascade.spec.events import RunWarning
@@ -78,7 +79,7 @@ class _Interruptible:
         """Run to the end, with signals handled elsewhere."""
         runner = asyncio.Runner()
         try:
-            return runner.run(self._noted())
+            return value_of(runner.run(self._noted()))
         finally:
             try:
                 if not self._is_forced:
@@ -87,13 +88,17 @@ class _Interruptible:
                 if self._is_forced and self._loop is not None:  # maybe only while tasks swallowed their cancel
                     _abandon(self._loop)
 
-    async def _noted(self) -> Any:
+    async def _noted(self) -> tuple[Any, BaseException | None]:
+        """Return what came of it: asyncio's runner would ask an error for its repr, which not every one has."""
         self._loop = asyncio.get_running_loop()
         self._task = task = asyncio.current_task()
         if self.signum and task is not None:  # before there was anything to cancel
             self._is_told = True
             task.cancel()
-        return await self._work
+        try:
+            return await self._work, None
+        except Exception as error:
+            return None, error
 
     # --- signals, in the thread that the run is in
 

@@ -25,6 +25,7 @@ from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, user_tr
 from cascade.command.options import SETTINGS, add_command
 from cascade.command.targets import find_all, find_target
 from cascade.errors import CascadeError
+from cascade.spec.notes import message_of, notes_of
 
 __all__ = ["make_app", "run", "script_app"]
 
@@ -200,7 +201,7 @@ def run(
     except Exception as error:
         told = user_traceback(error)
         if as_json:
-            spelled = {"type": type(error).__name__, "message": str(error), "notes": getattr(error, "__notes__", [])}
+            spelled = {"type": type(error).__name__, "message": message_of(error), "notes": notes_of(error)}
             _print_record({"status": "Failed", "error": {**spelled, "traceback": told}})
         else:
             tell(told)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cascade.app.words import say
 from cascade.app.writing import tell
+from cascade.spec.notes import spelled
 
 __all__ = ["FAILED", "INTERRUPTED", "MISUSED", "Misuse", "close_to", "user_traceback"]
 
@@ -40,7 +41,10 @@ def close_to(name: str, known: list[str], otherwise: str) -> str:
 
 def user_traceback(error: BaseException) -> str:
     """Return the traceback of an error without the frames of Cascade and of what imports modules."""
-    report = traceback.TracebackException.from_exception(error)
+    try:
+        report = traceback.TracebackException.from_exception(error)
+    except Exception:  # whatever its class makes of being looked at
+        return f"{spelled(error)}\n"
     _clean(report, set())
     return "".join(report.format())
 

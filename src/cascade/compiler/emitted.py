@@ -56,13 +56,12 @@ class Emitted:
 
         Both stand in the error's traceback.
         """
-        found: tuple[Place | None, dict[str, Any]] = (None, {})
         trace = error.__traceback__
         while trace is not None:
-            if trace.tb_frame.f_code is self.function.__code__:
-                found = self.places.get(trace.tb_lineno), dict(trace.tb_frame.f_locals)
+            if trace.tb_frame.f_code is self.function.__code__:  # further in are those of earlier raises of it
+                return self.places.get(trace.tb_lineno), dict(trace.tb_frame.f_locals)
             trace = trace.tb_next
-        return found
+        return None, {}
 
     def held(self, place: Place, values: dict[str, Any]) -> Held:
         """Return what is known of the registers at a place, whose local variables had these values."""

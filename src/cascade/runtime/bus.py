@@ -8,10 +8,11 @@ wait for a run; so that the two never wait for each other, the engine says so wi
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from cascade.runtime.channels import PASSING, Batch, Call, Channel, Feed, Hub, present_call
+from cascade.spec.contexts import contextmanager
 from cascade.spec.events import Event, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 
 __all__ = ["MessageBus", "Stream", "Subscription"]

@@ -16,6 +16,7 @@ from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value
 from cascade.spec.events import RunWarning
 from cascade.spec.lazy import Lazy
+from cascade.spec.notes import spelled
 from cascade.spec.placement import CallForm
 
 __all__ = ["Caches", "call_cached", "clock"]
@@ -110,8 +111,8 @@ class _Call:
 
     def failure(self, what: str, error: BaseException) -> CacheError:
         task = self.form.task
-        spelled = str(error) if isinstance(error, CacheError) else f"{type(error).__name__}: {error}"
-        return CacheError(f"the cache of task {task.name!r} (declared at {task.declared}) failed to {what}: {spelled}")
+        words = str(error) if isinstance(error, CacheError) else spelled(error)
+        return CacheError(f"the cache of task {task.name!r} (declared at {task.declared}) failed to {what}: {words}")
 
 
 class _CheckedCall(_Call):

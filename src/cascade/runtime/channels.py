@@ -17,6 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cascade.spec.events import Event, RunFinished
+from cascade.spec.notes import log_failure
 
 if TYPE_CHECKING:
     import asyncio
@@ -86,15 +87,9 @@ class Channel:
         if self._reported:
             return
         self._reported = True
-        import logging
-
-        logging.getLogger("cascade").error(
-            "An event handler failed: %s, subscribed to %s. Runs go on, and so do its calls; "
-            "further failures of this subscription are not reported.",
-            self._name,
-            ", ".join(each.__name__ for each in self.event_types),
-            exc_info=error,
-        )
+        kinds = ", ".join(each.__name__ for each in self.event_types)
+        what = f"An event handler failed: {self._name}, subscribed to {kinds}. Runs go on, and so do its calls; "
+        log_failure(what + "further failures of this subscription are not reported.", error)
 
     # --- async handlers
 

@@ -12,7 +12,8 @@ from cascade.runtime.ending import Ending
 from cascade.runtime.kept import Kept
 from cascade.runtime.maps import Outlet
 from cascade.runtime.run import RunState
-from cascade.runtime.scope import spelled, to_the_end
+from cascade.runtime.scope import to_the_end
+from cascade.spec.notes import note_more, spelled
 from cascade.spec.protocols import Executor
 
 __all__ = ["TEARDOWN_FAILED", "Closing"]
@@ -53,7 +54,7 @@ class Closing:
         except BaseException as other:
             return other
         if cancel is not None and failure is not None:
-            cancel.add_note(TEARDOWN_FAILED + spelled(failure))
+            note_more(cancel, TEARDOWN_FAILED + spelled(failure))
         return cancel or failure
 
     def cancel(self, run_id: str) -> bool:
@@ -109,7 +110,7 @@ class Closing:
                 await executor.aclose()
         if cancel is not None:
             if failure is not None:
-                cancel.add_note(TEARDOWN_FAILED + spelled(failure))
+                note_more(cancel, TEARDOWN_FAILED + spelled(failure))
             raise cancel
         return failure
 
@@ -121,4 +122,4 @@ class Closing:
         if failure is not None:
             if error is None:
                 raise failure
-            error.add_note(TEARDOWN_FAILED + spelled(failure))
+            note_more(error, TEARDOWN_FAILED + spelled(failure))

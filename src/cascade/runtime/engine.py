@@ -29,7 +29,6 @@ from cascade.runtime.prepare import Plan, prepare
 from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import drive
-from cascade.runtime.scope import spelled
 from cascade.runtime.sprints import dash, dash_on, landed
 from cascade.runtime.started import Run
 from cascade.runtime.target import carry_out
@@ -39,6 +38,7 @@ from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunFinished, RunStarted
 from cascade.spec.lazy import Lazy, MappedResult, R
+from cascade.spec.notes import note_more, notes_of, spelled
 from cascade.spec.policies import refuse_option, seconds_from
 from cascade.spec.protocols import Executor, Solver, may_run_inline
 from cascade.spec.resource import Resource, described
@@ -355,9 +355,9 @@ class Engine(Controls, Closing):
                 if error is None:
                     error = failure
                 elif not isinstance(failure, asyncio.CancelledError):
-                    error.add_note(TEARDOWN_FAILED + spelled(failure))
+                    note_more(error, TEARDOWN_FAILED + spelled(failure))
             for other in others:
-                error.add_note(f"besides, another node failed: {spelled(other)} ({'; '.join(other.__notes__)})")
+                note_more(error, f"besides, another node failed: {spelled(other)} ({'; '.join(notes_of(other))})")
             self._publish_end(run, perf_counter() - start, error, others)
             await self.bus.settle(run_id)
         finally:
@@ -381,7 +381,11 @@ class Engine(Controls, Closing):
         if error is not None:
             asked = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
             status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
-        named = None if error is None else run.masked("; ".join(map(spelled, [error, *others])))
+        named = None
+        if error is not None:
+            failed, place = run.unnoted or (None, "")
+            run.unnoted = None
+            named = run.masked("; ".join(map(spelled, [error, *others]))) + (f" ({place})" if failed is error else "")
         bus.publish(RunFinished(run_id=run.id, status=status, duration=seconds, error=named))
 
 

@@ -12,6 +12,7 @@ from cascade.errors import ResourceNotFoundError
 from cascade.runtime.openings import Opened, after, described, find, set_up, settled, tear_down, tear_down_orphaned
 from cascade.runtime.openings import value_of as value_of_outcome
 from cascade.spec.events import ResourceReleased
+from cascade.spec.notes import spelled
 from cascade.spec.resource import Inject, Resource
 
 __all__ = ["Kept", "refuse_narrower"]
@@ -116,7 +117,7 @@ class Kept:
         self._opened = [each for each in self._opened if not each.is_bound or each.loop is here]
         failure = await tear_down(_Side(self._engine), [each for each in lost if not each.resource.is_async], None)
         if failure is not None:
-            log.warning("a resource failed in its teardown after its event loop had ended: %r", failure)
+            log.warning("a resource failed in its teardown after its event loop had ended: %s", spelled(failure))
         for each in lost:
             if each.resource.is_async and each.generator.ag_frame is not None:  # else it was closed with its loop
                 log.warning("resource %r was not torn down: its event loop has ended", each.resource.name)
@@ -144,7 +145,7 @@ class Kept:
         async def late() -> None:
             failure = await self._tear_down(error)
             if failure is not None:
-                log.warning("a resource failed in its teardown after its engine had closed: %r", failure)
+                log.warning("a resource failed in its teardown after its engine had closed: %s", spelled(failure))
 
         def orphaned() -> None:
             opened, self._opened = self._opened, []

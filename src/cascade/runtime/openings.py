@@ -10,6 +10,7 @@ from contextvars import copy_context
 from typing import Any
 
 from cascade.errors import ResourceNotFoundError
+from cascade.spec.notes import spelled
 from cascade.spec.resource import Inject, Resource
 
 __all__ = ["Opened", "after", "described", "find", "set_up", "settled", "tear_down", "tear_down_orphaned", "value_of"]
@@ -112,7 +113,7 @@ def tear_down_orphaned(opened: list[Opened], error: BaseException | None) -> Non
             one.context.run(_last_sync, one.generator, error)
         except BaseException as failure:
             if failure is not error:
-                log.warning("resource %r was not torn down: %r", one.resource.name, failure)
+                log.warning("resource %r was not torn down: %s", one.resource.name, spelled(failure))
 
 
 def after(

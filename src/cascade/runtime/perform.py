@@ -258,11 +258,14 @@ class _Attempts:
         wanted = self.injections()
         if not wanted:
             return await self.call(self.args, self.kwargs)
-        async with run.resources.for_call(self.spot, wanted) as found:
-            args = [found[value] if value.__class__ is Inject else value for value in self.args]
-            kwargs = {name: found[value] if value.__class__ is Inject else value for name, value in self.kwargs.items()}
-            self.complete(args, kwargs, {name: found[value] for name, value in self.missing().items()})
-            return await self.call(args, kwargs)
+        return await run.resources.for_call(self.spot, wanted, self.call_with)
+
+    async def call_with(self, found: dict[Inject, Any]) -> Any:
+        """The call itself, with the resources that it asks for."""
+        args = [found[value] if value.__class__ is Inject else value for value in self.args]
+        kwargs = {name: found[value] if value.__class__ is Inject else value for name, value in self.kwargs.items()}
+        self.complete(args, kwargs, {name: found[value] for name, value in self.missing().items()})
+        return await self.call(args, kwargs)
 
     async def call(self, args: Any, kwargs: dict[str, Any]) -> Any:
         """The call itself, for as long as its timeout allows."""

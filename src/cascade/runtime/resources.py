@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from cascade.errors import ResourceNotFoundError
 from cascade.runtime.kept import refuse_narrower
 from cascade.runtime.openings import Opened, described, find, set_up, settled, tear_down, tear_down_orphaned, value_of
 from cascade.runtime.run import RunState
-from cascade.runtime.scope import spelled, to_the_end
+from cascade.runtime.scope import to_the_end
 from cascade.runtime.spot import Spot
+from cascade.spec.notes import note_before, spelled
 from cascade.spec.resource import Inject, Resource
 
 __all__ = ["Resources"]
@@ -60,23 +60,27 @@ class Resources:
                 self._check(found, known, (*path, resource))
             self._checked.add(resource)
 
-    @asynccontextmanager
-    async def for_call(self, spot: Spot, wanted: list[Inject]) -> AsyncIterator[dict[Inject, Any]]:
-        """Provide what one call asks for; what is its own is torn down behind it."""
+    async def for_call(
+        self, spot: Spot, wanted: list[Inject], call: Callable[[dict[Inject, Any]], Awaitable[Any]]
+    ) -> Any:
+        """Make one call with what it asks for; what is its own is torn down behind it.
+
+        (No `asynccontextmanager`: that one sets the traceback of what passes, which not every exception allows.)
+        """
         own: list[Opened] = []
         found: dict[Inject, Any] = {}
         try:
             for inject in wanted:
                 found[inject] = await self._provide(inject, self._run.described(spot), own)
-            yield found
+            value = await call(found)
         except BaseException as error:
             if self._run.has_left(spot, own):  # they are in use still
                 self._opened += own
             else:
                 await self._close(own, error)
             raise
-        else:
-            await self._close(own, None)
+        await self._close(own, None)
+        return value
 
     async def _provide(self, wanted: Inject, asker: str, own: list[Opened]) -> Any:
         resource = self.find(wanted, asker)
@@ -125,7 +129,7 @@ class Resources:
         """Tear down when the run is over."""
         failure = await self.close(error)
         if failure is not None:
-            log.warning("a resource failed in its teardown after its run had ended: %r", failure)
+            log.warning("a resource failed in its teardown after its run had ended: %s", spelled(failure))
 
     def close_orphaned(self, error: BaseException | None) -> None:
         """Tear down what can be torn down where no event loop is left."""
@@ -140,6 +144,6 @@ class Resources:
         if failure is not None:
             if ending is None:
                 raise failure
-            ending.add_note(f"besides, a resource failed in its teardown: {spelled(failure)}")
+            note_before(ending, f"besides, a resource failed in its teardown: {spelled(failure)}")
         if cancel is not None:
             raise cancel

@@ -70,6 +70,7 @@ class RunState(Telling):
         "task",
         "ticker",
         "under_way",
+        "unnoted",
         "variables",
         "watch",
         "worlds",
@@ -121,6 +122,8 @@ class RunState(Telling):
         """For a map that was begun before its inputs are there: what flows into it."""
         self.shares: dict[World, Mapping[str, str]] = {}
         """Of the sub-flows under way that hold constraints, and those inside: what the capacities are called there."""
+        self.unnoted: tuple[BaseException, str] | None = None
+        """The last failure that took no note, and what the note would have said."""
         self.readers: dict[Block, Any] = {}
         """How often the registers of a block are read; counted when that matters."""
         self.observed = False
@@ -218,6 +221,10 @@ class RunState(Telling):
         """Say whether a CancelledError was asked for, and not just raised by a task."""
         task = asyncio.current_task()
         return task is not None and task.cancelling() > (self.borne if task is self.task else 0)
+
+    def could_not_note(self, error: BaseException, place: str) -> None:
+        """Keep for the event of the run's end where an error came from that takes no note."""
+        self.unnoted = error, place
 
     def frame_of(self, world: World) -> Frame:
         """Return the root frame of a world, made when it is first asked for."""

@@ -16,7 +16,7 @@ from cascade.runtime.begun import Begun, close
 from cascade.runtime.ticket import Ticket
 from cascade.spec.shown import without_passwords
 
-__all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "spelled", "to_the_end"]
+__all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "to_the_end"]
 
 T = TypeVar("T")
 
@@ -217,15 +217,6 @@ async def to_the_end(work: Coroutine[Any, Any, T], grace: float) -> tuple[T, asy
             if cancel is None:
                 cancel, until = error, loop.time() + grace
     return task.result(), cancel
-
-
-def spelled(error: BaseException) -> str:
-    """Return an error as `Type: message`, also one whose own message cannot be had."""
-    try:
-        message = str(error)
-    except Exception as other:
-        message = f"(its message cannot be had: {type(other).__name__})"
-    return f"{type(error).__name__}: {without_passwords(message)}"
 
 
 def preview_of(value: Any, length: int, masked: Callable[[str], str]) -> str:

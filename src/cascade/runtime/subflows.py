@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from typing import Any
 
@@ -14,9 +15,10 @@ from cascade.runtime.frame import NOTHING, Frame, Skip, World, root_frame, steps
 from cascade.runtime.inputs import fill
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import evaluate
-from cascade.runtime.scope import NodeFailure, Scope, spelled
+from cascade.runtime.scope import NodeFailure, Scope
 from cascade.runtime.spot import Spot
 from cascade.spec.graph import Gate
+from cascade.spec.notes import note_more, spelled
 
 __all__ = ["run_once", "run_subflow"]
 
@@ -144,7 +146,8 @@ class _Managed:
                 again = retry is not None and self.count < retry.max_attempts and retry.covers(failure.error)
                 if not again:
                     if self.count > 1:
-                        failure.error.add_note(f"in the sub-flow {run.described(self.spot)}, attempt {self.count}")
+                        where = f"in the sub-flow {run.described(self.spot)}, attempt {self.count}"
+                        note_more(failure.error, where, logging.DEBUG)
                     raise
                 assert retry is not None
                 delay = retry.wait_after(self.count, random.random())
@@ -193,7 +196,7 @@ class _Managed:
             if isinstance(failure, NodeFailure):
                 late.__cause__ = failure.error
             for other in others:
-                late.add_note(f"besides, a node failed as it was cancelled: {spelled(other)}")
+                note_more(late, f"besides, a node failed as it was cancelled: {spelled(other)}")
             raise self.run.failure_at(self.spot, late, self.count) from None
         if failure is not None:
             try:

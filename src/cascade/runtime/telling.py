@@ -9,7 +9,7 @@ from typing import Any
 from cascade.runtime.frame import Frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import texts_of
-from cascade.runtime.scope import NodeFailure, preview_of, spelled
+from cascade.runtime.scope import NodeFailure, preview_of
 from cascade.runtime.spot import Spot
 from cascade.runtime.ticket import Ticket
 from cascade.spec.events import (
@@ -23,6 +23,7 @@ from cascade.spec.events import (
 )
 from cascade.spec.graph import Graph
 from cascade.spec.inputs import MASK
+from cascade.spec.notes import note_place, spelled
 from cascade.spec.operations import CALLN, IMPORT
 from cascade.spec.signal import uncrossable
 
@@ -61,15 +62,21 @@ class Telling:
         return f"{site.task_id} (declared at {spot.world.blueprint.graph.declared(spot.number)})"
 
     def failure_at(self, spot: Spot, error: BaseException, attempt: int = 1) -> NodeFailure:
-        """Return the failure of a node, its error with a note that says which it was."""
+        """Return the failure of a node, its error with a note that says which it was, if it takes one."""
         if isinstance(error, NodeFailure):
             return error
         if isinstance(error, (StopIteration, StopAsyncIteration)):
             wrapped = uncrossable(error)
             wrapped.__cause__ = error
             error = wrapped
-        error.add_note(f"in task {self.described(spot)}, iteration {spot.iteration}, attempt {attempt}")
+        place = f"in task {self.described(spot)}, iteration {spot.iteration}, attempt {attempt}"
+        if not note_place(error, place):
+            self.could_not_note(error, place)
         return NodeFailure(error)
+
+    def could_not_note(self, error: BaseException, place: str) -> None:
+        """Keep where an error came from that takes no note."""
+        raise NotImplementedError
 
     # --- events
 

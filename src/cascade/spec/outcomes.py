@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from cascade.spec.notes import spelled
 from cascade.spec.shown import without_passwords
 
 __all__ = ["Failed", "MapErrors", "errors_from"]
@@ -26,7 +27,11 @@ class Failed:
         self.arguments: dict[str, Any] = arguments
 
     def __repr__(self) -> str:
-        return without_passwords(f"Failed({self.error!r}, index={self.index}, arguments={self.arguments!r})")
+        try:
+            error = repr(self.error)
+        except Exception:
+            error = spelled(self.error)
+        return without_passwords(f"Failed({error}, index={self.index}, arguments={self.arguments!r})")
 
 
 class MapErrors(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from cascade.errors import ConstraintError
+from cascade.spec.notes import note_before
 from cascade.spec.signal import Signal
 
 __all__ = ["Constraints", "Retry", "is_amount", "refuse_option", "retry_from", "seconds_from"]
@@ -114,7 +115,7 @@ def _matches(name: str, given: Any, error: Exception) -> bool:
         return bool(given(error))
     except Exception as raised:
         words = f"raised by the filter {name}={getattr(given, '__name__', given)!r} of a retry"
-        raised.add_note(f"{words}, asked about {type(error).__name__}")
+        note_before(raised, f"{words}, asked about {type(error).__name__}")
         raise
 
 

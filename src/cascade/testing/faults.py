@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from random import Random
 from typing import Any, Literal, NamedTuple, Self
 
 from cascade.runtime.engine import Engine
+from cascade.spec.contexts import contextmanager
 from cascade.spec.protocols import CallNode, Executor
 
 __all__ = ["Fault", "Faults"]

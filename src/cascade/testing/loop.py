@@ -8,10 +8,11 @@ import os
 import selectors
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from cascade.runtime.running import running_calls
+from cascade.spec.contexts import contextmanager
 from cascade.testing.dial import Dial
 
 __all__ = ["VirtualLoop"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from cascade.runtime.engine import Engine
+from cascade.spec.contexts import contextmanager
 from cascade.spec.resource import GENERATOR, Resource
 
 __all__ = ["override_resource"]

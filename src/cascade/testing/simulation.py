@@ -6,14 +6,15 @@ import asyncio
 import json
 import random
 from collections.abc import Callable
-from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from cascade.runtime.engine import Engine
 from cascade.runtime.run import RunState
 from cascade.runtime.ticker import Ticker
+from cascade.spec.contexts import contextmanager
 from cascade.spec.events import Event
+from cascade.spec.notes import note_more
 from cascade.spec.protocols import CallNode, Executor
 from cascade.testing.clock import VirtualClock
 from cascade.testing.dial import START
@@ -84,8 +85,7 @@ class Simulation(VirtualClock):
 
     def _tell(self, error: BaseException) -> None:
         note = f"in simulate(seed={self.seed}), which happens again with this seed"
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
+        note_more(error, note)
 
 
 def explore(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from time import monotonic
 from typing import Any
 
@@ -19,6 +19,7 @@ from cascade.adapters.executors.workers import Workers
 from cascade.app.progress import Progress
 from cascade.runtime import admission, caching, engine
 from cascade.runtime.run import RunState
+from cascade.spec.contexts import contextmanager
 from cascade.testing.dial import Dial
 from cascade.testing.loop import VirtualLoop
 from cascade.testing.stamps import Stamps

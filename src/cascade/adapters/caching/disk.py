@@ -19,6 +19,7 @@ from typing import Any
 from cascade.adapters.caching.trim import Trimmer
 from cascade.errors import CacheError
 from cascade.spec.caching import CacheEntry, CacheKey, Corrupt
+from cascade.spec.notes import spelled
 
 __all__ = ["DiskStore"]
 
@@ -159,7 +160,7 @@ class DiskStore:
         try:
             return entry._replace(value=pickle.loads(payload))
         except Exception as error:  # what it is of may be gone or changed
-            return Corrupt(f"{place} cannot be unpickled ({type(error).__name__}: {error})")
+            return Corrupt(f"{place} cannot be unpickled ({spelled(error)})")
 
 
 def _json_entry(head: dict[str, Any], text: str) -> bytes:
@@ -177,7 +178,7 @@ def _pickled(value: Any) -> bytes:
         return pickle.dumps(value, protocol=5)
     except Exception as error:  # whatever a class raises of its own
         raise CacheError(
-            f"a {type(value).__name__} cannot be kept on disk, as it does not pickle: {type(error).__name__}: {error}; "
+            f"a {type(value).__name__} cannot be kept on disk, as it does not pickle: {spelled(error)}; "
             "return plain values, or keep it in memory with cs.cached()"
         ) from error
 

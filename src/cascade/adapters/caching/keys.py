@@ -12,6 +12,7 @@ from cascade.adapters.caching.places import is_own_class, is_own_function
 from cascade.adapters.caching.reach import Reach, digest_of
 from cascade.errors import CacheError
 from cascade.spec.caching import Cached, CacheKey
+from cascade.spec.notes import spelled
 from cascade.spec.signal import UNSET
 
 __all__ = ["inputs_of", "key_of", "refused", "standing_for"]
@@ -115,7 +116,7 @@ def _own_key(task: Any, key: Callable[..., Any], args: Any, kwargs: dict[str, An
     except Exception as error:
         raise CacheError(
             f"the key function of the cache of task {task.name!r} (declared at {task.declared}) failed: "
-            f"{type(error).__name__}: {error}; it is called with the arguments of the task"
+            f"{spelled(error)}; it is called with the arguments of the task"
         ) from error
     if value is UNSET or hasattr(value, "__await__"):
         raise CacheError(f"the key function of the cache of task {task.name!r} is async; make it a plain function")

@@ -7,10 +7,11 @@ crosses by value, with all that it refers to (`by_value`).
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Literal
+
+from cascade.spec.notes import spelled, traceback_of
 
 __all__ = ["RemoteTraceback", "carry_out", "pack_call", "unpack_outcome"]
 
@@ -56,7 +57,7 @@ def pack_call(what: str, func: Callable[..., Any], args: Any, kwargs: dict[str, 
         blamed = _blamed(sent, func, args, kwargs)
         raise TypeError(
             f"{what} runs in a process of its own, and {blamed} does not pickle, so it cannot be sent there "
-            f'({type(error).__name__}: {error}); pass plain data, or leave mode="process" out'
+            f'({spelled(error)}); pass plain data, or leave mode="process" out'
         ) from error
 
 
@@ -92,10 +93,9 @@ def unpack_outcome(what: str, outcome: bytes) -> Any:
         error = _revived(value)
     except Exception as failure:
         raise RuntimeError(
-            f"what {what} returned or raised in its process cannot be unpickled here "
-            f"({type(failure).__name__}: {failure})"
+            f"what {what} returned or raised in its process cannot be unpickled here ({spelled(failure)})"
         ) from failure
-    words = f"{type(error).__name__}: {error}"
+    words = spelled(error)
     if kind == "arrival":
         error = RuntimeError(f"the call of {what} could not be unpickled in its process ({words})")
     elif kind == "result":
@@ -103,9 +103,8 @@ def unpack_outcome(what: str, outcome: bytes) -> Any:
             f"{what} runs in a process of its own, and what it returned does not pickle, so it cannot come back "
             f'({words}); return plain data, or leave mode="process" out'
         )
-    error.__cause__ = RemoteTraceback(text)
     try:
-        raise error
+        raise error from RemoteTraceback(text)  # which not even a class that forbids assignment can refuse
     finally:
         del error
 
@@ -154,7 +153,7 @@ def _blamed(sent: Any, func: Any, args: Any, kwargs: dict[str, Any]) -> str:
 
 
 def _failure(kind: Kind, error: BaseException) -> bytes:
-    text = "".join(traceback.format_exception(error))
+    text = traceback_of(error) or spelled(error)
     for portable in (_whole, _bare, _described):
         try:
             packed = portable(error)
@@ -173,21 +172,45 @@ def _whole(error: BaseException) -> bytes:
 
 
 def _bare(error: BaseException) -> bytes:
-    """Pack an error whose class takes other arguments than it keeps: class, arguments and attributes."""
-    return _dumps((type(error), error.args, error.__dict__))
+    """Pack an error whose class takes other arguments than it keeps, or allows no assignment, by what is in it."""
+    return _dumps(_parts(error))
+
+
+def _parts(error: BaseException) -> tuple[Any, ...]:
+    """Return class, arguments, attributes and slots of an error; of a group, with those of each member as a tuple."""
+    names = {name for cls in type(error).__mro__ for name in _slots_of(cls)}
+    slots = {name: getattr(error, name) for name in names if hasattr(error, name)}
+    args: Any = error.args
+    if isinstance(error, BaseExceptionGroup):
+        args = (error.message, [_parts(each) for each in error.exceptions])
+    return type(error), args, error.__dict__, slots
+
+
+def _slots_of(cls: type) -> tuple[str, ...]:
+    slots = cls.__dict__.get("__slots__", ())
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
 def _described(error: BaseException) -> bytes:
-    return _dumps(RuntimeError(f"{type(error).__name__}: {error} (it does not pickle, so this stands for it)"))
+    return _dumps(RuntimeError(f"{spelled(error)} (it does not pickle, so this stands for it)"))
 
 
 def _revived(packed: bytes) -> BaseException:
     found = _loads(packed)
     if isinstance(found, tuple):
-        cls, args, attributes = found
-        error: BaseException = cls.__new__(cls, *args)
-        error.args = args
-        error.__dict__.update(attributes)
-        return error
+        return _rebuilt(*found)
     assert isinstance(found, BaseException)
     return found
+
+
+def _rebuilt(cls: Any, args: Any, attributes: dict[str, Any], slots: dict[str, Any]) -> BaseException:
+    """Make an error of its parts, past what its class does about new ones and about assignment."""
+    if issubclass(cls, BaseExceptionGroup):
+        args = (args[0], [_rebuilt(*parts) for parts in args[1]])
+    error: BaseException = cls.__new__(cls, *args)
+    BaseException.args.__set__(error, args)  # type: ignore[attr-defined]
+    error.__dict__.update(attributes)
+    for name, value in slots.items():
+        object.__setattr__(error, name, value)
+    return error

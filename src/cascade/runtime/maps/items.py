@@ -15,6 +15,7 @@ from cascade.runtime.maps.state import LARGEST_BLOCK, Items
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import NodeFailure
 from cascade.runtime.spot import Spot
+from cascade.spec.notes import note_more, spelled
 
 __all__ = ["run_map"]
 
@@ -100,7 +101,7 @@ async def _close(items: Items, error: BaseException) -> None:
         await items.source.close(items.run.engine.thread_grace)
     except Exception as other:
         noted = error.error if isinstance(error, NodeFailure) else error
-        noted.add_note(f"besides, an input of a map failed when it was closed: {type(other).__name__}: {other}")
+        note_more(noted, f"besides, an input of a map failed when it was closed: {spelled(other)}")
 
 
 async def _spread(items: Items) -> None:

@@ -21,6 +21,7 @@ from cascade.spec.events import RunWarning
 from cascade.spec.graph import Gate
 from cascade.spec.layout import order_of
 from cascade.spec.lazy import MappedResult
+from cascade.spec.notes import note_more, spelled
 from cascade.spec.outcomes import Failed
 from cascade.spec.placement import CallForm
 
@@ -220,7 +221,7 @@ class Items:
         if errors.on_error == "raise" or not isinstance(error, (Exception, asyncio.CancelledError)):
             raise failure
         for other in failure.others:
-            error.add_note(f"besides, another node failed: {type(other).__name__}: {other}")
+            note_more(error, f"besides, another node failed: {spelled(other)}")
         self.failed += 1
         self.last = failure
         self.check_errors(False)
@@ -235,9 +236,10 @@ class Items:
             return
         allowed = errors.allowed(self.read if at_end else self.source.count)
         if allowed is not None and self.failed > allowed:
-            last.error.add_note(
+            note_more(
+                last.error,
                 f"it was the {self.failed}. item to fail of {self.described()}, which max_errors={errors.most} does "
-                "not allow"
+                "not allow",
             )
             raise last
 
