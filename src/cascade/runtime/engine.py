@@ -381,11 +381,7 @@ class Engine(Controls, Closing):
         if error is not None:
             asked = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
             status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
-        named = None
-        if error is not None:
-            failed, place = run.unnoted or (None, "")
-            run.unnoted = None
-            named = run.masked("; ".join(map(spelled, [error, *others]))) + (f" ({place})" if failed is error else "")
+        named = None if error is None else run.masked("; ".join(map(spelled, [error, *others]))) + run.place_of(error)
         bus.publish(RunFinished(run_id=run.id, status=status, duration=seconds, error=named))
 
 

@@ -226,6 +226,11 @@ class RunState(Telling):
         """Keep for the event of the run's end where an error came from that takes no note."""
         self.unnoted = error, place
 
+    def place_of(self, error: BaseException) -> str:
+        """Return where an error came from that took no note, in brackets; it is let go of here."""
+        (failed, place), self.unnoted = self.unnoted or (None, ""), None
+        return f" ({place})" if failed is error else ""
+
     def frame_of(self, world: World) -> Frame:
         """Return the root frame of a world, made when it is first asked for."""
         return root_frame(world, self.scope)
