@@ -1,6 +1,7 @@
 """Loops run in constant memory: what an entry made is let go when the next one begins."""
 
 import asyncio
+import contextlib
 import gc
 import sys
 import weakref
@@ -224,3 +225,129 @@ def test_a_loop_that_failed_is_let_go(way: Way) -> None:
     del caught
     gc.collect()
     assert Token.alive == 0
+
+
+# --- a run that is over
+
+
+@inline
+def made(i: int = 0) -> Token:
+    return Token()
+
+
+@awaited
+def made_later(i: int = 0) -> Token:
+    return Token()
+
+
+@inline
+def passed(token: Any) -> Token:
+    return Token()
+
+
+@awaited
+def passed_later(token: Any) -> Token:
+    return Token()
+
+
+@inline
+def number(token: Any) -> int:
+    return 1
+
+
+@inline
+def failing(token: Any) -> int:
+    raise ValueError("failed")
+
+
+@awaited
+def failing_later(token: Any) -> int:
+    raise ValueError("failed")
+
+
+@cs.task
+async def endless(token: Any) -> None:
+    await asyncio.sleep(3600)
+
+
+def loop_of_tokens() -> Any:
+    @inline
+    def step(n: int, token: Any, sent: Any = None) -> Any:
+        return cs.Jump("again", {"n": n + 1, "sent": Token()}) if n < 40 else 1
+
+    return loop(step(0, made()))
+
+
+def loop_of_tokens_later() -> Any:
+    @awaited
+    def step(n: int, token: Any, sent: Any = None) -> Any:
+        return cs.Jump("again", {"n": n + 1, "sent": Token()}) if n < 40 else 1
+
+    return loop(step(0, made_later()))
+
+
+FLOWS: dict[str, Callable[[], Any]] = {
+    "chain": lambda: number(passed(made())),
+    "chain of coroutines": lambda: number(passed_later(made_later())),
+    "containers": lambda: number([made(), {"a": made_later()}, (made(),)]),
+    "router": lambda: number(cs.Router(number(1), {1: passed(made()), 2: made()})),
+    "gated": lambda: number(passed(made()).run_if(number(1), otherwise=made())),
+    "skipped": lambda: number(passed(made()).run_if(inline(lambda: 0)(), otherwise=made_later())),
+    "sub-flow": lambda: number(cs.subflow(passed(made()))),
+    "sub-flow with policies": lambda: number(cs.subflow(passed_later(made_later()).with_retry(2)).with_timeout(60)),
+    "policies": lambda: number(passed(made()).with_retry(2).with_timeout(60)),
+    "map of a map": lambda: number(passed.map(token=made.map(i=range(5)))),
+    "map of a map, side by side": lambda: number(
+        passed_later.map(token=made_later.map(i=range(5), concurrency=2), concurrency=2)
+    ),
+    "skipping map": lambda: number(failing.map(token=made.map(i=range(4)), on_error="skip")),
+    "loop": loop_of_tokens,
+    "loop of coroutines": loop_of_tokens_later,
+    "failure": lambda: failing(passed(made())),
+    "failure of a coroutine": lambda: [failing_later(made_later()), passed_later(made_later()), endless(made())],
+    "failure under policies": lambda: failing(passed(made())).with_retry(2),
+    "failure in a sub-flow": lambda: cs.subflow(failing_later(passed(made_later()))).with_timeout(60),
+    "failure in a map": lambda: failing.map(token=made.map(i=range(4))),
+    "failure in a map, side by side": lambda: failing_later.map(token=made_later.map(i=range(4)), concurrency=2),
+    "cancelled": lambda: endless(passed(made())),
+    "cancelled in a map": lambda: endless.map(token=made.map(i=range(4))),
+    "cancelled in a sub-flow": lambda: cs.subflow(endless(made_later())),
+}
+
+
+async def _left_over(engine: cs.Engine, flow: Any, is_cancelled: bool) -> int:
+    """Return how many tokens are left as soon as a run is over, without the cyclic collector."""
+    Token.alive = 0
+    run = engine.start(flow)
+    if is_cancelled:
+        while not Token.alive:
+            await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        run.cancel()
+    with contextlib.suppress(ValueError, asyncio.CancelledError):
+        await run
+    del run
+    await asyncio.sleep(0)
+    return Token.alive
+
+
+@every_way
+def test_a_run_that_is_over_leaves_no_circle_that_holds_values(way: Way) -> None:
+    async def run() -> dict[str, int]:
+        left = {}
+        async with way.engine() as engine:
+            for name, made_anew in FLOWS.items():
+                flow = made_anew()
+                for _ in range(2):
+                    left[name] = await _left_over(engine, flow, name.startswith("cancelled"))
+                    way.events.clear()
+        return {name: count for name, count in left.items() if count}
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert not asyncio.run(run())
+    finally:
+        gc.enable()
+        gc.collect()

@@ -338,6 +338,7 @@ class Engine(Controls, Closing):
         run.names.reach(None, blueprint)
         run.keep_secrets(blueprint.graph, constants)
         run.outlet = outlet
+        world = World(blueprint, constants, None)
         ending.task = asyncio.current_task()
         self._active[run_id] = ending
         try:
@@ -348,7 +349,7 @@ class Engine(Controls, Closing):
                 self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=shown))
             start = perf_counter()
             ending.begin(run)
-            value, error, others = await carry_out(run, World(blueprint, constants, None))
+            value, error, others = await carry_out(run, world)
             error = ending.settle(error)
             failure = await self._torn_down(run, error)
             if failure is not None:
@@ -363,11 +364,12 @@ class Engine(Controls, Closing):
         finally:
             self.admission.runs.discard(run)
             self._ended(ending)
+            run.let_go(world)
         if error is not None:
             try:
                 raise error
             finally:
-                del error, failure, others
+                del error, failure, others, run, ending  # the traceback leads here
         return value
 
     def _publish_end(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
-from typing import Any
+from typing import Any, NoReturn
 
 from cascade.compiler.blocks import Fused, fuse
 from cascade.compiler.emitted import Emitted, Stretch
@@ -219,19 +219,30 @@ def settle(run: RunState, emitted: Emitted) -> None:
 def _caught(run: RunState, frame: Frame, stretch: Stretch, error: BaseException) -> tuple[list[Any], list[Any]]:
     """Return the steps still to be made, and calls to be put aside, where a stretch was left; raise what failed."""
     place, values = stretch.where(error)
-    if place is None:
-        raise error
+    if place is None or not isinstance(error, Leave):
+        try:
+            _raise(run, frame, place, values, error)
+        finally:
+            del error, values  # the traceback leads here
     i = place.register
-    if not isinstance(error, Leave):
+    if isinstance(error, Unfit):
+        stretch.unfit[i] += 1
+    return restore(run, frame, stretch, place, values, sorted(stretch.steps))
+
+
+def _raise(run: RunState, frame: Frame, place: Place | None, values: dict[str, Any], error: BaseException) -> NoReturn:
+    """Raise what came out of a stretch, and say so."""
+    try:
+        if place is None:
+            raise error
         if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
-            publish_end(run, Spot(frame, i), place, values, error, "Cancelled")
+            publish_end(run, Spot(frame, place.register), place, values, error, "Cancelled")
             raise error
         spot = spot_of(run, frame, place, values)
         publish_end(run, spot, place, values, error, "Failed")
         raise run.failure_at(spot, error) from None
-    if isinstance(error, Unfit):
-        stretch.unfit[i] += 1
-    return restore(run, frame, stretch, place, values, sorted(stretch.steps))
+    finally:
+        del error, values
 
 
 def publish_end(

@@ -72,6 +72,17 @@ class World:
             self.templates[plan] = found
         return found
 
+    def let_go(self) -> None:
+        """Let go of all values, once nothing of it runs any more; nor is there a circle left with its frame."""
+        self.templates = {}
+        root: Frame | None = getattr(self, "root", None)
+        if root is not None:
+            root.regs = []
+            root.skips = {}
+            root.waiters = {}
+            root.scope.forget()
+            del self.root
+
 
 class Frame:
     """The registers of one block while it runs once."""

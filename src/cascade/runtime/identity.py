@@ -48,6 +48,10 @@ class Names:
             found = self._copies[key] = self._make(world, number, loop, entered)
         return found
 
+    def forget(self) -> None:
+        """Let go of the world of the run, once it is over."""
+        self._own = None
+
     def entered(self, world: World, number: int, count: int) -> None:
         """Count entries of a loop of the run's own graph, outside of all loops, without making a copy for it."""
         self._own = world

@@ -90,58 +90,65 @@ class Follower(Standing):
         run, value = self.run, self.value
         self.value = None
         ticker = run.ticker
-        while True:
-            try:
-                cls = value.__class__
-                if value is PENDING:
-                    value = self._took_over()
-                elif cls is Jump or cls is TailCall:
-                    for lane in self.lanes.get(self.number, ()):
-                        if lane.takes(value):
-                            value = lane.enter(value)
-                            if value is PENDING and lane.is_waiting:
-                                try:
-                                    outcome = await lane.begin_hot()
-                                except BaseException as error:
-                                    value = lane.caught(error)
-                                else:
-                                    value = lane.left(lane.signal, outcome)
-                                if lane.guesses.is_retired:
-                                    run.look()
-                            if value is PENDING:
-                                value = await lane.finish()
-                            break
+        try:
+            while True:
+                try:
+                    cls = value.__class__
+                    if value is PENDING:
+                        value = self._took_over()
+                    elif cls is Jump or cls is TailCall:
+                        for lane in self.lanes.get(self.number, ()):
+                            if lane.takes(value):
+                                value = lane.enter(value)
+                                if value is PENDING and lane.is_waiting:
+                                    try:
+                                        outcome = await lane.begin_hot()
+                                    except BaseException as error:
+                                        value = lane.caught(error)
+                                    else:
+                                        value = lane.left(lane.signal, outcome)
+                                    if lane.guesses.is_retired:
+                                        run.look()
+                                if value is PENDING:
+                                    value = await lane.finish()
+                                break
+                        else:
+                            if cls is Jump and not self.lanes and (fast := sprint(self, value)) is not None:
+                                self.lanes[self.number] = [fast]
+                                continue
+                            number, world, signal = self.number, self.world, value
+                            target, key, data = self.jump(value) if cls is Jump else (number, (), None)
+                            if target is None:
+                                return self.end(data)
+                            value = await (
+                                self.tail(signal) if cls is TailCall else self.enter(world, target, key, data)
+                            )
+                            self.learn(signal, world, number, target, key)
+                    elif isinstance(value, (Jump, TailCall)):
+                        value = await self.enter_slowly(value)
+                        if self.ended:
+                            return self.end(value)
+                    elif isinstance(value, CoroutineType):
+                        value = await value
+                        if isinstance(value, TailCall) and not self.spot.entered:
+                            self.count_before()
+                    elif isinstance(value, Lazy):
+                        refuse_lazy(self.form, value)
                     else:
-                        if cls is Jump and not self.lanes and (fast := sprint(self, value)) is not None:
-                            self.lanes[self.number] = [fast]
-                            continue
-                        number, world, signal = self.number, self.world, value
-                        target, key, data = self.jump(value) if cls is Jump else (number, (), None)
-                        if target is None:
-                            return self.end(data)
-                        value = await (self.tail(signal) if cls is TailCall else self.enter(world, target, key, data))
-                        self.learn(signal, world, number, target, key)
-                elif isinstance(value, (Jump, TailCall)):
-                    value = await self.enter_slowly(value)
-                    if self.ended:
                         return self.end(value)
-                elif isinstance(value, CoroutineType):
-                    value = await value
-                    if isinstance(value, TailCall) and not self.spot.entered:
-                        self.count_before()
-                elif isinstance(value, Lazy):
-                    refuse_lazy(self.form, value)
-                else:
-                    return self.end(value)
-            except NodeFailure:
-                raise
-            except BaseException as error:
-                if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+                except NodeFailure:
                     raise
-                raise run.failure_at(self.spot, error) from None
-            if ticker.due and not isinstance(value, CoroutineType):  # which the end of the run would leave unawaited
-                ticker.caught(self.form)
-                await run.turn()
+                except BaseException as error:
+                    if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+                        raise
+                    raise run.failure_at(self.spot, error) from None
+                if ticker.due and not isinstance(
+                    value, CoroutineType
+                ):  # which the end of the run would leave unawaited
+                    ticker.caught(self.form)
+                    await run.turn()
+        finally:
+            self.let_go()
 
     async def enter_slowly(self, signal: Any) -> Any:
         """Go where a jump or tail call leads, the long way; return what is returned there."""

@@ -235,6 +235,15 @@ class RunState(Telling):
         """Return the root frame of a world, made when it is first asked for."""
         return root_frame(world, self.scope)
 
+    def let_go(self, world: World) -> None:
+        """Let go of all that the run has computed, once it is over: no value waits for the cyclic collector."""
+        for each in (world, *self.worlds.values()):
+            each.let_go()
+        self.worlds = {}
+        self.flows = {}
+        self.task = None  # which keeps an error whose traceback leads here
+        self.names.forget()
+
     # --- calls
 
     async def place(

@@ -187,9 +187,12 @@ async def complete(
         await scope.join()
     except BaseException as error:
         ending = await scope.close(error)
-        if ending is error:
-            raise
-        raise ending from None
+        try:
+            if ending is error:
+                raise
+            raise ending from None
+        finally:
+            del ending  # its traceback leads here
 
 
 def _is_there(regs: list[Any], at: int) -> bool:

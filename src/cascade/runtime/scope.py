@@ -60,6 +60,11 @@ class Scope:
         self.host = asyncio.current_task()
         self.borne = run.borne if self.host is run.task else 0
 
+    def forget(self) -> None:
+        """Forget what failed, and where, once all is over: its traceback leads here."""
+        self.failure = self.host = None
+        self.others = []
+
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Run `work(*args)` beside the host. In a scope that has failed already nothing starts.
 

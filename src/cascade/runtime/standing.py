@@ -94,6 +94,14 @@ class Standing:
         if not spot.entered and not isinstance(value, CoroutineType):
             self.count_before()
 
+    def let_go(self) -> None:
+        """Let go of all values, and of the ways on, which lead back here, once the loop is over."""
+        self.frames, self.lanes, self.elsewhere = {}, {}, {}
+        self.args, self.kwargs, self.item = (), {}, None
+        self.value = self.outcome = self.error = self.rest = None
+        if self._scope is not None:
+            self._scope.forget()
+
     def count_before(self) -> None:
         """Count what a node had before as its first entry, where a tail call makes a loop of it."""
         spot, copy = self.spot, self.copy

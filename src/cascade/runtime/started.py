@@ -40,8 +40,13 @@ class Run(NoValue, Generic[R]):
                 f"{self!r} goes on on another event loop than the one that awaits it here: await it where it was "
                 "started (asyncio.run_coroutine_threadsafe(...) asks from another thread), or start it on this loop"
             )
-        with self._bus.waiting_for(self.id):
-            return (yield from self._task.__await__())
+        waiting, work = self._bus.waiting_for(self.id), self._task.__await__()
+        del self  # the task keeps an error whose traceback leads here
+        with waiting:
+            try:
+                return (yield from work)
+            finally:
+                del work
 
     @property
     def status(self) -> Literal["Running", "Succeeded", "Failed", "Cancelled"]:

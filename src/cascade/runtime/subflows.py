@@ -74,6 +74,7 @@ async def run_once(
     finally:
         if inherited is not None:
             del run.shares[world]
+        world.let_go()
 
 
 class _Skipped(Exception):

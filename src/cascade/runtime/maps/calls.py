@@ -142,8 +142,8 @@ def call_each(items: Items, batch: Batch) -> None:
                 else:
                     value = call(*args, **kwargs)
             except BaseException as error:
-                failure = run.failure_at(Spot(items.frame, items.i, f"[{index}]"), error)
-                value = items.failure(index, values, failure)
+                spot = Spot(items.frame, items.i, f"[{index}]")
+                value = items.failure(index, values, run.failure_at(spot, error))
             if value.__class__ is not form.seen:
                 if is_signal(value):
                     items.deliver(begun, out)

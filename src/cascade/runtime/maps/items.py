@@ -37,7 +37,10 @@ async def run_map(run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[s
     except Exception as error:
         close(begun)
         raise run.failure_at(Spot(frame, i), error) from None
-    return await _run_all(items, None if begun is PENDING else begun)
+    try:
+        return await _run_all(items, None if begun is PENDING else begun)
+    finally:
+        items.let_go()
 
 
 def _open(items: Items, values: dict[str, Any]) -> None:
@@ -82,9 +85,12 @@ async def _run_all(items: Items, begun: Called | None) -> Any:
     except BaseException as error:
         ending = await items.scope.close(error)
         await _close(items, ending)
-        if ending is error:
-            raise
-        raise ending from None
+        try:
+            if ending is error:
+                raise
+            raise ending from None
+        finally:
+            del ending  # its traceback leads here
     finally:
         del run.under_way[place]
     if items.lacks:

@@ -219,7 +219,10 @@ class Items:
         """Return what stands for an item that failed; raise if the map fails with it."""
         errors, error = self.node.errors, failure.error
         if errors.on_error == "raise" or not isinstance(error, (Exception, asyncio.CancelledError)):
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure, error  # the traceback leads here
         for other in failure.others:
             note_more(error, f"besides, another node failed: {spelled(other)}")
         self.failed += 1
@@ -252,6 +255,16 @@ class Items:
         if self.run.bus.wants(RunWarning):
             message = f"{self.failed} of the {self.read} items of {self.described()} failed and were left out"
             self.run.bus.publish(RunWarning(run_id=self.run.id, code="ItemsSkipped", message=message))
+
+    def let_go(self) -> None:
+        """Let go of all items and results, once the map is over and has given its list."""
+        self.results = self.last = self.room = self.told = None
+        self.sinks = []
+        self.queue.clear()
+        self.args, self.same = (), {}
+        self.source = Source(self.source.count)
+        self.scope.forget()
+        del self.caller
 
     # --- the next map
 
