@@ -1,16 +1,18 @@
 """How `cs.<name>` finds providers, those of plugins too, and what happens where one cannot be had."""
 
 import sys
+import tomllib
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import cascade as cs
-from cascade.providers import registry
+from cascade.providers import register, registry, unregister
 from cascade.spec.task import Task
-from tests.helpers import run_python
+from tests.helpers import ROOT, run_python
 from tests.providers.servers import need
 from tests.workflows import Tier, every_tier, run
 
@@ -98,6 +100,39 @@ def test_a_broken_plugin_is_a_warning_and_an_absent_name(plugin: Path, name: str
 
 def test_a_plugin_takes_the_place_of_nothing_that_comes_with_cascade(plugin: Path) -> None:
     assert registry.find("shell").__module__ == "cascade.providers.shell"
+
+
+@every_tier
+def test_a_provider_registered_by_the_program_is_found(plugin: Path, tier: Tier) -> None:
+    shout: Any = cs.task(lambda text: text.upper())
+    assert run(cs.greet("you"), tier=tier) == "hello you"
+    register("greet", shout)  # before that of a plugin
+    register("tools", types.SimpleNamespace(shout=shout))
+    try:
+        assert run([cs.greet("you"), cs.tools.shout("a")], tier=tier) == ["YOU", "A"]
+        assert {"greet", "tools"} <= set(dir(cs))
+        register("greet", cs.task(lambda text: text))  # the last one counts
+        assert run(cs.greet("you"), tier=tier) == "you"
+    finally:
+        unregister("greet")
+        unregister("tools")
+    assert run(cs.greet("you"), tier=tier) == "hello you"
+    with pytest.raises(AttributeError, match="has no attribute 'tools'"):
+        _ = cs.tools
+    with pytest.raises(KeyError):
+        unregister("tools")
+
+
+@pytest.mark.parametrize("name", ["shell", "run", "task", "Engine", "spec", "http", "_mine", "a b", "class", "", 7])
+def test_a_name_that_cannot_be_registered(name: Any) -> None:
+    with pytest.raises(ValueError, match=r"comes with Cascade|written as cs\.<name>"):
+        register(name, cs.task(lambda: 1))
+
+
+def test_the_extra_all_brings_every_other_that_is_for_users() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (one,) = extras["all"]
+    assert one == f"cascade-py[{','.join(sorted(extras.keys() - {'all', 'dev', 'docs'}))}]"
 
 
 def test_dir_lists_all_and_loads_none() -> None:

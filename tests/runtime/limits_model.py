@@ -25,10 +25,11 @@ class Call:
 class Tokens:
     level: Fraction
     rate: Fraction
+    burst: int | None = None
 
     @property
     def most(self) -> Fraction:
-        return max(Fraction(1), self.rate)
+        return max(Fraction(1), self.rate) if self.burst is None else Fraction(self.burst)
 
 
 @dataclass
@@ -53,13 +54,12 @@ class Model:
         self.calls.remove(call)
         self.let_in()
 
-    def put(self, scope: str, kind: Kind, value: Fraction, ttl: Time | None) -> None:
+    def put(self, scope: str, kind: Kind, value: Fraction, ttl: Time | None, burst: int | None = None) -> None:
         self.limits[scope, kind] = value, None if ttl is None else self.now + ttl
         if kind == "rate":
             kept = self.tokens.get(scope)
-            self.tokens[scope] = Tokens(max(Fraction(1), value), value)
-            if kept is not None:
-                self.tokens[scope].level = min(kept.level, self.tokens[scope].most)
+            new = self.tokens[scope] = Tokens(Fraction(0), value, burst)
+            new.level = new.most if kept is None else min(kept.level, new.most)
         self.let_in()
 
     def drop(self, scope: str, *kinds: Kind) -> None:

@@ -89,8 +89,9 @@ class Sequence:
             rate = self.random.choice(RATES)
             exact = LIMITS.get(rate) or Fraction(str(rate).removesuffix("/s"))
             self.log.append(f"rate of {scope}: {rate}, ttl {ttl}")
-            self.model.put(scope, "rate", exact, ttl)
-            self.real.limits.put(scope, {"rate": rate_from(rate)}, seconds(ttl))
+            burst = self.random.choice([None, None, 1, 3])
+            self.model.put(scope, "rate", exact, ttl, burst)
+            self.real.limits.put(scope, {"rate": rate_from(rate)}, seconds(ttl), burst)
         self.change()
 
     def pause(self) -> None:

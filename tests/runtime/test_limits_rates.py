@@ -45,6 +45,57 @@ class TestRates:
         with_virtual_engine(main, tier=tier)
         assert starts == pytest.approx(seconds, abs=1e-6)
 
+    @every_tier
+    @pytest.mark.parametrize(
+        ("rate", "burst", "seconds"),
+        [("30/m", 3, [0, 0, 0, 2, 4]), (5, 1, [0, 0.2, 0.4]), ("1/h", 2, [0, 0, 3600]), (2, 2, [0, 0, 0.5, 1.0])],
+    )
+    def test_a_burst_may_start_at_once_and_then_it_is_the_rate(
+        self, rate: Any, burst: int, seconds: list[float], tier: Tier
+    ) -> None:
+        starts: list[float] = []
+
+        async def main(engine: Engine, loop: VirtualLoop) -> None:
+            @cs.task(mode="inline")
+            def work(x: int) -> None:
+                starts.append(loop.time() - begin)
+
+            engine.set_limit("task:work", rate=rate, burst=burst)
+            assert [each.burst for each in engine.limits()] == [burst]
+            for _ in range(2):  # an hour fills it again
+                begin = loop.time()
+                starts.clear()
+                await engine.run(work.map(x=range(len(seconds))))
+                assert starts == pytest.approx(seconds, abs=1e-6)
+                await asyncio.sleep(10_000)
+
+        with_virtual_engine(main, tier=tier)
+
+    def test_a_burst_belongs_to_its_rate(self) -> None:
+        async def main(engine: Engine, loop: VirtualLoop) -> None:
+            log = Log()
+            engine.set_limit("global", rate="1/h", burst=1)
+            await engine.run(log.fetch(0))
+            engine.set_limit("global", rate="1/h", burst=3)  # what is there is kept, and no more
+            started = engine.start(log.fetch.map(x=[1, 2]))
+            await asyncio.sleep(3_599)
+            assert log.called == [0]
+            engine.set_limit("global", concurrency=2)  # leaves the rate and its burst alone
+            assert {each.kind: each.burst for each in engine.limits()} == {"concurrency": None, "rate": 3}
+            await started
+            engine.set_limit("global", rate="1/h")
+            assert [each.burst for each in engine.limits()] == [None, None]
+            for wrong in (
+                {"burst": 2},
+                {"rate": 1, "burst": 0},
+                {"rate": 1, "burst": 1.5},
+                {"concurrency": 1, "burst": 2},
+            ):
+                with pytest.raises(cs.ConstraintError, match="burst"):
+                    engine.set_limit("global", **wrong)
+
+        with_virtual_engine(main)
+
     def test_calls_let_in_that_have_not_begun_give_back_no_more_than_a_lower_rate_holds(self) -> None:
         async def main(loop: VirtualLoop) -> None:
             started = 0

@@ -1,16 +1,19 @@
-"""Finds providers by name: those that come with Cascade, then those of plugins."""
+"""Finds providers by name: those that come with Cascade, those registered by programs, those of plugins."""
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
+from keyword import iskeyword
+from types import ModuleType
 from typing import Any
 
 from cascade.providers.extras import missing
 
-__all__ = ["GROUP", "find", "names"]
+__all__ = ["GROUP", "find", "names", "register", "unregister"]
 
 GROUP = "cascade.providers"
 
@@ -35,6 +38,33 @@ HERE = {
 EXTRAS = {"httpx": "http", "jinja2": "template", "sqlalchemy": "sql", "yaml": "yaml"}
 
 
+_registered: dict[str, Any] = {}
+
+
+def register(name: str, provider: Any) -> None:
+    """Have `cs.<name>` give a provider of this process, as an entry point of an installed package would.
+
+    A provider is a task, or a module or other object that holds tasks. Of one name the last one registered counts,
+    before those of plugins.
+
+    Raises:
+        ValueError: no name that can be written so, or one that comes with Cascade.
+    """
+    front = vars(sys.modules["cascade"])
+    if not isinstance(name, str) or not name.isidentifier() or iskeyword(name) or name.startswith("_"):
+        raise ValueError(f"a provider is registered under a name that can be written as cs.<name>, not {name!r}")
+    if name in HERE or name in front["__all__"] or isinstance(front.get(name), ModuleType):
+        raise ValueError(f"cs.{name} comes with Cascade, and no other provider can take its place")
+    _registered[name] = provider
+    front.pop(name, None)  # what was found under this name before
+
+
+def unregister(name: str) -> None:
+    """Take away what was registered under a name. Raises KeyError if nothing was."""
+    del _registered[name]
+    vars(sys.modules["cascade"]).pop(name, None)
+
+
 def find(name: str) -> Any:
     """Return the provider of this name.
 
@@ -50,6 +80,8 @@ def find(name: str) -> Any:
                 raise missing(f"cs.{name}", package, EXTRAS[package])
         found = import_module(module)
         return found if attribute is None else getattr(found, attribute)
+    if name in _registered:
+        return _registered[name]
     if not name.startswith("_"):
         for plugin in _plugins(name):
             try:
@@ -65,7 +97,7 @@ def find(name: str) -> Any:
 
 def names() -> list[str]:
     """Return the names of all providers, also of those whose packages are not installed; loads none."""
-    return sorted({*HERE, *(plugin.name for plugin in _plugins())})
+    return sorted({*HERE, *_registered, *(plugin.name for plugin in _plugins())})
 
 
 def _plugins(name: str | None = None) -> Iterable[Any]:

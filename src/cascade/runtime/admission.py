@@ -91,7 +91,7 @@ class Admission:
         for scope in {scope for scope, _ in table}:
             gauge = self._gauges[scope] = kept.get(scope) or self._new_gauge(scope)
             most, rate = table.get((scope, "concurrency")), table.get((scope, "rate"))
-            gauge.set((scope, "pause") in table, most and most.value, rate and rate.value, now)
+            gauge.set((scope, "pause") in table, most and most.value, rate, now)
         if self._lines:
             self._line_up()
 

@@ -9,7 +9,7 @@ from typing import Any
 from cascade.errors import ConstraintError
 from cascade.runtime.admission import Admission
 from cascade.runtime.ticker import Ticker
-from cascade.spec.limits import GLOBAL, Kind, Limit, concurrency_from, rate_from, scope_from, ttl_from
+from cascade.spec.limits import GLOBAL, Kind, Limit, burst_from, concurrency_from, rate_from, scope_from, ttl_from
 
 __all__ = ["Controls"]
 
@@ -41,15 +41,22 @@ class Controls:
         self._drop(scope, "pause")
 
     def set_limit(
-        self, scope: str, concurrency: int | None = None, rate: str | float | None = None, ttl: float | None = None
+        self,
+        scope: str,
+        concurrency: int | None = None,
+        rate: str | float | None = None,
+        ttl: float | None = None,
+        *,
+        burst: int | None = None,
     ) -> None:
         """Limit the calls of a scope; what is not given stays as it is.
 
         Args:
             concurrency: so many at once, 1 or more.
-            rate: "5/s", "30/m", "300/h", or a number a second. What is not used adds up for one second at the most,
-                and at least to one call; a new rate begins with that.
+            rate: "5/s", "30/m", "300/h", or a number a second. What is not used adds up; a new rate begins with that.
             ttl: seconds after which what is given here ends by itself.
+            burst: to how many calls, which may then start at once, what is not used of the rate adds up; by default
+                to what comes in one second, and at least to one.
 
         Raises:
             ConstraintError: a scope, number or rate that makes no sense, or neither concurrency nor rate.
@@ -59,11 +66,12 @@ class Controls:
             values["concurrency"] = concurrency_from(concurrency)
         if rate is not None:
             values["rate"] = rate_from(rate)
+        most = burst_from(burst, rate)
         if not values:
             raise ConstraintError(
                 f"set_limit({scope!r}) needs concurrency=... or rate=...; clear_limit takes both away"
             )
-        self._put(scope, values, ttl)
+        self._put(scope, values, ttl, most)
 
     def clear_limit(self, scope: str) -> None:
         """Take away the concurrency and the rate of a scope, if there are any. A pause stays."""
@@ -73,8 +81,8 @@ class Controls:
         """Return the limits that stand, by scope and kind."""
         return self.admission.limits.listed()
 
-    def _put(self, scope: Any, values: dict[Kind, float], ttl: Any) -> None:
-        self.admission.limits.put(scope_from(scope), values, ttl_from(ttl))
+    def _put(self, scope: Any, values: dict[Kind, float], ttl: Any, burst: int | None = None) -> None:
+        self.admission.limits.put(scope_from(scope), values, ttl_from(ttl), burst)
         self._tell()
 
     def _drop(self, scope: Any, *kinds: Kind) -> None:

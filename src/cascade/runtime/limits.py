@@ -19,6 +19,7 @@ class Standing(NamedTuple):
 
     value: float
     until: float | None
+    burst: int | None = None
 
 
 class Limits:
@@ -29,11 +30,14 @@ class Limits:
         self.table: dict[Key, Standing] = {}
         self._lock = threading.Lock()
 
-    def put(self, scope: str, values: dict[Kind, float], ttl: float | None) -> None:
-        """Let limits stand; each replaces the one of its scope and kind."""
+    def put(self, scope: str, values: dict[Kind, float], ttl: float | None, burst: int | None = None) -> None:
+        """Let limits stand; each replaces the one of its scope and kind. The burst is that of a rate among them."""
         until = None if ttl is None else self.clock() + ttl
         with self._lock:
-            self.table = self.table | {(scope, kind): Standing(value, until) for kind, value in values.items()}
+            self.table = self.table | {
+                (scope, kind): Standing(value, until, burst if kind == "rate" else None)
+                for kind, value in values.items()
+            }
 
     def drop(self, scope: str, *kinds: Kind) -> None:
         """Take limits away, if they stand."""
@@ -58,39 +62,45 @@ class Limits:
         """Return the limits that stand, by scope and kind."""
         now = self.clock()
         found = []
-        for (scope, kind), (value, until) in sorted(self.table.items()):
+        for (scope, kind), (value, until, burst) in sorted(self.table.items()):
             if until is None or until > now:
                 left = None if until is None else until - now
-                found.append(Limit(scope, kind, None if kind == "pause" else value, left))
+                found.append(Limit(scope, kind, None if kind == "pause" else value, left, burst))
         return found
 
 
 class Bucket:
-    """A token bucket: it starts full and holds what comes in one second, at least one token.
+    """A token bucket: it starts full and holds its burst, by default what comes in one second, at least one token.
 
     One number says it all: when the next token is there. It may lie in the past, by as much as the bucket holds.
     """
 
-    __slots__ = ("_interval", "_next", "_room", "_span", "changes", "rate")
+    __slots__ = ("_interval", "_next", "_room", "_span", "changes", "limit", "most")
 
-    def __init__(self, rate: float, now: float) -> None:
+    def __init__(self, rate: float, now: float, burst: int | None = None) -> None:
         self.changes = 0
         """How often its rate has changed."""
         self._room = 0.0
         """For how many of the tokens taken before the last change there was room then."""
-        self._set(rate)
+        self._set(rate, burst)
         self._next = now - self._span
 
-    def _set(self, rate: float) -> None:
-        self.rate = rate
+    def _set(self, rate: float, burst: int | None) -> None:
+        self.limit = rate, burst
+        self.most: float = max(1.0, rate) if burst is None else burst
         self._interval = 1.0 / rate
-        self._span = (max(1.0, rate) - 1.0) * self._interval
+        self._span = (self.most - 1.0) * self._interval
 
-    def change(self, rate: float, now: float) -> None:
+    @property
+    def rate(self) -> float:
+        """How many tokens come in a second."""
+        return self.limit[0]
+
+    def change(self, rate: float, now: float, burst: int | None = None) -> None:
         """Go on at another rate with the tokens that are there, as far as the bucket holds them now."""
         level = 1.0 + (now - self._begun(now)) / self._interval
-        self._set(rate)
-        most = max(1.0, rate)
+        self._set(rate, burst)
+        most = self.most
         self.changes += 1
         self._room = max(0.0, most - level)
         self._next = now - (min(level, most) - 1.0) * self._interval
@@ -103,7 +113,7 @@ class Bucket:
     def more_at(self, now: float) -> float | None:
         """Return when there will be one whole token more than now; None if the bucket holds no more."""
         tokens = self.tokens(now)
-        return None if tokens + 1 > max(1.0, self.rate) else self._begun(now) + tokens * self._interval
+        return None if tokens + 1 > self.most else self._begun(now) + tokens * self._interval
 
     def take(self, now: float) -> None:
         """Take a token that is there."""
@@ -141,15 +151,15 @@ class Gauge:
         """Say whether a task of this name is in the scope."""
         return self._pattern is None or self._pattern.match(name) is not None
 
-    def set(self, paused: bool, most: float | None, rate: float | None, now: float) -> None:
+    def set(self, paused: bool, most: float | None, rate: Standing | None, now: float) -> None:
         """Take over what stands now."""
         self.paused, self.most = paused, most
         if rate is None:
             self.bucket = None
         elif self.bucket is None:
-            self.bucket = Bucket(rate, now)
-        elif self.bucket.rate != rate:
-            self.bucket.change(rate, now)
+            self.bucket = Bucket(rate.value, now, rate.burst)
+        elif self.bucket.limit != (rate.value, rate.burst):
+            self.bucket.change(rate.value, now, rate.burst)
 
     def is_open(self, now: float, spoken: int = 0) -> bool:
         """Say whether one more call may start, beside so many that are spoken for."""

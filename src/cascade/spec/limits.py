@@ -9,7 +9,17 @@ from typing import Any, Literal, NamedTuple
 
 from cascade.errors import ConstraintError
 
-__all__ = ["GLOBAL", "Kind", "Limit", "concurrency_from", "matcher", "rate_from", "scope_from", "ttl_from"]
+__all__ = [
+    "GLOBAL",
+    "Kind",
+    "Limit",
+    "burst_from",
+    "concurrency_from",
+    "matcher",
+    "rate_from",
+    "scope_from",
+    "ttl_from",
+]
 
 Kind = Literal["pause", "concurrency", "rate"]
 GLOBAL = "global"
@@ -28,6 +38,8 @@ class Limit(NamedTuple):
     """Calls at once ("concurrency") or calls a second ("rate"); None for a pause."""
     expires_in: float | None
     """Seconds until it ends by itself; None: it stays."""
+    burst: int | None = None
+    """Of a rate: how many calls may start at once, where that was said."""
 
 
 def scope_from(scope: Any) -> str:
@@ -82,6 +94,21 @@ def concurrency_from(concurrency: Any) -> int:
             f"concurrency is a whole number of 1 or more, not {concurrency!r}; engine.pause(...) lets nothing start"
         )
     return concurrency
+
+
+def burst_from(burst: Any, rate: Any) -> int | None:
+    """Return how many calls of a rate may start at once; None: what comes in one second.
+
+    Raises:
+        ConstraintError: it is no whole number of 1 or more, or there is no rate.
+    """
+    if burst is None:
+        return None
+    if isinstance(burst, bool) or not isinstance(burst, int) or burst < 1:
+        raise ConstraintError(f"burst is a whole number of 1 or more, the calls that may start at once, not {burst!r}")
+    if rate is None:
+        raise ConstraintError(f"burst={burst} belongs to a rate, which is to be given with it: rate=..., burst={burst}")
+    return burst
 
 
 def ttl_from(ttl: Any) -> float | None:
