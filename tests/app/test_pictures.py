@@ -9,6 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -225,9 +226,10 @@ def test_states_retries_and_skips_are_laid_over() -> None:
     assert by_status["n0"] == "Succeeded"
     unsteady_story, skipped, mapped, looped = (found[f"n{at}"] for at in (1, 2, 3, 4))
     assert (unsteady_story.status, unsteady_story.attempts) == ("Succeeded", 1)
-    assert "not yet" in unsteady_story.error
+    assert (unsteady_story.error, unsteady_story.failed) == ("", 0)
+    assert "not yet" in unsteady_story.passing
     assert (skipped.status, skipped.reason) == ("Skipped", "ConditionFalse")
-    assert (mapped.times, sorted(index for index, _, _ in mapped.items)) == (3, ["[0]", "[1]", "[2]"])
+    assert (mapped.times, sorted(item.at for item in mapped.items)) == (3, ["[0]", "[1]", "[2]"])
     assert looped.times == 4
 
 
@@ -244,6 +246,42 @@ def test_a_failure_is_laid_over() -> None:
     data = page_data(picture_of(nest_for(target, "a test")), spy)
     assert data["run"]["status"] == "Failed"
     assert data["run"]["error"] == "ValueError: no"
+
+
+def flaky(outcomes: dict[int, list[str]]) -> Any:
+    """Return a task that fails of these errors, item by item and attempt by attempt, and then gives its item."""
+
+    @cs.task
+    def fetch(n: int) -> int:
+        if outcomes.get(n):
+            raise ValueError(outcomes[n].pop(0))
+        return n
+
+    return fetch
+
+
+@pytest.mark.parametrize("on_error", ["collect", "skip"])
+def test_the_failure_of_an_item_is_told_and_not_that_of_an_attempt(on_error: Any) -> None:
+    mapped = flaky({0: ["reset"], 3: ["reset", "thirteen"]}).map(n=range(60), on_error=on_error).with_retry(2)
+    target = second(mapped)
+    spy = spied(target)
+    story = stories(target, spy)["n0"]
+    assert (story.status, story.failed, story.times, story.attempts) == ("Succeeded", 1, 60, 2)
+    assert (story.error, story.passing) == ("ValueError: thirteen", "ValueError: reset")
+    assert story.items[0][:2] == ("[3]", "Failed")
+    assert [item.error for item in story.items if item.error] == ["ValueError: thirteen"]
+    run = page_data(picture_of(nest_for(target, "a test")), spy)["run"]
+    _, _, error, _, items, failed, passing = run["more"][run["states"].index("1")]
+    assert (error, failed, passing, items[0][0], items[0][3]) == (
+        *("ValueError: thirteen", 1, "ValueError: reset"),
+        *("[3]", "ValueError: thirteen"),
+    )
+
+
+def test_a_map_that_fails_its_run_has_failed() -> None:
+    target = second(flaky({1: ["no"]}).map(n=[1, 2]))
+    story = stories(target, spied(target))["n0"]
+    assert (story.status, story.error) == ("Failed", "ValueError: no")
 
 
 def test_nodes_of_subflows_are_told_apart() -> None:
@@ -342,6 +380,49 @@ document.documentElement.dataset.report = seen.join(" ");
     assert whole == leaves == len(picture_of(nest_for(target, "a test")).shapes) + 8
     assert again < 40
     assert (picked, told) == (1, 1)
+
+
+def looping(routes: list[dict[str, int | None]]) -> Any:
+    """Return the loop of as many states, whose routes lead to them by number."""
+    states = [first(0).named(f"state{at}") for at in range(len(routes))]
+    for state, ways in zip(states, routes, strict=True):
+        cs.bind(state, cs.select_jump({key: None if at is None else states[at] for key, at in ways.items()}))
+    return states[0]
+
+
+def test_a_browser_draws_loops_downwards_with_room_for_every_jump(tmp_path: Path) -> None:
+    each_to_each: dict[str, int | None] = {"think": 0, "ask": 1, "act": 2, "exit": None}
+    loops = [
+        looping([{"ask": 1, "take": None}, {"refuse": 0, "agree": None}]),
+        looping([{"b": 1, "exit": None}, {"c": 2}, {"a": 0}]),
+        looping([each_to_each] * 3),
+    ]
+    script = """
+const seen = {rows: [], over: 0, out: 0, back: 0, through: 0}, color = D.styles.jump[0];
+const inner = (a, b) => a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom;
+const meet = (a, b) => a.left < b.right - 2 && b.left < a.right - 2 && a.top < b.bottom - 2 && b.top < a.bottom - 2;
+const boxes = name => [...document.querySelectorAll(name)].map(each => each.getBoundingClientRect());
+const labels = boxes(`#view > text[fill="${color}"]`);
+const frame = boxes(".frame"), leaf = boxes(".leaf");
+for (const label of labels) {
+  if (!frame.some(each => inner(label, each))) seen.out++;
+  if ([...labels.filter(each => each !== label), ...leaf].some(each => meet(label, each))) seen.over++;
+}
+for (let at = 0; at < N; at++) if (kindOf(at) === "task") seen.rows.push([inFold[at], spots.get(at)[1]]);
+for (const line of lines) if (!line.bends) {
+  seen.back++;
+  const path = [...document.querySelectorAll(`path[data-a="${line.a}"][data-b="${line.b}"]`)].at(-1);
+  for (let part = 8; part < path.getTotalLength() - 8; part += 4) {
+    const {x, y} = path.getPointAtLength(part);
+    const isIn = ([left, top, w, h]) => Math.abs(x - left) < w / 2 && Math.abs(y - top) < h / 2;
+    seen.through += shown.some(item => isIn(spots.get(item)));
+  }
+}
+document.documentElement.dataset.report = encodeURIComponent(JSON.stringify(seen));
+"""
+    seen = json.loads(unquote(shown(cs.visualize(loops, "html"), tmp_path, script)["report"]))
+    assert (seen["out"], seen["over"], seen["through"], seen["back"]) == (0, 0, 0, 8)
+    assert len(seen["rows"]) == len({tuple(row) for row in seen["rows"]}) == 8  # no two states of a loop side by side
 
 
 def test_the_data_of_a_page_is_json_that_no_tag_can_end() -> None:

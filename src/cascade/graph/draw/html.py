@@ -111,17 +111,23 @@ def _run(overlay: Overlay, order: list[int]) -> dict[str, Any]:
     states = [0] * len(order)
     micros = [0] * len(order)
     more: dict[int, list[Any]] = {}
-    """Of leaves with more to tell: [calls, retries, error, reason, items]."""
+    """Of leaves with more to tell: [calls, retries, error, reason, items, failed calls, error of an attempt]."""
     errors = 0
     for shape, story in overlay.stories.items():
         leaf = leaf_of[shape]
         states[leaf] = STATUSES.index(story.status)
         micros[leaf] = round(story.seconds * 1e6)
-        error = clean(story.error[:MOST_LETTERS]) if errors < MOST_ERRORS else ""
-        errors += bool(error)
-        items = [[index, STATUSES.index(status), round(seconds * 1e6)] for index, status, seconds in story.items]
-        if story.times != 1 or story.attempts or error or story.reason or items:
-            more[leaf] = [story.times, story.attempts, error, story.reason, items]
+        spelled = []
+        for error in (story.error, story.passing, *(item.error for item in story.items)):
+            spelled.append(clean(error[:MOST_LETTERS]) if errors < MOST_ERRORS else "")
+            errors += bool(error)
+        own, passing, *of_items = spelled
+        items = [
+            [item.at, STATUSES.index(item.status), round(item.seconds * 1e6), *([said] if said else [])]
+            for item, said in zip(story.items, of_items, strict=True)
+        ]
+        if story.times != 1 or story.attempts or own or story.reason or items:
+            more[leaf] = [story.times, story.attempts, own, story.reason, items, story.failed, passing]
     return {
         "id": overlay.run_id,
         "status": overlay.status,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from cascade.graph.draw.picture import Picture
 from cascade.spec.events import (
@@ -27,7 +27,7 @@ MOST_ITEMS = 50
 class Story:
     """What happened to one shape."""
 
-    __slots__ = ("attempts", "error", "items", "reason", "seconds", "started", "status", "times")
+    __slots__ = ("attempts", "error", "failed", "items", "passing", "reason", "seconds", "started", "status", "times")
 
     def __init__(self) -> None:
         self.status = ""
@@ -37,10 +37,28 @@ class Story:
         self.seconds = 0.0
         self.attempts = 0
         """How many attempts failed and were followed by another one."""
+        self.failed = 0
+        """How many of its calls have failed for good."""
         self.error = ""
+        """That of the first call that failed for good."""
+        self.passing = ""
+        """That of the first attempt that was followed by another one."""
         self.reason = ""
-        self.items: list[tuple[str, str, float]] = []
-        """The slowest and the failed items of a map: (index, status, seconds)."""
+        self.items: list[Item] = []
+        """The failed items of a map and then the slowest."""
+
+
+class Item(NamedTuple):
+    """What happened to one item of a map."""
+
+    at: str
+    status: str
+    seconds: float
+    error: str
+
+    def weight(self) -> tuple[bool, float]:
+        """Return what the items are sorted by: failed ones first, then slow ones."""
+        return self.status == "Succeeded", -self.seconds
 
 
 class Overlay:
@@ -85,7 +103,9 @@ def overlay_of(picture: Picture, events: Any) -> Overlay:
     for story in overlay.stories.values():
         if story.started > story.times and not story.status:
             story.status = "Running"
-        story.items = sorted(story.items, key=lambda item: (item[1] == "Succeeded", -item[2]))[:MOST_ITEMS]
+        story.items = sorted(story.items, key=Item.weight)[:MOST_ITEMS]
+        if story.status == "Failed" and story.failed < story.times and overlay.status == "Succeeded":
+            story.status = "Succeeded"  # the run went on without the items that failed
     return overlay
 
 
@@ -102,18 +122,20 @@ def _tell(story: Story, event: TaskEvent, item: str) -> None:
             story.seconds += event.duration
             if story.status not in ("Failed", "Cancelled"):
                 story.status = event.status
-            story.error = story.error or event.error or ""
+            if event.status == "Failed":
+                story.failed += 1
+                story.error = story.error or event.error or ""
             if item:
-                story.items.append((item, event.status, event.duration))
+                story.items.append(Item(item, event.status, event.duration, event.error or ""))
                 if len(story.items) > MOST_ITEMS * 20:
-                    story.items.sort(key=lambda item: (item[1] == "Succeeded", -item[2]))
+                    story.items.sort(key=Item.weight)
                     del story.items[MOST_ITEMS:]
         case TaskSkipped():
             story.status = story.status or "Skipped"
             story.reason = event.reason
         case TaskRetrying():
             story.attempts += 1
-            story.error = story.error or event.error or ""
+            story.passing = story.passing or event.error or ""
         case TaskBlocked():
             story.reason = event.reason
 
