@@ -15,6 +15,7 @@ FRONT_DOOR = PACKAGE / "__init__.py"
 
 # Public for ever. A path joins the list with the change that builds it.
 PUBLIC_PATHS = {
+    "cascade": "keys",
     "cascade.runtime": "Engine MessageBus",
     "cascade.spec.blueprint": "Blueprint TailCall",
     "cascade.adapters.solvers.native": "NativeSolver",

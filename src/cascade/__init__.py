@@ -17,6 +17,7 @@ from cascade.errors import (
     RouterError,
     StaticGraphError,
 )
+from cascade.spec import keys
 from cascade.spec.caching import cached
 from cascade.spec.compose import pipeline, sequence, subflow
 from cascade.spec.control import Jump, Router, TailCall, Value, bind, select_jump
@@ -95,6 +96,7 @@ __all__ = [
     "explain_cache",
     "from_json",
     "inject",
+    "keys",
     "override_resource",
     "pipeline",
     "resource",

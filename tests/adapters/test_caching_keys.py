@@ -10,6 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -504,6 +505,13 @@ def test_a_key_function_stands_for_the_arguments() -> None:
 def test_options_that_make_no_sense_are_refused_at_once(options: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=r"cs\.cached"):
         cs.cached(**options)
+
+
+def test_a_lifetime_may_be_a_timedelta() -> None:
+    assert cs.cached(ttl=timedelta(minutes=1)).ttl == 60.0
+    assert cs.cached(ttl=timedelta(minutes=1)) == cs.cached(ttl=60)
+    with pytest.raises(ValueError, match="above 0 seconds"):
+        cs.cached(ttl=timedelta(0))
 
 
 def test_policies_are_equal_by_their_settings() -> None:

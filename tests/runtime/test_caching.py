@@ -682,6 +682,48 @@ def test_a_file_that_is_there_is_the_value(tier: Tier, tmp_path: Path) -> None:
     assert counted.calls == 2
 
 
+@every_tier
+def test_the_file_may_be_told_by_the_arguments(tier: Tier, tmp_path: Path) -> None:
+    def write(name: str, *rest: str, ending: str = "txt") -> str:
+        (tmp_path / f"{name}.{ending}").write_text("fresh")
+        return "fresh"
+
+    named = FileExistenceCache(lambda name, ending: tmp_path / f"{name}.{ending}")
+    placed = FileExistenceCache(lambda name, *rest, ending: str(tmp_path / f"{name}.{ending}"))
+    whole = FileExistenceCache(lambda inputs: tmp_path / f"{inputs['name']}.{inputs['ending']}")
+    task = inline(write)
+    for policy, args in ((named, ["a"]), (placed, ["b", "more"]), (whole, ["c", "more"])):
+        nodes = [task(*args).with_cache(policy), task(*args, ending="csv").with_cache(policy)]
+        assert run(nodes, tier=tier) == ["fresh", "fresh"]
+        assert [str(path)[-5:] for path in run(nodes, tier=tier)] == [f"{args[0]}.txt", f"{args[0]}.csv"]
+    assert [str(path)[-5:] for path in run(task.map(name=["a", "b"]).with_cache(named), tier=tier)] == [
+        "a.txt",
+        "b.txt",
+    ]
+
+
+@pytest.mark.parametrize("function", [lambda other: "a", lambda name: 5, lambda name: 1 / 0])
+def test_a_function_that_gives_no_path_is_an_error_that_names_the_task(function: Any) -> None:
+    with pytest.raises(cs.CacheError, match="the cache of task '<lambda>'"):
+        run(inline(lambda name: name)("a").with_cache(FileExistenceCache(function)))
+    with pytest.raises(TypeError, match="FileExistenceCache takes the path of a file, or a function"):
+        FileExistenceCache(5)  # type: ignore[arg-type]
+
+
+def test_a_relative_path_is_that_of_the_directory_where_it_was_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = Counted()
+    monkeypatch.chdir(tmp_path)
+    policy = cs.cached("kept")
+    (tmp_path / "elsewhere").mkdir()
+    for folder in (tmp_path, tmp_path / "elsewhere"):
+        monkeypatch.chdir(folder)
+        assert run(counted.task(3).with_cache(policy)) == 6
+    assert counted.calls == 1
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["elsewhere", "kept"]
+
+
 # --- explanations
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 __all__ = ["CacheEntry", "CacheKey", "Cached", "Corrupt", "cache_from", "cached", "identity_of", "store_from"]
 
@@ -77,24 +80,26 @@ class Corrupt(NamedTuple):
 
 
 def cached(
-    store: Any = None, ttl: float | None = None, key: Callable[..., Any] | None = None, version: Any = None
+    store: Any = None, ttl: float | timedelta | None = None, key: Callable[..., Any] | None = None, version: Any = None
 ) -> Cached:
     """Return a cache policy: `task(x).with_cache(cs.cached())`, or `@cs.task(cache=cs.cached("folder"))`.
 
     A result is kept under the function's code, the helpers of your own that it reaches, and all arguments.
 
     Args:
-        store: None keeps results in the memory of the engine; a path in that folder on disk; else a store
-            object (`cascade.spec.protocols.CacheStore`).
-        ttl: a result older than this is made anew, in seconds; by default none is ever too old.
+        store: None keeps results in the memory of the engine; a path in that folder on disk (a relative one is
+            that of the directory at this call); else a store object (`cascade.spec.protocols.CacheStore`).
+        ttl: a result older than this is made anew, in seconds or as a timedelta; by default none is ever too old.
         key: takes the arguments of a call and returns what stands for them in its key.
         version: a part of each key: change it to have everything made anew.
 
     Raises:
         TypeError, ValueError: an option that makes no sense.
     """
+    if ttl is not None and hasattr(ttl, "total_seconds"):
+        ttl = ttl.total_seconds()
     if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float))):
-        raise TypeError(f"cs.cached takes a ttl in seconds, not {ttl!r}")
+        raise TypeError(f"cs.cached takes a ttl in seconds or as a timedelta, not {ttl!r}")
     if ttl is not None and not ttl > 0:
         raise ValueError(f"cs.cached takes a ttl above 0 seconds, not {ttl!r}")
     if key is not None and not callable(key):

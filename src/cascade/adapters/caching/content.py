@@ -1,82 +1,75 @@
 """Values as bytes that say their content: equal content and types, equal bytes.
 
 Functions and classes are left to `refer`, which knows what code they stand for. What has no content that can be
-seen (a lock, a generator) is an `Unkeyable`, or where the encoder is lenient counts by its type alone.
+seen (a lock, a generator) is an `Unkeyable`. Where the encoder is lenient, a service counts by its type alone, and so
+does an object of a library that holds one; what else has no content is written down as a refusal.
 """
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import functools
-import struct
-from collections.abc import Callable, Mapping
-from copyreg import dispatch_table
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import is_dataclass
+from functools import lru_cache
+from hashlib import blake2b
 from pathlib import PurePath
-from types import (
-    BuiltinFunctionType,
-    CodeType,
-    FunctionType,
-    GetSetDescriptorType,
-    MappingProxyType,
-    MemberDescriptorType,
-    MethodDescriptorType,
-    MethodType,
-    MethodWrapperType,
-    ModuleType,
-    WrapperDescriptorType,
-)
+from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
+from cascade.adapters.caching.arrays import form_of, is_array
+from cascade.adapters.caching.atoms import ATOMS, BY_NAME, text_of
+from cascade.adapters.caching.libraries import is_service, rule_for
 from cascade.adapters.caching.places import is_own_class
+from cascade.adapters.caching.refusals import Service, Unkeyable, name_of
+from cascade.adapters.caching.state import added, attributes_of, fields_of, is_library, left_out, parts_of, visible
+from cascade.spec.keys import FUNCTIONS, function_for
 from cascade.spec.resource import Inject
 from cascade.spec.task import Task
 
 __all__ = ["Encoder", "Unkeyable", "name_of"]
 
-BY_NAME = (
-    *(BuiltinFunctionType, GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType),
-    *(MethodWrapperType, WrapperDescriptorType),
-)
-"""What C code gives: it counts by its name, and what it is bound to."""
-_double = struct.Struct("<d").pack
-
-
-class Unkeyable(Exception):
-    """A value has no content that can be seen."""
-
-
-def name_of(value: Any) -> str:
-    """Return `module:qualified name` of a function or class."""
-    module = getattr(value, "__module__", None) or "builtins"
-    return f"{module}:{getattr(value, '__qualname__', getattr(value, '__name__', type(value).__qualname__))}"
-
-
-def _text(value: str) -> bytes:
-    data = value.encode("utf-8", "surrogatepass")
-    return b"%d:%s" % (len(data), data)
+MOST_KNOWN = 256
 
 
 class Encoder:
     """Writes values one after the other into `out`.
 
     Args:
-        refer: returns what stands for a function or a class.
-        lenient: what is unkeyable counts by its type alone.
+        refer: returns what stands for a function or a class; None collects them in `found`.
+        lenient: services count by their type alone; what else is unkeyable is told in `refusals`, and counts so too.
         without: by id of an object, the names of its attributes that do not count.
+        services: objects of libraries that were found to be services, by id; more of them are put there.
     """
 
-    __slots__ = ("active", "lenient", "out", "refer", "without")
+    __slots__ = ("active", "found", "inside", "lenient", "out", "refer", "refusals", "services", "without", "written")
 
     def __init__(
-        self, refer: Callable[[Any], bytes], lenient: bool = False, without: Mapping[int, set[str]] | None = None
+        self,
+        refer: Callable[[Any], bytes] | None,
+        lenient: bool = False,
+        without: Mapping[int, set[str]] | None = None,
+        services: dict[int, Any] | None = None,
     ) -> None:
         self.out = bytearray()
-        self.refer = refer
+        self.found: list[Any] = []
+        """Functions and classes that were written, but for those inside of services."""
+        self.refer = self._collect if refer is None else refer
         self.lenient = lenient
         self.without = without
+        self.inside = False
+        """Within an object of a library: a service in it makes it one."""
+        self.refusals: list[Unkeyable] = []
+        self.services = {} if services is None else services
+        self.written: dict[int, tuple[Any, bytes]] = {}
+        """Objects of libraries and what was written of them: they may hang together in many ways."""
         self.active: dict[int, int] = {}
         """The containers that are being written, by id: one inside itself is written as how far out it is."""
+
+    def _collect(self, value: Any) -> bytes:
+        self.found.append(value)
+        return b"?"
 
     def add(self, value: Any) -> None:
         """Write a value.
@@ -100,11 +93,15 @@ class Encoder:
                 inner(self, value)
             else:
                 self._object(value)
-        except Unkeyable:
-            if not self.lenient:
+        except Unkeyable as error:
+            if not self.lenient or (self.inside and isinstance(error, Service)):
                 raise
+            if not isinstance(error, Service):
+                self.refusals.append(error)
             del self.out[start:]
-            self.out += b"?" + _text(name_of(type(value)))
+            self.out += b"?" + text_of(name_of(type(value)))
+            if is_own_class(type(value)):
+                self.out += self.refer(type(value))
         finally:
             del self.active[mark]
 
@@ -124,6 +121,10 @@ class Encoder:
         """Write a dict by its items, in whatever order they stand: dicts that are equal are one."""
         self.out += b"{%d;" % len(value)
         self._sorted(value.items())
+
+    def _proxy(self, value: Any) -> None:
+        self.out += b"y"
+        self._dict(value)
 
     def _set(self, value: Any) -> None:
         self.out += b"<%d;" % len(value)
@@ -152,7 +153,10 @@ class Encoder:
 
     def _object(self, value: Any) -> None:
         out = self.out
-        if isinstance(value, FunctionType | type):
+        cls: Any = type(value)
+        if FUNCTIONS and (function := function_for(cls)) is not None:
+            self._stand_in(value, function, value)
+        elif isinstance(value, FunctionType | type):
             out += b"r" + self.refer(value)
         elif isinstance(value, MethodType):
             out += b"m" + self.refer(value.__func__)
@@ -163,40 +167,87 @@ class Encoder:
             self.add(value.receiver)
         elif isinstance(value, BY_NAME):
             bound = getattr(value, "__self__", None)
-            out += b"n" + _text(name_of(value))
+            out += b"n" + text_of(name_of(value))
             if bound is not None and not isinstance(bound, ModuleType):
                 self.add(bound)
         elif isinstance(value, CodeType):
             self.code(value)
         elif isinstance(value, ModuleType):
-            out += b"M" + _text(value.__name__)
+            out += b"M" + text_of(value.__name__)
         elif isinstance(value, Inject):
-            out += b"j" + _text(value.name)
+            out += b"j" + text_of(value.name)
             if not isinstance(value.target, str):
                 out += self.refer(value.target.func)
         elif isinstance(value, enum.Enum):
-            out += b"e" + self.refer(type(value)) + _text(value.name or "")
+            out += b"e" + self.refer(cls) + text_of(value.name or "")
             self.add(value.value)
+            for name in value.__dict__:
+                if name[:1] != "_":
+                    self._more({each: held for each, held in value.__dict__.items() if each[:1] != "_"})
+                    break
         elif isinstance(value, PurePath):
-            out += b"p" + _text(type(value).__name__) + _text(str(value))
+            out += b"p" + text_of(cls.__name__) + text_of(str(value))
+            self._added(value)
         elif isinstance(value, staticmethod | classmethod):
-            out += b"w" + _text(type(value).__name__)
+            out += b"w" + text_of(cls.__name__)
             self.add(value.__func__)
+            self._added(value)
         elif isinstance(value, property):
             out += b"w"
             self._tuple((value.fget, value.fset, value.fdel))
+            self._added(value)
         elif isinstance(value, functools.cached_property):
             out += b"w"
             self.add(value.func)
-        elif callable(wrapped := getattr(value, "__wrapped__", None)) and not isinstance(value, type):
-            out += b"w" + _text(name_of(type(value)))
-            self.add(wrapped)
-        elif type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "tobytes"):
-            self._array(value)
-        elif is_dataclass(value):
-            self._fields(value, {field.name for field in fields(value)})
+            self._added(value)
         else:
-            self._reduced(value)
+            self._instance(value)
+
+    def _instance(self, value: Any) -> None:
+        """Write an object that is neither code nor of a plain type."""
+        cls: Any = type(value)
+        write = _way_of(cls)
+        if write is None:
+            wrapped = getattr(value, "__wrapped__", None)
+            if callable(wrapped):
+                self.out += b"w" + text_of(name_of(cls))
+                self.add(wrapped)
+                self._more({name: held for name, held in getattr(value, "__dict__", {}).items() if name[:2] != "__"})
+                return
+            write = _way_of_data(cls)
+        write(self, value)
+
+    def _ruled(self, value: Any) -> None:
+        rule = rule_for(value.__class__)
+        assert rule is not None
+        self._stand_in(value, rule, value, self.lenient)
+
+    def _stand_in(self, value: Any, function: Callable[..., Any], *given: Any) -> None:
+        """Write what a function gives that says what stands for an object."""
+        cls: Any = type(value)
+        try:
+            found = function(*given)
+        except Unkeyable:
+            raise
+        except Exception as error:
+            raise Unkeyable(f"what stands for a {cls.__name__} failed: {type(error).__name__}: {error}") from None
+        self.out += b"k" + self.refer(cls)
+        self.add(found)
+
+    def _added(self, value: Any) -> None:
+        """Write what a class of the project adds to one whose objects are written in a way of their own."""
+        if is_own_class(type(value)):
+            self.out += b"x" + self.refer(type(value))
+            self._more(visible(value, added(value), self._hidden(value)))
+
+    def _more(self, attributes: dict[str, Any]) -> None:
+        """Write attributes that most objects of a kind do not have, where there are any."""
+        if attributes:
+            self.out += b"+"
+            self._dict(attributes)
+
+    def _hidden(self, value: Any) -> Collection[str]:
+        return () if self.without is None else self.without.get(id(value), ())
 
     def code(self, code: CodeType) -> None:
         """Write what a code object does: not where it stands, and not what it is called."""
@@ -206,98 +257,141 @@ class Encoder:
         for data in (code.co_code, code.co_exceptiontable):
             out += b"%d:%s" % (len(data), data)
         for names in (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars):
-            out += _text(",".join(names))
+            out += text_of(",".join(names))
         self._tuple(code.co_consts)
 
     def _array(self, value: Any) -> None:
-        """Write an array of numpy by its bytes, without a need for numpy."""
-        dtype = value.dtype
-        self.out += b"a" + _text(type(value).__name__) + _text(str(dtype.descr))
-        self._tuple(tuple(value.shape))
-        if dtype.hasobject:
-            self.add(value.tolist())
+        form = form_of(value)
+        self.out += b"a" + b"".join(map(text_of, form.kind))
+        self._tuple(form.shape)
+        if isinstance(form.content, bytes):
+            self.out += b"%d:" % len(form.content)
+            self.out += form.content
         else:
-            data = value.tobytes()
-            self.out += b"%d:" % len(data) + data
-        mask = getattr(value, "mask", None)
-        if mask is not None and mask is not value:
-            self.add(mask)
+            self.add(form.content)
+        for each in form.more:
+            self.add(each)
 
-    def _fields(self, value: Any, names: set[str]) -> None:
-        names -= (self.without or {}).get(id(value), set())
-        self.out += b"d" + self.refer(type(value))
-        self._dict({name: getattr(value, name) for name in names if hasattr(value, name)})
+    def _fields(self, value: Any) -> None:
+        """Write a dataclass by its fields, and by what it holds beside them."""
+        cls: Any = type(value)
+        names, plain = fields_of(cls)
+        hidden = self._hidden(value)
+        self.out += b"d" + self.refer(cls)
+        try:
+            found = {name: getattr(value, name) for name in names}
+        except AttributeError:
+            found = {name: getattr(value, name) for name in names if hasattr(value, name)}
+        self._dict({name: found[name] for name in found if name not in hidden} if hidden else found)
+        if not plain:
+            self._beyond(value, names, hidden)
+        elif not (space := getattr(value, "__dict__", names)).keys() <= names.keys():
+            self._more(visible(value, {name: space[name] for name in space if name not in names}, hidden))
+
+    def _beyond(self, value: Any, names: Collection[str], hidden: Collection[str]) -> None:
+        """Write of a dataclass over something else what is not in its fields."""
+        cls: Any = type(value)
+        parts = parts_of(value)
+        if isinstance(parts, str):
+            return
+        make, arguments, state, items, pairs = parts
+        if make is not copyreg.__newobj__ or arguments != (cls,):  # type: ignore[attr-defined]
+            self.add(make)
+            self.add(arguments)
+        attributes = {name: held for name, held in attributes_of(value).items() if name not in names}
+        self._more(visible(value, attributes, hidden))
+        if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ is not object.__reduce__:
+            self.add(state)
+        if items is not None or pairs is not None:
+            self._items(items, pairs)
+
+    def _items(self, *contents: Any) -> None:
+        for found in contents:
+            self.add(None if found is None else list(found))
 
     def _reduced(self, value: Any) -> None:
-        """Write an object by what `pickle` and `copy` would make it of."""
-        cls = type(value)
-        if hasattr(value, "__next__") or hasattr(value, "__anext__"):
-            raise Unkeyable(f"a {cls.__name__} is spent by reading it")
-        if self.lenient and _is_service(cls):
-            raise Unkeyable(f"a {cls.__name__} of a library counts by its type")
+        """Write an object by what `pickle` and `copy` would make it of.
+
+        Raises:
+            Unkeyable: they could not.
+        """
+        cls: Any = type(value)
+        spent = hasattr(value, "__next__") or hasattr(value, "__anext__")
+        if spent and not (self.lenient and is_own_class(cls)):
+            raise Service(f"a {cls.__name__} is spent by reading it")
         if cls is object:
-            raise Unkeyable("a plain object() has no content")
-        try:
-            reduce = dispatch_table.get(cls)
-            parts = value.__reduce_ex__(4) if reduce is None else reduce(value)
-        except Exception as error:
-            raise Unkeyable(f"a {cls.__name__} has no content that can be seen ({error})") from None
+            raise Service("a plain object() has no content")
+        if not self.lenient:
+            self._parts(value)
+        elif is_service(cls):
+            raise Service(f"a {cls.__name__} is a service")
+        elif is_library(cls):
+            self._library(value)
+        else:
+            self._parts(value)
+
+    def _library(self, value: Any) -> None:
+        """Write an object of a library once, unless there is a service in it, which makes it one."""
+        mark = id(value)
+        if mark in self.services:
+            raise Service(f"a {type(value).__name__} is a service")
+        known = self.written.get(mark)
+        if known is None:
+            outside, refusals, found, out = self.inside, len(self.refusals), len(self.found), self.out
+            self.inside, self.out = True, bytearray()
+            try:
+                self._parts(value)
+                known = self.written[mark] = (value, blake2b(self.out, digest_size=20).digest())
+            except Service:
+                del self.refusals[refusals:], self.found[found:]
+                if len(self.services) < MOST_KNOWN:
+                    self.services[mark] = value
+                raise
+            finally:
+                self.inside, self.out = outside, out
+        self.out += b"@" + known[1]
+
+    def _parts(self, value: Any) -> None:
+        parts = parts_of(value)
         if isinstance(parts, str):
-            self.out += b"n" + _text(f"{cls.__module__}:{parts}")
+            self.out += b"n" + text_of(f"{type(value).__module__}:{parts}")
             return
-        make, arguments, state, items, pairs = (*parts, None, None, None)[:5]
+        make, arguments, state, items, pairs = parts
         self.out += b"o"
         self.add(make)
         self.add(arguments)
+        hidden = self._hidden(value)
         attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
         for held in (attributes, slots):
-            if type(held) is dict:
-                self._dict(self._visible(value, held))
-            else:
-                self.add(held)
-        for found in (items, pairs):
-            self.add(None if found is None else list(found))
-
-    def _visible(self, value: Any, state: dict[Any, Any]) -> dict[Any, Any]:
-        """Leave out of an object's state what does not count, and what cached properties keep there."""
-        hidden = (self.without or {}).get(id(value), ())
-        cls = type(value)
-        return {
-            name: held
-            for name, held in state.items()
-            if name not in hidden
-            and not (isinstance(name, str) and isinstance(getattr(cls, name, None), functools.cached_property))
-        }
+            counts = visible(value, held, hidden) if type(held) is dict else held
+            self.add(None if hidden and counts == {} else counts)
+        self._items(items, pairs)
+        if type(state) is not dict:
+            self._more(visible(value, left_out(value, state), hidden))
+        if isinstance(value, BaseException) and value.__cause__ is not None:
+            self._more({"__cause__": value.__cause__})
 
 
-def _is_service(cls: type) -> bool:
-    """Say whether a class of a library says nothing of its own of how its objects are pickled: it is not data."""
-    names = ("__reduce_ex__", "__reduce__", "__getstate__")
-    return (
-        all(getattr(cls, name) is getattr(object, name) for name in names)
-        and not issubclass(cls, tuple | list | dict | set | frozenset | int | float | str | bytes | BaseException)
-        and cls not in dispatch_table
-        and not is_own_class(cls)
-    )
+@lru_cache(maxsize=1024)
+def _way_of(cls: type) -> Callable[[Encoder, Any], None] | None:
+    """Return how the objects of a class are written; None: look if they wrap something first."""
+    return _way_of_data(cls) if is_own_class(cls) or is_array(cls) else None
 
 
-ATOMS: dict[type, Callable[[Any], bytes]] = {
-    type(None): lambda value: b"N",
-    bool: lambda value: b"T" if value else b"F",
-    int: lambda value: b"i%x;" % value,
-    float: lambda value: b"f" + _double(value),
-    complex: lambda value: b"z" + _double(value.real) + _double(value.imag),
-    str: lambda value: b"s" + _text(value),
-    bytes: lambda value: b"b%d:%s" % (len(value), value),
-    bytearray: lambda value: b"B%d:%s" % (len(value), bytes(value)),
-    type(Ellipsis): lambda value: b".",
-    type(NotImplemented): lambda value: b"!",
-}
+@lru_cache(maxsize=1024)
+def _way_of_data(cls: type) -> Callable[[Encoder, Any], None]:
+    if is_array(cls):
+        return Encoder._array
+    if is_dataclass(cls):
+        return Encoder._fields
+    return Encoder._reduced if rule_for(cls) is None else Encoder._ruled
+
+
 CONTAINERS: dict[type, Callable[[Encoder, Any], None]] = {
     list: Encoder._list,
     tuple: Encoder._tuple,
     dict: Encoder._dict,
     set: Encoder._set,
     frozenset: Encoder._frozenset,
-    MappingProxyType: Encoder._dict,
+    MappingProxyType: Encoder._proxy,
 }

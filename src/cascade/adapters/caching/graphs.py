@@ -56,6 +56,7 @@ class _Reach:
 
     def __init__(self, form: GraphForm, blueprint: Blueprint, variables: Mapping[str, str | None]) -> None:
         self.parts: dict[str, str] = {}
+        self.refusals: list[tuple[str, Unkeyable]] = []
         self._form = form
         self._variables = variables
         self._tasks: dict[int, int] = {}
@@ -111,6 +112,7 @@ class _Reach:
             number = self._tasks[id(task)] = len(self._tasks)
             if task.reach is None or not task.reach.is_current():
                 task.reach = Reach(task.func)
+            self.refusals += task.reach.refusals
             for name, digest in task.reach.parts.items():
                 if self.parts.setdefault(name, digest) != digest:  # another function of the same name
                     self.parts[f"{name} ({number})"] = digest

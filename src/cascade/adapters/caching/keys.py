@@ -34,7 +34,7 @@ def inputs_of(task: Any, args: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         inputs[f"*{at - len(names)}"] = args[at]
     for name, value in kwargs.items():
         inputs[f"**{name}" if name in inputs or name[:1] == "*" else name] = value
-    if shape is not None and len(inputs) < len(names) + len(shape.keywords):
+    if shape is not None and (count > len(names) or len(inputs) < len(names) + len(shape.keywords)):
         for name, value in shape.defaults.items():
             inputs.setdefault(name, value)
     return inputs
@@ -49,6 +49,7 @@ def key_of(task: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> Cach
     reach = task.reach
     if reach is None or not reach.is_current():
         reach = task.reach = Reach(task.func)
+    check_reach(task, reach, policy)
     spans: list[tuple[str, int]] = []
     encoder = Encoder(standing_for)
     out = encoder.out
@@ -69,6 +70,8 @@ def key_of(task: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> Cach
                 encoder.lenient = name in defaulted
                 encoder.add(inputs[name])
                 spans.append((name, len(out)))
+                if encoder.refusals and policy.version is None:
+                    raise encoder.refusals[0]
         except (Unkeyable, RecursionError) as error:
             raise refused(task, f"argument {name!r}", error) from None
     version = b""
@@ -106,8 +109,20 @@ def refused(task: Any, what: str, error: Exception) -> CacheError:
     reason = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
     return CacheError(
         f"the cache of task {task.name!r} (declared at {task.declared}) cannot key {what}: {reason}; give "
-        "cs.cached(key=...) a function that returns what tells its calls apart"
+        "cs.cached(key=...) a function that returns what tells its calls apart, or say by "
+        "cs.keys.register(type, function) what stands for such an object"
     )
+
+
+def check_reach(task: Any, reach: Any, policy: Cached) -> None:
+    """Raise CacheError if code reaches what has no content to see, unless a version says when it changes."""
+    if reach.refusals and policy.version is None:
+        name, error = reach.refusals[0]
+        raise CacheError(
+            f"the cache of task {task.name!r} (declared at {task.declared}) cannot key {name}, which the task reaches: "
+            f"{error}; give cs.cached(version=...) what you change when that changes, or say by "
+            "cs.keys.register(type, function) what stands for it"
+        )
 
 
 def _own_key(task: Any, key: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -134,4 +149,7 @@ def standing_for(value: Any) -> bytes:
         if len(_known) >= MOST_KNOWN:
             _known.clear()
         reach = _known[id(value)] = Reach(value)
+    if reach.refusals:
+        part, error = reach.refusals[0]
+        raise Unkeyable(f"{name_of(value)} reaches {part}: {error}")
     return b"%d:%s" % (len(name), name) + reach.digest

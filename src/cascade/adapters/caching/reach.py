@@ -9,24 +9,38 @@ does, not what it is made of.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from enum import Enum
 from hashlib import blake2b
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, Final
+from typing import Any
 
-from cascade.adapters.caching.content import ATOMS, Encoder, name_of
+from cascade.adapters.caching.atoms import ATOMS
+from cascade.adapters.caching.content import Encoder, name_of
+from cascade.adapters.caching.functions import (
+    GONE,
+    class_reads_hints,
+    hints_of,
+    imported,
+    method_of,
+    reads_hints,
+    self_writes,
+    tells_of_own,
+)
 from cascade.adapters.caching.places import is_own_class, is_own_function, is_own_module
+from cascade.adapters.caching.refusals import Unkeyable
+from cascade.adapters.caching.schemas import class_contents
 from cascade.adapters.caching.uses import ASSIGNED, ITEM, Path, uses_of
+from cascade.spec.keys import FUNCTIONS
 from cascade.spec.task import Task
 
-__all__ = ["Reach", "digest_of", "self_writes"]
+__all__ = ["Reach", "digest_of"]
 
-GONE: Final = object()
+MAKING = frozenset({"__init__", "__new__", "__post_init__", "__set_name__", "__setstate__", "__del__"})
+"""Methods that run before anything reaches an object, or after."""
+PLAIN = frozenset({bool, int, float, str, bytes})
 UNSEEN = frozenset(
     {
         *("__abstractmethods__", "__annotate__", "__annotations__", "__annotations_cache__", "__classdictcell__"),
@@ -49,19 +63,28 @@ class Reach:
     `parts` are digests by what each part is called, `digest` is one of them all.
     """
 
-    __slots__ = ("_cells", "_changeable", "_functions", "_watched", "digest", "labels", "owners", "parts", "root")
+    __slots__ = (
+        *("_cells", "_changeable", "_functions", "_registered", "_services", "_sizes", "_watched"),
+        *("digest", "labels", "owners", "parts", "refusals", "root"),
+    )
 
     def __init__(self, root: Any) -> None:
         self.root = root
         self.labels: dict[int, tuple[str, Any]] = {}
         """What each function and class reached is called; it is held here, so that its id stays its own."""
         self.parts: dict[str, str] = {}
+        self.refusals: list[tuple[str, Unkeyable]] = []
+        """The parts that hold what has no content to see and is no service, and why each has no key."""
         self.owners: dict[type, frozenset[str]] = {}
         """For methods: which attributes of an instance of each class they change."""
+        self._registered = dict(FUNCTIONS)
         self._watched: list[tuple[Callable[..., Any], str, Any]] = []
         self._cells: list[tuple[CellType, Any]] = []
         self._functions: list[tuple[FunctionType, CodeType, Any, Any]] = []
+        self._sizes: list[tuple[Mapping[str, Any], int]] = []
+        """The attributes of functions and classes, and how many there are."""
         self._changeable: list[tuple[Any, dict[int, set[str]], str]] = []
+        self._services: dict[int, Any] = {}
         _Walk(self).walk()
         listed = "\n".join(f"{name}\t{part}" for name, part in sorted(self.parts.items()))
         self.digest = blake2b(listed.encode("utf-8", "surrogatepass"), digest_size=20).digest()
@@ -77,17 +100,22 @@ class Reach:
         for func, code, defaults, keywords in self._functions:
             if func.__code__ is not code or func.__defaults__ is not defaults or func.__kwdefaults__ is not keywords:
                 return False
-        return all(self.encoded(value, self.token, without) == digest for value, without, digest in self._changeable)
+        for space, size in self._sizes:
+            if len(space) != size:
+                return False
+        if self._registered != FUNCTIONS:
+            return False
+        return all(self.encoded(value, without)[0] == digest for value, without, digest in self._changeable)
 
-    @staticmethod
-    def encoded(value: Any, refer: Callable[[Any], bytes], without: dict[int, set[str]]) -> str:
-        """Return the digest of something reached; what is unkeyable in it counts by its type."""
-        encoder = Encoder(refer, lenient=True, without=without)
+    def encoded(self, value: Any, without: dict[int, set[str]]) -> tuple[str, Encoder]:
+        """Return the digest of something reached, and the encoder that wrote it, with what it refused."""
+        encoder = Encoder(self.token, lenient=True, without=without, services=self._services)
         try:
             encoder.add(value)
         except RecursionError:
-            return "too deep"
-        return digest_of(encoder.out)
+            encoder.refusals.append(Unkeyable("it is nested too deep"))
+            encoder.out = bytearray(b"too deep")
+        return digest_of(encoder.out), encoder
 
     def token(self, value: Any) -> bytes:
         """Return what stands for a function or class that was reached."""
@@ -116,8 +144,8 @@ class _Walk:
         self.reach = reach
         self.waiting: deque[tuple[str, Any]] = deque()
         self.counts: dict[str, int] = {}
-        self.values: dict[str, tuple[Any, Any]] = {}
-        """What was reached by name: its value, and what tells whether it does not count."""
+        self.values: dict[str, tuple[Any, Any, bool]] = {}
+        """What was reached by name: its value, what tells whether it does not count, and whether it stays as it is."""
         self.written: set[Any] = set()
         """(id of a namespace, name) and ids of cells that reached code changes."""
         self.without: dict[int, set[str]] = {}
@@ -126,26 +154,42 @@ class _Walk:
     def walk(self) -> None:
         reach = self.reach
         self.note("the function itself", reach.root, None)
+        self.leave_out(reach.root, ())
         while self.waiting:
             label, found = self.waiting.popleft()
             if isinstance(found, type):
                 self.look_at_class(label, found)
             else:
                 self.look_at_function(label, found)
-        for name, (value, place) in self.values.items():
-            if place in self.written and place is not None and not _is_code(value):
+        for name, (value, place, fixed) in self.values.items():
+            if (
+                place in self.written
+                and place is not None
+                and not _is_code(value)
+                and not isinstance(value, ContextVar)
+            ):
                 continue
-            digest = reach.encoded(value, reach.token, self.without) if value is not GONE else "unbound"
+            if value is GONE:
+                reach.parts[name] = "unbound"
+                continue
+            digest, encoder = reach.encoded(value, self.without)
             reach.parts[name] = digest
-            if not _is_fixed(value):
+            reach.refusals += [(name, error) for error in encoder.refusals]
+            if not (fixed or _is_fixed(value) or encoder.out[:1] == b"?"):
                 reach._changeable.append((value, self.without, digest))
 
-    def note(self, name: str, value: Any, place: Any) -> None:
+    def note(self, name: str, value: Any, place: Any, fixed: bool = False) -> None:
         """Take in a value that was reached; what it holds in turn is found by writing it once."""
         if name not in self.values:
-            self.values[name] = (value, place)
+            self.values[name] = (value, place, fixed)
             if value is not GONE:
-                Reach.encoded(value, self.refer, {})
+                encoder = Encoder(None, lenient=True)
+                try:
+                    encoder.add(value)
+                except RecursionError:  # then it is refused
+                    return
+                for each in encoder.found:
+                    self.refer(each)
 
     # --- functions and classes
 
@@ -175,8 +219,24 @@ class _Walk:
             if _is_code(value):
                 self.reach._cells.append((cell, value))
                 self.note(f"closure variable {name!r} of {label}", value, None)
-        if "__wrapped__" in func.__dict__:
-            self.note(f"what {label} wraps", func.__dict__["__wrapped__"], None)
+        self.look_at_attributes(label, func)
+
+    def look_at_attributes(self, label: str, func: FunctionType) -> None:
+        """Take in what stands as attributes at a function; of another's function, what tells of the project's own."""
+        space = func.__dict__
+        if not space:
+            return
+        self.reach._sizes.append((space, len(space)))
+        own = is_own_function(func)
+        wrapped = space.get("__wrapped__")
+        if "__wrapped__" in space:
+            self.note(f"what {label} wraps", wrapped, None)
+        if not own and isinstance(wrapped, FunctionType) and is_own_function(wrapped) and reads_hints(func):
+            self.note(f"annotations of {label}", hints_of(wrapped), None, fixed=True)
+        for name, value in list(space.items()):
+            if name != "__wrapped__" and (own or tells_of_own(value, wrapped)):
+                self.reach._watched.append((space.get, name, value))
+                self.note(f"{label}.{name}", value, (id(func), name))
 
     def look_at_function(self, label: str, func: FunctionType) -> None:
         code = func.__code__
@@ -187,8 +247,8 @@ class _Walk:
         reach.parts[f"code of {label}"] = digest_of(encoder.out)
         if func.__defaults__ or func.__kwdefaults__:
             self.note(f"defaults of {label}", (func.__defaults__, func.__kwdefaults__), None)
-        if "__wrapped__" in func.__dict__:
-            self.note(f"what {label} wraps", func.__dict__["__wrapped__"], None)
+        self.reach._sizes.append((func.__dict__, len(func.__dict__)))
+        self.look_at_attributes(label, func)
         uses = uses_of(code)
         for path in uses.reads:
             self.read(label, func, path)
@@ -198,8 +258,15 @@ class _Walk:
     def look_at_class(self, label: str, cls: type) -> None:
         own = vars(cls)
         self.note(f"bases of {label}", (type(cls), cls.__bases__), None)
+        self.reach._sizes.append((own, len(own)))
+        for name, content in class_contents(cls):
+            self.note(f"{name} of {label}", content, None, fixed=True)
+        if class_reads_hints(cls):
+            self.note(f"annotations of {label}", dict(getattr(cls, "__annotations__", {})), None, fixed=True)
         for name, value in list(own.items()):
-            if name in UNSEEN or (name[:2] == "__" and not callable(getattr(value, "__func__", value))):
+            if name in UNSEEN or name.startswith("__pydantic_"):
+                continue
+            if name[:2] == "__" and not (callable(getattr(value, "__func__", value)) or type(value) in PLAIN):
                 continue
             if issubclass(cls, Enum) and name[:1] == "_" and not isinstance(value, FunctionType):
                 continue
@@ -214,11 +281,23 @@ class _Walk:
             return
         name, value, rest, place = found
         self.note(name, value, place)
+        self.leave_out(value, rest)
+        if isinstance(value, FunctionType) and rest and rest[0] in value.__dict__:
+            held = value.__dict__[rest[0]]
+            self.reach._watched.append((value.__dict__.get, rest[0], held))
+            self.note(f"{self.reach.labels[id(value)][0]}.{rest[0]}", held, (id(value), rest[0]))
+
+    def leave_out(self, value: Any, rest: tuple[str, ...]) -> None:
+        """Take note of what the methods change that code uses of an object of the project's own classes."""
         cls = type(value)
-        if rest and value is not GONE and not _is_code(value) and not isinstance(value, ModuleType):
-            method = _method(cls, rest[0])
-            if method is not None and is_own_class(cls):
-                self.without.setdefault(id(value), set()).update(self_writes(cls, method, set()))
+        if value is GONE or isinstance(value, FunctionType | type | ModuleType) or not is_own_class(cls):
+            return
+        names = rest[:1]
+        if not rest or rest[0] == ITEM:  # called, iterated, entered, ...
+            own = [base for base in cls.__mro__[:-1] if is_own_class(base)]
+            names = tuple(name for base in own for name in vars(base) if name[:2] == "__" and name not in MAKING)
+        for method in filter(None, (method_of(cls, name) for name in names)):
+            self.without.setdefault(id(value), set()).update(self_writes(cls, method, set()))
 
     def write(self, label: str, func: FunctionType, path: Path) -> None:
         found = self.resolve(label, func, path, watch=False)
@@ -231,7 +310,9 @@ class _Walk:
         elif isinstance(value, type):
             if rest and rest[0] not in (ITEM, ASSIGNED):
                 self.written.add((id(value), rest[0]))
-        elif _is_code(value):
+        elif isinstance(value, FunctionType) and rest and rest[0] not in (ITEM, ASSIGNED):
+            self.written.add((id(value), rest[0]))
+        elif _is_code(value) and not is_own_class(type(value)):
             return
         elif rest and rest[0] not in (ITEM, ASSIGNED):
             self.without.setdefault(id(value), set()).add(rest[0])
@@ -265,7 +346,7 @@ class _Walk:
                 reach._cells.append((cell, value))
             shown = f"closure variable {name!r} of {label}"
         elif kind == "import":
-            value = _imported(name, func.__globals__)
+            value = imported(name, func.__globals__)
             place = None
             shown = f"import of {name}"
         else:
@@ -277,23 +358,6 @@ class _Walk:
             if watch:
                 reach._watched.append((space.get, place[1], value))
         return shown, value, rest, place
-
-
-def _imported(name: str, space: dict[str, Any]) -> Any:
-    """Return the module that an import inside a function gives, if that is the project's own or loaded already."""
-    try:
-        full = importlib.util.resolve_name(name, space.get("__package__")) if name[:1] == "." else name
-        module = sys.modules.get(full)
-        if module is None:
-            spec = importlib.util.find_spec(full)
-            probe = ModuleType(full)
-            probe.__file__ = None if spec is None else spec.origin
-            if spec is None or not spec.origin or not is_own_module(probe):
-                return GONE if spec is None else probe
-            module = importlib.import_module(full)
-    except Exception:  # the call itself will say what is wrong
-        return GONE
-    return module
 
 
 def _is_builtin(name: str) -> bool:
@@ -317,35 +381,3 @@ def _is_fixed(value: Any) -> bool:
     if isinstance(value, Task):
         return value.receiver is None
     return (known and type(value) is not bytearray) or isinstance(value, FunctionType | type)
-
-
-def _method(cls: type, name: str) -> FunctionType | None:
-    """Return the function behind a method or property of a class."""
-    for each in cls.__mro__:
-        if name in vars(each):
-            found = vars(each)[name]
-            if isinstance(found, Task):
-                found = found.func
-            elif isinstance(found, property):
-                found = found.fget
-            return found if isinstance(found, FunctionType) else None
-    return None
-
-
-def self_writes(cls: type, method: Any, seen: set[str]) -> set[str]:
-    """Return which attributes of `self` a method changes, by itself or by other methods that it calls on `self`."""
-    found: set[str] = set()
-    if not isinstance(method, FunctionType) or not method.__code__.co_argcount:
-        return found
-    owner = method.__code__.co_varnames[0]
-    uses = uses_of(method.__code__)
-    for (kind, name), attributes in uses.writes:
-        if kind == "local" and name == owner and attributes:
-            found.add(attributes[0])
-    for (kind, name), attributes in uses.reads:
-        if kind == "local" and name == owner and attributes and attributes[0] not in seen:
-            seen.add(attributes[0])
-            inner = _method(cls, attributes[0])
-            if inner is not None:
-                found |= self_writes(cls, inner, seen)
-    return found

@@ -20,7 +20,7 @@ MUTATORS = frozenset(
     {
         *("add", "append", "appendleft", "clear", "difference_update", "discard", "extend", "extendleft"),
         *("insert", "intersection_update", "move_to_end", "pop", "popitem", "popleft", "put", "put_nowait"),
-        *("remove", "reverse", "rotate", "set", "setdefault", "sort", "subtract"),
+        *("remove", "reverse", "rotate", "set", "setdefault", "sort", "subtract", "truncate", "write", "writelines"),
         *("symmetric_difference_update", "update"),
     }
 )
