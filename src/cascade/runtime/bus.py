@@ -149,6 +149,20 @@ class MessageBus:
 
         return tell
 
+    def parted(self) -> list[Any]:
+        """Forget, in a forked child, what the parent is to deliver; return it. Handlers stay, streams end."""
+        left: list[Any] = [self._hub]
+        self._hub = hub = Hub()
+        self._watched = (-1, False)
+        for channel in left[0].channels:
+            left.append({**channel.__dict__})
+            if isinstance(channel, Feed):
+                channel.active = False
+            else:
+                channel.begin(hub)
+                hub.add(channel)
+        return left
+
     def flush(self) -> None:
         """Deliver what batches have collected."""
         self._hub.flush()

@@ -55,10 +55,17 @@ class Channel:
     """
 
     def __init__(self, hub: Hub, event_types: EventTypes, handler: Handler) -> None:
-        self.hub = hub
         self.event_types = event_types
         self.handler = handler
-        self.sink: Handler = handler  # what the bus calls with each event
+        self._context = copy_context()
+        self._name = getattr(handler, "__qualname__", None) or repr(handler)
+        self._reported = False
+        self.begin(hub)
+
+    def begin(self, hub: Hub) -> None:
+        """Begin, with nothing that waits."""
+        self.hub = hub
+        self.sink: Handler = self.handler  # what the bus calls with each event
         self.active: bool = True
         self.is_async: bool = False
         self.behind: int = 0  # events that wait for the subscriber
@@ -67,9 +74,6 @@ class Channel:
         self.call: Call | None = None  # the one that is at work
         self._queue: deque[tuple[Any, int]] = deque()  # what to call it with or await; how many events
         self._task: asyncio.Task[None] | None = None  # the pump
-        self._context = copy_context()
-        self._name = getattr(handler, "__qualname__", None) or repr(handler)
-        self._reported = False
 
     def leave(self) -> None:
         """Let no further event through, not even a buffered one; any thread may say so."""
@@ -175,8 +179,9 @@ class Channel:
 class Batch(Channel):
     """Collects events for a handler of lists."""
 
-    def __init__(self, hub: Hub, event_types: EventTypes, handler: Handler) -> None:
-        super().__init__(hub, event_types, handler)
+    def begin(self, hub: Hub) -> None:
+        """Begin, with nothing that waits."""
+        super().begin(hub)
         self.sink = self._collect
         self._events: list[Event] = []
 

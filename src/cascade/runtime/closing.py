@@ -38,6 +38,14 @@ class Closing:
         """Of active runs whose results somebody iterates over."""
         self._spare: LocalExecutor | None = None
 
+    def parted(self) -> list[Any]:
+        """Forget, in a forked child, what goes on in the parent; return it."""
+        left = [*self._active.values(), *self._ends.values(), *self._kept, *self._outlets.items(), self._spare]
+        for each in (self._active, self._ends, self._kept, self._outlets):
+            each.clear()
+        self._spare = None
+        return left
+
     def _ended(self, ending: Ending) -> None:
         run_id = ending.name
         ending.is_over = True

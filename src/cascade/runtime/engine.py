@@ -19,6 +19,7 @@ from cascade.runtime.closing import TEARDOWN_FAILED, Closing
 from cascade.runtime.controls import Controls
 from cascade.runtime.ending import Ending
 from cascade.runtime.flows import run_piece
+from cascade.runtime.forks import remember
 from cascade.runtime.frame import World
 from cascade.runtime.inputs import check_known, fill, told
 from cascade.runtime.kept import Kept
@@ -109,6 +110,7 @@ class Engine(Controls, Closing):
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
         self.blueprints: dict[str, Blueprint] = {}
+        remember(self)
 
     # --- what is known beforehand
 

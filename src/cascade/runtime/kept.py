@@ -124,6 +124,12 @@ class Kept:
 
     # --- the end
 
+    def parted(self) -> list[Any]:
+        """Forget, in a forked child, what the parent keeps; return it."""
+        left = [*self._standing.values(), *self._opened, *self.left]
+        self._standing, self._opened, self.left = {}, [], []
+        return left
+
     def leave(self, job: Any, ended: asyncio.Future[None]) -> None:
         """Note a call that was left behind and may use what is kept here."""
         self.left = [(each, end) for each, end in self.left if not end.done()]

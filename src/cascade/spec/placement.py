@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-__all__ = ["SHORT", "CallForm", "Profile", "placements", "profile_of"]
+__all__ = ["SHORT", "CallForm", "Profile", "forget_waiters", "placements", "profile_of"]
 
 placements = [0]
 """Counts the moves of functions between threads and in place: code that calls in place looks again after one."""
@@ -128,6 +128,13 @@ def _wake(waiter: Any) -> None:
 
 
 _profiles: weakref.WeakKeyDictionary[Any, Profile] = weakref.WeakKeyDictionary()
+
+
+def forget_waiters() -> None:
+    """Forget, in a forked child, the calls that are out in the parent and who waits for them."""
+    for profile in list(_profiles.values()):
+        profile.started = None
+        profile.waiters = []
 
 
 def profile_of(func: Any) -> Profile:

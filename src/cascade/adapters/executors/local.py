@@ -216,6 +216,13 @@ class LocalExecutor:
             self._processes = Processes(self._size)
         return self._processes
 
+    def parted(self) -> list[Any]:
+        """Forget, in a forked child, the workers of the parent; return them."""
+        left = [self._blocking, self._compute, self._processes]
+        self._blocking, self._compute = (Workers(each.size, each.name) for each in (self._blocking, self._compute))
+        self._processes = None
+        return left
+
     def close(self) -> None:
         """Let the worker threads and processes end."""
         self.close_threads()

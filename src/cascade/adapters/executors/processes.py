@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from typing import Any
+from weakref import ref
 
 from cascade.adapters.executors.crossing import carry_out, pack_call, unpack_outcome
 from cascade.errors import MissingExtraError
@@ -160,6 +161,8 @@ class _Worker:
 
     async def start(self) -> None:
         """Start the process, and wait until it is ready for calls."""
+        from multiprocessing import util
+
         from loky.backend import get_context, spawn
         from loky.process_executor import ProcessPoolExecutor
 
@@ -170,6 +173,7 @@ class _Worker:
                 max_workers=1, timeout=None, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)
             )
             started = self.executor.submit(_ready)
+        util.Finalize(self.executor, _end_at_exit, (ref(self.executor),), exitpriority=100)
         await asyncio.wrap_future(started)
 
     async def carry_out(self, payload: bytes) -> bytes:
@@ -222,6 +226,13 @@ def _hangups_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_at_exit(known: ref[Any]) -> None:
+    """End a worker that nobody has closed at the end of a process, which `multiprocessing` would have wait for it."""
+    executor = known()
+    if executor is not None:
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 async def _until(ends: Collection[asyncio.Future[None]]) -> None:
