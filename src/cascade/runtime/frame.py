@@ -44,11 +44,13 @@ class Skip:
 class World:
     """One execution of a blueprint: its constants with the inputs filled in, and its root frame."""
 
-    __slots__ = ("blueprint", "constants", "key", "root", "templates")
+    __slots__ = ("blueprint", "constants", "depth", "key", "root", "templates")
 
     def __init__(self, blueprint: Blueprint, constants: list[Any], key: Any) -> None:
         self.blueprint = blueprint
         self.constants = constants
+        self.depth = 0
+        """How many sub-flows it is inside of."""
         self.key = key
         """What tells the nodes of this world from those of the others of the run."""
         self.templates: dict[EntryPlan, list[Any]] = {}

@@ -22,6 +22,9 @@ from cascade.spec.notes import note_more, spelled
 
 __all__ = ["run_once", "run_subflow"]
 
+DEEP = 16
+"""Each time so many sub-flows stand in each other, one has a task of its own."""
+
 
 async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -> Any:
     """Run the sub-flow that instruction `i` is, under its policies if it has some; return what its target gives."""
@@ -59,6 +62,7 @@ async def run_once(
     blueprint = outer.blueprint.subflows[number]
     key = (outer.key, number, around.loop) if attempt == 1 else (outer.key, number, around.loop, attempt)
     world = World(blueprint, constants, key)
+    world.depth = outer.depth + 1
     inherited = run.shares.get(outer) if share is None and run.shares else share
     if inherited is not None:
         run.shares[world] = inherited
@@ -67,7 +71,8 @@ async def run_once(
         frame.loop, frame.iteration, frame.suffix = around.loop, around.iteration, around.suffix
         root = blueprint.root.root
         if blueprint.root.strict:
-            await evaluate(run, frame, [(frame, steps_of(blueprint.root, blueprint.order))], [], [root])
+            carry_out = _apart if world.depth % DEEP == 0 else evaluate
+            await carry_out(run, frame, [(frame, steps_of(blueprint.root, blueprint.order))], [], [root])
         if run.observed:
             run.publish_pruned_root(frame)
         return frame.regs[root], frame.skips.get(root)
@@ -75,6 +80,28 @@ async def run_once(
         if inherited is not None:
             del run.shares[world]
         world.let_go()
+
+
+async def _apart(*args: Any) -> None:
+    """Evaluate in a task of its own: coroutines that await each other may only be so many."""
+    task = asyncio.get_running_loop().create_task(_outcome(*args))
+    try:
+        error = await task
+    finally:
+        del task
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # its traceback leads here
+
+
+async def _outcome(*args: Any) -> BaseException | None:
+    try:
+        await evaluate(*args)
+    except BaseException as error:
+        return error
+    return None
 
 
 class _Skipped(Exception):

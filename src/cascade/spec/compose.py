@@ -68,7 +68,12 @@ class SubflowResult(LazyResult[R_co]):
     target: Any
 
     def __repr__(self) -> str:
-        return f"<Subflow of {self.target!r}, declared at {self.declared}>"
+        target = self.target
+        is_plain = isinstance(target, LazyResult) and not isinstance(target, SubflowResult)
+        of = (
+            repr(target) if is_plain else f"a {'sub-flow' if isinstance(target, LazyResult) else type(target).__name__}"
+        )
+        return f"<Subflow of {of}, declared at {self.declared}>"
 
     def _spelled(self) -> str:
         return "cs.subflow(...)"
