@@ -317,7 +317,7 @@ class TestInputs:
             (lambda: add.map(), "needs at least one iterable"),
             (lambda: add.map(z=[1]), "has no parameter 'z'; it has: a, b, c"),
             (lambda: add.map(b=[1]), "missing a required argument: 'a'"),
-            (lambda: untyped.map([1]), "positional argument"),
+            (lambda: untyped.map([1]), r"takes its iterables by name: add\.map\(a="),
             (lambda: add.partial(z=1), "has no parameter 'z'; it has: a, b, c"),
             (lambda: add.partial(a=1).map(z=[1]), "has no parameter 'z'"),
             (lambda: add.partial(a=inc), r"did you mean inc\(\)\?"),

@@ -12,6 +12,7 @@ from cascade.graph.draw.mermaid import to_mermaid
 from cascade.graph.draw.picture import picture_of
 from cascade.graph.draw.svg import to_svg
 from cascade.graph.draw.terminal import to_letters
+from cascade.spec.keywords import explains_options
 
 __all__ = ["Drawing", "in_letters", "visualize"]
 
@@ -36,6 +37,7 @@ class Drawing(str):
         return {"text/plain": text}
 
 
+@explains_options("cs.visualize")
 def visualize(target: Any, format: Format = "dot", *, events: Any = None) -> Drawing:
     """Return a picture of what running `target` runs, as text.
 

@@ -11,6 +11,7 @@ from cascade.app.report import Reporter
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Container, Engine
 from cascade.spec.connecting import resource_of
+from cascade.spec.keywords import no_option
 from cascade.spec.lazy import Lazy, R
 from cascade.spec.policies import refuse_option
 from cascade.spec.resource import Resource
@@ -72,6 +73,7 @@ def run(
     log_format: LogFormat = "human",
     connector: Any = None,
     state_backend: Any = None,
+    **unknown: Any,
 ) -> Any:
     """Run a target to its end and return its value; reports to stderr.
 
@@ -95,6 +97,9 @@ def run(
         KeyboardInterrupt: Ctrl-C; the run was cancelled and has ended, and stderr says what was running.
         SystemExit: SIGTERM (with the code 143) or SIGHUP (129), where the program has no handler of its own for it.
     """
+    if unknown:
+        options = ("params", "resources", "system_resources", "timeout", "log_level", "log_format", "connector")
+        raise no_option("cs.run", unknown, options)
     if state_backend is not None:
         refuse_option("cs.run(state_backend=...)")
     if connector is not None:
@@ -139,8 +144,11 @@ async def arun(
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    **unknown: Any,
 ) -> Any:
     """Run a target on the event loop that is running, silently, and return its value; takes what `run` takes."""
+    if unknown:
+        raise no_option("cs.arun", unknown, ("params", "resources", "system_resources", "timeout"), "cs.run")
     return await _run(target, params, tuple(resources), system_resources, timeout, None)
 
 

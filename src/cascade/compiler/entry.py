@@ -10,7 +10,7 @@ from cascade.errors import JumpError
 from cascade.spec.blueprint import Block, Blueprint, EntryPlan
 from cascade.spec.operations import CALLN, MAP
 
-__all__ = ["FIRST", "Key", "entry_plan", "override", "position"]
+__all__ = ["FIRST", "WHOLE_DICT", "Key", "entry_plan", "override", "position"]
 
 Key = tuple[Any, ...]
 """Which arguments are overridden: by name, or by a `Position`."""
@@ -29,6 +29,9 @@ POSITIONS: Final = [Position(at) for at in range(16)]
 FIRST: Final = (Position(-1),)
 """The key of a plan whose one override is the first argument, whatever it is called."""
 MOST_PLANS = 256
+
+
+WHOLE_DICT = "; a dict gives arguments by name, and cs.Jump(key, cs.Value(data)) sends the dict itself as the first one"
 
 
 def entry_plan(blueprint: Blueprint, number: int, key: Key) -> EntryPlan:
@@ -198,5 +201,5 @@ def override(
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise JumpError(
             f"a Jump gives the argument {name!r} to {described()}, which has no such argument{hint} "
-            f"(it takes: {', '.join(known) or 'none'})"
+            f"(it takes: {', '.join(known) or 'none'}){WHOLE_DICT}"
         )

@@ -38,6 +38,7 @@ from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunFinished, RunStarted
+from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.notes import note_more, notes_of, spelled
 from cascade.spec.policies import refuse_option, seconds_from
@@ -49,6 +50,7 @@ __all__ = ["Engine", "Run"]
 V = TypeVar("V")
 Tier = Literal["auto", "interpret", "compile"]
 Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
+OPTIONS = ("params", "use_vm", "run_id", "timeout", "resources")
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
@@ -76,6 +78,7 @@ class Engine(Controls, Closing):
     One event loop at a time; a new loop after the old one ended is fine.
     """
 
+    @explains_options("Engine")
     def __init__(
         self,
         solver: Solver | None = None,
@@ -173,6 +176,7 @@ class Engine(Controls, Closing):
         run_id: str | None = None,
         timeout: float | None = None,
         resources: Iterable[Resource] = (),
+        **unknown: Any,
     ) -> Any:
         """Run a target and return its value.
 
@@ -192,6 +196,8 @@ class Engine(Controls, Closing):
             DependencyMissingError: the target was skipped and has nothing to give.
             StaticGraphError, ParameterError, ConstraintError: before anything runs.
         """
+        if unknown:
+            raise no_option("engine.run", unknown, OPTIONS, "cs.run")
         plan, constants, given, known = self._prepared(target, params, timeout, resources)
         if plan is None:
             return target
@@ -244,8 +250,11 @@ class Engine(Controls, Closing):
         run_id: str | None = None,
         timeout: float | None = None,
         resources: Iterable[Resource] = (),
+        **unknown: Any,
     ) -> Run[Any]:
         """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
+        if unknown:
+            raise no_option("engine.start", unknown, OPTIONS, "cs.run")
         prepared = self._prepared(target, params, timeout, resources)
         return self._start(target, self._name(run_id), prepared, timeout=timeout)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cascade.compiler.entry import override
+from cascade.compiler.entry import WHOLE_DICT, override
 from cascade.errors import JumpError
 from cascade.spec.blueprint import TailCall
 from cascade.spec.placement import CallForm
@@ -48,7 +48,7 @@ def merge_tail(
         try:
             override(lambda: "it", form, placed, named, name, value, receiver)
         except JumpError as error:
-            what = str(error).removeprefix("a Jump gives the argument ")
+            what = str(error).removeprefix("a Jump gives the argument ").removesuffix(WHOLE_DICT)
             what = what.replace(" to it, which has no such argument", ", which it does not take", 1)
             raise TypeError(
                 f"a TailCall of task {task.name!r} (declared at {task.declared}) gives it the argument {what}"

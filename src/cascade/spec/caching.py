@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from datetime import timedelta
 
+from cascade.spec.keywords import explains_options
+
 __all__ = ["CacheEntry", "CacheKey", "Cached", "Corrupt", "cache_from", "cached", "identity_of", "store_from"]
 
 
@@ -79,6 +81,7 @@ class Corrupt(NamedTuple):
     reason: str
 
 
+@explains_options("cs.cached")
 def cached(
     store: Any = None, ttl: float | timedelta | None = None, key: Callable[..., Any] | None = None, version: Any = None
 ) -> Cached:

@@ -6,6 +6,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 
 from cascade.spec.caching import cache_from
+from cascade.spec.keywords import explains_options
 from cascade.spec.mistakes import check_choice, hint_for, refuse_uncalled
 from cascade.spec.outcomes import MapErrors
 from cascade.spec.policies import Constraints, Retry, seconds_from
@@ -189,6 +190,7 @@ class LazyResult(Lazy[R_co]):
             raise TypeError(f"{self!r}.named(...) takes a name that is not empty, not {label!r}")
         return self._configure(label=one_line(label))
 
+    @explains_options("with_retry")
     def with_retry(
         self,
         max_attempts: int = 3,
@@ -217,6 +219,7 @@ class LazyResult(Lazy[R_co]):
         """
         return self._configure(retry=Retry(max_attempts, delay, backoff, jitter, max_delay, on, give_up))
 
+    @explains_options("with_timeout")
     def with_timeout(self, seconds: float) -> Self:
         """Let each attempt of a call take `seconds` at the most; then it fails with a TimeoutError.
 

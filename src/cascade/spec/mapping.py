@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any, Generic, Literal, overload
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from cascade.spec.iterables import check_iterable, check_lengths
+from cascade.spec.keywords import hint_for_option
 from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, R, place
 from cascade.spec.outcomes import Failed, MapErrors, errors_from
 
 __all__ = ["Mappable", "OnError", "Partial", "declare_map"]
 
 OnError = Literal["raise", "collect", "skip"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+MOST_SHOWN = 40
 
 _frame = sys._getframe
 
@@ -54,7 +59,7 @@ class Mappable(Generic[R]):
         self,
         named: Mapping[str, Any] | None = None,
         /,
-        *,
+        *unnamed: Any,
         concurrency: int | None = None,
         window: int | None = None,
         on_error: OnError = "raise",
@@ -80,10 +85,25 @@ class Mappable(Generic[R]):
             ValueError: the inputs differ in length, or an option makes no sense.
         """
         task, fixed = self._fixed()
+        if unnamed:
+            raise without_names(task, "map", (named, *unnamed), fixed)
         if named is not None:
-            iterables = {**named_from(task, named, iterables), **iterables}
+            iterables = {**named_from(task, named, iterables, fixed), **iterables}
         options = (concurrency, window, errors_from(task.name, on_error, max_errors))
         return declare_map(task, fixed, iterables, options, _frame(1))
+
+
+def by_name(partial: F) -> F:
+    """Have `partial` say how to give by name what it is given by position."""
+
+    @wraps(partial)
+    def explained(self: Any, /, *unnamed: Any, **values: Any) -> Any:
+        if unnamed:
+            task, fixed = self._fixed()
+            raise without_names(task, "partial", unnamed, {**fixed, **values})
+        return partial(self, **values)
+
+    return explained  # type: ignore[return-value]
 
 
 class Partial(Mappable[R]):
@@ -95,12 +115,13 @@ class Partial(Mappable[R]):
         self.task: Any = task
         self.values: dict[str, Any] = values
         for name, value in values.items():
-            check_name(task, name)
+            check_name(task, name, value)
             task._check(value)
 
     def _fixed(self) -> tuple[Any, dict[str, Any]]:
         return self.task, self.values
 
+    @by_name
     def partial(self, /, **values: Any) -> Partial[R]:
         """Fix more arguments."""
         return Partial(self.task, {**self.values, **values})
@@ -112,26 +133,42 @@ class Partial(Mappable[R]):
         return lazy
 
 
-def named_from(task: Any, named: Any, others: dict[str, Any]) -> Mapping[str, Any]:
+def named_from(task: Any, named: Any, others: dict[str, Any], fixed: dict[str, Any]) -> Mapping[str, Any]:
     """Return the iterables that a map was given in a dict. Raises TypeError if it is none, or has what others has."""
     if not isinstance(named, Mapping):
-        first = next(iter((*task.shape.names[task.shape.only :], *task.shape.keywords)), "x") if task.shape else "x"
-        raise TypeError(
-            f"map of {task.name!r} ({task.declared}) takes its iterables by name: {task.name}.map({first}=[...]); "
-            f"it was given {named!r} without one"
-        )
+        raise without_names(task, "map", (named,), {**others, **fixed})
     twice = ", ".join(sorted(named.keys() & others.keys()))
     if twice:
         raise TypeError(f"map of {task.name!r} ({task.declared}) is given {twice} twice: in a dict and by keyword")
     return named
 
 
-def check_name(task: Any, name: str) -> None:
+def without_names(task: Any, method: str, values: tuple[Any, ...], others: Collection[str]) -> TypeError:
+    """Return the error for arguments of `map` or `partial` that were given by position."""
+    names = ["x"]
+    if task.shape is not None:
+        names = [name for name in (*task.shape.names[task.shape.only :], *task.shape.keywords) if name not in others]
+    if task.receiver is not None:
+        names = names[1:]
+    texts = [text if len(text) <= MOST_SHOWN else "..." for text in map(repr, values)]
+    line = ", ".join(f"{name}={text}" for name, text in zip(names, texts, strict=False)) or "x=..."
+    what = "its iterables" if method == "map" else "what stays the same"
+    return TypeError(
+        f"{method} of {task.name!r} ({task.declared}) takes {what} by name: {task.name}.{method}({line}); "
+        f"it was given {', '.join(texts)} without one"
+    )
+
+
+def check_name(task: Any, name: str, value: Any) -> None:
     """Raise TypeError if the task has no such parameter."""
     shape = task.shape
     if shape is not None and not shape.accepts(name):
+        from difflib import get_close_matches
+
         known = ", ".join((*shape.names[shape.only :], *shape.keywords)) or "none"
-        raise TypeError(f"task {task.name!r} ({task.declared}) has no parameter {name!r}; it has: {known}")
+        near = get_close_matches(name, [*shape.names[shape.only :], *shape.keywords], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else hint_for_option("map", name, value, ())
+        raise TypeError(f"task {task.name!r} ({task.declared}) has no parameter {name!r}{hint}; it has: {known}")
 
 
 def hint_for(task: Any, option: str) -> str:
@@ -158,7 +195,7 @@ def declare_map(
         raise TypeError(f"map of {task.name!r} ({task.declared}) needs at least one iterable: {task.name}.map(x=[...])")
     lengths = {}
     for name, value in iterables.items():
-        check_name(task, name)
+        check_name(task, name, value)
         if not isinstance(value, Lazy):
             check_iterable(task, name, value)
             if hasattr(value, "__len__"):

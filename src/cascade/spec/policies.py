@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from cascade.errors import ConstraintError
+from cascade.spec.keywords import no_option
 from cascade.spec.notes import note_before
 from cascade.spec.signal import Signal
 
@@ -162,9 +163,9 @@ def retry_from(given: Any) -> Retry | None:
     if not isinstance(given, dict):
         return Retry(given)
     names = ("max_attempts", "delay", "backoff", "jitter", "max_delay", "on", "give_up")
-    unknown = given.keys() - set(names)
+    unknown = {name: value for name, value in given.items() if name not in names}
     if unknown:
-        raise TypeError(f"retry takes {', '.join(names)}, not {', '.join(sorted(map(str, unknown)))}")
+        raise no_option("retry", unknown, names, "with_retry")
     return Retry(**given)
 
 

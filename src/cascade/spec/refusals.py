@@ -86,13 +86,13 @@ class NoValue:
 
     def _no_attribute(self, name: str) -> AttributeError:
         """Return the error for an attribute that this has not: hasattr and its like ask for those, too."""
-        if name.startswith("_") or not _is_absent(getattr(type(self), name, _NOWHERE)):
+        if name.startswith("_") or hasattr(type(self), name):
             # A protocol asks, or it is one of its own that is not set yet.
             return AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
         from difflib import get_close_matches
 
-        own = [each for each in dir(type(self)) if not each.startswith("_")]
-        near = get_close_matches(name, [each for each in own if not _is_absent(getattr(type(self), each, None))], 1)
+        own = [each for each in dir(type(self)) if not each.startswith("_") and hasattr(type(self), each)]
+        near = get_close_matches(name, own, 1)
         if near:
             instead = f"did you mean .{near[0]}?"
         elif name in RUNS:
@@ -116,15 +116,8 @@ class Absent:
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
-            return self
+            raise AttributeError(f"{owner!r} has no attribute {self._name!r}")
         raise self._error(instance, self._name)
-
-
-def _is_absent(value: object) -> bool:
-    return isinstance(value, Absent)
-
-
-_NOWHERE = Absent("", lambda instance, name: AttributeError(name))
 
 
 def is_running() -> bool:
@@ -222,7 +215,7 @@ if not TYPE_CHECKING:
         for each in {*USUAL, *RUNS, *(name for kind in BUILTINS for name in dir(kind) if not name.startswith("_"))}:
             setattr(NoValue, each, Absent(each, NoValue._no_attribute))
         NoValue.__dir__ = lambda self: [
-            each for each in object.__dir__(self) if not _is_absent(getattr(type(self), each, None))
+            each for each in object.__dir__(self) if hasattr(type(self), each) or each in getattr(self, "__dict__", ())
         ]
 
 

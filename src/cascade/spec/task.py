@@ -9,13 +9,16 @@ from typing import Any, Generic, Literal, NoReturn, ParamSpec, overload
 
 from cascade.spec.caching import cache_from
 from cascade.spec.control import Jump, TailCall
+from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Config, LazyResult, R, place
-from cascade.spec.mapping import Mappable, OnError, Partial
+from cascade.spec.mapping import Mappable, OnError, Partial, by_name
 from cascade.spec.mistakes import check_argument, refuse_uncalled
 from cascade.spec.placement import CallForm, Profile, profile_of
 from cascade.spec.policies import Constraints, Retry, retry_from, seconds_from
+from cascade.spec.refusals import Absent
 from cascade.spec.resource import Inject, injected
 from cascade.spec.shown import one_line
+from cascade.spec.signal import UNSET, Unset
 from cascade.spec.signature import EVERY_NUMBER, CallShape, declared_at, shape_of
 
 __all__ = ["Mode", "OnError", "Partial", "Task", "task"]
@@ -24,6 +27,7 @@ P = ParamSpec("P")
 Mode = Literal["auto", "inline", "blocking", "compute", "process"]
 
 COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
+OPTIONS = ("name", "pure", "mode", "retry", "timeout", "cache", "constraints", "tags")
 MODES = ("auto", "inline", "blocking", "compute", "process")
 
 PASSED = frozenset({LazyResult, int, str, float, bool, type(None), bytes, complex, list, tuple, dict, set, frozenset})
@@ -71,6 +75,8 @@ class Task(Mappable[R], Generic[P, R]):
         """What the keys of its cache know of its function."""
         self.tags = tags
         self.receiver: Any = None
+        self.variant: tuple[Task[P, R], dict[str, Any]] | None = None
+        """The task that it was made of by `with_options`, and those."""
         self.origin: Task[..., R] = self
         flags = _flags_of(func)
         if flags & (GENERATOR | ASYNC_GENERATOR) and not flags & COROUTINE:
@@ -112,7 +118,7 @@ class Task(Mappable[R], Generic[P, R]):
     def __reduce__(self) -> Any:
         if self.receiver is not None:
             return getattr, (self.receiver, self.__name__)
-        return self.__qualname__
+        return self.__qualname__ if self.variant is None else (_variant, self.variant)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Declare one call: return its lazy result and run nothing.
@@ -176,6 +182,46 @@ class Task(Mappable[R], Generic[P, R]):
     def _fixed(self) -> tuple[Any, dict[str, Any]]:
         return self, {}
 
+    @explains_options("task.with_options")
+    def with_options(
+        self,
+        *,
+        name: str | Unset = UNSET,
+        pure: bool | Unset = UNSET,
+        mode: Mode | Unset = UNSET,
+        retry: Any = UNSET,
+        timeout: float | Unset | None = UNSET,
+        cache: Any = UNSET,
+        constraints: dict[str, Any] | Unset | None = UNSET,
+        tags: Iterable[str] | Unset = UNSET,
+    ) -> Task[P, R]:
+        """Return another task of the same function, with these options in the place of its own.
+
+        The task itself stays as it is: `patient = fetch.with_options(timeout=60, retry=5)`. What is not given is taken
+        from it; None takes a retry, a timeout, a cache or constraints away.
+
+        Args:
+            name, pure, mode, retry, timeout, cache, constraints, tags: as in `@cs.task`.
+        """
+        given: dict[str, Any] = {
+            **{"name": name, "pure": pure, "mode": mode, "retry": retry, "timeout": timeout, "cache": cache},
+            **{"constraints": constraints, "tags": tags},
+        }
+        given = {option: value for option, value in given.items() if value is not UNSET}
+        if self.receiver is not None:
+            bound: Any = self.origin.with_options(**given).__get__(self.receiver)
+            return bound  # type: ignore[no-any-return]
+        held = self.constraints
+        own = {
+            **{"name": self.name, "pure": self.pure, "mode": self.mode, "retry": self.retry, "timeout": self.timeout},
+            **{"cache": self.cache, "constraints": held and {**held.amounts, **held.lazy}, "tags": self.tags},
+        }
+        made: Any = task(**{**own, **given})
+        other: Task[P, R] = made(self.func)
+        other.variant = (self, given)
+        return other
+
+    @by_name
     def partial(self, /, **values: Any) -> Partial[R]:
         """Fix some arguments for all calls: `f.partial(k=1).map(x=[1, 2])`."""
         return Partial(self, values)
@@ -197,9 +243,25 @@ class Task(Mappable[R], Generic[P, R]):
             reason = str(error)
         signature = inspect.signature(self.func)
         raise TypeError(
-            f"task {self.name!r} cannot be called like this: {reason}; "
+            f"task {self.name!r} cannot be called like this: {reason}{self._unknown(args, kwargs)}; "
             f"it is {self.__name__}{signature}, declared at {self.declared}"
         )
+
+    def _unknown(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Name the keywords of a call that the function does not take, and those that may be meant."""
+        from difflib import get_close_matches
+
+        shape = self.shape
+        if shape is None:
+            return ""
+        free = [name for name in (*shape.names[max(len(args), shape.only) :], *shape.keywords) if name not in kwargs]
+        missing = [name for name in free if name not in shape.defaults]
+        said = ""
+        for name in kwargs:
+            if not shape.accepts(name):
+                near = get_close_matches(name, free, 1) or missing
+                said += f", and it has no parameter {name!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+        return said
 
     def _check(self, value: Any) -> None:
         """Look closer at an argument that is not of a type that most are of."""
@@ -255,6 +317,7 @@ def task(
     cache: Any = None,
     constraints: dict[str, Any] | None = None,
     tags: Iterable[str] = (),
+    **unknown: Any,
 ) -> Any:
     """Make a task of a function: `@cs.task`, `@cs.task(name="...")` or `cs.task(len)`.
 
@@ -275,6 +338,8 @@ def task(
         TypeError: what is decorated cannot be called.
         NotImplementedError: a generator function, or an option that is not built yet.
     """
+    if unknown:
+        raise no_option("cs.task", unknown, OPTIONS)
     if mode not in MODES:
         raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     policy = retry_from(retry)
@@ -285,7 +350,10 @@ def task(
 
     def declare(func: Any) -> Task[..., Any]:
         if isinstance(func, Task):
-            raise TypeError(f"{func!r} is a task already; decorate the function once")
+            raise TypeError(
+                f"{func!r} is a task already; decorate the function once ({func.name}.with_options(...) makes another "
+                "task of it, with options of its own)"
+            )
         if isinstance(func, (staticmethod, classmethod)):
             raise TypeError("put @staticmethod or @classmethod above @cs.task, not below it")
         if not callable(func):
@@ -303,6 +371,32 @@ def task(
         )
 
     return declare if func is None else declare(func)
+
+
+def _variant(base: Task[..., Any], options: dict[str, Any]) -> Task[..., Any]:
+    """Make a task anew that crosses to another process."""
+    made: Task[..., Any] = base.with_options(**options)
+    return made
+
+
+def _no_attribute(given: Task[..., Any], name: str) -> AttributeError:
+    spelled = f"{given.name}(...)"
+    option = name.removeprefix("with_").replace("named", "name")
+    if name == "starmap":
+        instead = f"{given.name}.map(...) takes an iterable for each parameter by name"
+    elif name in ("after", "run_if"):
+        instead = f"it configures one call: {spelled}.{name}(...)"
+    elif hasattr(LazyResult, name):
+        instead = f"{spelled}.{name}(...) configures one call, {given.name}.with_options({option}=...) makes a task"
+    else:
+        instead = f"calling it declares a node, {spelled}, which cs.run(...) or engine.run(...) runs"
+    return AttributeError(f"{given!r} has no {name!r}; {instead}")
+
+
+for _name in ("after", "named", "run_if", "with_cache", "with_constraints", "with_retry", "with_timeout", "starmap"):
+    setattr(Task, _name, Absent(_name, _no_attribute))
+for _name in ("apply", "apply_async", "compute", "delay", "remote", "result", "run", "spawn", "submit"):
+    setattr(Task, _name, Absent(_name, _no_attribute))
 
 
 class _Decorator:
