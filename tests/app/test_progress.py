@@ -5,17 +5,20 @@ import contextlib
 import io
 import json
 import os
-from typing import Any
+import time
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 import cascade as cs
+from cascade.adapters.executors.local import LocalExecutor
 from cascade.app import progress as progress_module
 from cascade.app.progress import Lines, Progress
 from cascade.app.standing import Report, spelled_time
 from cascade.app.words import WORDS, language, say
 from cascade.runtime.bus import MessageBus
-from cascade.runtime.events import TaskRetrying
+from cascade.runtime.events import RunFinished, TaskRetrying
 from cascade.runtime.looking import MapSight, Sight
 
 
@@ -49,13 +52,15 @@ class Display:
         self.stopped += 1
 
 
-def watched(declare: Any, enough: int = 1, step: float = 1.0) -> tuple[Any, Display, Progress]:
+def watched(declare: Any, enough: int = 1, step: float = 1.0, executor: Any = None) -> tuple[Any, Display, Progress]:
     """Run what `declare(display)` returns while a display watches."""
 
     async def main() -> tuple[Any, Display, Progress]:
         display = Display(enough)
         progress = Progress(display, Clock(step), 0.001)
-        async with cs.Engine() as engine:
+        bus = MessageBus()
+        bus.subscribe(RunFinished, lambda event: progress.last_look(event.run_id))
+        async with cs.Engine(bus=bus, executor=executor) as engine:
             progress.watch(engine)
             try:
                 return await engine.run(declare(display)), display, progress
@@ -106,7 +111,7 @@ def test_a_loop_is_one_counter_with_a_rate() -> None:
     assert counts == sorted(counts)
     assert 0 < counts[-1] <= value + 1
     assert display.reports[-1].rates["spin#1"] > 0
-    assert progress.loops == {"spin#1": counts[-1]}
+    assert progress.loops == {"spin#1": value + 1}  # at the end, not when it was last seen
 
 
 def test_a_loop_that_waits_is_counted_where_it_counts_itself() -> None:
@@ -142,8 +147,73 @@ def test_a_map_is_one_counter_with_its_failures() -> None:
     assert (seen.id, seen.done, seen.total, seen.failed) == ("item#1", 9, 10, 1)
     assert progress.failed == {"item#1": 1}
     assert progress.slow.keys() == {"item#1[9]"}  # it stood still for seconds of this clock
-    assert any("item#1 1" in line for line in progress.summary())
+    assert "items that failed: item#1 1 of 10" in progress.summary()
     assert progress.to_dict()["items_failed"] == {"item#1": 1}
+
+
+class Run:
+    """Stands in for a run that has ended."""
+
+    id = "run"
+    lost: ClassVar = {"f#1": (5, 40, True), "g#1": (2, 3, False)}
+
+
+def test_the_end_of_a_run_tells_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes on is looked at now and then; what is told was true at the end."""
+    now, sights = 0.0, [["one#1", "two#1"], ["one#1"], ["one#1"], ["one#1", "f#1[3]"], ["f#1[3]"], []]
+    monkeypatch.setattr(progress_module, "state_of", lambda engine: Run)
+    monkeypatch.setattr(progress_module, "look", lambda run, loop: Sight(0, 0, {}, [], sights.pop(0)))
+
+    async def main() -> Progress:
+        nonlocal now
+        progress = Progress(Display(), lambda: now)
+        progress.watch(object())
+        for _ in range(5):
+            now += 0.5
+            progress.report(Run)  # type: ignore[arg-type]
+        assert not progress.last_look("another run")
+        now += 0.25
+        assert progress.last_look("run")
+        return progress
+
+    progress = asyncio.run(main())
+    assert progress.slow == {"one#1": 2.25, "two#1": 0.75, "f#1[3]": 0.875}
+    assert progress.summary() == [
+        "slow: one#1 about 2.2 s, f#1[3] about 0.9 s, two#1 about 0.8 s",
+        "items that failed: g#1 2 of 3",  # of the others a warning tells
+    ]
+    assert progress.to_dict()["items_failed"] == {"f#1": 5, "g#1": 2}
+
+
+@pytest.mark.parametrize("mode", ["blocking", "compute", "process"])
+def test_what_waits_for_a_thread_or_a_process_does_not_run(mode: Any, tmp_path: Path) -> None:
+    if mode == "process":
+        pytest.importorskip("loky")
+    path = tmp_path / "go"
+
+    def declare(display: Display) -> Any:
+        item: Any = cs.task(name="item", mode=mode)(until)
+        running = opening(display, path)
+        return [item.map(n=range(4), path=[path] * 4), running]
+
+    _, display, _ = watched(declare, enough=30, executor=LocalExecutor(1, 1, 1))
+    seen = [name for report in display.reports for name in report.sight.running if name.startswith("item")]
+    assert "item#1[0]" in seen
+    assert all(len([name for name in each.sight.running if name != "opening#1"]) <= 1 for each in display.reports)
+
+
+def until(n: int, path: Path) -> int:
+    """Return when a file is there."""
+    while not path.exists():
+        time.sleep(0.001)
+    return n
+
+
+@cs.task
+async def opening(display: Display, path: Path) -> None:
+    while not any("item#1[0]" in report.sight.running for report in display.reports[-5:]):
+        await asyncio.sleep(0.002)
+    path.touch()
 
 
 def test_nothing_is_told_of_a_short_run() -> None:

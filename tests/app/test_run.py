@@ -417,6 +417,20 @@ class TestWhatIsSaid:
             "INFO run succeeded in T s",
         ]
 
+    def test_items_that_were_collected_as_failures_are_told_of_a_short_run(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        odd = cs.task(lambda n: 1 // (n % 2))
+        for _ in range(2):
+            lines = self.words(self.said(capsys, [odd.map(n=range(15), on_error="collect").named("odd"), inc(1)]))
+            assert lines[1:] == ["INFO items that failed: odd#1 8 of 15", "INFO run succeeded in T s"]
+        assert len(self.said(capsys, odd.map(n=[1], on_error="collect"))) == 2  # nothing is lost, nothing told
+        skipped = self.said(capsys, odd.map(n=range(15), on_error="skip"))
+        assert [line.split()[1] for line in skipped] == ["INFO", "WARNING", "INFO"]
+        assert self.said(capsys, odd.map(n=range(15), on_error="collect"), log_level="WARNING") == []
+        records = self.said(capsys, odd.map(n=range(3), on_error="collect"), log_format="json")
+        assert [json.loads(line).get("items_failed") for line in records] == [None, {"<lambda>#1": 2}, None]
+
     def test_names_and_messages_forge_no_lines(self, capsys: pytest.CaptureFixture[str]) -> None:
         forged = "a\n12:00:00 INFO forged\x1b[2J\u202e"
         task: Any = cs.task(name=forged)(lambda x: x)

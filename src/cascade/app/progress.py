@@ -29,7 +29,10 @@ LIVE_AFTER = 0.4
 FIRST_LINE, LINE_EVERY = 10.0, 30.0
 """Seconds, where there is no live display."""
 SLOW = 1.0
-"""What has been seen running for so many seconds is named at the end."""
+"""What has been seen running for so many seconds is named at the end, ..."""
+SHARE_OF_RUN = 0.1
+"""... or for so much of a shorter run."""
+MOST_KEPT = 200
 
 
 class Display(Protocol):
@@ -110,6 +113,9 @@ class Progress:
         self._counts: dict[str, int] = {}
         self._rates: dict[str, float] = {}
         self._since: dict[str, float] = {}
+        """When each call that goes on began, as far as looking tells: half way between two looks."""
+        self.collected: list[str] = []
+        """The maps that give failures in the place of items, which no warning tells of."""
 
     def watch(self, engine: Any) -> None:
         """Begin to look at what an engine runs, on its loop's thread."""
@@ -125,12 +131,21 @@ class Progress:
             self._timer = None
         self._display.stop()
 
-    def last_look(self) -> None:
-        """Take the counters of a run that has ended, and stop."""
+    def last_look(self, run_id: str) -> bool:
+        """Take the counters of a run that has ended, and stop; say whether it was the one looked at."""
         run = None if self._engine is None else state_of(self._engine)
-        if run is not None and self._clock() - self._started >= SLOW:
+        if run is None or run.id != run_id:
+            return False
+        if self._clock() - self._started >= SLOW:
             self.report(run)
+            self._end(self._since, self._looked)
+        self.failed = {name: failed for name, (failed, _, _) in run.lost.items()}
+        lost = [(name, *each) for name, each in run.lost.items()]
+        self.collected = [
+            say("some_of", name=name, count=f"{n:,}", total=f"{of:,}") for name, n, of, is_told in lost if not is_told
+        ]
         self.stop()
+        return True
 
     def _tick(self) -> None:
         begun = monotonic()
@@ -154,33 +169,42 @@ class Progress:
                 rate = (count - self._counts.get(name, 0)) / passed
                 known = self._rates.get(name)
                 self._rates[name] = rate if known is None else (known + rate) / 2
+        between = (self._looked + now) / 2 if self._looked > self._started else self._started
+        self._end({name: since for name, since in self._since.items() if name not in sight.running}, between)
+        self._since = {name: self._since.get(name, between) for name in sight.running}
         self._looked, self._counts = now, counts
-        self._since = {name: self._since.get(name, now) for name in sight.running}
         running = sorted(
             ((name, now - since) for name, since in self._since.items()), key=lambda one: (-one[1], one[0])
         )
-        for name, seconds in running:
-            if seconds >= SLOW and name not in counts:
-                self.slow[name] = max(seconds, self.slow.get(name, 0.0))
         rates = {name: self._rates[name] for name in counts if name in self._rates}
         shown = [(name, seconds) for name, seconds in running if seconds >= SLOW or name.split("[")[0] not in counts]
         return Report(self.names, now - self._started, sight, rates, [one for one in shown if one[0] not in counts])
 
+    def _end(self, since: dict[str, float], now: float) -> None:
+        """Note how long calls took that have ended about now."""
+        for name, begun in since.items():
+            if name not in self._counts:
+                self.slow[name] = max(now - begun, self.slow.get(name, 0.0))
+        if len(self.slow) > MOST_KEPT:
+            self.slow = dict(sorted(self.slow.items(), key=lambda one: -one[1])[: MOST_KEPT // 2])
+
     def summary(self) -> list[str]:
-        """Return what is worth telling of a run that has ended; nothing of a short one."""
-        if self._clock() - self._started < SLOW:
-            return []
+        """Return what is worth telling of a run that has ended; of a short one only what it has lost."""
+        taken = self._looked - self._started
+        lost = [say("maps_failed", names=shortened(self.collected))] if self.collected else []
+        if taken < SLOW:
+            return lost
         found = []
+        self.slow = {name: spent for name, spent in self.slow.items() if spent >= min(SLOW, taken * SHARE_OF_RUN)}
         if self.slow:
             slowest = sorted(self.slow.items(), key=lambda one: -one[1])
-            found.append(say("slow", names=shortened([f"{name} > {spelled_time(taken)}" for name, taken in slowest])))
+            told = [say("about", name=name, time=spelled_time(spent)) for name, spent in slowest]
+            found.append(say("slow", names=shortened(told)))
         if self.loops:
             most = sorted(self.loops.items(), key=lambda one: -one[1])
             told = [f"{name} {say('entries', count=f'{count:,}')}" for name, count in most]
             found.append(say("counted", names=shortened(told)))
-        if self.failed:
-            found.append(say("maps_failed", names=shortened([f"{name} {n:,}" for name, n in self.failed.items()])))
-        return found
+        return found + lost
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `summary` tells: seconds of slow calls, entries of loops, and items that failed, by id."""

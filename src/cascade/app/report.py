@@ -86,8 +86,7 @@ class Reporter:
         self._write("INFO", event, say("started_with" if params else "started", names=shown, params=params))
 
     def _finished(self, event: RunFinished) -> None:
-        if self.progress is not None:
-            self.progress.last_look()
+        if self.progress is not None and self.progress.last_look(event.run_id):
             self._summary(self.progress, event.timestamp)
         seconds = f"{event.duration:.3f} s"
         if event.status == "Succeeded":

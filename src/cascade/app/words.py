@@ -40,6 +40,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "more_running": ("and {count} more running", "另有 {count} 个正在运行"),
     "slow": ("slow: {names}", "较慢：{names}"),
     "counted": ("loops: {names}", "循环：{names}"),
+    "about": ("{name} about {time}", "{name} 约 {time}"),
+    "some_of": ("{name} {count} of {total}", "{name} {total} 项中的 {count} 项"),
     "maps_failed": ("items that failed: {names}", "失败的项：{names}"),
     # --- the command
     "no_file": ("there is no file {file}", "没有文件 {file}"),

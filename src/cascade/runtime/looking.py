@@ -7,6 +7,7 @@ from itertools import islice
 from types import FrameType
 from typing import Any, NamedTuple
 
+from cascade.adapters.executors.local import QUEUES, LocalExecutor
 from cascade.runtime.frame import PENDING, Frame
 from cascade.runtime.loops import Follower
 from cascade.runtime.run import RunState
@@ -67,7 +68,7 @@ def look(run: RunState, loop: asyncio.AbstractEventLoop) -> Sight:
     for task in islice(asyncio.all_tasks(loop), MOST_TASKS):
         frames = list(_awaits(task.get_coro()))
         found = _innermost(frames)
-        if found is not None and found[0] is run:
+        if found is not None and found[0] is run and not any(map(_is_queued, frames)):
             running[_id(run, found[1])] = None
         for frame in frames:
             if frame.f_code is evaluate.__code__ and frame.f_locals.get("run") is run:
@@ -75,6 +76,14 @@ def look(run: RunState, loop: asyncio.AbstractEventLoop) -> Sight:
             elif frame.f_code in (Follower.follow.__code__, drive.__code__):
                 _add_hot(run, frame, frames, loops)
     return Sight(*nodes, loops, maps, sorted(running))
+
+
+def _is_queued(frame: FrameType) -> bool:
+    """Say whether a call still waits for a thread or a process to take it up."""
+    if frame.f_code is LocalExecutor.in_thread.__code__:
+        job = frame.f_locals.get("job")
+        return job is None or job.state == "waiting"
+    return frame.f_code in QUEUES
 
 
 def _id(run: RunState, spot: Spot) -> str:

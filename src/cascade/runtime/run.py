@@ -55,6 +55,7 @@ class RunState(Telling):
         "id",
         "inline",
         "known",
+        "lost",
         "machine",
         "names",
         "observed",
@@ -118,6 +119,8 @@ class RunState(Telling):
         """Where the results of the target go one by one, if somebody iterates over them."""
         self.under_way: dict[tuple[Frame, int], Any] = {}
         """The maps that are going on."""
+        self.lost: dict[str, tuple[int, int, bool]] = {}
+        """Of maps that went on without items that failed: how many did, of how many, and whether a warning says so."""
         self.flows: dict[tuple[Frame, int], Any] = {}
         """For a map that was begun before its inputs are there: what flows into it."""
         self.shares: dict[World, Mapping[str, str]] = {}

@@ -211,8 +211,9 @@ class LocalExecutor:
     def processes(self) -> Any:
         """The worker processes; none is started before there is a call for it."""
         if self._processes is None:
-            from cascade.adapters.executors.processes import Processes
+            from cascade.adapters.executors.processes import WAITING, Processes
 
+            QUEUES.update(WAITING)
             self._processes = Processes(self._size)
         return self._processes
 
@@ -239,6 +240,10 @@ class LocalExecutor:
         self.close_threads()
         if self._processes is not None:
             await self._processes.aclose()
+
+
+QUEUES = {LocalExecutor._room.__code__, LocalExecutor.measured.__code__}
+"""The code of coroutines in which a call waits to be taken up; that of processes is added when they are needed."""
 
 
 def _tell(loop: Any, call: Callable[[], None]) -> None:

@@ -20,7 +20,7 @@ from weakref import ref
 from cascade.adapters.executors.crossing import carry_out, pack_call, unpack_outcome
 from cascade.errors import MissingExtraError
 
-__all__ = ["Processes"]
+__all__ = ["WAITING", "Processes"]
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 END_SECONDS = 5.0
@@ -208,6 +208,10 @@ class _Worker:
         else:
             threading.Thread(target=shut_down, name="cascade-process-end", daemon=True).start()
         return ended
+
+
+WAITING = (Processes._take.__code__, _Worker.start.__code__)
+"""The code of coroutines in which a call has no process yet."""
 
 
 @contextmanager

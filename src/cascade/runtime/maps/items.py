@@ -93,6 +93,8 @@ async def _run_all(items: Items, begun: Called | None) -> Any:
             del ending  # its traceback leads here
     finally:
         del run.under_way[place]
+        if items.failed:
+            items.count_lost()
     if items.lacks:
         return NOTHING
     if items.failed and items.node.errors.on_error == "skip":

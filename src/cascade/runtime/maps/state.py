@@ -250,6 +250,12 @@ class Items:
         """Return which map this is and where it was declared."""
         return f"the map {self.run.described(Spot(self.frame, self.i))}"
 
+    def count_lost(self) -> None:
+        """Count the items that failed, for who looks when the run is over; a loop may have the same map again."""
+        name = Spot(self.frame, self.i).copy(self.run.names).site_of("").task_id
+        failed, read, _ = self.run.lost.get(name, (0, 0, False))
+        self.run.lost[name] = failed + self.failed, read + self.read, self.node.errors.on_error == "skip"
+
     def warn(self) -> None:
         """Say that items were left out."""
         if self.run.bus.wants(RunWarning):
