@@ -197,9 +197,9 @@ class RunState(Telling):
         if bus.congested:
             await bus.drain()
         self.ticker.rested()
-        self.ticker.begin()  # what goes on need not begin a stretch of its own, and relies on ticks that come
-        await asyncio.sleep(0)
+        await self.ticker.rest()
         self.ticker.passed()
+        self.ticker.begin()  # what goes on need not begin a stretch of its own, and relies on ticks that come
         self.look()
         if self.is_cancelled():  # a task did not mind
             raise asyncio.CancelledError

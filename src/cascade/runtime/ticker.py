@@ -8,17 +8,21 @@ returned, that call took at least 10 ms.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from typing import Any, Protocol
 from weakref import ref
 
 from cascade.compiler.guesses import Guesses
+from cascade.runtime.turns import Turns, turns_here
 
 __all__ = ["MOST_NUMBERS", "TICK", "Ticker"]
 
 TICK = 0.010
 IDLE_TICKS = 20
+LIVELY = 0.5
+SHORTEST = 0.001
 MOST_NUMBERS = 1 << 14
 _NUMBERS = list(range(MOST_NUMBERS))
 
@@ -93,6 +97,10 @@ class Ticker:
                 if guesses is not None:
                     guesses.restore()
 
+    async def rest(self) -> None:
+        """Wait while the event loop has its turn."""
+        await turns_here().take()
+
     def passed(self) -> None:
         """Say that the event loop has had a turn: a tick that came while others ran asks for nothing more."""
         if self.due:
@@ -147,13 +155,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
+def _pause() -> float:
+    """Return how long to sleep, in seconds, before this thread asks for the GIL, which it is given late."""
+    if time.monotonic() - Turns.busy_at < LIVELY:
+        return SHORTEST
+    return max(TICK - sys.getswitchinterval(), SHORTEST)
+
+
 def _tick() -> None:
     global _thread
+    counted = time.monotonic()
     while True:
-        time.sleep(TICK)
+        time.sleep(_pause())
+        now = time.monotonic()
+        counts = now - counted >= TICK
+        if counts:
+            counted = now
         for ticker in list(_armed):
-            ticker.ticks += 1
+            ticker.ticks += counts
             ticker.tick()
+            if not counts:
+                continue
             if ticker.used:
                 ticker.used = False
                 ticker.idle = 0

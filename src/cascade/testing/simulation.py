@@ -184,6 +184,9 @@ class _Untimed(Ticker):
     def begin(self) -> None:
         self.ticks = 0
 
+    async def rest(self) -> None:
+        await asyncio.sleep(0)
+
 
 class _Paced:
     """Carries out calls as another executor does, some of them late."""

@@ -47,13 +47,11 @@ async def call_in_place(items: Items, batch: Batch) -> None:
 
 async def sweep(items: Items, batch: Batch) -> None:
     """Call for the items of a batch, as far as that goes, and put the results where they belong."""
-    sweep, begun = Sweep(items, batch), batch.at
-    values = await sweep.run()
-    batch.at += len(values)
+    sweep = Sweep(items, batch)
+    batch.at += sweep.hand_on(await sweep.run())
     if batch.at > batch.end or (batch.at < batch.end and not sweep.is_ended):
         raise _resized(items)
     items.form.seen = items.caller.seen
-    items.deliver(begun, values)
     items.done -= len(sweep.marked)
     for position, signal in sweep.marked:
         items.scope.start(perform, items, position, (batch.columns[0][position],), signal)

@@ -19,15 +19,20 @@ from cascade.runtime.spot import Spot
 
 __all__ = ["Sweep"]
 
+MOST_BEFORE = 1 << 12
+PIECE = 1 << 17
+"""Of results, to be copied: that takes about a millisecond."""
+
 
 # `for value in (call(item),)` is an assignment (CPython 3.9 made it one), to a variable of the comprehension's own.
 def _sweeper() -> tuple[Callable[..., Coroutine[Any, Any, list[Any]]], Callable[[type | None], None]]:
     """Return a sweep, and what tells it which class of results it expects: None to have it look closer."""
     seen: type | None = None
 
-    async def work(call: Any, waiting: Any, is_plain: Any, turn: Any) -> list[Any]:
+    async def work(calls: Any, is_plain: Any, turn: Any) -> list[Any]:
         return [
             value
+            for call, waiting in calls
             for item in waiting
             for value in (call(item),)
             if value.__class__ is seen or is_plain(value) or await turn()
@@ -40,16 +45,35 @@ def _sweeper() -> tuple[Callable[..., Coroutine[Any, Any, list[Any]]], Callable[
     return work, expect
 
 
-class Sweep:
-    """Calls for what is left of a batch, unless it cannot go on behind a turn."""
+def _itself(value: Any) -> Any:
+    return value
 
-    __slots__ = ("at", "batch", "done", "expect", "is_ended", "is_waiting", "items", "marked", "waiting", "work")
+
+def _few(items: Items) -> list[Any]:
+    results, seen = items.results, items.caller.seen
+    if results and len(results) <= MOST_BEFORE and all(value.__class__ is seen for value in results):
+        return results
+    return []
+
+
+class Sweep:
+    """Calls for what is left of a batch, unless it cannot go on behind a turn.
+
+    The list that it makes begins with the few results that were there before: to put it behind them, when it is done,
+    would hold the event loop for a second where there are many millions.
+    """
+
+    __slots__ = (
+        *("at", "batch", "before", "done", "expect", "is_ended", "is_waiting", "items", "marked", "waiting", "work"),
+    )
 
     def __init__(self, items: Items, batch: Batch) -> None:
         self.items, self.batch = items, batch
         self.waiting: Any = iter(batch.columns[0])
         self.waiting.__setstate__(batch.at)
         self.at = batch.at
+        self.before = _few(items)
+        """The results that were there, if they are few and of the class expected."""
         self.done = items.done
         self.marked: list[tuple[int, Any]] = []
         """What was found that is more than a value, with the positions of its items."""
@@ -68,7 +92,8 @@ class Sweep:
         items, caller, ticker = self.items, self.items.caller, self.items.run.ticker
         self.begin()
         try:
-            values = await self.work(caller.bound(items.form.inline), self.waiting, self.is_plain, self.turn)
+            calls = (caller.bound(items.form.inline), self.waiting)
+            values = await self.work(((_itself, self.before), calls), self.is_plain, self.turn)
         except BaseException as error:
             for _, signal in self.marked:
                 if signal.__class__ is CoroutineType:
@@ -80,7 +105,7 @@ class Sweep:
             ticker.turn = None
         items.done = self.done
         for position, _ in self.marked:
-            values[position - self.at] = NOTHING
+            values[position - self.at + len(self.before)] = NOTHING
         return values
 
     def begin(self) -> None:
@@ -109,7 +134,7 @@ class Sweep:
     async def turn(self) -> bool:
         """Give the event loop its turn, and end the sweep if it cannot go on behind it."""
         items, run = self.items, self.items.run
-        if not (self.marked or items.takers()) and items.caller.may_sweep:
+        if not (self.marked or items.takers() or self.is_long()) and items.caller.may_sweep:
             run.ticker.turn = None
             run.ticker.caught(items.form)
             items.form.seen = items.caller.seen
@@ -124,6 +149,22 @@ class Sweep:
         self.is_ended = True
         self.waiting.__setstate__(len(self.batch.columns[0]))
         return True
+
+    def is_long(self) -> bool:
+        """Say whether it holds as many results as are put behind others in one go."""
+        return not self.before and bool(self.items.results) and self.position() - self.at >= PIECE
+
+    def hand_on(self, values: list[Any]) -> int:
+        """Put the results where they belong; return how many there are."""
+        items, before = self.items, len(self.before)
+        count = len(values) - before
+        if before and items.results is self.before and not items.sinks:
+            items.results = values
+            items.done += count
+        else:
+            del values[:before]
+            items.deliver(self.at, values)
+        return count
 
     def position(self) -> int:
         """Return how many items were called for, with those before the sweep; to be asked while a call is looked at."""

@@ -1,0 +1,128 @@
+"""Turns of an event loop: what code that ran on its thread has kept waiting is done, until nothing else is ready.
+
+One look of the loop at its sockets is not enough: to answer a request takes several, each for what the one before has
+made ready. So a turn has as many as there is something to do for, and all code that holds the loop shares it: at its
+end one piece of code goes on, the one that has waited longest, until it asks for the next turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import monotonic
+from typing import Any, ClassVar, Final
+from weakref import WeakKeyDictionary
+
+__all__ = ["LONGEST", "Turns"]
+
+LONGEST: Final = 0.005
+"""A turn ends after so many seconds, whatever is ready then."""
+LINGER: Final = 0.0005
+"""So long a turn waits for what those who have just been answered ask next, where that has paid off before."""
+MOST_MISSES: Final = 15
+"""After waiting for nothing, so many turns at the most do not wait."""
+NOISE: Final = 3
+"""If an iteration of the loop takes so many times as long as the quickest one, something was done in it."""
+
+
+class Turns:
+    """The turns of one event loop."""
+
+    __slots__ = ("active", "ends", "floor", "found", "is_open", "last", "missed", "quiet", "ready", "skips", "waiting")
+
+    busy_at: ClassVar[float] = float("-inf")
+    """When others had something to do in a turn of some loop, the last time."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.waiting: deque[asyncio.Future[None]] = deque()
+        """Those who hold the loop, and wait for the end of a turn."""
+        self.ready: Any = getattr(loop, "_ready", None)
+        """What asyncio's own loops have to do. Others do not show it: they are judged by the time they take."""
+        self.is_open = False
+        self.ends = 0.0
+        """When the turn must end; 0: none has begun since somebody went on."""
+        self.active = 0.0
+        """When something was done in this turn, the last time."""
+        self.quiet = self.found = False
+        """This turn has waited for more; it has found more then."""
+        self.last = 0.0
+        self.floor = float("inf")
+        self.missed = self.skips = MOST_MISSES
+
+    async def take(self) -> None:
+        """Let everybody else have a turn, and those go on who have waited longer."""
+        if self.is_open and monotonic() < self.ends:
+            await asyncio.sleep(0)  # what has begun in a turn belongs to those whose turn it is
+            return
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self.waiting.append(waiter)
+        if not self.is_open:
+            self.ends = 0.0
+            self.go_on(loop)
+        await waiter
+
+    def go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have a look in the next iteration of the loop."""
+        loop.call_soon(self.look, loop)
+        self.is_open = True
+
+    def look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin a turn, or see whether it is over."""
+        self.is_open = False  # should Ctrl-C break off here, the next who takes a turn begins anew
+        now = monotonic()
+        if not self.ends:
+            while self.waiting and self.waiting[0].done():  # cancelled
+                self.waiting.popleft()
+            if not self.waiting:
+                return
+            self.ends, self.active, self.quiet, self.found = now + LONGEST, 0.0, False, False
+        elif now >= self.ends or not self.goes_on(now):
+            self.end()
+        self.last = now
+        self.go_on(loop)
+
+    def goes_on(self, now: float) -> bool:
+        """Say whether there was something to do since the last look, or may soon be."""
+        if self.ready is not None:
+            busy = bool(self.ready)
+        else:
+            took = now - self.last
+            self.floor = min(self.floor, took)
+            busy = took > NOISE * self.floor
+        if busy:
+            self.active = now
+            self.found = self.quiet
+            return True
+        if not self.active or self.skips or now - self.active >= LINGER:
+            return False
+        self.quiet = True
+        return True
+
+    def end(self) -> None:
+        """Let the next one go on."""
+        self.ends = 0.0
+        if self.active:
+            Turns.busy_at = self.active
+            if self.quiet:
+                self.missed = 0 if self.found else min(2 * self.missed + 1, MOST_MISSES)
+                self.skips = self.missed
+            elif self.skips:
+                self.skips -= 1
+        while self.waiting:
+            waiter = self.waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
+
+
+_known: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
+
+
+def turns_here() -> Turns:
+    """Return the turns of the running event loop."""
+    loop = asyncio.get_running_loop()
+    turns = _known.get(loop)
+    if turns is None:
+        turns = _known[loop] = Turns(loop)
+    return turns
