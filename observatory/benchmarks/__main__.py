@@ -13,6 +13,7 @@ from observatory import readme
 from observatory.benchmarks import (
     contention,
     graphs,
+    latency,
     layered,
     loops,
     maps,
@@ -35,6 +36,7 @@ IN_ORDER = (
     layered,
     waiting,
     maps,
+    latency,
     streams,
     virtual,
     contention,

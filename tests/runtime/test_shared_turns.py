@@ -11,6 +11,7 @@ from cascade.runtime import Engine, turns
 from cascade.runtime.events import TaskEvent
 from cascade.runtime.maps.state import Items
 from cascade.runtime.maps.sweeps import PIECE
+from cascade.runtime.ticker import Ticker
 from cascade.runtime.turns import LINGER, LONGEST, Turns
 from tests.workflows import Tier, every_tier
 
@@ -262,7 +263,7 @@ def test_a_loop_that_does_not_show_what_is_ready_is_judged_by_the_time_it_takes(
         for length in (0, 20, 100):
             other = asyncio.ensure_future(chain(length))
             hops = 0
-            await of_loop.take()
+            await of_loop.take(Ticker())
             seen.append(hops)
             await other
         return seen
@@ -298,7 +299,7 @@ def test_a_turn_waits_for_the_next_question_only_where_that_has_paid_off(clock: 
 
             Turns.goes_on = counted  # type: ignore[method-assign]
             try:
-                await of_loop.take()
+                await of_loop.take(Ticker())
             finally:
                 Turns.goes_on = usual  # type: ignore[method-assign]
             return looks
@@ -340,3 +341,36 @@ def test_the_results_of_a_long_map_are_never_copied_in_one_go(is_mixed: bool, mo
 
     asyncio.run(main())
     assert max(delivered, default=0) <= PIECE + 10_000
+
+
+@every_tier
+def test_loops_that_are_ready_together_do_not_hold_the_event_loop_one_after_the_other(tier: Tier, clock: Clock) -> None:
+    items, entries = 50, 40
+
+    async def main() -> int:
+        async with Engine(tier=tier) as engine:
+            steps = most = 0
+
+            @cs.task(mode="inline")
+            def each(n: int) -> Any:
+                nonlocal steps
+                steps += 1
+                if steps % 10 == 0:
+                    engine.ticker.tick()
+                return cs.Jump("again", n + 1) if n < entries else cs.Jump("exit", n)
+
+            async def beat() -> None:
+                nonlocal most
+                while True:
+                    before, clock.now = steps, clock.now + LONGEST / 2
+                    await asyncio.sleep(0)
+                    most = max(most, steps - before)
+
+            beating = asyncio.ensure_future(beat())
+            state = each.map(n=[0] * items)
+            target = cs.bind(state, cs.select_jump({"again": state, "exit": None}))
+            assert await engine.run(target) == [entries] * items
+            beating.cancel()
+            return most
+
+    assert asyncio.run(main()) <= 2 * items

@@ -91,6 +91,8 @@ class Follower(Standing):
         self.value = None
         ticker = run.ticker
         try:
+            while ticker.late and not self.form.is_async and not isinstance(value, CoroutineType):
+                await run.turn()
             while True:
                 try:
                     cls = value.__class__

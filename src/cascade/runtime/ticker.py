@@ -37,10 +37,12 @@ class Clearable(Protocol):
 class Ticker:
     """The flag of one event loop's thread; `due` is to be looked at after each call."""
 
-    __slots__ = ("armed", "asked", "due", "guesses", "idle", "ticks", "turn", "urgent", "used")
+    __slots__ = ("armed", "asked", "due", "guesses", "idle", "late", "ticks", "turn", "urgent", "used")
 
     def __init__(self) -> None:
         self.due: bool = False
+        self.late: bool = False
+        """Somebody has asked for a turn in this iteration of the loop: nobody else should begin what may take long."""
         self.asked: bool = False
         """Not only a tick has set the flag: limits have changed, or the thread that ticks is gone."""
         self.ticks: int = 0
@@ -99,7 +101,7 @@ class Ticker:
 
     async def rest(self) -> None:
         """Wait while the event loop has its turn."""
-        await turns_here().take()
+        await turns_here().take(self)
 
     def passed(self) -> None:
         """Say that the event loop has had a turn: a tick that came while others ran asks for nothing more."""

@@ -2,7 +2,7 @@
 
 One look of the loop at its sockets is not enough: to answer a request takes several, each for what the one before has
 made ready. So a turn has as many as there is something to do for, and all code that holds the loop shares it: at its
-end one piece of code goes on, the one that has waited longest, until it asks for the next turn.
+end one piece of code after the other goes on, those first that have waited longest, until one asks for the next turn.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import monotonic
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Protocol
 from weakref import WeakKeyDictionary
 
 __all__ = ["LONGEST", "Turns"]
@@ -25,10 +25,19 @@ NOISE: Final = 3
 """If an iteration of the loop takes so many times as long as the quickest one, something was done in it."""
 
 
+class Late(Protocol):
+    """Something that can be told that this iteration of the loop has taken long."""
+
+    late: bool
+
+
 class Turns:
     """The turns of one event loop."""
 
-    __slots__ = ("active", "ends", "floor", "found", "is_open", "last", "missed", "quiet", "ready", "skips", "waiting")
+    __slots__ = (
+        *("active", "ends", "floor", "found", "held", "is_open", "last", "late"),
+        *("missed", "quiet", "ready", "skips", "until", "waiting"),
+    )
 
     busy_at: ClassVar[float] = float("-inf")
     """When others had something to do in a turn of some loop, the last time."""
@@ -39,6 +48,12 @@ class Turns:
         self.ready: Any = getattr(loop, "_ready", None)
         """What asyncio's own loops have to do. Others do not show it: they are judged by the time they take."""
         self.is_open = False
+        self.held = False
+        """Somebody has asked for a turn since the last one was over."""
+        self.late: list[Late] = []
+        """Who has asked for one in this iteration of the loop."""
+        self.until = 0.0
+        """When a turn begins though nobody has asked for it."""
         self.ends = 0.0
         """When the turn must end; 0: none has begun since somebody went on."""
         self.active = 0.0
@@ -49,14 +64,17 @@ class Turns:
         self.floor = float("inf")
         self.missed = self.skips = MOST_MISSES
 
-    async def take(self) -> None:
+    async def take(self, late: Late) -> None:
         """Let everybody else have a turn, and those go on who have waited longer."""
+        late.late = True
+        self.late.append(late)
         if self.is_open and monotonic() < self.ends:
             await asyncio.sleep(0)  # what has begun in a turn belongs to those whose turn it is
             return
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         self.waiting.append(waiter)
+        self.held = True
         if not self.is_open:
             self.ends = 0.0
             self.go_on(loop)
@@ -71,14 +89,20 @@ class Turns:
         """Begin a turn, or see whether it is over."""
         self.is_open = False  # should Ctrl-C break off here, the next who takes a turn begins anew
         now = monotonic()
+        for late in self.late:
+            late.late = False
+        self.late.clear()
         if not self.ends:
             while self.waiting and self.waiting[0].done():  # cancelled
                 self.waiting.popleft()
             if not self.waiting:
                 return
-            self.ends, self.active, self.quiet, self.found = now + LONGEST, 0.0, False, False
+            if self.held or now >= self.until:
+                self.ends, self.active, self.quiet, self.found = now + LONGEST, 0.0, False, False
+            else:  # who went on did not take long
+                self.let_go()
         elif now >= self.ends or not self.goes_on(now):
-            self.end()
+            self.end(now)
         self.last = now
         self.go_on(loop)
 
@@ -99,9 +123,9 @@ class Turns:
         self.quiet = True
         return True
 
-    def end(self) -> None:
-        """Let the next one go on."""
-        self.ends = 0.0
+    def end(self, now: float) -> None:
+        """End the turn: let others go on, one after the other, until one of them asks for a turn."""
+        self.ends, self.until, self.held = 0.0, now + 2 * LONGEST, False
         if self.active:
             Turns.busy_at = self.active
             if self.quiet:
@@ -109,6 +133,10 @@ class Turns:
                 self.skips = self.missed
             elif self.skips:
                 self.skips -= 1
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let the one go on that has waited longest."""
         while self.waiting:
             waiter = self.waiting.popleft()
             if not waiter.done():

@@ -24,6 +24,8 @@ __all__ = ["call_in_place", "perform", "start_all", "take_over"]
 async def call_in_place(items: Items, batch: Batch) -> None:
     """Call for a batch of items, block by block; what cannot be called in place any more is started."""
     run, form, ticker = items.run, items.form, items.run.ticker
+    while ticker.late:
+        await run.turn()
     ticker.begin()
     while batch.at < batch.end:
         if batch.is_all and not items.may_sweep(batch.at) and items.source.give_back(batch):
