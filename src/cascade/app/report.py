@@ -93,7 +93,8 @@ class Reporter:
             if self._level <= LEVELS.index("INFO"):
                 self._write("INFO", event, say("succeeded", seconds=seconds))
         elif event.status == "Cancelled":
-            self._write("ERROR", event, say("cancelled", seconds=seconds))
+            asked = event.error is None or event.error.startswith("CancelledError")
+            self._write("ERROR", event, say("cancelled", seconds=seconds) + ("" if asked else f": {event.error}"))
         else:
             self._write("ERROR", event, say("failed", seconds=seconds, error=event.error))
 

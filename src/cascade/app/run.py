@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, overload
 from cascade.app.blocking import block_on
 from cascade.app.progress import Progress
 from cascade.app.report import Reporter
+from cascade.app.tracebacks import trim
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Container, Engine
 from cascade.spec.connecting import resource_of
@@ -92,7 +93,8 @@ def run(
         connector: carries messages for `cs.recv`.
 
     Raises:
-        Exception: whatever a task raised, with a note that says which node it was.
+        Exception: whatever a task raised, with a note that says which node it was; its traceback has the frames of
+            your own code (at "DEBUG" all of them).
         TimeoutError: the run took longer than its timeout.
         KeyboardInterrupt: Ctrl-C; the run was cancelled and has ended, and stderr says what was running.
         SystemExit: SIGTERM (with the code 143) or SIGHUP (129), where the program has no handler of its own for it.
@@ -107,7 +109,12 @@ def run(
     bus = MessageBus()
     reporter = Reporter(log_level, log_format)
     reporter.attach(bus)
-    return block_on(_run(target, params, tuple(resources), system_resources, timeout, bus, reporter.progress))
+    try:
+        return block_on(_run(target, params, tuple(resources), system_resources, timeout, bus, reporter.progress))
+    except BaseException as error:
+        if log_level != "DEBUG":
+            trim(error)
+        raise
 
 
 @overload

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from difflib import get_close_matches
 from itertools import dropwhile
-from pathlib import Path
 
+from cascade.app.tracebacks import is_ours, is_under
 from cascade.app.words import say
 from cascade.app.writing import tell
 from cascade.spec.notes import spelled
@@ -16,9 +15,6 @@ __all__ = ["FAILED", "INTERRUPTED", "MISUSED", "Misuse", "close_to", "user_trace
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 """Exit codes besides 0."""
-
-PACKAGE = str(Path(__file__).parent.parent) + os.sep
-LIBRARY = str(Path(os.__file__).parent)
 
 
 class Misuse(Exception):
@@ -53,19 +49,9 @@ def _clean(report: traceback.TracebackException, seen: set[int]) -> None:
     if id(report) in seen:
         return
     seen.add(id(report))
-    theirs: list[traceback.FrameSummary] = [frame for frame in report.stack if not _is_ours(frame.filename)]
-    report.stack = traceback.StackSummary.from_list([*dropwhile(_is_under, theirs)])
+    theirs: list[traceback.FrameSummary] = [frame for frame in report.stack if not is_ours(frame.filename)]
+    theirs = [*dropwhile(lambda frame: is_under(frame.filename), theirs)]
+    report.stack = traceback.StackSummary.from_list(theirs)
     for other in (report.__cause__, report.__context__, *(report.exceptions or ())):
         if other is not None:
             _clean(other, seen)
-
-
-def _is_ours(file: str) -> bool:
-    return file.startswith((PACKAGE, "<cascade", "<frozen importlib")) or file.startswith(f"{LIBRARY}{os.sep}importlib")
-
-
-def _is_under(frame: traceback.FrameSummary) -> bool:
-    """Say whether this is what runs the event loop, or a thread."""
-    return frame.filename.startswith(
-        tuple(f"{LIBRARY}{os.sep}{each}" for each in ("asyncio", "threading", "concurrent"))
-    )

@@ -395,6 +395,8 @@ class Engine(Controls, Closing):
             asked = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
             status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
         named = None if error is None else run.masked("; ".join(map(spelled, [error, *others]))) + run.place_of(error)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message
+            named = f"{named} ({'; '.join(getattr(error, '__notes__', ['not of a task']))})"
         bus.publish(RunFinished(run_id=run.id, status=status, duration=seconds, error=named))
 
 
