@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from enum import Enum
+from dataclasses import dataclass
+from enum import Enum, Flag, IntFlag
 from typing import Any, NamedTuple
 
 import cascade as cs
@@ -21,6 +22,28 @@ class Color(Enum):
     """Something that is no plain value."""
 
     RED = 1
+
+
+class Mode(Flag):
+    """Flags that can be had together."""
+
+    READ = 1
+    WRITE = 2
+
+
+class Bits(IntFlag):
+    """Flags that are numbers, also those that have no name."""
+
+    ONE = 1
+    TWO = 2
+
+
+@dataclass
+class Point:
+    """A record that JSON text is read as."""
+
+    x: int
+    y: int = 0
 
 
 @cs.task

@@ -54,6 +54,38 @@ flow = broken(0)
 
 Ran = tuple[int, str, str]
 
+TYPED = """\
+import datetime, enum, pathlib
+import cascade as cs
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@cs.task
+def tell(ids, level, others, *rest):
+    return " ".join([str(ids), level.name, *(str(each) for each in others if each is not None)])
+
+
+flow = tell(
+    cs.Param("id", type=list[int]),
+    cs.Param("level", default=Level.LOW),
+    [
+        cs.Param("day", type=datetime.date | None, default=None),
+        cs.Param("fast", type=bool, default=None),
+        cs.Param("no_fast", default=None),
+        cs.Param("a_b", default=None),
+        cs.Param("a-b", default=None),
+    ],
+    cs.Param("pin", default="s3cret", secret=True),
+    cs.Param("every", default=datetime.timedelta(hours=1)),
+    cs.Param("folder", default=pathlib.Path("a/b")),
+    cs.Env("CASCADE_TEST_PLACE", "here", "where to look"),
+)
+"""
+
 
 @pytest.fixture
 def cascade() -> Callable[..., Ran]:
@@ -173,6 +205,48 @@ class TestRun:
         assert cascade("run", file(source), "-p", "json=4")[1] == "3.0\n"
         code, _, err = cascade("run", file(source))
         assert (code, err) == (2, "error: these parameters have no value: --param json=...\n")
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["--id", "1", "--id", "2"], "[1, 2] LOW"),
+            (["--id", "[1, 2]"], "[1, 2] LOW"),
+            (["-p", "id=1", "-p", "id=2", "-p", "level=HIGH", "-p", "level=2"], "[1, 2] HIGH"),
+            (["--id", "1", "--day", "2024-02-29", "--no-fast", "-p", "no_fast=x"], "[1] LOW 2024-02-29 False x"),
+            (["--id", "1", "--a-b", "1", "-p", "a_b=2"], "[1] LOW 2 1"),
+            (["--id", "1", "--pin", "hunter2"], "[1] LOW"),
+        ],
+    )
+    def test_options_are_read_as_their_types(
+        self, cascade: Invoke, file: Write, arguments: list[str], expected: str
+    ) -> None:
+        code, out, err = cascade("run", file(TYPED), *arguments)
+        assert (code, out) == (0, f"{expected}\n")
+        assert "hunter2" not in err
+
+    def test_help_tells_what_options_take(self, cascade: Invoke, file: Write) -> None:
+        out = " ".join(cascade("run", file(TYPED), "--help")[1].split())
+        for words in (
+            "--id INTEGER (may be given often, or as JSON) [required]",
+            "--level [LOW|HIGH] [default: LOW]",
+            "--day DATE ",
+            "--pin STR [default: ***]",
+            "--every TIMEDELTA [default: 1:00:00]",
+            "--folder PATH [default: a/b]",
+            "The only way to give no_fast, a_b.",
+            "Reads from the environment: CASCADE_TEST_PLACE where to look [default: here]",
+        ):
+            assert words in out
+        assert out.count("--a-b ") == 1
+
+    def test_a_value_that_is_secret_is_not_told_when_it_is_wrong(self, cascade: Invoke, file: Write) -> None:
+        source = TYPED.replace('"pin", default="s3cret"', '"pin", type=int, default=None')
+        for name in ("run", "dry-run"):
+            code, out, err = cascade(name, file(source), "--id", "1", "--pin", "hunter2")
+            assert (code, "hunter2" in out + err, "'pin'" in err) == (2, False, True)
+        plan = cascade("dry-run", file(TYPED), "--id", "1", "--pin", "hunter2", "--json")[1]
+        assert "hunter2" not in plan
+        assert "s3cret" not in plan + cascade("show", file(TYPED))[1] + cascade("show", file(TYPED), "--json")[1]
 
 
 class TestTargets:

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+import fractions
 import json
 import sys
-from collections.abc import Callable
-from typing import Any
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
 import pytest
+from annotated_types import Gt
 
 import cascade as cs
 from cascade.app.programs import nest_for
 from tests import flows, pictures
-from tests.flows import Color, Ledger, Pair, add, count, give, later, multiply, ping, quick, static, take, with_five
+from tests.flows import (
+    Bits,
+    Color,
+    Ledger,
+    Mode,
+    Pair,
+    Point,
+    add,
+    count,
+    give,
+    later,
+    multiply,
+    ping,
+    quick,
+    static,
+    take,
+    with_five,
+)
 from tests.helpers import run_python
 from tests.workflows import TIERS, Tier, run
 
@@ -53,6 +77,22 @@ def routed() -> Any:
     return cs.Router(add(1), {1: give("one"), (2, 3): give("two"), None: 0}, default=cs.Param("d", default="D"))
 
 
+DAY = dt.date(2024, 2, 29)
+HINTS: list[tuple[Any, str]] = [
+    (list[int], "[1, 2]"),
+    (dict[str, dt.date], '{"a": "2024-02-29"}'),
+    (tuple[int, ...], "1"),
+    (int | None, "none"),
+    (Literal["a", 1, None], "1"),
+    (Literal[Color.RED], "RED"),
+    (Sequence[Mode] | dt.timedelta, "READ"),
+    (Annotated[int, "how many"], "3"),
+    (Point, '{"x": 1}'),
+    (Any, "3"),
+    (None | Path, "a"),
+    (set[tuple[int, str]], '[[1, "a"]]'),
+]
+
 TARGETS: dict[str, Callable[[], Any]] = {
     "call": lambda: give(1, "x", None, True, 2.5, b=give(2)),
     "plain value": lambda: {"a": [1, (2, 3)]},
@@ -68,6 +108,26 @@ TARGETS: dict[str, Callable[[], Any]] = {
     "value of a task": lambda: give(cs.Value(add)),
     "task in a container": lambda: give([add]),
     "parameters": lambda: give(cs.Param("n", default=3), cs.Param("t", "x", description="words"), cs.Param("n", 3)),
+    "flags": lambda: give([Mode.READ | Mode.WRITE, Mode(0), Mode.READ, Bits(7), Bits.TWO], {Mode.READ | Mode.WRITE: 1}),
+    "standard values": lambda: give(
+        [
+            DAY,
+            dt.datetime(2024, 2, 29, 12, tzinfo=dt.UTC),
+            dt.time(1, 2),
+            dt.timedelta(-1, 2, 3),
+            Path("a"),
+            uuid.UUID(int=1),
+        ],
+        [decimal.Decimal("1.50"), fractions.Fraction(1, 3), PurePath("b"), {DAY: 1}],
+    ),
+    "typed parameters": lambda: give(
+        *(cs.Param(f"p{at}", type=hint, default=None) for at, (hint, _) in enumerate(HINTS)),
+        *(
+            cs.Param(f"d{at}", default=value)
+            for at, value in enumerate([DAY, Mode.READ | Mode.WRITE, Path("a"), {1: 2}])
+        ),
+        cs.Param("untyped", default=None),
+    ).run_if(False, otherwise=0),
     "environment": lambda: give(cs.Env("CASCADE_NOT_SET", default=None)),
     "input alone": lambda: cs.Param("n", default=[1]),
     "options": lambda: add(add(1, 2), b=multiply(3, 4)),
@@ -129,6 +189,44 @@ def test_parameters_can_be_given_afterwards() -> None:
     assert run(back, {"n": "4"}) == (4, "x")
     with pytest.raises(cs.ParameterError, match="'n'"):
         run(back)
+
+
+@pytest.mark.parametrize(("hint", "text"), HINTS)
+def test_a_type_that_is_read_back_reads_alike(hint: Any, text: str) -> None:
+    graph = give(cs.Param("p", type=hint))
+    assert run(again(graph), {"p": text}) == run(graph, {"p": text})
+
+
+def test_what_has_no_type_has_none_when_it_is_read_back() -> None:
+    back = again(give(cs.Param("n"), cs.Param("t", type=str)))
+    assert run(back, {"n": [1], "t": "x"}) == ([1], "x")
+    with pytest.raises(cs.ParameterError, match="cannot take 1 as str"):
+        run(back, {"n": 1, "t": 1})
+
+
+def test_a_variable_keeps_its_description() -> None:
+    assert '"description": "where"' in cs.to_json(again(give(cs.Env("CASCADE_NOT_SET", None, "where"))))
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ('"$flag": ["tests.flows:Color", 1]', "no enumeration of flags"),
+        ('"$text": ["os:system", "x"]', "no type that is written as text"),
+    ],
+)
+def test_forms_of_values_that_nothing_wrote_are_refused(form: str, message: str) -> None:
+    text = cs.to_json(give({"$secret": 1})).replace('"$dict": [["$secret", 1]]', form)
+    with pytest.raises(ValueError, match=message):
+        cs.from_json(text, allow=ALLOWED)
+
+
+def test_forms_of_types_that_nothing_wrote_are_refused() -> None:
+    text = cs.to_json(give(cs.Param("p", type=list[int])))
+    with pytest.raises(ValueError, match="no form of a type"):
+        cs.from_json(text.replace('"of"', '"off"'), allow=ALLOWED)
+    with pytest.raises(ImportError, match="not allowed"):
+        cs.from_json(text.replace("builtins:int", "os:PathLike"), allow=ALLOWED)
 
 
 def test_errors_point_to_where_it_was_declared() -> None:
@@ -204,6 +302,12 @@ UNWRITABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "lambda": (lambda: add(lambda: 1), r"the argument 'a' of 'plus' .*cannot be imported by its name"),
     "lazy value as a value": (lambda: add(cs.Value([give(1)])), r"the argument 'a' of 'plus' .*as a plain value"),
     "default": (lambda: give(cs.Param("p", default=Opaque())), r"the default of <Param 'p'"),
+    "type": (lambda: give(cs.Param("p", type=Annotated[int, Gt(3)])), r"the type of <Param 'p'.*Annotated"),
+    "part of a type": (
+        lambda: give(cs.Param("p", type=list[type("Opaque", (), {})])),
+        r"the type of <Param 'p'.*Opaque",
+    ),
+    "zone": (lambda: give(dt.datetime(2024, 2, 29, tzinfo=ZoneInfo("UTC"))), r"of 'give'.*a zone or a fold"),
     "condition": (lambda: give(1).run_if(Opaque()), r"the condition of 'give'"),
     "route": (lambda: cs.Router(1, {1: Opaque()}), r"the route 1 of 'router'"),
     "subclass of int": (lambda: give(type("Small", (int,), {})(3)), r"of 'give'"),
