@@ -304,7 +304,7 @@ UNWRITABLE: dict[str, tuple[Callable[[], Any], str]] = {
     "default": (lambda: give(cs.Param("p", default=Opaque())), r"the default of <Param 'p'"),
     "type": (lambda: give(cs.Param("p", type=Annotated[int, Gt(3)])), r"the type of <Param 'p'.*Annotated"),
     "part of a type": (
-        lambda: give(cs.Param("p", type=list[type("Opaque", (), {})])),
+        lambda: give(cs.Param("p", type=list.__class_getitem__(type("Opaque", (), {})))),
         r"the type of <Param 'p'.*Opaque",
     ),
     "zone": (lambda: give(dt.datetime(2024, 2, 29, tzinfo=ZoneInfo("UTC"))), r"of 'give'.*a zone or a fold"),
