@@ -2,7 +2,9 @@
 
 import pytest
 
+import cascade as cs
 from cascade.spec.shown import indented, one_line, without_passwords
+from tests.workflows import run
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,26 @@ def test_what_is_no_password(text: str) -> None:
 def test_control_characters() -> None:
     assert one_line("a\r\n\x1b[31m\x9b\u2028 é 日 \\n") == "a\\r\\n\\x1b[31m\\x9b\\u2028 é 日 \\n"
     assert indented("a\n\tb\x1b", 2) == "a\n  \tb\\x1b"
+
+
+def test_passwords_in_what_is_said_of_parameters(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "postgresql://me:s3cret@host/db"
+    show = cs.task(lambda db: db)
+    number, default, other = cs.Param("db", type=int), cs.Param("db", default=url), cs.Param("db", default="x")
+    for target, params in ((show(number), {"db": url}), ([show(default), show(other)], {})):
+        with pytest.raises(cs.ParameterError) as caught:
+            run(target, params)
+        told = repr(caught.value) + repr(caught.value.__cause__)
+        assert "s3cret" not in told
+        assert "me:***@host" in told
+    assert "s3cret" not in cs.to_lisp(show(default)) + str(cs.dry_run(show(default)))
+    pytest.importorskip("typer")
+    monkeypatch.setattr("sys.argv", ["flow.py", "--help"])
+    with pytest.raises(SystemExit):
+        cs.cli(show(default))
+    out = capsys.readouterr().out
+    assert "me:***@host" in out
+    assert "s3cret" not in out
+    assert run(show(default)) == url

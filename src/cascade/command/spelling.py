@@ -12,6 +12,7 @@ from cascade.app.words import say
 from cascade.spec.inputs import MASK, Input, Param
 from cascade.spec.reading import UNIONS
 from cascade.spec.scalars import spelled
+from cascade.spec.shown import without_passwords
 from cascade.spec.signal import UNSET
 
 __all__ = ["help_of", "is_switch", "metavar_of", "spellings_of"]
@@ -43,7 +44,7 @@ def help_of(given: Input) -> str:
     if given.default is UNSET:
         words.append(f"[{say('required')}]")
     elif given.default is not None:
-        words.append(f"[default: {MASK if given.secret else _default(given.default)}]")
+        words.append(f"[default: {MASK if given.secret else without_passwords(_default(given.default))}]")
     return "  ".join(words)
 
 

@@ -63,7 +63,9 @@ class Input(Lazy):
 
     def shown(self, value: Any) -> Any:
         """Return what may be told of a value."""
-        return MASK if self.secret and value is not None else value
+        if self.secret and value is not None:
+            return MASK
+        return without_passwords(value) if value.__class__ is str else value
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, declared at {self.declared}>"
@@ -159,7 +161,7 @@ class Param(Input):
             cause: Exception | None = error
         if self.secret:  # nor does the error lead to one that shows it
             cause = None
-        raise self._refusal(value, cause) from cause
+        raise self._refusal(value, cause) from (cause if without_passwords(str(cause)) == str(cause) else None)
 
     def _refusal(self, value: Any, error: Exception | None) -> ParameterError:
         from cascade.spec.scalars import Refused, spelled
