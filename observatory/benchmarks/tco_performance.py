@@ -195,7 +195,7 @@ def seconds_by_hand(loop, n):
 
 
 LOOPS = {
-    "simple": ("OwnJump loop", simple_loop, simple_by_hand, False),
+    "simple": ("Jump loop", simple_loop, simple_by_hand, False),
     "heavy": (f"Heavy jump loop: a chain of {CHAIN} tasks feeds each step", heavy_loop, heavy_by_hand, False),
     "tail": ("Tail calls (use_vm=True)", tail_loop, tail_by_hand, True),
 }

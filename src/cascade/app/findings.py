@@ -12,6 +12,7 @@ from cascade.errors import CascadeError
 from cascade.graph.lint.effects import check_task
 from cascade.graph.lint.finding import CODES, Finding, found
 from cascade.graph.lint.fitting import Types
+from cascade.graph.lint.given import check_given, check_names_of_capacities
 from cascade.graph.lint.unused import check_inputs_of, check_names
 from cascade.graph.lint.ways import check_loops_of
 from cascade.graph.nest import Nest, nest_of
@@ -34,7 +35,7 @@ def check(target: Any, *, resources: Iterable[Resource] = (), engine: Any = None
         target: what `cs.run` takes.
         resources: what the run will be given; a resource that is asked for by name and is neither there nor
             declared in a module of the tasks is a finding.
-        engine: the engine that it will run on, for the resources registered there.
+        engine: the engine that it will run on, for the resources registered there, and its capacities.
         bus: a `MessageBus` that gets each finding as a `StaticAnalysisWarning`.
 
     Returns:
@@ -70,6 +71,9 @@ def _look(target: Any, resources: Iterable[Resource], engine: Any) -> Iterator[F
         graph = nest.graphs[at]
         yield from check_loops_of(graph)
         yield from check_inputs_of(graph)
+        yield from check_given(graph)
+        if engine is not None:
+            yield from check_names_of_capacities(graph, engine.admission.capacities.whole)
         types = Types(graph, {i: kind for (around, i), kind in gives.items() if around == at})
         yield from types.check()
         if at:

@@ -233,6 +233,11 @@ def _refuse_cycle(graph: Graph, around: list[int]) -> NoReturn:
 
 
 def draw_cycle(lines: list[str]) -> str:
-    """Return a message that draws the nodes of a cycle, each waiting for the next."""
+    """Return a message that draws the nodes of a cycle, each waiting for the next; those of one name are numbered."""
+    names = [line.partition(" (declared at ")[0] for line in lines]
+    lines = [
+        f"{name}#{names[: at + 1].count(name)}{line[len(name) :]}" if names.count(name) > 1 else line
+        for at, (name, line) in enumerate(zip(names, lines, strict=True))
+    ]
     drawn = "\n".join(f"  {'└> ' if at else '   '}{line}" for at, line in enumerate([*lines, lines[0]]))
     return f"these nodes wait for each other, so none can start:\n{drawn}\n(to repeat work use cs.bind and cs.Jump)"

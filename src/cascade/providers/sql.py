@@ -32,7 +32,7 @@ AGAIN = 0.01
 
 
 class Rows(list[dict[str, Any]]):
-    """The rows of a result, each a dict by column; `rowcount` says how many rows a change concerned."""
+    """The rows of a result, each a dict by column; `rowcount` says how many a change concerned, or a query gave."""
 
     rowcount: int = -1
 
@@ -50,7 +50,7 @@ class Rows(list[dict[str, Any]]):
                     f"nothing was changed: {query[:200]}"
                 )
             rows.extend(dict(zip(names, each, strict=True)) for each in done)
-        rows.rowcount = done.rowcount
+        rows.rowcount = done.rowcount if done.rowcount >= 0 or not done.returns_rows else len(rows)
         return rows
 
 

@@ -59,6 +59,8 @@ def target_names(graph: Graph) -> tuple[str, ...]:
     if graph.root < 0:
         return (graph.inputs[-1 - graph.root].name,)
     node = graph.nodes[graph.root]
+    if isinstance(node, Optional):  # the last of a sequence
+        return (node.result.label,)
     if not isinstance(node, Pack):
         return (graph.name(graph.root),)
     return tuple(graph.name(at) for at in graph.references(graph.root) if at >= 0)

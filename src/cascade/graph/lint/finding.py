@@ -20,6 +20,9 @@ CODES: dict[str, tuple[Severity, str]] = {
     "blocking-async": ("warning", "an async task calls a function that blocks the event loop"),
     "waiting-auto": ("warning", "an auto task waits for something that another task may have to do"),
     "missing-resource": ("error", "a resource is injected by a name that nobody provides"),
+    "lazy-text": ("error", "an argument holds the text of a lazy value in the place of its value"),
+    "gated-input": ("warning", "an input of a node with a condition, which nothing else reads, runs all the same"),
+    "unknown-capacity": ("warning", "a constraint on what the engine has no capacity of"),
     "impure": ("warning", "a pure task has side effects"),
 }
 """Every code, with how bad it is and what it means."""
