@@ -71,6 +71,11 @@ def show(value: int) -> int:
     return value
 
 
+@cs.task
+def pair(a: int, b: int) -> int:
+    return a + b
+
+
 def declare() -> list[cs.LazyResult[Any]]:
     """Return a target that has them all."""
     endless = spin(0)  # expect: endless-loop
@@ -86,4 +91,7 @@ def declare() -> list[cs.LazyResult[Any]]:
     cs.bind(leaving, cs.select_jump({"again": leaving, "agian": result}))
     level = cs.Param("level", default=1)  # expect: unused-parameter
     shouted = shout(count(1))  # expect: type-mismatch
-    return [endless, walking, leaving, shouted, slow(1), take(), noted([1]), query(), quiet(level)]
+    texted = shout(str(count(1)))  # expect: lazy-text
+    hidden = count(2)  # expect: gated-input
+    gated = pair(1, hidden).run_if(count(3), otherwise=0)
+    return [endless, walking, leaving, shouted, texted, gated, slow(1), take(), noted([1]), query(), quiet(level)]

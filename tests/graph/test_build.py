@@ -313,7 +313,7 @@ class TestCycles:
             graph_of(target)
         lines = str(caught.value).splitlines()
         assert lines[-1] == "(to repeat work use cs.bind and cs.Jump)"
-        body = [re.fullmatch(r"[ └>]*(\w+) \(declared at (.+):\d+\)", line) for line in lines[1:-1]]
+        body = [re.fullmatch(r"[ └>]*(\w+)(?:#\d+)? \(declared at (.+):\d+\)", line) for line in lines[1:-1]]
         assert all(match is not None and match[2] == __file__ for match in body)
         return [match[1] for match in body if match is not None]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NoReturn
 
 from cascade.errors import CycleError, StaticGraphError
@@ -235,9 +236,10 @@ def _refuse_cycle(graph: Graph, around: list[int]) -> NoReturn:
 def draw_cycle(lines: list[str]) -> str:
     """Return a message that draws the nodes of a cycle, each waiting for the next; those of one name are numbered."""
     names = [line.partition(" (declared at ")[0] for line in lines]
-    lines = [
-        f"{name}#{names[: at + 1].count(name)}{line[len(name) :]}" if names.count(name) > 1 else line
-        for at, (name, line) in enumerate(zip(names, lines, strict=True))
-    ]
+    often, so_far = Counter(names), Counter[str]()
+    for at, name in enumerate(names):
+        if often[name] > 1:
+            so_far[name] += 1
+            lines[at] = f"{name}#{so_far[name]}{lines[at][len(name) :]}"
     drawn = "\n".join(f"  {'└> ' if at else '   '}{line}" for at, line in enumerate([*lines, lines[0]]))
     return f"these nodes wait for each other, so none can start:\n{drawn}\n(to repeat work use cs.bind and cs.Jump)"
