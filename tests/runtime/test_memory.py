@@ -351,3 +351,72 @@ def test_a_run_that_is_over_leaves_no_circle_that_holds_values(way: Way) -> None
     finally:
         gc.enable()
         gc.collect()
+
+
+# --- a run that goes on
+
+
+@inline
+def alive(before: Any) -> int:
+    del before
+    return Token.alive
+
+
+@inline
+def both(one: Any, other: Any) -> Token:
+    return Token()
+
+
+def chained(step: Callable[[Any], Any], first: Any, count: int = 100) -> Any:
+    for _ in range(count):
+        first = step(first)
+    return first
+
+
+def one_for_many(first: Any, step: Any) -> Any:
+    return [number(step(first)) for _ in range(20)]
+
+
+def diamond() -> Any:
+    top, late = made(), made_later()
+    return both(both(passed(top), late), both(passed_later(top), passed(late)))
+
+
+GOING_ON: dict[str, Callable[[], Any]] = {
+    "chain": lambda: chained(passed, made()),
+    "chain of coroutines": lambda: chained(passed_later, made_later()),
+    "ladder": lambda: chained(lambda token: both(token, token), made()),
+    "diamond": diamond,
+    "one for many": lambda: one_for_many(made(), passed),
+    "one for many coroutines": lambda: one_for_many(made_later(), passed_later),
+    "gated": lambda: chained(lambda token: passed(token).run_if(number(token)), made()),
+    "in a row": lambda: chained(lambda token: passed(1).after(number(token)), made()),
+    "policies": lambda: chained(lambda token: passed_later(token).with_retry(2), made()),
+    "containers": lambda: chained(lambda token: passed([token, {"a": token}]), made_later()),
+    "sub-flow": lambda: cs.subflow(chained(passed, made_later())),
+    "sub-flows": lambda: chained(lambda token: cs.subflow(passed(cs.Param("t")), {"t": token}), made()),
+}
+
+
+@every_way
+@pytest.mark.parametrize("name", GOING_ON)
+def test_a_value_is_let_go_after_its_last_reader(way: Way, name: str) -> None:
+    gc.collect()
+    Token.alive = 0
+    gc.disable()
+    try:
+        assert way.run(alive(GOING_ON[name]())) <= 4
+    finally:
+        gc.enable()
+
+
+@every_way
+def test_a_map_of_a_map_lets_go_of_what_it_has_read(way: Way) -> None:
+    gc.collect()
+    Token.alive = 0
+    gc.disable()
+    try:
+        inner = passed_later.map(token=made_later.map(i=range(100)))
+        assert way.run(alive(passed_later.map(token=inner))) <= 104
+    finally:
+        gc.enable()

@@ -195,7 +195,20 @@ def run_piece(run: RunState, frame: Frame, stretch: Stretch, agenda: list[Any], 
     results = (result,) if len(outputs) == 1 else result
     for at, value in zip(outputs, results, strict=True):
         frame.regs[at] = value
+    _let_go(frame, stretch)
     _wake(frame, outputs, agenda)
+
+
+def _let_go(frame: Frame, stretch: Stretch) -> None:
+    """Let go of what a stretch was the last to read; inside of it nobody's register tells who has run."""
+    block, regs = frame.block, frame.regs
+    last = block.last or {}
+    found = [at for at in stretch.inputs if at >= 0 and at in last and regs[at] is not NOTHING]
+    own = set(stretch.steps) if found else ()
+    for at in found:
+        readers = block.readers.get(at) or [last[at]]
+        if all(i in own or regs[i] is not PENDING for i in readers):
+            regs[at] = None
 
 
 def _wake(frame: Frame, registers: list[int], agenda: list[Any]) -> None:

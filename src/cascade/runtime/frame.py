@@ -155,7 +155,7 @@ class Frame:
         block = self.block
         if i >= len(block.places):
             return (i, FUSED, None, self.pieces[i - len(block.places)])
-        return (i, block.ops[i], block.forms[i], block.places[i])
+        return (i, (block.moves or block.ops)[i], block.forms[i], block.places[i])
 
     def demand(self, register: int, agenda: list[tuple[Frame, Steps]]) -> None:
         """Have an instruction run, and first all that it needs, unless it was asked for before."""
@@ -228,7 +228,8 @@ def order_frame(frame: Frame, number: int) -> tuple[Frame, int, bool]:
 
 def steps_of(block: Block, order: Any) -> Steps:
     """Return the steps of all strict instructions, in a solver's order."""
+    ops = block.moves or block.ops
     if order is not None:
-        return iter([(i, block.ops[i], block.forms[i], block.places[i]) for i in order])
+        return iter([(i, ops[i], block.forms[i], block.places[i]) for i in order])
     strict = block.strict
-    return zip(range(strict), block.ops, block.forms, block.places, strict=False)
+    return zip(range(strict), ops, block.forms, block.places, strict=False)

@@ -12,11 +12,25 @@ from typing import Any, Final
 from cascade.errors import RouterError
 from cascade.runtime.begun import close
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, order_frame
+from cascade.runtime.lasts import let_go
 from cascade.runtime.run import RunState
 from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
 from cascade.spec.graph import Gate
-from cascade.spec.operations import CALL0, CALL1, CALLN, FUSED, GATED, IMPORT, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
+from cascade.spec.operations import (
+    CALL0,
+    CALL1,
+    CALLN,
+    FUSED,
+    GATED,
+    IMPORT,
+    MAP,
+    MOVE1,
+    OPTIONAL,
+    PACK,
+    ROUTE,
+    SUBFLOW,
+)
 from cascade.spec.placement import CallForm
 
 __all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]
@@ -40,11 +54,12 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
     """
     ticker = run.ticker
     # Plain calls in place are told apart by these; where each call needs more (events, another executor), none is.
-    call1, calls = (CALL1, CALLN) if run.inline and not run.observed else (-1, -1)
+    call1, calls, move1 = (CALL1, CALLN, MOVE1) if run.inline and not run.observed else (-1, -1, -1)
     while agenda:
         frame, steps = agenda[-1]
         regs, operands, waiters = frame.regs, frame.operands, frame.waiters
-        i = -1
+        dying = frame.block.dying
+        i, call = -1, None
         try:
             for i, op, form, at in steps:
                 if op == call1:
@@ -56,6 +71,21 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                         continue
                     call = form.inline
                     value = _call(run, frame, i, form, (value,), ready) if call is None else call(value)
+                elif op == move1:
+                    given = regs[at]
+                    if given is PENDING:
+                        frame.park(at, (frame, i))
+                        if ticker.due:
+                            return TURN
+                        continue
+                    call = form.inline
+                    if call is None:
+                        value = _call(run, frame, i, form, (given,), ready)
+                    else:
+                        regs[at] = None  # nobody else reads it
+                        value = call(given)
+                    if value.__class__ is form.seen:
+                        given = None
                 elif op <= calls and (call := form.inline) is not None and not form.names:
                     if op == CALL0:
                         value = call()
@@ -69,14 +99,22 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                                 break
                         else:
                             value = call(*values)
+                            if i in dying and value.__class__ is form.seen:
+                                del values
+                                let_go(frame, i)
                 else:
-                    value = _special(run, frame, i, op, form, at, agenda, ready)
-                    if value is PENDING and agenda[-1][1] is not steps:
-                        break  # it asked for others, which come first
+                    value = _special(run, frame, i, CALL1 if op >= MOVE1 else op, form, at, agenda, ready)
+                    if value is PENDING:
+                        if agenda[-1][1] is not steps:
+                            break  # it asked for others, which come first
+                    elif (op >= MOVE1 or i in dying) and (form is None or value.__class__ is form.seen):
+                        let_go(frame, i)
                 if form is None:
                     if value is PENDING:
                         continue
                 elif value.__class__ is not form.seen:
+                    if op == move1 and call is not None:
+                        regs[at] = given  # a coroutine or a tail call goes on with it
                     if value is not PENDING:
                         value = plain_result(run, frame, i, op, form, value, ready)
                     if value is PENDING:
@@ -85,6 +123,8 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                         if ticker.due or len(ready) >= MOST_READY:
                             return TURN
                         continue
+                    if op >= MOVE1 or i in dying:
+                        let_go(frame, i)
                 regs[i] = value
                 if waiters and i in waiters:
                     frame.wake(waiters.pop(i), agenda)

@@ -8,12 +8,13 @@ from typing import Any
 
 from cascade.runtime.frame import PENDING, Frame
 from cascade.runtime.interpret import TURN, Ready, arguments, sweep
+from cascade.runtime.lasts import let_go
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import Scope
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
 from cascade.runtime.ticket import Ticket
-from cascade.spec.operations import CALL1, CALLN, LOOP
+from cascade.spec.operations import CALL0, CALL1, CALLN, LOOP, MOVE1
 from cascade.spec.placement import CallForm
 
 __all__ = ["advance", "complete", "drive", "evaluate"]
@@ -119,7 +120,12 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                 value = await value.follow()
             if ticker.due:
                 await run.turn()
-            frame.regs[i] = value
+            frame.regs[i], value = value, None
+            if block.moves is not None and (op := block.moves[i]) not in (CALL0, CALL1):
+                if op == MOVE1:
+                    frame.regs[block.places[i]] = None
+                else:
+                    let_go(frame, i)
             waiting = frame.waiters.pop(i, None) if frame.waiters else None
             if waiting is None:
                 return

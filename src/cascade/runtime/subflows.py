@@ -13,6 +13,7 @@ from cascade.runtime.caching import call_cached
 from cascade.runtime.deadline import deadline_of
 from cascade.runtime.frame import NOTHING, Frame, Skip, World, root_frame, steps_of
 from cascade.runtime.inputs import fill
+from cascade.runtime.lasts import find_lasts
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import evaluate
 from cascade.runtime.scope import NodeFailure, Scope
@@ -67,6 +68,8 @@ async def run_once(
     if inherited is not None:
         run.shares[world] = inherited
     try:
+        if blueprint.root.last is None:
+            find_lasts(blueprint)
         frame = root_frame(world, Scope())
         frame.loop, frame.iteration, frame.suffix = around.loop, around.iteration, around.suffix
         root = blueprint.root.root

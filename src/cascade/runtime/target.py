@@ -9,6 +9,7 @@ from cascade.errors import DependencyMissingError
 from cascade.runtime.flows import Left, fused_for, run_whole
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import read_variables
+from cascade.runtime.lasts import find_lasts
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import evaluate
 from cascade.runtime.scope import Interrupted, NodeFailure
@@ -44,6 +45,8 @@ async def carry_out(run: RunState, world: World) -> tuple[Any, Any, list[BaseExc
                     raise Interrupted([failure.error]) from None
                 raise
         else:
+            if block.last is None:
+                find_lasts(world.blueprint)
             frame = root_frame(world, run.scope)
             steps: Any = None
             if fused is not None and fused.steps is not None:

@@ -60,18 +60,22 @@ class Block:
     """Instructions over one set of registers, in parallel arrays; see the module for what each means."""
 
     __slots__ = (
+        "dying",
         "forms",
         "fused",
         "gates",
         "jumps",
         "kinds",
+        "last",
         "lazies",
         "local",
+        "moves",
         "operands",
         "ops",
         "origin",
         "places",
         "plans",
+        "readers",
         "root",
         "routes",
         "slots",
@@ -105,6 +109,14 @@ class Block:
         """The block as emitted functions, by who watches."""
         self.uses: int = 0
         """How often it was run."""
+        self.last: dict[int, int] | None = None
+        """For registers whose values can be let go: the last instruction that reads it; see `cascade.runtime.lasts`."""
+        self.dying: dict[int, list[int]] = {}
+        """For instructions of other kinds than MOVE1: the registers that they are the last to read."""
+        self.readers: dict[int, list[int]] = {}
+        """Of those with several readers: all of them."""
+        self.moves: bytearray | None = None
+        """The operations, with MOVE1 and LAST1 among them."""
 
     def __len__(self) -> int:
         return len(self.ops)
