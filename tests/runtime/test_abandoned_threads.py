@@ -170,7 +170,7 @@ def test_what_a_thread_uses_that_outlives_its_loop_is_torn_down_where_that_can_b
         stuck.release.set()
         assert torn_down.wait(50)
     (record,) = caplog.records
-    assert "'asynchronous' was not torn down: RuntimeError('its event loop has ended')" in record.getMessage()
+    assert "'asynchronous' was not torn down: RuntimeError: its event loop has ended" in record.getMessage()
 
 
 @pytest.mark.parametrize("scope", ["run", "task"])
@@ -326,3 +326,31 @@ asyncio.run(main())
 print("ended")
 """
     assert run_python(code).split() == ["ended"]
+
+
+def test_the_warning_names_what_stays_open() -> None:
+    release = threading.Event()
+
+    @cs.resource
+    def thing() -> Iterator[int]:
+        yield 1
+
+    @cs.resource(scope="engine")
+    def kept() -> Iterator[int]:
+        yield 1
+
+    @cs.task(mode="blocking", timeout=0.01)
+    def stay(one: int = cs.inject(thing), other: int = cs.inject(kept)) -> None:
+        release.wait(50)
+
+    async def main() -> None:
+        async with Engine(thread_grace=0) as engine:
+            told: list[str] = []
+            engine.bus.subscribe(RunWarning, lambda event: told.append(event.message))
+            with pytest.raises(TimeoutError):
+                await engine.run(stay())
+            release.set()
+        (message,) = told
+        assert message.endswith("; not torn down before it ends, nor if the program ends first: thing, kept")
+
+    in_loop(main)

@@ -122,6 +122,11 @@ class Kept:
             if each.resource.is_async and each.generator.ag_frame is not None:  # else it was closed with its loop
                 log.warning("resource %r was not torn down: its event loop has ended", each.resource.name)
 
+    @property
+    def names(self) -> list[str]:
+        """The names of what is set up."""
+        return [each.resource.name for each in self._opened]
+
     # --- the end
 
     def parted(self) -> list[Any]:

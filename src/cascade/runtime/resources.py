@@ -36,6 +36,11 @@ class Resources:
         """Whether there is nothing to tear down."""
         return not self._shared and not self._opened
 
+    @property
+    def names(self) -> list[str]:
+        """The names of what the run shares and has set up."""
+        return [each.resource.name for each in self._opened]
+
     def find(self, wanted: Inject, asker: str) -> Resource:
         """Return the resource that is asked for; one known under the same name overrides it.
 

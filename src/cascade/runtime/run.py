@@ -273,6 +273,9 @@ class RunState(Telling):
                 f"{what or self.described(owner)} did not end within thread_grace={self.engine.thread_grace} seconds "
                 "of being cancelled; its thread goes on alone, and its result will be dropped"
             )
+            opened = [*(() if self._resources is None else self._resources.names), *self.engine.kept.names]
+            if opened:
+                message += f"; not torn down before it ends, nor if the program ends first: {', '.join(opened)}"
             self.bus.publish(RunWarning(run_id=self.id, code="ThreadAbandoned", message=message))
 
     def hold(self, frame: Frame, i: int, form: CallForm, gate: Gate | None, ready: list[Any]) -> Any:
