@@ -3,6 +3,7 @@
 `main` prints the key of each as an argument and as a global, for a test in another process.
 """
 
+import abc
 import argparse
 import collections
 import configparser
@@ -321,6 +322,8 @@ STANDARD: dict[str, Make] = {
 """What the standard library and plain classes give, both as arguments and where code reaches them."""
 
 ONLY_REACHED: dict[str, Make] = {
+    "a dataclass that is made": lambda n: dataclasses.make_dataclass("D", [("x", int, dataclasses.field(default=n))]),
+    "an abstract class that is made": lambda n: abc.ABCMeta("A", (), {"n": n}),
     "a context variable": lambda n: contextvars.ContextVar("name", default=n),
     "a method that dispatches": lambda n: functools.singledispatchmethod(dispatched(n)),
     "a partial method": lambda n: functools.partialmethod(one, n),

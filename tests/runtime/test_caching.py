@@ -68,6 +68,20 @@ def test_the_memory_of_an_engine_is_its_own(tier: Tier) -> None:
     assert counted.calls == 2
 
 
+def test_a_run_says_that_what_it_kept_in_memory_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = Counted().task
+
+    def told(target: Any) -> bool:
+        cs.run(target, log_level="WARNING")
+        return "CacheLost: 1 result(s) that cs.cached() kept in memory" in capsys.readouterr().err
+
+    assert told(task(3).with_cache(cs.cached()))
+    assert not told(task(3))
+    assert not told([task(3).with_cache(cs.cached()), task(3).with_cache(cs.cached())])  # one is a hit
+    assert not told(task(3).with_cache(cs.cached(tmp_path)))
+    assert not told(task(3).with_cache(cs.cached(MemoryStore())))
+
+
 def test_a_task_has_a_cache_for_all_its_calls_unless_a_node_says_otherwise() -> None:
     calls: list[int] = []
     store = MemoryStore()

@@ -12,6 +12,7 @@ from cascade.app.tracebacks import trim
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Container, Engine
 from cascade.spec.connecting import resource_of
+from cascade.spec.events import RunWarning
 from cascade.spec.keywords import no_option
 from cascade.spec.lazy import Lazy, R
 from cascade.spec.policies import refuse_option
@@ -172,7 +173,10 @@ async def _run(
         if progress is not None:
             progress.watch(engine)
         try:
-            return await engine.run(target, params, timeout=timeout, resources=resources)
+            value = await engine.run(target, params, timeout=timeout, resources=resources)
+            if bus is not None and (lost := engine.caches.lost()) and bus.wants(RunWarning):
+                bus.publish(RunWarning(run_id="", code="CacheLost", message=lost))
+            return value
         finally:
             if progress is not None:
                 progress.stop()

@@ -43,6 +43,27 @@ class Caches:
         self._backend = backend
         self._stores: dict[str | None, Any] = {}
         self.flights: dict[tuple[int, str, str], Flight] = {}
+        self._kept: int | None = 0
+        """How many results are in the engine's own memory of which none was ever asked for again; else None."""
+
+    def kept(self, policy: Cached) -> None:
+        """Take note that a result was kept."""
+        if self._backend is None and policy.store is None and self._kept is not None:
+            self._kept += 1
+
+    def used(self, policy: Cached) -> None:
+        """Take note that a result was taken from where it was kept."""
+        if policy.store is None:
+            self._kept = None
+
+    def lost(self) -> str:
+        """Return what to tell if the engine ends now and takes results with it of which no use was made, or nothing."""
+        if not self._kept:
+            return ""
+        return (
+            f"{self._kept} result(s) that cs.cached() kept in memory are gone with this run, and none was used: "
+            'give it a folder, cs.cached("folder"), or a store that outlives the run; or make all runs on one cs.Engine'
+        )
 
     def store(self, policy: Cached) -> Any:
         """Return where a policy keeps its results."""
@@ -157,6 +178,7 @@ class _KeyedCall(_Call):
             if not await _outcome(caches, mark, ahead):
                 flight = ahead  # it failed, and this is the next in line
             elif (value := await self.look()) is not MISS:
+                caches.used(self.policy)
                 return self.hit(value)
         if flight is None:
             flight = caches.flights[mark] = Flight(loop)
@@ -165,10 +187,12 @@ class _KeyedCall(_Call):
             value = await self.look()
             if value is not MISS:
                 succeeded = True
+                caches.used(self.policy)
                 return self.hit(value)
             value = await work()
             if not isinstance(value, Lazy | CoroutineType):  # the run refuses or awaits these
                 await self.keep(value)
+                caches.kept(self.policy)
                 succeeded = True
             return value
         finally:

@@ -65,7 +65,7 @@ def _is_of_own(func: Any) -> bool:
 
 def reads_hints(func: FunctionType) -> bool:
     """Say whether a wrapper may go by the annotations of what it wraps: those of the standard library do not."""
-    return (func.__module__ or "").partition(".")[0] not in sys.stdlib_module_names
+    return str(func.__globals__.get("__name__")).partition(".")[0] not in sys.stdlib_module_names
 
 
 def class_reads_hints(cls: type) -> bool:

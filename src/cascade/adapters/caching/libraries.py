@@ -159,6 +159,7 @@ RULES: dict[str, Rule] = {
     "builtins:dict_values": lambda value, reached: list(value),
     "builtins:memoryview": lambda value, reached: [value.format, value.shape, value.readonly, value.tobytes()],
     "cascade.spec.lazy:Lazy": _lazy,
+    "functools:singledispatchmethod": _attributes("dispatcher", "func"),
     "httpx:AsyncClient": _CLIENT,
     "httpx:Client": _CLIENT,
     "httpx:Headers": _attributes("raw"),

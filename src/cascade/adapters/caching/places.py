@@ -19,6 +19,8 @@ OTHERS = tuple(
     }
     if path
 )
+MAKERS = frozenset({"abc", "types"})
+"""Modules that are written down as those of classes that are made while a program runs."""
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -51,6 +53,6 @@ def is_own_function(func: FunctionType) -> bool:
 def is_own_class(cls: Any) -> bool:
     """Say whether a class was written in such a module."""
     module = sys.modules.get(cls.__module__)
-    if module is None:
+    if module is None or (module.__name__ in MAKERS and getattr(module, cls.__name__, None) is not cls):
         return True
     return is_own_module(module)
