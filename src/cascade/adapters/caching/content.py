@@ -364,7 +364,10 @@ class Encoder:
         attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
         for held in (attributes, slots):
             counts = visible(value, held, hidden) if type(held) is dict else held
-            self.add(None if hidden and counts == {} else counts)
+            if type(counts) is dict and (counts or not hidden):
+                self._dict(counts)
+            else:
+                self.add(counts or None if hidden else counts)
         self._items(items, pairs)
         if type(state) is not dict:
             self._more(visible(value, left_out(value, state), hidden))
