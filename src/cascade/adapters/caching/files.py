@@ -28,7 +28,7 @@ class FileExistenceCache:
             raise TypeError(
                 f"FileExistenceCache takes the path of a file, or a function of the task's arguments, not {path!r}"
             )
-        self.path = path
+        self.path: Place | Callable[..., Place] = path
 
     async def check(self, node: CallNode, inputs: dict[str, Any]) -> Any:
         """Return the path if a file is there."""
