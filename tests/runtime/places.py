@@ -43,7 +43,7 @@ class Scene:
     def __init__(self, place: str) -> None:
         self.begun = threading.Event()
         self.release = threading.Event()
-        self.ended = 0
+        self.ended = self.minding = 0
         self.target = self._targets()[place]()
 
     async def until_begun(self) -> None:
@@ -59,6 +59,7 @@ class Scene:
         @cs.task
         async def stay_and_end(x: int = 0) -> None:
             self.begun.set()
+            self.minding += 1
             try:
                 await asyncio.Event().wait()
             finally:

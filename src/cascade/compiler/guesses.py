@@ -7,8 +7,12 @@ class any more, it looks closer, and finds that the event loop should have a tur
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import FunctionType
 from typing import Any
+from weakref import ref
+
+from cascade.compiler.lines import Leave, odd
 
 __all__ = ["Guesses"]
 
@@ -21,6 +25,8 @@ class Guesses:
     def __init__(self, function: Callable[..., Any], classes: dict[str, Any], ticker: Any) -> None:
         assert isinstance(function, FunctionType)
         self.scope = {**function.__globals__, **classes}
+        if "odd" in self.scope:
+            self.scope["odd"] = partial(_odd, ref(self))
         self.function: Callable[..., Any] = FunctionType(function.__code__, self.scope, function.__name__)
         self.classes = classes
         """By the names that the function knows them by."""
@@ -35,3 +41,11 @@ class Guesses:
     def restore(self) -> None:
         """Have it expect again what it expected."""
         self.scope.update(self.classes)
+
+
+def _odd(known: ref[Guesses], value: Any) -> None:
+    """Leave if a result is more than a value, or if whoever runs with these guesses is to look around."""
+    odd(value)
+    guesses = known()
+    if guesses is not None and guesses.is_retired:
+        raise Leave

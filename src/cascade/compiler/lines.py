@@ -199,7 +199,8 @@ class Writer:
             )
         else:
             self.names["odd"] = odd
-            self.line(depth, f"if {local}.__class__ is not {self.cls(form.seen)}: odd({local})", "", place)
+            seen = self.guess(form.seen, form.seen.__name__) if form.is_async else self.cls(form.seen)
+            self.line(depth, f"if {local}.__class__ is not {seen}: odd({local})", "", place)
 
     def cls(self, cls: type) -> str:
         """Return the name by which the code refers to a class."""

@@ -124,7 +124,7 @@ class _Call:
                 value = call(*args)
             return await value if hasattr(value, "__await__") else value
         except asyncio.CancelledError as error:
-            if self.run.is_cancelled():
+            if self.run.is_asked(error, self.spot.scope):
                 raise
             raise self.failure(what, error) from error
         except Exception as error:

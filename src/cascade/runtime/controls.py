@@ -99,7 +99,7 @@ class Controls:
             here = asyncio.get_running_loop()
         except RuntimeError:
             here = None
-        loops = {run.task.get_loop() for run in runs if run.task is not None}
+        loops = {run.ending.loop for run in runs}
         for loop in loops:
             if loop is here:
                 self.admission.changed()

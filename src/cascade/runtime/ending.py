@@ -1,4 +1,4 @@
-"""What ends a run before its time: a timeout of the whole run, or a cancel by its id."""
+"""What ends a run before its time: a timeout of the whole run, a cancel of it or of the task that awaits it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from cascade.runtime.run import RunState
+from cascade.runtime.cancelling import Clock
 from cascade.runtime.running import calls_of
 
 __all__ = ["Ending"]
@@ -14,41 +14,54 @@ __all__ = ["Ending"]
 MOST_SHOWN = 5
 
 
-class Ending:
-    """How one run may be ended from outside of the task that it runs in."""
+class Ending(Clock):
+    """The outermost scope of one run, and how it is ended from outside of the task that it runs in.
 
-    __slots__ = (
-        *("_borne", "_expired", "_handle", "_running", "asked", "is_over", "loop", "name", "run", "seconds", "task"),
-    )
+    A run that awaits what users wrote has a task of its own, so that each cancel of it is asked for here: whoever
+    awaits the run passes on theirs. Other runs stay in the task of their caller, where `cancelling()` tells the
+    truth, as nothing but calls is in between; `look` reads it.
+    """
 
-    def __init__(self, name: str, seconds: float | None, task: asyncio.Task[Any] | None = None) -> None:
+    __slots__ = ("_borne", "_running", "cancels", "in_place", "is_over", "name", "own")
+
+    def __init__(self, name: str, seconds: float | None) -> None:
+        super().__init__(None, None, seconds)
         self.name = name
-        self.seconds = seconds
-        self.task = task
-        self.run: RunState | None = None
-        """Once it has begun."""
-        self.asked = 0
+        self.task = asyncio.current_task()
+        self.in_place = True
+        self.cancels = 0
         """How many cancels of the task were asked for here."""
+        self.own = 0
+        """How many cancels of the task are the run's own: a clock's, or a child's that failed."""
         self.is_over = False
-        self.loop = asyncio.get_running_loop()
-        self._borne = 0
-        self._handle: asyncio.TimerHandle | None = None
-        self._expired = False
+        self._borne = 0 if self.task is None else self.task.cancelling()
         self._running: list[str] = []
 
-    def begin(self, run: RunState) -> None:
-        """Start the clock, in the task of the run."""
+    def begin(self, run: Any) -> None:
+        """Start the clock of a run."""
         self.run = run
-        self._borne = run.borne
-        if self.seconds is not None and self.seconds != float("inf"):
-            self._handle = self.loop.call_later(self.seconds, self._expire, run)
+        self.start()
 
-    def _expire(self, run: RunState) -> None:
-        assert self.task is not None
-        if self.task.cancelling() == self._borne:  # else it is about to end
-            self._running = calls_of(run)
-            self._expired = True
-            self.task.cancel()
+    def move(self, task: asyncio.Task[Any]) -> None:
+        """Give the run a task of its own."""
+        self.task, self.in_place, self._borne = task, False, 0
+
+    def _expire(self) -> None:
+        if not self.look():
+            self._running = calls_of(self.run)
+            super()._expire()
+
+    def look(self) -> bool:
+        """Say whether the run is ending; look for a cancel that nobody has told of."""
+        if not self.asked and self._is_told():
+            self.asked = True
+        return self.asked
+
+    def _is_told(self) -> bool:
+        """Say whether the caller's task, where the run is in it, was cancelled by somebody else than the clock."""
+        if not self.in_place or self.task is None:
+            return False
+        return self.task.cancelling() > self._borne + self.own
 
     def cancel(self) -> None:
         """Cancel the run, from any thread."""
@@ -64,18 +77,19 @@ class Ending:
 
     def _cancel(self) -> None:
         if self.task is not None and not self.is_over:
-            self.asked += 1
+            self.cancels += 1
+            self.end()
             self.task.cancel()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled the run, and not its clock."""
+        return self.cancels > 0 or (self.look() and not self.expired) or self._is_told()
 
     def settle(self, error: BaseException | None) -> BaseException | None:
         """Stop the clock once the run has its outcome; return what the run ends with."""
-        if self._handle is not None:
-            self._handle.cancel()
-        if not self._expired:
-            return error
-        assert self.task is not None
-        is_cancelled = self.task.uncancel() > self._borne
-        if is_cancelled or isinstance(error, (KeyboardInterrupt, SystemExit)):
+        self.stop()
+        if not self.is_past() or self.is_cancelled or isinstance(error, (KeyboardInterrupt, SystemExit)):
             return error
         shown, more = ", ".join(self._running[:MOST_SHOWN]), len(self._running) - MOST_SHOWN
         late = TimeoutError(
@@ -87,11 +101,37 @@ class Ending:
             late.__cause__ = error
         return late
 
+    async def outcome(self) -> Any:
+        """Wait for the run in its own task; a cancel of who waits here is one of the run."""
+        task, cancel = self.task, None
+        assert task is not None
+        while not task.done():
+            waiter = self.loop.create_future()
+
+            def wake(_: object, waiter: asyncio.Future[None] = waiter) -> None:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+            task.add_done_callback(wake)
+            try:
+                await waiter
+            except asyncio.CancelledError as error:
+                cancel = error
+                self._cancel()
+            finally:
+                task.remove_done_callback(wake)
+        try:
+            if cancel is not None and not task.cancelled() and task.exception() is None:
+                raise cancel
+            return task.result()
+        finally:
+            del self, task, cancel  # the traceback leads here
+
     async def forgive(self) -> None:
-        """Leave the task, which goes on behind the run, as if it had not been cancelled here."""
-        task = self.task
+        """Leave the task of the caller, which goes on behind the run, as if it had not been cancelled here."""
+        task = asyncio.current_task()
         left = 0
-        for _ in range(self.asked):
+        for _ in range(self.cancels):
             left = 0 if task is None else task.uncancel()
         try:
             await asyncio.sleep(0)  # a cancel that has not come yet comes here

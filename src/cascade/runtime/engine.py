@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
@@ -202,10 +203,12 @@ class Engine(Controls, Closing):
         if plan is None:
             return target
         ending = Ending(self._name(run_id), timeout)
+        if not (plan.is_plain and self.runs_inline):
+            return await self._in_a_task(plan, constants, given, ending, known)
         try:
             return await self._execute(plan, constants, given, ending, known)
         finally:
-            if ending.asked:
+            if ending.cancels:
                 await ending.forgive()
 
     @overload
@@ -298,12 +301,43 @@ class Engine(Controls, Closing):
         plan, constants, given, known = prepared
         ending = self._active[name] = Ending(name, timeout)
         work = _itself(target) if plan is None else self._execute(plan, constants, given, ending, known, outlet)
-        task = ending.task = loop.create_task(work)
+        task = loop.create_task(work)
+        ending.move(task)
         if outlet is not None:
             self._outlets[task] = outlet
             task.add_done_callback(self._outlets.pop)
         task.add_done_callback(lambda _: self._ended(ending))  # it may be cancelled before it begins
-        return Run(name, task, self.bus)
+        return Run(ending, task, self.bus)
+
+    async def _in_a_task(
+        self, plan: Plan, constants: list[Any], given: Mapping[str, Any], ending: Ending, known: Mapping[str, Resource]
+    ) -> Any:
+        """Run in a task of the run's own, so that a cancel of the caller is known, whatever a body makes of it."""
+        work = self._to_the_caller(plan, constants, given, ending, known)
+        task = asyncio.get_running_loop().create_task(work)
+        ending.move(task)
+        self._active[ending.name] = ending
+        task.add_done_callback(partial(self._over, ending))  # it may be cancelled before it begins
+        try:
+            value, ended = await ending.outcome()
+            if ended is not None:
+                raise ended
+            return value
+        finally:
+            del task, work, ending  # the traceback leads here
+            ended = None
+
+    def _over(self, ending: Ending, task: asyncio.Task[Any]) -> None:
+        self._ended(ending)
+
+    async def _to_the_caller(self, *run: Any) -> tuple[Any, BaseException | None]:
+        """Execute a run; return beside its value what ends the process, which a task would pass by its caller."""
+        try:
+            work = self._execute(*run)
+            del run
+            return await work, None
+        except (KeyboardInterrupt, SystemExit) as error:
+            return None, error
 
     def _prepared(
         self,
@@ -345,12 +379,11 @@ class Engine(Controls, Closing):
         outlet: Outlet | None = None,
     ) -> Any:
         blueprint, run_id = plan.blueprint, ending.name
-        run = RunState(self, run_id, params, known)
+        run = RunState(self, ending, params, known)
         run.names.reach(None, blueprint)
         run.keep_secrets(blueprint.graph, constants)
         run.outlet = outlet
         world = World(blueprint, constants, None)
-        ending.task = asyncio.current_task()
         self._active[run_id] = ending
         try:
             if run.governed:
@@ -392,7 +425,7 @@ class Engine(Controls, Closing):
             return
         status: Any = "Succeeded"
         if error is not None:
-            asked = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
+            asked = isinstance(error, asyncio.CancelledError) and run.ending.is_cancelled
             status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
         named = None if error is None else run.masked("; ".join(map(spelled, [error, *others]))) + run.place_of(error)
         if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message

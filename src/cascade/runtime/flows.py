@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from time import perf_counter
 from typing import Any, NoReturn
 
@@ -122,7 +121,7 @@ def arguments(run: RunState, frame: Frame | None, world: World, stretch: Stretch
 
 def _look(run: RunState, stretch: Stretch) -> Any:
     watch, ticker = run.watch, run.ticker
-    guesses = stretch.guessing(ticker)
+    guesses = run.guessing(stretch)
 
     async def look(value: Any = None) -> None:
         """Leave if a value is a signal, or if a limit or a watcher came meanwhile; give the event loop its turn."""
@@ -131,6 +130,7 @@ def _look(run: RunState, stretch: Stretch) -> Any:
             await run.turn()
         elif guesses.is_retired:
             run.look()
+        run.scope.check()
         if run.watch != watch or run.governs(*stretch.forms):
             raise Leave
 
@@ -152,7 +152,7 @@ async def run_whole(run: RunState, world: World, stretch: Stretch, frame: Frame 
     values = arguments(run, frame, world, stretch)
     try:
         if stretch.is_async:
-            guesses = stretch.guessing(ticker)
+            guesses = run.guessing(stretch)
             value = await guesses.function(*values)
         else:
             value = stretch.function(*values)
@@ -248,7 +248,7 @@ def _raise(run: RunState, frame: Frame, place: Place | None, values: dict[str, A
     try:
         if place is None:
             raise error
-        if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+        if run.is_asked(error, frame.scope):
             publish_end(run, Spot(frame, place.register), place, values, error, "Cancelled")
             raise error
         spot = spot_of(run, frame, place, values)

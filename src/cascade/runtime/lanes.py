@@ -6,7 +6,6 @@ interprets only what that hands back.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
@@ -303,11 +302,11 @@ class Lane:
 
     def begin_hot(self) -> Coroutine[Any, Any, Any]:
         """Return the emitted loop as a coroutine; `left` or `caught` takes over from it."""
-        ticker = self.follower.run.ticker
-        ticker.begin()
+        run = self.follower.run
+        run.ticker.begin()
         self.is_waiting = False
         values = self.values(self.signal)
-        self.guesses = self.hot.loop.guessing(ticker)
+        self.guesses = run.guessing(self.hot.loop)
         work: Coroutine[Any, Any, Any] = self.guesses.function(range(self.left_to_go()), *values)
         return work
 
@@ -354,7 +353,7 @@ class Lane:
         if isinstance(error, Leave):
             return self.resume(entry, follower.frame_at(entry), place, values)
         spot = follower.spot if own else spot_of(run, follower.frame_at(entry), place, values)
-        cancelled = isinstance(error, asyncio.CancelledError) and run.is_cancelled()
+        cancelled = run.is_asked(error, follower.within)
         publish_end(run, spot, place, values, error, "Cancelled" if cancelled else "Failed")
         if own or cancelled:
             raise error

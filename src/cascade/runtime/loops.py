@@ -13,6 +13,7 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.entry import FIRST, Key, entry_plan, override
+from cascade.compiler.lines import Leave
 from cascade.errors import DependencyMissingError, JumpError
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
 from cascade.runtime.handovers import handover_key, learn_handover
@@ -87,10 +88,11 @@ class Follower(Standing):
 
     async def follow(self) -> Any:
         """Go where the signal leads until a plain value comes; return that."""
-        run, value = self.run, self.value
+        run, value, within = self.run, self.value, self.within
         self.value = None
         ticker = run.ticker
         try:
+            within.check()  # the first call may not have minded a cancel
             while ticker.late and not self.form.is_async and not isinstance(value, CoroutineType):
                 await run.turn()
             while True:
@@ -106,13 +108,17 @@ class Follower(Standing):
                                     try:
                                         outcome = await lane.begin_hot()
                                     except BaseException as error:
+                                        if isinstance(error, Leave):
+                                            within.check()
                                         value = lane.caught(error)
                                     else:
                                         value = lane.left(lane.signal, outcome)
                                     if lane.guesses.is_retired:
                                         run.look()
+                                        within.check()
                                 if value is PENDING:
                                     value = await lane.finish()
+                                    within.check()  # the state may not have minded a cancel
                                 break
                         else:
                             if cls is Jump and not self.lanes and (fast := sprint(self, value)) is not None:
@@ -125,13 +131,16 @@ class Follower(Standing):
                             value = await (
                                 self.tail(signal) if cls is TailCall else self.enter(world, target, key, data)
                             )
+                            within.check()
                             self.learn(signal, world, number, target, key)
                     elif isinstance(value, (Jump, TailCall)):
                         value = await self.enter_slowly(value)
+                        within.check()
                         if self.ended:
                             return self.end(value)
                     elif isinstance(value, CoroutineType):
                         value = await value
+                        within.check()
                         if isinstance(value, TailCall) and not self.spot.entered:
                             self.count_before()
                     elif isinstance(value, Lazy):
@@ -141,7 +150,7 @@ class Follower(Standing):
                 except NodeFailure:
                     raise
                 except BaseException as error:
-                    if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+                    if run.is_asked(error, within):
                         raise
                     raise run.failure_at(self.spot, error) from None
                 if ticker.due and not isinstance(
@@ -337,13 +346,14 @@ class Follower(Standing):
             answer = question(agenda, waiter)
             if answer is not PENDING:
                 return answer
-            self.scope.begin(self.run)
+            self.scope.begin()
             try:
                 call = await advance(self.run, agenda, self.scope)
                 if call is not None:
                     self.scope.start_watched(drive, self.run, *call)
                 await waiter
                 await self.scope.join()
+                self.scope.check()
             except BaseException as error:
                 raise await self.scope.close(error) from None
 

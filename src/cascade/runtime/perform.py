@@ -24,6 +24,7 @@ from cascade.runtime.ticket import Ticket
 from cascade.spec.graph import Gate
 from cascade.spec.operations import LOOP, MANAGED, MAP, SUBFLOW
 from cascade.spec.placement import CallForm
+from cascade.spec.policies import Retry
 from cascade.spec.resource import Inject
 
 __all__ = ["invoke", "perform"]
@@ -111,7 +112,7 @@ async def invoke(
     except NodeFailure:
         raise
     except asyncio.CancelledError as error:
-        if run.is_cancelled():
+        if run.is_asked(error, spot.scope):
             raise
         raise run.failure_at(spot, error, attempts) from None
     except BaseException as error:
@@ -149,7 +150,7 @@ async def call(
     elif form.is_async:
         return await form.func(*args, **kwargs)
     else:
-        value = await run.place(spot, form, args, kwargs, None if deadline is None else deadline.begin)
+        value = await run.place(spot, form, args, kwargs, None if deadline is None else deadline.start)
     return await value if isinstance(value, CoroutineType) else value
 
 
@@ -174,15 +175,17 @@ class _Attempts:
     async def run_all(self) -> Any:
         retry = None if self.gate is None else self.gate.retry
         while True:
+            self.spot.scope.check()
             self.count += 1
             try:
                 value = await self.run_once()
             except asyncio.CancelledError as error:
-                self.finish("Cancelled" if self.run.is_cancelled() else "Failed", error)
+                asked = self.run.is_asked(error, self.spot.scope)
+                self.finish("Cancelled" if asked else "Failed", error)
                 raise
             except BaseException as error:
                 try:
-                    again = retry is not None and self.count < retry.max_attempts and retry.covers(error)
+                    again = retry is not None and self.may_repeat(retry, error)
                 except Exception as raised:  # by a filter of the retry
                     self.finish("Failed", raised)
                     raise
@@ -200,6 +203,10 @@ class _Attempts:
             except asyncio.CancelledError as error:
                 self.finish("Cancelled", error)
                 raise
+
+    def may_repeat(self, retry: Retry, error: BaseException) -> bool:
+        """Say whether another attempt is to be made."""
+        return self.count < retry.max_attempts and not self.spot.scope.is_ending() and retry.covers(error)
 
     async def run_once(self) -> Any:
         gate, run = self.gate, self.run
@@ -262,6 +269,7 @@ class _Attempts:
 
     async def call_with(self, found: dict[Inject, Any]) -> Any:
         """The call itself, with the resources that it asks for."""
+        self.spot.scope.check()  # one of them may not have minded a cancel
         args = [found[value] if value.__class__ is Inject else value for value in self.args]
         kwargs = {name: found[value] if value.__class__ is Inject else value for name, value in self.kwargs.items()}
         self.complete(args, kwargs, {name: found[value] for name, value in self.missing().items()})
@@ -269,18 +277,18 @@ class _Attempts:
 
     async def call(self, args: Any, kwargs: dict[str, Any]) -> Any:
         """The call itself, for as long as its timeout allows."""
-        deadline = deadline_of(self.gate)
+        deadline = deadline_of(self.run, self.spot.scope, self.gate)
         if deadline is None:
             return await call(self.run, self.spot, self.form, args, kwargs)
-        if self.form.is_async or self.form.task.mode == "inline" or not self.run.direct:
-            deadline.begin()  # else when a thread or process takes it up
+        is_here = self.form.is_async or self.form.task.mode == "inline" or not self.run.direct
+        if is_here:
+            deadline.start()  # else when a thread or process takes it up
         failure: BaseException | None = None
         try:
             value = await call(self.run, self.spot, self.form, args, kwargs, deadline)
         except BaseException as error:
             failure = error
-        is_late = deadline.settle(failure)
-        if is_late or (failure is None and self.form.task.mode == "inline" and deadline.is_past()):
+        if deadline.settle(failure, by_clock=is_here):
             cause = None if isinstance(failure, asyncio.CancelledError) else failure
             raise deadline.error(self.run.described(self.spot)) from cause
         if failure is not None:

@@ -16,7 +16,7 @@ from cascade.spec.graph import Graph, Optional, Pack
 from cascade.spec.inputs import Param
 from cascade.spec.lazy import Lazy, configurations
 from cascade.spec.mistakes import check_target
-from cascade.spec.operations import SUBFLOW
+from cascade.spec.operations import LOOP, MANAGED, MAP, SUBFLOW
 from cascade.spec.signal import UNSET
 
 if TYPE_CHECKING:
@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "prepare"]
 
+MOST_PLAIN = 1000
+"""Larger graphs are not looked through: a task is nothing beside them."""
+LONG = frozenset([LOOP, MANAGED, MAP, SUBFLOW])
+"""What may await something that is no call."""
+
 
 class Plan:
     """A blueprint, made for one target by one solver, and what is known of its parameters."""
 
-    __slots__ = ("blueprint", "params", "solver", "together", "version")
+    __slots__ = ("_is_plain", "blueprint", "params", "solver", "together", "version")
 
     def __init__(self, blueprint: Blueprint, solver: Solver, params: dict[str, Param]) -> None:
         self.blueprint = blueprint
@@ -37,6 +42,19 @@ class Plan:
         self.params = params
         self.together: Together | None = None
         """A container with the target of this plan in it."""
+        self._is_plain: bool | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a run is nothing but some calls of functions that are not async: it never awaits what users wrote."""
+        if self._is_plain is None:
+            block = self.blueprint.root
+            self._is_plain = (
+                len(block) <= MOST_PLAIN
+                and LONG.isdisjoint(block.ops)
+                and not any(form is not None and form.is_async for form in block.forms)
+            )
+        return self._is_plain
 
     @property
     def targets(self) -> tuple[str, ...]:

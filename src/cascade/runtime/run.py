@@ -9,7 +9,10 @@ from functools import partial
 from typing import Any, ClassVar
 
 from cascade.adapters.executors.local import LocalExecutor
+from cascade.compiler.emitted import Emitted
+from cascade.compiler.guesses import Guesses
 from cascade.errors import ConstraintError, JumpError
+from cascade.runtime.cancelling import CancelScope
 from cascade.runtime.frame import PENDING, Frame, World, root_frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
@@ -33,6 +36,7 @@ from cascade.spec.protocols import CallNode
 __all__ = ["RunState"]
 
 NOBODY = (False, False, False)
+MOST_GUESSES = 64
 
 
 class RunState(Telling):
@@ -42,15 +46,16 @@ class RunState(Telling):
         "_resources",
         "abandoned",
         "admission",
-        "borne",
         "bus",
         "compiles",
         "context",
         "direct",
+        "ending",
         "engine",
         "executor",
         "flows",
         "governed",
+        "guesses",
         "heard",
         "id",
         "inline",
@@ -68,7 +73,6 @@ class RunState(Telling):
         "secrets",
         "shares",
         "stall",
-        "task",
         "ticker",
         "under_way",
         "unnoted",
@@ -77,9 +81,10 @@ class RunState(Telling):
         "worlds",
     )
 
-    def __init__(self, engine: Any, run_id: str, params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    def __init__(self, engine: Any, ending: Any, params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         self.engine = engine
-        self.id = run_id
+        self.ending = ending
+        self.id: str = ending.name
         self.bus = engine.bus
         self.executor: Any = engine.executor
         self.inline = engine.runs_inline
@@ -96,12 +101,9 @@ class RunState(Telling):
         """What the run has found in the environment."""
         self.secrets: dict[str, None] = {}
         """Text that no event shows."""
-        self.task = asyncio.current_task()
-        self.borne = 0 if self.task is None else self.task.cancelling()
-        """How many cancels of the task the run was begun in spite of."""
-        self.scope = Scope()
+        self.scope = Scope(self, ending)
         """Of the root frame, and of those of the blueprints that tail calls lead to."""
-        self.names = Names(run_id)
+        self.names = Names(self.id)
         self.known = known
         self._resources: Any = None
         self.context: Context | None = None
@@ -129,6 +131,8 @@ class RunState(Telling):
         """The last failure that took no note, and what the note would have said."""
         self.readers: dict[Block, Any] = {}
         """How often the registers of a block are read; counted when that matters."""
+        self.guesses: set[Guesses] = set()
+        """Of the emitted coroutines that it has begun: taken away when something is to end."""
         self.observed = False
         """Each call is to be looked at: somebody listens to task events, or some limit stands."""
         self.governed = False
@@ -201,7 +205,7 @@ class RunState(Telling):
         self.ticker.passed()
         self.ticker.begin()  # what goes on need not begin a stretch of its own, and relies on ticks that come
         self.look()
-        if self.is_cancelled():  # a task did not mind
+        if self.ending.look():  # a task did not mind
             raise asyncio.CancelledError
 
     def stall_for(self, profile: Profile) -> None:
@@ -220,10 +224,34 @@ class RunState(Telling):
         if not profile.inline:
             self.patience -= 1
 
-    def is_cancelled(self) -> bool:
-        """Say whether a CancelledError was asked for, and not just raised by a task."""
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > (self.borne if task is self.task else 0)
+    def is_asked(self, error: BaseException, scope: CancelScope) -> bool:
+        """Say whether what came out of work in a scope is a cancel that was asked for, and not a task's own."""
+        if not isinstance(error, asyncio.CancelledError):
+            return False
+        if self.ending.look() or scope.is_ending():
+            return True
+        task = self.ending.task
+        if self.ending.in_place or task is None or task.cancelling() <= self.ending.own:
+            return False
+        self.ending.asked = True  # all tasks of the event loop are being cancelled
+        return True
+
+    def guessing(self, emitted: Emitted) -> Guesses:
+        """Return an emitted coroutine function, which looks around when something of the run is to end."""
+        guesses = emitted.guessing(self.ticker)
+        if guesses not in self.guesses:
+            if len(self.guesses) >= MOST_GUESSES:
+                self.guesses = {one for one in self.guesses if not one.is_retired}
+            self.guesses.add(guesses)
+        return guesses
+
+    def interrupt(self) -> None:
+        """Have all code of the run look around as soon as it can: something has been asked to end."""
+        for guesses in self.guesses:
+            guesses.is_retired = True
+            guesses.take()
+        self.guesses.clear()
+        self.ticker.tick()
 
     def could_not_note(self, error: BaseException, place: str) -> None:
         """Keep for the event of the run's end where an error came from that takes no note."""
@@ -244,7 +272,8 @@ class RunState(Telling):
             each.let_go()
         self.worlds = {}
         self.flows = {}
-        self.task = None  # which keeps an error whose traceback leads here
+        self.scope.run = self.ending.run = None
+        self.ending.task = None  # which keeps an error whose traceback leads here
         self.names.forget()
 
     # --- calls

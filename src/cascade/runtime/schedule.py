@@ -55,7 +55,7 @@ def _start_all(run: RunState, ready: list[Ready]) -> None:
     create = asyncio.get_running_loop().create_task
     for frame, i, begun in ready:
         scope = frame.scope
-        if begun is PENDING and scope.failure is None:
+        if begun is PENDING and not scope.is_ending():
             scope.add(create(drive(run, frame, i, begun, scope)))
         else:
             scope.start_watched(drive, run, frame, i, begun)
@@ -70,6 +70,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
     """
     scope, ticker = frame.scope, run.ticker
     try:
+        scope.check()  # since this was made
         while True:
             block = frame.block
             form = block.forms[i]
@@ -108,7 +109,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                         if begun is not PENDING:
                             run.admission.leave(begun.name, begun.needed)
                 except BaseException as error:
-                    if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+                    if run.is_asked(error, scope):
                         raise
                     raise run.failure_at(Spot(frame, i), error) from None
                 if value.__class__ is not form.seen:
@@ -116,6 +117,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                         value = await run.perform(run, frame, i, value)
                     else:
                         form.seen = value.__class__
+            scope.check()  # the task may not have minded a cancel
             if value.__class__ is run.follower:  # it is followed from here, so that nothing stands between
                 value = await value.follow()
             if ticker.due:
@@ -180,17 +182,16 @@ async def complete(
 ) -> None:
     """Do for `evaluate` what its first sweep could not do at once."""
     scope, regs = frame.scope, frame.regs
-    scope.begin(run)
+    scope.begin()
     try:
         call = await resume(run, agenda, ready, outcome, scope)
         if call is not None:
             await drive(run, *call)
-            if run.is_cancelled():  # the task did not mind
-                raise asyncio.CancelledError
         for at in wanted:
             if regs[at] is PENDING:
                 await scope.wait_until(partial(_is_there, regs, at), partial(frame.park, at))
         await scope.join()
+        scope.check()
     except BaseException as error:
         ending = await scope.close(error)
         try:

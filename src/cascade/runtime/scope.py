@@ -13,6 +13,7 @@ from types import CoroutineType
 from typing import Any, TypeVar
 
 from cascade.runtime.begun import Begun, close
+from cascade.runtime.cancelling import CancelScope
 from cascade.runtime.ticket import Ticket
 from cascade.spec.shown import without_passwords
 
@@ -38,15 +39,14 @@ class Interrupted(asyncio.CancelledError):
         self.others = others
 
 
-class Scope:
+class Scope(CancelScope):
     """The children of one host, and the first failure among them."""
 
-    __slots__ = ("_interrupted", "_tasks", "_waiter", "borne", "failure", "host", "others", "parked")
+    __slots__ = ("_interrupted", "_tasks", "_waiter", "failure", "host", "others", "parked")
 
-    def __init__(self) -> None:
+    def __init__(self, run: Any, around: CancelScope | None) -> None:
+        super().__init__(run, around)
         self.host: asyncio.Task[Any] | None = None
-        self.borne = 0
-        """How many cancels of the host have nothing to do with the run: it was begun in spite of them."""
         self.failure: BaseException | None = None
         self.others: list[BaseException] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,10 +55,9 @@ class Scope:
         self._waiter: asyncio.Future[None] | None = None
         self._interrupted = False
 
-    def begin(self, run: Any) -> None:
+    def begin(self) -> None:
         """Make the current task the host."""
         self.host = asyncio.current_task()
-        self.borne = run.borne if self.host is run.task else 0
 
     def forget(self) -> None:
         """Forget what failed, and where, once all is over: its traceback leads here."""
@@ -66,15 +65,15 @@ class Scope:
         self.others = []
 
     def start(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        """Run `work(*args)` beside the host. In a scope that has failed already nothing starts.
+        """Run `work(*args)` beside the host. In a scope that is ending nothing starts.
 
         A coroutine that comes last among the arguments is closed if nobody came to await it.
         """
-        self._start(self._watch(work, args) if self.failure is None else None, args[-1])
+        self._start(None if self.is_ending() else self._watch(work, args), args[-1])
 
     def start_watched(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Do so with work that takes this scope as its last argument, and calls `caught` and `leave` itself."""
-        self._start(work(*args, self) if self.failure is None else None, args[-1])
+        self._start(None if self.is_ending() else work(*args, self), args[-1])
 
     def add(self, child: asyncio.Task[None]) -> None:
         """Take a child in that calls `caught` and `leave` itself."""
@@ -91,7 +90,7 @@ class Scope:
 
     def start_in(self, context: Context, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Do the same, with other context variables than those of here, for a call that had to wait."""
-        if self.failure is None:
+        if not self.is_ending():
             self._tasks.add(asyncio.get_running_loop().create_task(work(*args, self), context=context))
 
     def send_away(self) -> None:
@@ -102,6 +101,7 @@ class Scope:
 
     async def _watch(self, work: Callable[..., Coroutine[Any, Any, None]], args: tuple[Any, ...]) -> None:
         try:
+            self.check()  # since it was made
             await work(*args)
         except BaseException as error:
             self.caught(error)
@@ -110,9 +110,7 @@ class Scope:
 
     def caught(self, error: BaseException) -> None:
         """Take note of what a child raised."""
-        task = asyncio.current_task()
-        asked = isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()
-        if not asked:
+        if not self.run.is_asked(error, self):
             self.fail(error)
         elif isinstance(error, Interrupted):
             self.others += map(NodeFailure, error.others)
@@ -130,6 +128,7 @@ class Scope:
             self.others.append(error)
             return
         self.failure = error
+        self.end()
         self.send_away()
         for task in self._tasks:
             task.cancel()
@@ -137,7 +136,7 @@ class Scope:
             self._wake()
         elif self.host is not None and self.host is not asyncio.current_task():
             self._interrupted = True
-            self.host.cancel()
+            self.cancel_task(self.host)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -161,16 +160,21 @@ class Scope:
         """Wait until no child runs. Raises the scope's failure."""
         await self.wait_until(lambda: not self._tasks and not self.parked, lambda waiter: None)
 
+    def _is_around_ending(self) -> bool:
+        return self.around is not None and self.around.is_ending()
+
     async def close(self, error: BaseException) -> BaseException:
         """End what still runs after `error` reached the host; return what comes out of the host."""
         is_first = self.failure is None
         failure = self.failure = error if self.failure is None else self.failure
+        if not self.asked:
+            self.end()
         self.send_away()
         if is_first:  # else `fail` has cancelled them, and they may be cleaning up
             for task in self._tasks:
                 task.cancel()
         raised, host = error, self.host
-        cancelled = isinstance(error, asyncio.CancelledError) or (host is not None and host.cancelling() > self.borne)
+        cancelled = isinstance(error, asyncio.CancelledError) or self._is_around_ending()
         while self._tasks:
             try:
                 await asyncio.wait(self._tasks)
@@ -181,7 +185,9 @@ class Scope:
         if self._interrupted:
             self._interrupted = False
             error = failure
-            cancelled = host is not None and host.uncancel() > self.borne
+            if host is not None:
+                self.uncancel_task(host)
+            cancelled = self._is_around_ending()
         failed = _failed(failure, raised, *self.others)
         self.others = []
         if cancelled:

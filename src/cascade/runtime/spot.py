@@ -6,6 +6,7 @@ from typing import Any
 
 from cascade.runtime.copies import Copy
 from cascade.runtime.frame import Frame, World
+from cascade.runtime.scope import Scope
 
 __all__ = ["Spot"]
 
@@ -16,10 +17,24 @@ class Spot:
     Made cheaply for each call that takes time; what costs more is looked up when somebody asks.
     """
 
-    __slots__ = ("_copy", "entered", "frame", "iteration", "jumped", "loop", "number", "register", "suffix", "world")
+    __slots__ = (
+        "_copy",
+        "entered",
+        "frame",
+        "iteration",
+        "jumped",
+        "loop",
+        "number",
+        "register",
+        "scope",
+        "suffix",
+        "world",
+    )
 
-    def __init__(self, frame: Frame, i: int, suffix: str = "") -> None:
+    def __init__(self, frame: Frame, i: int, suffix: str = "", scope: Scope | None = None) -> None:
         self.frame = frame
+        self.scope: Scope = frame.scope if scope is None else scope
+        """What it is a child of, or in the host of."""
         self.register = i
         self.world: World = frame.world
         self.number = frame.block.source(i)

@@ -104,7 +104,7 @@ def dash(run: RunState, frame: Frame, i: int, form: CallForm) -> tuple[Coroutine
         if routes.get(edge.key, -1) != number:
             return None
     run.ticker.begin()
-    guesses = hot.loop.guessing(run.ticker)
+    guesses = run.guessing(hot.loop)
     first = world.constants[-1 - graph.references(number)[0]]  # the argument that the data of a jump stands for
     return guesses.function(range(ENDLESS), first, *_literals(world, number, hot)), guesses, known
 
@@ -118,7 +118,7 @@ def dash_on(
     if run.observed or not hot.loop.may_run() or not edge.takes(result):
         return None, None
     run.ticker.begin()
-    guesses = hot.loop.guessing(run.ticker)
+    guesses = run.guessing(hot.loop)
     literals = _literals(frame.world, frame.block.source(i), hot)
     return guesses.function(range(count + 1, ENDLESS), result.data, *literals), guesses
 

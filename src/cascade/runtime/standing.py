@@ -51,6 +51,7 @@ class Standing:
         "skip",
         "spot",
         "value",
+        "within",
         "world",
     )
 
@@ -74,6 +75,8 @@ class Standing:
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         self.item = item
         self.home = spot.frame
+        self.within: Scope = spot.scope
+        """What the whole loop ends with."""
         self.home_number = self.number = spot.number
         self.world: World = spot.world
         self.routes = self.world.blueprint.graph.jumps.get(spot.number)
@@ -115,7 +118,7 @@ class Standing:
     def scope(self) -> Scope:
         """Of the frames of its entries, made when there is one."""
         if self._scope is None:
-            self._scope = Scope()
+            self._scope = Scope(self.run, self.within)
         return self._scope
 
     def stand_at(self, entry: Entry) -> None:

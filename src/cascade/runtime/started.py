@@ -7,6 +7,7 @@ from collections.abc import Generator
 from typing import Any, Generic, Literal
 
 from cascade.runtime.bus import MessageBus
+from cascade.runtime.ending import Ending
 from cascade.spec.lazy import R
 from cascade.spec.refusals import NoValue
 
@@ -16,11 +17,11 @@ __all__ = ["Run"]
 class Run(NoValue, Generic[R]):
     """A run that was started: await it for its result."""
 
-    def __init__(self, run_id: str, task: asyncio.Task[R], bus: MessageBus) -> None:
-        self.id: str = run_id
+    def __init__(self, ending: Ending, task: asyncio.Task[R], bus: MessageBus) -> None:
+        self.id: str = ending.name
+        self._ending = ending
         self._task = task
         self._bus = bus
-        self._loop = asyncio.get_running_loop()
 
     def __bool__(self) -> Literal[True]:  # type: ignore[override]
         return True
@@ -35,16 +36,17 @@ class Run(NoValue, Generic[R]):
         return "await it first: value = await run"
 
     def __await__(self) -> Generator[Any, None, R]:
-        if not self._task.done() and asyncio.get_running_loop() is not self._loop:
+        if not self._task.done() and asyncio.get_running_loop() is not self._ending.loop:
             raise RuntimeError(
                 f"{self!r} goes on on another event loop than the one that awaits it here: await it where it was "
                 "started (asyncio.run_coroutine_threadsafe(...) asks from another thread), or start it on this loop"
             )
-        waiting, work = self._bus.waiting_for(self.id), self._task.__await__()
+        waiting, work = self._bus.waiting_for(self.id), self._ending.outcome().__await__()
         del self  # the task keeps an error whose traceback leads here
         with waiting:
             try:
-                return (yield from work)
+                result: R = yield from work
+                return result
             finally:
                 del work
 
@@ -55,7 +57,7 @@ class Run(NoValue, Generic[R]):
         if not task.done():
             return "Running"
         if task.cancelled():  # asked for, or else a task of the run raised it
-            return "Cancelled" if task.cancelling() else "Failed"
+            return "Cancelled" if self._ending.is_cancelled or not self._ending.is_over else "Failed"
         error = task.exception()
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             return "Cancelled"
@@ -66,14 +68,7 @@ class Run(NoValue, Generic[R]):
 
         May be called from any thread. A run that has ended is left as it is.
         """
-        try:
-            on_loop = asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            on_loop = False
-        if on_loop:
-            self._task.cancel()
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        self._ending.cancel()
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}>"

@@ -10,6 +10,7 @@ from typing import Any
 from cascade.errors import ConstraintError
 from cascade.runtime.admission import UNGOVERNED
 from cascade.runtime.caching import call_cached
+from cascade.runtime.cancelling import CancelScope
 from cascade.runtime.deadline import deadline_of
 from cascade.runtime.frame import NOTHING, Frame, Skip, World, root_frame, steps_of
 from cascade.runtime.inputs import fill
@@ -50,13 +51,20 @@ async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -
 
 
 async def run_once(
-    run: RunState, around: Frame, i: int, constants: list[Any], attempt: int = 1, share: dict[str, str] | None = None
+    run: RunState,
+    around: Frame,
+    i: int,
+    constants: list[Any],
+    attempt: int = 1,
+    share: dict[str, str] | None = None,
+    within: CancelScope | None = None,
 ) -> tuple[Any, Skip | None]:
     """Run it once; return its value, and why its target was skipped if it was.
 
     Args:
         attempt: the nodes of each further one are told apart from those before.
         share: what the capacities that it holds are called; None: those around it.
+        within: what ends it; None: what ends those around it.
     """
     number = around.block.source(i)
     outer = around.world
@@ -70,7 +78,7 @@ async def run_once(
     try:
         if blueprint.root.last is None:
             find_lasts(blueprint)
-        frame = root_frame(world, Scope())
+        frame = root_frame(world, Scope(run, around.scope if within is None else within))
         frame.loop, frame.iteration, frame.suffix = around.loop, around.iteration, around.suffix
         root = blueprint.root.root
         if blueprint.root.strict:
@@ -137,7 +145,7 @@ class _Managed:
         except NodeFailure:
             raise
         except asyncio.CancelledError as error:
-            if self.run.is_cancelled():
+            if self.run.is_asked(error, self.spot.scope):
                 raise
             raise self.run.failure_at(self.spot, error, self.count or 1) from None
         except BaseException as error:
@@ -170,11 +178,13 @@ class _Managed:
         """Run until an attempt succeeds, or fails for good."""
         retry, run = self.gate.retry, self.run
         while True:
+            self.spot.scope.check()
             self.count += 1
             try:
                 return await self.admitted()
             except NodeFailure as failure:
                 again = retry is not None and self.count < retry.max_attempts and retry.covers(failure.error)
+                again = again and not self.spot.scope.is_ending()
                 if not again:
                     if self.count > 1:
                         where = f"in the sub-flow {run.described(self.spot)}, attempt {self.count}"
@@ -211,17 +221,17 @@ class _Managed:
 
     async def in_time(self, share: dict[str, str] | None) -> tuple[Any, Skip | None]:
         """Run one attempt, for as long as its timeout allows."""
-        deadline = deadline_of(self.gate)
+        deadline = deadline_of(self.run, self.around.scope, self.gate)
         if deadline is None:
             return await run_once(self.run, self.around, self.i, self.constants, self.count, share)
-        deadline.begin()
+        deadline.start()
         failure: BaseException | None = None
         value: tuple[Any, Skip | None] = NOTHING, None
         try:
-            value = await run_once(self.run, self.around, self.i, self.constants, self.count, share)
+            value = await run_once(self.run, self.around, self.i, self.constants, self.count, share, deadline)
         except BaseException as error:
             failure = error
-        if deadline.settle(failure) or (failure is None and deadline.is_past()):
+        if deadline.settle(failure):
             late = deadline.error(self.run.described(self.spot))
             others = getattr(failure, "others", [])
             if isinstance(failure, NodeFailure):

@@ -35,13 +35,13 @@ async def carry_out(run: RunState, world: World) -> tuple[Any, Any, list[BaseExc
                         value = await run_whole(run, world, whole, frame)
                 else:
                     value = await run_whole(run, world, whole, frame)
-                if run.is_cancelled():
+                if run.ending.look():
                     raise asyncio.CancelledError
                 return value, None, []
             except Left as left:
                 frame, agenda, ready = left.frame, left.agenda, left.ready
             except NodeFailure as failure:
-                if run.is_cancelled():
+                if run.ending.look():
                     raise Interrupted([failure.error]) from None
                 raise
         else:
@@ -55,7 +55,7 @@ async def carry_out(run: RunState, world: World) -> tuple[Any, Any, list[BaseExc
         if block.strict:
             with run.bus.waiting_for(run.id):
                 await evaluate(run, frame, agenda, ready, [block.root])
-        if run.is_cancelled():
+        if run.ending.look():
             raise asyncio.CancelledError
         value = frame.regs[block.root]
         if run.observed:

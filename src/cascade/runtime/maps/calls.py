@@ -183,6 +183,7 @@ async def start_all(items: Items, batch: Batch) -> None:
 async def work(items: Items, queue: deque[tuple[int, tuple[Any, ...]]]) -> None:
     """One of as many as may run at once: take the next item until there is none."""
     while queue:
+        items.scope.check()
         await perform(items, *queue.popleft())
     items.workers -= 1
 
@@ -191,7 +192,7 @@ async def perform(items: Items, index: int, values: tuple[Any, ...], begun: Any 
     """Carry out one item, with its loop if it is bound."""
     run, form, gate = items.run, items.form, items.gate
     args, kwargs = items.arguments(values)
-    spot = Spot(items.frame, items.i, f"[{index}]")
+    spot = Spot(items.frame, items.i, f"[{index}]", items.scope)
     suffix = spot.suffix
     copy = spot.copy(run.names)
     if (gate is not None and gate.selector is not None) or copy.items.get(suffix):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from cascade.runtime.begun import Called, close
@@ -70,7 +69,7 @@ def _open(items: Items, values: dict[str, Any]) -> None:
 
 async def _run_all(items: Items, begun: Called | None) -> Any:
     run, place = items.run, (items.frame, items.i)
-    items.scope.begin(run)
+    items.scope.begin()
     run.under_way[place] = items
     try:
         if begun is None:
@@ -132,9 +131,10 @@ async def _spread(items: Items) -> None:
         try:
             batch = await source.read(EVERYTHING if in_place and items.may_sweep(items.read) else min(size, room))
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and run.is_cancelled():
+            if run.is_asked(error, items.scope):
                 raise
             raise run.failure_at(Spot(items.frame, items.i), error) from None
+        items.scope.check()  # the source may not have minded a cancel
         if batch is None:
             return
         count = batch.end - batch.at

@@ -70,7 +70,7 @@ class Items:
         if self.gate is not None and self.gate.amounts:
             self.gate = run.settled(Spot(frame, i), self.gate, frame.regs)
         self.caller = Caller(self.args, self.order, each, self.same, self.form.seen)
-        self.scope = Scope()
+        self.scope = Scope(run, frame.scope)
         self.source: Source
         self.results: list[Any] | None = []
         """None once they go somewhere else and nobody asks for the list."""
