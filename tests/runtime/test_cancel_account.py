@@ -57,7 +57,7 @@ async def after(x: Any) -> Any:
     return x
 
 
-SHAPES = {
+SHAPES: dict[str, tuple[Any, Any, Any]] = {
     "alone": (guarded, lambda n: n(1), 1),
     "beside": (guarded, lambda n: [after(1), n(2), n(3)], [1, 2, 3]),
     "chain": (guarded, lambda n: after(n(after(n(4)))), 4),
@@ -197,9 +197,9 @@ def test_what_holds_the_event_loop_beyond_its_time_is_late(mode: str, tier: Tier
 
     async def main() -> None:
         async with Engine(tier=tier) as engine:
-            inline = cs.task(blocks, mode="inline")().with_timeout(0.02)
+            inline = cs.task(mode="inline")(blocks)().with_timeout(0.02)
             inside = cs.subflow(cs.task(hold)()).with_timeout(0.02)
-            target = {"async": cs.task(hold)().with_timeout(0.02), "inline": inline, "sub-flow": inside}
+            target: dict[str, Any] = {"async": cs.task(hold)().with_timeout(0.02), "inline": inline, "sub-flow": inside}
             with pytest.raises(TimeoutError):
                 await engine.run(target.get(mode, cs.task(hold)()), timeout=0.02 if mode == "run" else None)
 
