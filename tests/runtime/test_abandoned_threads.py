@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -339,8 +341,12 @@ def test_the_warning_names_what_stays_open() -> None:
     def kept() -> Iterator[int]:
         yield 1
 
+    @cs.resource(scope="task")
+    def mine() -> Iterator[int]:
+        yield 1
+
     @cs.task(mode="blocking", timeout=0.01)
-    def stay(one: int = cs.inject(thing), other: int = cs.inject(kept)) -> None:
+    def stay(one: int = cs.inject(thing), two: int = cs.inject(kept), three: int = cs.inject(mine)) -> None:
         release.wait(50)
 
     async def main() -> None:
@@ -351,6 +357,82 @@ def test_the_warning_names_what_stays_open() -> None:
                 await engine.run(stay())
             release.set()
         (message,) = told
-        assert message.endswith("; not torn down before it ends, nor if the program ends first: thing, kept")
+        assert message.endswith("; open until it ends, or the program does: mine, thing, kept")
 
     in_loop(main)
+
+
+AT_EXIT = """
+import asyncio, os, sys, threading
+import cascade as cs
+from cascade.runtime import leftovers
+
+ending = sys.argv[1]
+begun, release = threading.Event(), threading.Event()
+leftovers.PATIENCE = 0.0 if ending == "stays" else 50.0
+if ending == "ends":
+    wait_for = leftovers._changed.wait_for
+
+    def wait(*args):  # the end of the program has begun
+        release.set()
+        return wait_for(*args)
+
+    leftovers._changed.wait_for = wait
+
+def closing(name, scope):
+    @cs.resource(scope=scope)
+    def resource():
+        try:
+            yield
+        finally:
+            print("close", name)
+    resource.name = name
+    return cs.inject(resource)
+
+@cs.resource
+async def asynchronous():
+    yield
+
+@cs.task(mode="blocking")
+def stuck(
+    a=closing("mine", "task"), b=closing("thing", "run"), c=closing("kept", "engine"), d=cs.inject(asynchronous)
+):
+    begun.set()
+    release.wait()
+    print("end")
+
+@cs.task
+async def fail():
+    while not begun.is_set():
+        await asyncio.sleep(0)
+    raise LookupError("enough")
+
+async def main():
+    async with cs.Engine(thread_grace=0) as engine:
+        try:
+            await engine.run([stuck(), fail()])
+        except LookupError:
+            pass
+
+asyncio.run(main())
+if hasattr(os, "fork") and (child := os.fork()):
+    os.waitpid(child, 0)
+    print("main ended", flush=True)
+"""
+
+
+@pytest.mark.parametrize("ending", ["stays", "ends"])
+def test_what_an_abandoned_thread_uses_is_torn_down_when_the_program_ends(ending: str) -> None:
+    # The forked child, which ends first, tears nothing down.
+    command = [sys.executable, "-c", AT_EXIT, ending]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    closed = ["close mine", "close thing", "close kept"]
+    assert done.stdout.splitlines() == ["main ended", *(["end"] if ending == "ends" else []), *closed]
+    told = done.stderr.splitlines()
+    assert "resource 'asynchronous' was not torn down: RuntimeError: its event loop has ended" in told
+    warnings = [
+        set(line.rpartition(": ")[2].split(", "))
+        for line in told
+        if line.startswith("the program ends while a thread goes on")
+    ]
+    assert warnings == ([] if ending == "ends" else [{"asynchronous", "thing", "mine"}, {"kept"}])

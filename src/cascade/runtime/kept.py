@@ -9,7 +9,8 @@ from typing import Any
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.errors import ResourceNotFoundError
-from cascade.runtime.openings import Opened, after, described, find, set_up, settled, tear_down, tear_down_orphaned
+from cascade.runtime.leftovers import after
+from cascade.runtime.openings import Opened, described, find, set_up, settled, tear_down, tear_down_orphaned
 from cascade.runtime.openings import value_of as value_of_outcome
 from cascade.spec.events import ResourceReleased
 from cascade.spec.notes import spelled
@@ -162,7 +163,7 @@ class Kept:
             opened, self._opened = self._opened, []
             tear_down_orphaned(opened, error)
 
-        after(left, lambda: self._engine.keep(late()), orphaned)
+        after(left, lambda: self.names, lambda: self._engine.keep(late()), orphaned)
         return None
 
     async def _tear_down(self, error: BaseException | None) -> BaseException | None:

@@ -13,7 +13,7 @@ from cascade.errors import ResourceNotFoundError
 from cascade.spec.notes import spelled
 from cascade.spec.resource import Inject, Resource
 
-__all__ = ["Opened", "after", "described", "find", "set_up", "settled", "tear_down", "tear_down_orphaned", "value_of"]
+__all__ = ["Opened", "described", "find", "set_up", "settled", "tear_down", "tear_down_orphaned", "value_of"]
 
 log = logging.getLogger("cascade")
 
@@ -114,33 +114,6 @@ def tear_down_orphaned(opened: list[Opened], error: BaseException | None) -> Non
         except BaseException as failure:
             if failure is not error:
                 log.warning("resource %r was not torn down: %s", one.resource.name, spelled(failure))
-
-
-def after(
-    left: list[tuple[Any, asyncio.Future[None]]], ended: Callable[[], None], orphaned: Callable[[], None]
-) -> None:
-    """Call `ended` when all calls that were left behind have ended, or `orphaned` if their event loop has before.
-
-    Args:
-        left: the jobs, and a future for the end of each.
-    """
-    count = len(left)
-
-    def one_less(then: Callable[[], None]) -> None:
-        nonlocal count
-        count -= 1
-        if not count:
-            then()
-
-    for job, end in left:
-        before = job.orphaned
-
-        def orphan(before: Callable[[], None] = before) -> None:
-            before()
-            one_less(orphaned)
-
-        job.orphaned = orphan
-        end.add_done_callback(lambda _: one_less(ended))
 
 
 async def _finish(host: Any, opened: Opened, error: BaseException | None) -> None:

@@ -30,6 +30,8 @@ class Resources:
         self._shared: dict[Resource, asyncio.Task[tuple[Any, BaseException | None]]] = {}
         self._opened: list[Opened] = []
         self._checked: set[Resource] = set()
+        self._calls: dict[int, list[Opened]] = {}
+        """What is of the scope "task" of calls that are going on, by the identity of their spot."""
 
     @property
     def is_idle(self) -> bool:
@@ -40,6 +42,10 @@ class Resources:
     def names(self) -> list[str]:
         """The names of what the run shares and has set up."""
         return [each.resource.name for each in self._opened]
+
+    def open_for(self, owner: Any) -> list[str]:
+        """Return the names of what a call may use: its own, and what the run shares."""
+        return [*(each.resource.name for each in self._calls.get(id(owner), ())), *self.names]
 
     def find(self, wanted: Inject, asker: str) -> Resource:
         """Return the resource that is asked for; one known under the same name overrides it.
@@ -77,6 +83,8 @@ class Resources:
         try:
             for inject in wanted:
                 found[inject] = await self._provide(inject, self._run.described(spot), own)
+            if own:
+                self._calls[id(spot)] = own
             value = await call(found)
         except BaseException as error:
             if self._run.has_left(spot, own):  # they are in use still
@@ -84,6 +92,8 @@ class Resources:
             else:
                 await self._close(own, error)
             raise
+        finally:
+            self._calls.pop(id(spot), None)
         await self._close(own, None)
         return value
 

@@ -16,7 +16,7 @@ from cascade.runtime.cancelling import CancelScope
 from cascade.runtime.frame import PENDING, Frame, World, root_frame
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
-from cascade.runtime.openings import after
+from cascade.runtime.leftovers import after
 from cascade.runtime.scope import Scope
 from cascade.runtime.spot import Spot
 from cascade.runtime.telling import Telling
@@ -302,9 +302,9 @@ class RunState(Telling):
                 f"{what or self.described(owner)} did not end within thread_grace={self.engine.thread_grace} seconds "
                 "of being cancelled; its thread goes on alone, and its result will be dropped"
             )
-            opened = [*(() if self._resources is None else self._resources.names), *self.engine.kept.names]
+            opened = [*(() if self._resources is None else self._resources.open_for(owner)), *self.engine.kept.names]
             if opened:
-                message += f"; not torn down before it ends, nor if the program ends first: {', '.join(opened)}"
+                message += f"; open until it ends, or the program does: {', '.join(opened)}"
             self.bus.publish(RunWarning(run_id=self.id, code="ThreadAbandoned", message=message))
 
     def hold(self, frame: Frame, i: int, form: CallForm, gate: Gate | None, ready: list[Any]) -> Any:
@@ -373,6 +373,7 @@ class RunState(Telling):
             return failure
         after(
             [(job, end) for _, job, end in self.abandoned],
+            lambda: self.resources.names,
             lambda: self.engine.keep(self.resources.close_late(error)),
             lambda: self.resources.close_orphaned(error),
         )
