@@ -226,3 +226,37 @@ def test_passwords_of_urls_are_in_no_message() -> None:
     done = run(cs.shell(["echo", url]))
     assert done.command == ("echo", url)
     assert "'http://me:***@x/'" in repr(done)
+
+
+@every_tier
+def test_what_goes_on_in_the_background_with_the_output_is_not_waited_for(
+    tier: Tier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shell_module, "LINGER", 0.05)
+    done = tmp_path / "done"
+    command = f"(while ! test -e {done}; do sleep 0.01; done) & echo out; echo err >&2; exit 3"
+    try:
+        result = run(cs.shell(command, check=False, timeout=40), tier=tier)
+    finally:
+        done.touch()
+    assert (result.returncode, result.stdout, result.stderr) == (3, "out\n", "err\n")
+    (record,) = caplog.records
+    assert "send that elsewhere: 'server > server.log 2>&1 &'" in record.getMessage()
+
+
+def test_what_comes_just_after_the_end_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    assert run(cs.shell("(sleep 0.05; echo late) & echo soon")).stdout == "soon\nlate\n"
+    assert not caplog.records
+
+
+def test_what_has_its_output_elsewhere_is_not_asked_for(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    try:
+        run(cs.shell(f"(while ! test -e {done}; do sleep 0.01; done) > {tmp_path}/log 2>&1 & echo on"))
+    finally:
+        done.touch()
+    assert not caplog.records
+
+
+def test_a_command_that_closes_its_output_is_waited_for() -> None:
+    assert run(cs.shell("exec >&- 2>&-; sleep 0.05; exit 4", check=False)).returncode == 4

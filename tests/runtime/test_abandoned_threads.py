@@ -355,11 +355,11 @@ def test_the_warning_names_what_stays_open() -> None:
             engine.bus.subscribe(RunWarning, lambda event: told.append(event.message))
             with pytest.raises(TimeoutError):
                 await engine.run(stay())
-            release.set()
         (message,) = told
         assert message.endswith("; open until it ends, or the program does: mine, thing, kept")
 
     in_loop(main)
+    release.set()
 
 
 AT_EXIT = """

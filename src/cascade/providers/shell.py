@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -22,8 +23,14 @@ __all__ = ["ShellResult", "shell"]
 
 GRACE = 2.0
 """Seconds that a command has to end after SIGTERM, before SIGKILL."""
+LINGER = 1.0
+"""Seconds that output is still read when the command has ended and others hold its ends of the pipes."""
+MOST_AT_ONCE = 1 << 16
 MOST_SHOWN = 2_000
 """So many characters at the end of stderr stand in the note of a failure."""
+
+
+log = logging.getLogger("cascade")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,8 @@ async def shell(
 
     It reads nothing (stdin is empty). What it writes is decoded as UTF-8, with a replacement for what is not. It is
     in a process group of its own: when the node is cancelled or its time is up, the whole group gets SIGTERM, and
-    2 seconds later SIGKILL.
+    2 seconds later SIGKILL. What it leaves in the background goes on; its output is read for a second more, unless it
+    goes elsewhere (`"server > server.log 2>&1 &"`), and then the pipes are closed.
 
     Args:
         command: a line for the shell (`/bin/sh`), or a list of a program and its arguments, which no shell reads:
@@ -77,7 +85,7 @@ async def shell(
     process = await _start(argv, env, cwd)
     try:
         async with asyncio.timeout(seconds) as clock:
-            stdout, stderr = await process.communicate()
+            stdout, stderr = await _output(process, argv)
     except BaseException as error:
         await _end(process)
         if isinstance(error, TimeoutError) and clock.expired():
@@ -136,6 +144,66 @@ async def _start(argv: str | tuple[str, ...], env: Mapping[str, str] | None, cwd
         with suppress(Exception):
             await _end(await _until_done(starting))
         raise
+
+
+async def _output(process: Process, argv: str | tuple[str, ...]) -> tuple[bytes, bytes]:
+    """Wait for the end of a command and return what it wrote."""
+    import asyncio
+
+    chunks: tuple[list[bytes], list[bytes]] = ([], [])
+    ended = _ended(process)
+    reading = [
+        asyncio.ensure_future(_collect(stream, into))
+        for stream, into in zip((process.stdout, process.stderr), chunks, strict=True)
+    ]
+    try:
+        await ended
+        _, unread = await asyncio.wait(reading, timeout=LINGER)
+    except BaseException:
+        await _stop(reading)
+        raise
+    if unread:
+        await _stop(reading)
+        process._transport.close()  # type: ignore[attr-defined]
+        log.warning(
+            "the command %r has ended, and what it left in the background still has its output, which is read no more; "
+            "send that elsewhere: 'server > server.log 2>&1 &'",
+            _shown(argv),
+        )
+    await process.wait()
+    return b"".join(chunks[0]), b"".join(chunks[1])
+
+
+def _ended(process: Process) -> Any:
+    """Return a future for the end of a process itself: `process.wait()` waits for the pipes, too."""
+    import asyncio
+
+    ended = asyncio.get_running_loop().create_future()
+    protocol = process._protocol  # type: ignore[attr-defined]
+    usual = protocol.process_exited
+
+    def exited() -> None:
+        usual()
+        if not ended.done():
+            ended.set_result(None)
+
+    protocol.process_exited = exited
+    if process.returncode is not None:
+        ended.set_result(None)
+    return ended
+
+
+async def _collect(stream: Any, into: list[bytes]) -> None:
+    while chunk := await stream.read(MOST_AT_ONCE):
+        into.append(chunk)
+
+
+async def _stop(reading: list[Any]) -> None:
+    import asyncio
+
+    for each in reading:
+        each.cancel()
+    await asyncio.wait(reading)
 
 
 async def _end(process: Process) -> None:
