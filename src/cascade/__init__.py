@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cascade.app.findings import check
     from cascade.app.flow import compile
     from cascade.app.forms import from_json, to_json, to_lisp
+    from cascade.app.inner import current_engine
     from cascade.app.pictures import visualize
     from cascade.app.plans import dry_run
     from cascade.app.run import arun, run
@@ -91,6 +92,7 @@ __all__ = [
     "cli",
     "compile",
     "create_cli",
+    "current_engine",
     "dry_run",
     "explain",
     "explain_cache",
@@ -125,6 +127,7 @@ def __getattr__(name: str) -> Any:
         "cli": "cascade.command.entry",
         "compile": "cascade.app.flow",
         "create_cli": "cascade.command.entry",
+        "current_engine": "cascade.app.inner",
         "dry_run": "cascade.app.plans",
         "explain": "cascade.app.sources",
         "explain_cache": "cascade.app.caching",

@@ -41,6 +41,8 @@ class Reporter:
             raise ValueError(f'log_format is "human" or "json", not {form!r}')
         self._level = LEVELS.index(level)
         self._json = form == "json"
+        self._run: str | None = None
+        """The outermost run that is going on; those inside of its tasks are told of at DEBUG."""
         self.progress: Progress | None = None
         if self._level <= LEVELS.index("INFO"):
             self.progress = Progress(display_for(self._going_on, not self._json))
@@ -76,6 +78,9 @@ class Reporter:
         self._line("INFO", now, str(report), lambda: {"event": "Progress", "timestamp": now, **report.to_dict()})
 
     def _started(self, event: RunStarted) -> None:
+        if self._run is not None and self._level > LEVELS.index("DEBUG"):  # inside of a task
+            return
+        self._run = self._run or event.run_id
         names = event.target_tasks
         shown = ", ".join(names[:3]) or say("nothing")
         if len(names) > 3:
@@ -86,17 +91,25 @@ class Reporter:
         self._write("INFO", event, say("started_with" if params else "started", names=shown, params=params))
 
     def _finished(self, event: RunFinished) -> None:
+        if self._run not in (None, event.run_id):
+            if self._level == LEVELS.index("DEBUG"):
+                self._ended(event, "DEBUG")
+            return
+        self._run = None
         if self.progress is not None and self.progress.last_look(event.run_id):
             self._summary(self.progress, event.timestamp)
+        self._ended(event, "INFO" if event.status == "Succeeded" else "ERROR")
+
+    def _ended(self, event: RunFinished, level: str) -> None:
         seconds = f"{event.duration:.3f} s"
         if event.status == "Succeeded":
-            if self._level <= LEVELS.index("INFO"):
-                self._write("INFO", event, say("succeeded", seconds=seconds))
+            if self._level <= LEVELS.index(level):
+                self._write(level, event, say("succeeded", seconds=seconds))
         elif event.status == "Cancelled":
             asked = event.error is None or event.error.startswith("CancelledError")
-            self._write("ERROR", event, say("cancelled", seconds=seconds) + ("" if asked else f": {event.error}"))
+            self._write(level, event, say("cancelled", seconds=seconds) + ("" if asked else f": {event.error}"))
         else:
-            self._write("ERROR", event, say("failed", seconds=seconds, error=event.error))
+            self._write(level, event, say("failed", seconds=seconds, error=event.error))
 
     def _summary(self, progress: Progress, now: float) -> None:
         """Tell what was worth telling of a run that is over: in lines, or in one record."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, overload
 
 from cascade.app.blocking import block_on
+from cascade.app.inner import on_its_loop, wait_for
 from cascade.app.progress import Progress
 from cascade.app.report import Reporter
 from cascade.app.tracebacks import trim
@@ -13,6 +14,7 @@ from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Container, Engine
 from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunWarning
+from cascade.spec.inside import inside_of
 from cascade.spec.keywords import no_option
 from cascade.spec.lazy import Lazy, R
 from cascade.spec.policies import refuse_option
@@ -82,6 +84,9 @@ def run(
     In a script it owns the event loop. Where a loop already runs (a notebook) it blocks that loop until the
     run is done, in a loop of its own in a helper thread; `await cs.arun(...)` is the better way there.
 
+    In a task that has a thread of its own the run belongs to the engine of that task, as one of `arun` does, and is
+    reported with it. In one on the thread of the event loop it is a RuntimeError: `await cs.arun(...)` there.
+
     Args:
         target: what `Engine.run` takes.
         params: values for the parameters of the graph.
@@ -107,6 +112,10 @@ def run(
         refuse_option("cs.run(state_backend=...)")
     if connector is not None:
         resources = (*resources, resource_of(connector, "cs.run(connector=...)"))
+    inside = inside_of()
+    if inside is not None:
+        work = arun(target, params, resources=resources, system_resources=system_resources, timeout=timeout)
+        return wait_for(inside, work)
     bus = MessageBus()
     reporter = Reporter(log_level, log_format)
     reporter.attach(bus)
@@ -154,10 +163,18 @@ async def arun(
     timeout: float | None = None,
     **unknown: Any,
 ) -> Any:
-    """Run a target on the event loop that is running, silently, and return its value; takes what `run` takes."""
+    """Run a target on the event loop that is running, silently, and return its value; takes what `run` takes.
+
+    Inside of a task the run belongs to the engine of that task, with its limits, capacities, resources and events;
+    with `system_resources` it has an engine of its own there, too.
+    """
     if unknown:
         raise no_option("cs.arun", unknown, ("params", "resources", "system_resources", "timeout"), "cs.run")
-    return await _run(target, params, tuple(resources), system_resources, timeout, None)
+    inside = inside_of()
+    if inside is None or system_resources is not None:
+        return await _run(target, params, tuple(resources), system_resources, timeout, None)
+    given = (*inside.known.values(), *resources)
+    return await on_its_loop(inside, inside.engine.run(target, params, timeout=timeout, resources=given))
 
 
 async def _run(

@@ -22,12 +22,13 @@ class Ending(Clock):
     truth, as nothing but calls is in between; `look` reads it.
     """
 
-    __slots__ = ("_borne", "_running", "cancels", "in_place", "is_over", "name", "own")
+    __slots__ = ("_borne", "_running", "caller", "cancels", "in_place", "is_over", "name", "own")
 
     def __init__(self, name: str, seconds: float | None) -> None:
         super().__init__(None, None, seconds)
         self.name = name
-        self.task = asyncio.current_task()
+        self.caller = self.task = asyncio.current_task()
+        """The task that awaits the run; None: it was started, as one of its own."""
         self.in_place = True
         self.cancels = 0
         """How many cancels of the task were asked for here."""

@@ -26,11 +26,13 @@ from cascade.runtime.inputs import check_known, fill, told
 from cascade.runtime.kept import Kept
 from cascade.runtime.loops import Follower
 from cascade.runtime.maps import Outlet, completed, run_map
+from cascade.runtime.openings import checked
 from cascade.runtime.perform import invoke, perform
 from cascade.runtime.prepare import Plan, prepare
 from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import drive
+from cascade.runtime.scope import to_the_end
 from cascade.runtime.sprints import dash, dash_on, landed
 from cascade.runtime.started import Run
 from cascade.runtime.target import carry_out
@@ -39,12 +41,13 @@ from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunFinished, RunStarted
+from cascade.spec.inside import Inside
 from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.notes import note_more, notes_of, spelled
 from cascade.spec.policies import refuse_option, seconds_from
 from cascade.spec.protocols import Executor, Solver, may_run_inline
-from cascade.spec.resource import Resource, described
+from cascade.spec.resource import Resource
 
 __all__ = ["Engine", "Run"]
 
@@ -120,7 +123,7 @@ class Engine(Controls, Closing):
 
     def register(self, resource: Resource) -> None:
         """Provide a resource to all runs, by its name; it also stands in for an injected one of the same name."""
-        self.resources[_checked(resource).name] = resource
+        self.resources[checked(resource).name] = resource
 
     def register_blueprint(self, blueprint_id: str, target: Any) -> Blueprint:
         """Let tail calls lead to a target (or a blueprint): `TailCall(..., target_blueprint_id=blueprint_id)`."""
@@ -303,6 +306,7 @@ class Engine(Controls, Closing):
         work = _itself(target) if plan is None else self._execute(plan, constants, given, ending, known, outlet)
         task = loop.create_task(work)
         ending.move(task)
+        ending.caller = None
         if outlet is not None:
             self._outlets[task] = outlet
             task.add_done_callback(self._outlets.pop)
@@ -359,7 +363,7 @@ class Engine(Controls, Closing):
             check_known(known, given)
         provided = self.resources
         for resource in resources:
-            provided = {**provided, _checked(resource).name: resource}
+            provided = {**provided, checked(resource).name: resource}
         constants = [] if plan is None else fill(plan.blueprint.graph, given)
         return plan, constants, given, provided
 
@@ -385,6 +389,7 @@ class Engine(Controls, Closing):
         run.outlet = outlet
         world = World(blueprint, constants, None)
         self._active[run_id] = ending
+        inside = Inside(run, ending)
         try:
             if run.governed:
                 self.admission.attend()
@@ -395,6 +400,8 @@ class Engine(Controls, Closing):
             ending.begin(run)
             value, error, others = await carry_out(run, world)
             error = ending.settle(error)
+            if inside.runs:
+                await to_the_end(inside.empty(), self.thread_grace)
             failure = await self._torn_down(run, error)
             if failure is not None:
                 if error is None:
@@ -409,6 +416,7 @@ class Engine(Controls, Closing):
             self.admission.runs.discard(run)
             self._ended(ending)
             run.let_go(world)
+            inside.end(ending)
         if error is not None:
             try:
                 raise error
@@ -431,14 +439,6 @@ class Engine(Controls, Closing):
         if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message
             named = f"{named} ({'; '.join(getattr(error, '__notes__', ['not of a task']))})"
         bus.publish(RunFinished(run_id=run.id, status=status, duration=seconds, error=named))
-
-
-def _checked(resource: Resource) -> Resource:
-    if not isinstance(resource, Resource):
-        raise TypeError(
-            f"a resource is declared with @cs.resource, which {described(resource)} is not; put it above its def"
-        )
-    return resource
 
 
 async def _itself(value: Any) -> Any:

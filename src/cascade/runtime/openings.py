@@ -12,8 +12,19 @@ from typing import Any
 from cascade.errors import ResourceNotFoundError
 from cascade.spec.notes import spelled
 from cascade.spec.resource import Inject, Resource
+from cascade.spec.resource import described as described_value
 
-__all__ = ["Opened", "described", "find", "set_up", "settled", "tear_down", "tear_down_orphaned", "value_of"]
+__all__ = [
+    "Opened",
+    "checked",
+    "described",
+    "find",
+    "set_up",
+    "settled",
+    "tear_down",
+    "tear_down_orphaned",
+    "value_of",
+]
 
 log = logging.getLogger("cascade")
 
@@ -40,6 +51,19 @@ class Opened:
 def described(resource: Resource) -> str:
     """Return a resource and where it was declared."""
     return f"resource {resource.name!r} (declared at {resource.declared})"
+
+
+def checked(resource: Resource) -> Resource:
+    """Return a resource that was given.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(resource, Resource):
+        raise TypeError(
+            f"a resource is declared with @cs.resource, which {described_value(resource)} is not; put it above its def"
+        )
+    return resource
 
 
 def find(known: Mapping[str, Resource], wanted: Inject, asker: str) -> Resource:

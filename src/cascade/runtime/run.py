@@ -49,6 +49,7 @@ class RunState(Telling):
         "bus",
         "compiles",
         "context",
+        "depth",
         "direct",
         "ending",
         "engine",
@@ -101,6 +102,8 @@ class RunState(Telling):
         """What the run has found in the environment."""
         self.secrets: dict[str, None] = {}
         """Text that no event shows."""
+        self.depth = 0
+        """How many runs it is inside of."""
         self.scope = Scope(self, ending)
         """Of the root frame, and of those of the blueprints that tail calls lead to."""
         self.names = Names(self.id)

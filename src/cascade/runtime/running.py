@@ -18,7 +18,7 @@ from cascade.runtime.schedule import drive
 from cascade.runtime.spot import Spot
 from cascade.runtime.subflows import run_once, run_subflow
 
-__all__ = ["calls_of", "running_calls"]
+__all__ = ["call_at", "calls_of", "running_calls"]
 
 Found = tuple[RunState, Spot] | None
 """The call that a piece of running code is at; None: none of its own."""
@@ -44,6 +44,12 @@ def running_calls(loop: asyncio.AbstractEventLoop, here: FrameType | None = None
 def calls_of(run: RunState) -> list[str]:
     """Return what is going on in one run."""
     return [described for owner, described in running_calls(asyncio.get_running_loop()) if owner is run]
+
+
+def call_at(here: FrameType | None) -> str | None:
+    """Return the call that a piece of running code is in, if it is in one."""
+    found = _innermost(_stack(here))
+    return None if found is None else found[0].described(found[1])
 
 
 def _stack(frame: FrameType | None) -> Iterable[FrameType]:

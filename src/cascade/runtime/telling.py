@@ -40,6 +40,7 @@ class Telling:
     id: str
     bus: Any
     admission: Any
+    depth: int
     names: Names
     watch: tuple[bool, bool, bool]
     secrets: dict[str, None]
@@ -70,7 +71,7 @@ class Telling:
             wrapped.__cause__ = error
             error = wrapped
         place = f"in task {self.described(spot)}, iteration {spot.iteration}, attempt {attempt}"
-        if not note_place(error, place):
+        if not note_place(error, place, self.depth):
             self.could_not_note(error, place)
         return NodeFailure(error)
 

@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from cascade.adapters.executors.workers import Job, Workers
+from cascade.spec.inside import depth_here
 from cascade.spec.placement import CallForm, Profile
 from cascade.spec.protocols import CallNode
 from cascade.spec.signal import uncrossable
@@ -25,7 +26,8 @@ class LocalExecutor:
     """Runs async tasks on the event loop and places sync ones by their `mode`.
 
     Args:
-        blocking_threads: at most so many calls of mode "blocking" (and of "auto", while in threads) at once.
+        blocking_threads: at most so many calls of mode "blocking" (and of "auto", while in threads) at once. Runs
+            inside of tasks have as many threads of their own, at each depth: none waits for those who wait for it.
         compute_threads: at most so many calls of mode "compute" at once; by default one for each processor.
         processes: at most so many calls of mode "process" at once, each in a process of its own; by default one
             for each processor.
@@ -45,8 +47,8 @@ class LocalExecutor:
         ):
             if number is not None and (not isinstance(number, int) or number < 1):
                 raise ValueError(f"LocalExecutor needs {name} of 1 or more, not {number!r}")
-        self._blocking = Workers(blocking_threads, "cascade-blocking")
-        self._compute = Workers(compute_threads or os.cpu_count() or 1, "cascade-compute")
+        self._threads = blocking_threads, compute_threads or os.cpu_count() or 1
+        self._pools: dict[tuple[bool, int], Workers] = {}
         self._size = processes or os.cpu_count() or 1
         self._processes: Any = None
 
@@ -85,13 +87,22 @@ class LocalExecutor:
                     profile.started = perf_counter()
                 else:
                     await self.measured(profile)
-            workers = self._blocking
+            workers = self._workers(False)
             while form.inline is None and workers.is_full:
                 await self._room(workers)
             if form.inline is not None:
                 workers.wake()  # who waited for room behind this call can go in place, too
                 return form.inline(*args, **kwargs)
         return await self.in_thread(form.func, args, kwargs, task.mode, profile, grace, abandon, begun)
+
+    def _workers(self, compute: bool) -> Workers:
+        """Return the threads for calls of here: those of a run inside of a task are not the ones that wait for it."""
+        key = compute, depth_here()
+        workers = self._pools.get(key)
+        if workers is None:
+            size, name = (self._threads[1], "cascade-compute") if compute else (self._threads[0], "cascade-blocking")
+            workers = self._pools[key] = Workers(size, name)
+        return workers
 
     async def measured(self, profile: Profile) -> None:
         """Wait until the first call of a function is timed, or has taken so long that it is not short."""
@@ -148,7 +159,7 @@ class LocalExecutor:
         arrival: asyncio.Future[None] = loop.create_future()
         end: asyncio.Future[None] | None = None  # for a call that is cancelled, and `arrival` with it
         is_back = False
-        workers = self._compute if mode == "compute" else self._blocking
+        workers = self._workers(mode == "compute")
 
         def arrived(job: Job) -> None:
             nonlocal is_back
@@ -174,6 +185,8 @@ class LocalExecutor:
         try:
             await arrival
         except asyncio.CancelledError:
+            job.is_cut = True
+            job.cut()
             if not is_back:
                 end = loop.create_future()
                 await self._leave(job, end, grace, abandon)
@@ -232,8 +245,8 @@ class LocalExecutor:
 
     def close_threads(self) -> None:
         """Let the worker threads end."""
-        self._blocking.close()
-        self._compute.close()
+        for workers in self._pools.values():
+            workers.close()
 
     async def aclose(self) -> None:
         """Let the worker threads end, and wait for the end of the processes."""

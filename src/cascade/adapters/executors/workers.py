@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any
 
-__all__ = ["Job", "Workers"]
+__all__ = ["Job", "Workers", "job_here"]
 
 IDLE_SECONDS = 10.0
 
@@ -24,9 +24,11 @@ class Job:
         "args",
         "begun",
         "context",
+        "cut",
         "deliver",
         "error",
         "func",
+        "is_cut",
         "kwargs",
         "orphaned",
         "seconds",
@@ -49,6 +51,10 @@ class Job:
         self.deliver: Callable[[Job], None] = deliver
         self.begun: Callable[[], None] | None = None
         """Called in the worker's thread when the call begins."""
+        self.is_cut = False
+        """Its caller was cancelled."""
+        self.cut: Callable[[], None] = _nothing
+        """Called on the loop's thread then: ends what the call waits for."""
         self.value: Any = None
         self.error: BaseException | None = None
         self.seconds: float = 0.0
@@ -73,15 +79,25 @@ class Job:
             self.state = "running"
         if self.begun is not None:
             self.begun()
+        _here.job = self
         start = perf_counter()
         try:
             self.value = self.context.run(self.func, *self.args, **self.kwargs)
         except BaseException as error:
             self.error = error
+        _here.job = None
         self.seconds = perf_counter() - start
         self.state = "ended"
         # Nothing of the call stays alive in the worker, nor in a cycle through the error's traceback.
         del self.func, self.args, self.kwargs, self.context
+
+
+_here = threading.local()
+
+
+def job_here() -> Job | None:
+    """Return the job that this thread is at work on."""
+    return getattr(_here, "job", None)
 
 
 def _nothing() -> None:

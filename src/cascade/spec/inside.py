@@ -1,0 +1,79 @@
+"""The run that a piece of code is a part of: what tasks, their threads and the executors see of it.
+
+One context variable, set once a run: tasks see the context of what runs them, in threads too. It holds no state of
+the run, which a context that is left over would keep alive, and nothing at all once the run has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from contextvars import ContextVar, Token
+from typing import Any
+
+__all__ = ["Inside", "depth_here", "inside_of"]
+
+_present: ContextVar[Inside | None] = ContextVar("cascade_inside", default=None)
+
+
+class Inside:
+    """What is known inside of one run, while it goes on."""
+
+    __slots__ = ("_token", "around", "depth", "engine", "idle", "known", "loop", "run_id", "runs")
+
+    def __init__(self, run: Any, ending: Any) -> None:
+        self.around: Inside | None = inside_of()
+        """Of the run whose task has begun this one."""
+        self.engine: Any = run.engine
+        self.run_id: str = run.id
+        self.known: Mapping[str, Any] = run.known
+        """The resources that its tasks see."""
+        self.loop: Any = ending.loop
+        self.depth: int = depth_here() + 1
+        """How many runs there are, from the outermost to this one."""
+        self.runs: set[Any] = set()
+        """Those that its tasks have begun, but for what they have started as runs of their own."""
+        self.idle: Any = None
+        run.depth = self.depth - 1
+        if ending.caller is not None and self.around is not None:
+            self.around.runs.add(ending)
+        self._token: Token[Inside | None] = _present.set(self)
+
+    async def empty(self) -> None:
+        """End the runs that are left over, and wait until they have ended."""
+        import asyncio
+
+        for ending in self.runs:
+            ending.cancel()
+        while self.runs:
+            self.idle = asyncio.get_running_loop().create_future()
+            await self.idle
+
+    def end(self, ending: Any) -> None:
+        """Let go of everything, as the run has ended."""
+        around = self.around
+        if around is not None:
+            around.runs.discard(ending)
+            if around.idle is not None and not around.idle.done():
+                around.idle.get_loop().call_soon_threadsafe(_resolve, around.idle)
+        self.around = self.engine = self.loop = None
+        self.known = {}
+        with suppress(ValueError):  # it was closed from elsewhere
+            _present.reset(self._token)
+
+
+def inside_of() -> Inside | None:
+    """Return what is known of the run that this code is a part of; None: there is none, or it has ended."""
+    inside = _present.get()
+    return None if inside is None or inside.engine is None else inside
+
+
+def depth_here() -> int:
+    """Return how many runs this code is inside of."""
+    inside = inside_of()
+    return 0 if inside is None else inside.depth
+
+
+def _resolve(future: Any) -> None:
+    if not future.done():
+        future.set_result(None)
