@@ -232,9 +232,8 @@ class LocalExecutor:
 
     def parted(self) -> list[Any]:
         """Forget, in a forked child, the workers of the parent; return them."""
-        left = [self._blocking, self._compute, self._processes]
-        self._blocking, self._compute = (Workers(each.size, each.name) for each in (self._blocking, self._compute))
-        self._processes = None
+        left = [*self._pools.values(), self._processes]
+        self._pools, self._processes = {}, None
         return left
 
     def close(self) -> None:
