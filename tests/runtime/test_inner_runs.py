@@ -278,7 +278,9 @@ def test_it_ends_with_what_it_is_inside_of(way: str, end: str) -> None:
                 with pytest.raises(TimeoutError):
                     await engine.run(target.with_timeout(0.05).with_retry(2))
             assert not engine._active
-            assert log == (["+", "-", "+", "-"] if end == "attempt" else ["+", "-"])
+            most = 4 if end == "attempt" else 2
+            assert log == ["+", "-", "+", "-"][: len(log)]  # on a busy machine time may be up before it has begun
+            assert len(log) in (range(0, most + 1, 2) if end in ("attempt", "timeout") else [most])
 
     in_loop(main)
 
