@@ -102,10 +102,9 @@ class Ending(Clock):
             late.__cause__ = error
         return late
 
-    async def outcome(self) -> Any:
-        """Wait for the run in its own task; a cancel of who waits here is one of the run."""
-        task, cancel = self.task, None
-        assert task is not None
+    async def outcome(self, task: asyncio.Task[Any]) -> Any:
+        """Wait for the run in its own task, or give what came of it; a cancel of who waits here is one of the run."""
+        cancel = None
         while not task.done():
             waiter = self.loop.create_future()
 

@@ -323,7 +323,7 @@ class Engine(Controls, Closing):
         self._active[ending.name] = ending
         task.add_done_callback(partial(self._over, ending))  # it may be cancelled before it begins
         try:
-            value, ended = await ending.outcome()
+            value, ended = await ending.outcome(task)
             if ended is not None:
                 raise ended
             return value
