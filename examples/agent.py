@@ -20,6 +20,7 @@ import stand_ins
 
 import cascade as cs
 
+QUESTION = "I am Ada. My order broke, please refund it."
 ORDERS = {17: {"customer": "ada", "amount": 30.0}}
 NEEDS_A_YES = {"refund"}
 TOOLS = [
@@ -108,11 +109,16 @@ def agent(question: str, url: str) -> cs.LazyResult[str]:
     return thinking
 
 
+def flow() -> cs.LazyResult[str]:
+    """What `cascade show examples/agent.py` draws."""
+    return agent(QUESTION, "http://localhost:11434/v1")
+
+
 def main() -> None:
     with contextlib.ExitStack() as stack:
         url = os.environ.get("OPENAI_BASE_URL") or f"{stack.enter_context(stand_ins.model())}/v1"
         params = {"model": os.environ["MODEL"]} if "MODEL" in os.environ else {}
-        print(cs.run(agent("I am Ada. My order broke, please refund it.", url), params, log_level="WARNING"))
+        print(cs.run(agent(QUESTION, url), params, log_level="WARNING"))
 
 
 if __name__ == "__main__":

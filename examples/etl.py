@@ -21,6 +21,9 @@ import stand_ins
 
 import cascade as cs
 
+WEEK = [date(2026, 3, 2) + timedelta(days=number) for number in range(7)]
+FOLDER = Path("build/etl")
+
 
 def is_passing(error: Exception) -> bool:
     """Whether to ask again: the line broke, or the API is busy."""
@@ -52,7 +55,7 @@ def report(rows: int, path: Path) -> str:
     return "\n".join([f"{rows} rows", *(f"{shop:<8}{amount:10.2f}" for shop, amount in shops)])
 
 
-def flow(api: str, days: list[date], folder: Path) -> cs.LazyResult[str]:
+def flow(api: str = "http://localhost:8000", days: list[date] = WEEK, folder: Path = FOLDER) -> cs.LazyResult[str]:
     extracted = cs.http.get.partial(check=True).map(url=[f"{api}/sales/{day}.csv" for day in days], concurrency=4)
     extracted.with_retry(max_attempts=4, delay=0.1, backoff=2.0, on=is_passing)
     extracted.with_cache(cs.cached(folder / "days", key=lambda url, **others: url.rpartition("/")[2]))
@@ -61,12 +64,10 @@ def flow(api: str, days: list[date], folder: Path) -> cs.LazyResult[str]:
 
 
 def main() -> None:
-    folder = Path("build/etl")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-    week = [date(2026, 3, 2) + timedelta(days=number) for number in range(7)]
+    FOLDER.mkdir(parents=True, exist_ok=True, mode=0o755)
     with contextlib.ExitStack() as stack:
         api = sys.argv[1] if len(sys.argv) > 1 else stack.enter_context(stand_ins.sales())
-        print(cs.run(flow(api, week, folder)))
+        print(cs.run(flow(api)))
 
 
 if __name__ == "__main__":

@@ -392,6 +392,8 @@ class TestWhatIsSaid:
     def test_info_names_the_targets_and_the_parameters(self, capsys: pytest.CaptureFixture[str]) -> None:
         target = inc(cs.Param("n", type=int)).named("first")
         assert self.words(self.said(capsys, target, params={"n": "4"}))[0] == "INFO run of first started with n=4"
+        steps = cs.sequence([cs.task(name="load")(lambda: 1)(), cs.task(name="tell")(lambda: 2)()])
+        assert self.words(self.said(capsys, steps))[0] == "INFO run of tell started"
         many = [inc(n).named(f"t{n}") for n in range(5)]
         assert self.words(self.said(capsys, many))[0] == "INFO run of t0, t1, t2 and 2 more started"
 

@@ -15,6 +15,7 @@ import pytest
 import cascade as cs
 from cascade.command import entry
 from cascade.errors import MissingExtraError
+from tests.helpers import ROOT
 
 pytest.importorskip("typer")
 from typer.testing import CliRunner
@@ -312,6 +313,20 @@ class TestTargets:
         code, _, err = cascade("run")
         assert (code, err) == (2, "error: name a file: cascade run FILE[:TARGET]\n")
 
+    def test_what_needs_arguments_is_named(self, cascade: Invoke, file: Write) -> None:
+        source = FLOW[: FLOW.index("n = cs.Param")]
+        path = file(source)
+        assert f"write flow = add(...) in {path}" in cascade("show", path)[2]
+        path = file(source + "\n\ndef declare(n) -> cs.LazyResult[float]:\n    return half(n)\n\n\ndef other(n): ...\n")
+        assert f"needs arguments (declare); write flow = declare(...) in {path}" in cascade("show", path)[2]
+
+    @pytest.mark.parametrize("name", ["agent", "etl"])
+    def test_the_examples_can_be_shown(self, cascade: Invoke, name: str) -> None:
+        pytest.importorskip("httpx")
+        code, out, err = cascade("show", ROOT / "examples" / f"{name}.py")
+        assert code == 0, err
+        assert {"agent": "think", "etl": "transform"}[name] in out
+
     def test_a_function_that_says_that_it_makes_a_target(self, cascade: Invoke, file: Write) -> None:
         source = FLOW[: FLOW.index("n = cs.Param")]
         made = "\n\ndef declare() -> cs.LazyResult[float]:\n    return half(4)\n\n\nasync def main():\n    ...\n"
@@ -412,6 +427,7 @@ class TestLooking:
     def test_explain_and_dry_run_are_read_by_people(self, cascade: Invoke, file: Write) -> None:
         path = file(FLOW)
         assert "half(" in cascade("explain", path)[1]
+        assert cascade("explain", path)[1].startswith("# odd(x), odd_f(x): if x is no value (a Jump,")
         assert cascade("dry-run", path)[1].startswith("plan of add#1")
         assert cascade("dry-run", path, "-p", "n=x")[0] == 2
 

@@ -433,7 +433,7 @@ def test_a_new_loop_after_one_that_ended_in_the_middle_of_runs() -> None:
 def test_neither_an_engine_nor_a_bus_needs_a_loop_to_be_made() -> None:
     engine = Engine(bus=MessageBus())
     engine.register_blueprint("it", double(1))
-    with pytest.raises(RuntimeError, match="no running event loop"):
+    with pytest.raises(RuntimeError, match=r"no running event loop here: call it in an `async def main\(\)"):
         engine.start(double(1))
     assert asyncio.run(engine.run(double(1))) == 2
 

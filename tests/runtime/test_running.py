@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -123,6 +123,31 @@ class TestEngine:
         assert Engine(thread_grace=0).thread_grace == 0
         with pytest.raises(ValueError, match="thread_grace is 0 seconds or more"):
             Engine(thread_grace=-1)
+
+    @every_tier
+    def test_one_that_was_closed_begins_afresh(self, tier: Tier) -> None:
+        log: list[str] = []
+
+        @cs.resource(scope="engine")
+        def kept() -> Iterator[int]:
+            log.append("+")
+            yield len(log)
+            log.append("-")
+
+        @cs.task(mode="blocking")
+        def read(it: int = cs.inject(kept)) -> int:
+            return it
+
+        async def main() -> None:
+            engine = Engine(tier=tier)
+            assert [await engine.run(read()), await engine.run(read())] == [1, 1]
+            await engine.aclose()
+            assert await engine.run(read()) == 3
+            await engine.aclose()
+            await engine.aclose()
+
+        in_loop(main)
+        assert log == ["+", "-", "+", "-"]
 
     @every_tier
     def test_many_runs_at_once_are_fine(self, tier: Tier) -> None:

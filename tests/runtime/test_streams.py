@@ -831,6 +831,33 @@ class TestAsCompleted:
         assert sorted(complete(mapped, tier, system_resources={"gpu": 1})) == list(range(50))
 
     @every_tier
+    @pytest.mark.parametrize("ending", ["end", "break", "failure", "left"])
+    def test_nothing_of_it_stays_with_the_engine(self, tier: Tier, ending: str) -> None:
+        def work(n: int) -> int:
+            if ending == "failure" and n == 3:
+                raise LookupError
+            return n
+
+        async def read(engine: Engine) -> None:
+            results = engine.as_completed(awaited(work).map(n=range(9), window=2))
+            async with contextlib.AsyncExitStack() as stack:
+                if ending != "left":
+                    await stack.enter_async_context(contextlib.aclosing(results))
+                async for _ in results:
+                    if ending in ("break", "left"):
+                        break
+
+        async def main() -> None:
+            async with Engine(tier=tier) as engine:
+                for _ in range(3):
+                    with pytest.raises(LookupError) if ending == "failure" else contextlib.nullcontext():
+                        await read(engine)
+                    await turns()
+                    assert (engine._outlets, engine._active) == ({}, {})
+
+        in_loop(main)
+
+    @every_tier
     def test_many_at_once_on_one_engine(self, tier: Tier) -> None:
         mapped = awaited(lambda n: n).map(n=range(30))
 

@@ -34,6 +34,20 @@ class Shop:
 untyped: Any = double
 
 WRONG: list[tuple[Callable[[], Any], str]] = [
+    (lambda: words.Param("n", help="how many"), "cs.Param has no option 'help'; write description='how many' (it has:"),
+    (
+        lambda: words.Param("n", required=True),
+        "write default=... for an optional one; without",
+    ),
+    (lambda: words.Param("n", defualt=3), "did you mean default=3?"),
+    (lambda: words.Env("N", type=int), "cs.Env has no option 'type'; write a task that converts it, or cs.Param("),
+    (
+        lambda: words.Router(fetch("a"), {"a": double(1)}, fallback=None),
+        "cs.Router has no option 'fallback'; write default",
+    ),
+    (lambda: words.bind(double(1), cs.select_jump({"a": None}), max_iter=3), "write max_iterations=3"),
+    (lambda: words.Engine().set_limit("global", rps=3), "engine.set_limit has no option 'rps'; write rate=3"),
+    (lambda: words.Engine().set_limit("global", concurency=3), "did you mean concurrency=3?"),
     (
         lambda: words.task(retries=3),
         "cs.task has no option 'retries'; write retry=4 (it counts all attempts",
@@ -230,3 +244,9 @@ class TestWithOptions:
         assert f"<Task 'fetch', declared at {__file__}:" in str(caught.value)
         assert said in str(caught.value)
         assert not hasattr(fetch, name)
+
+
+def test_what_explains_its_options_knows_where_it_was_declared() -> None:
+    line = inspect.currentframe().f_lineno  # type: ignore[union-attr]
+    declared = [cs.Param("n"), cs.Env("N"), cs.Router(double(1), {2: double(2)})]
+    assert [each.declared for each in declared] == [f"{__file__}:{line + 1}"] * 3

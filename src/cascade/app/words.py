@@ -74,6 +74,17 @@ WORDS: dict[str, tuple[str, str]] = {
         "write flow = {call} in {file}",
         "{file} 中没有可以运行的目标：有任务（{names}），但没有保留调用的结果；请在 {file} 中写 flow = {call}",
     ),
+    "no_targets_but_makers": (
+        "{file} has nothing to run: what its functions return needs arguments ({names}); "
+        "write flow = {call} in {file}, or a function `flow` that needs none",
+        "{file} 中没有可以运行的目标：其函数需要参数（{names}）；"
+        "请在 {file} 中写 flow = {call}，或不需要参数的函数 flow",
+    ),
+    "legend": (
+        "# odd(x), odd_f(x): if x is no value (a Jump, a TailCall, a coroutine), the interpreter goes on from there; "
+        "so it does at stray()",
+        "# odd(x)、odd_f(x)：如果 x 不是普通值（Jump、TailCall、协程），由解释器从此处继续；stray() 也是如此",
+    ),
     "target_raised": ("{name!r} in {file} raised an error when it was called", "调用 {file} 中的 {name!r} 时出错"),
     "param_form": ("--param takes NAME=VALUE, not {given!r}", "--param 的格式是 名称=值，而不是 {given!r}"),
     "no_param": ("there is no parameter {name!r}", "没有参数 {name!r}"),

@@ -114,6 +114,8 @@ def make_app() -> typer.Typer:
         with _telling():
             _, target = find_target(file)
             source = sources.explain(target)
+            if not as_json and "odd" in source:
+                _print(say("legend"))
             _print(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
 
     return app

@@ -58,11 +58,15 @@ def find_target(spelled: str) -> tuple[str, Any]:
         raise Misuse(say("many_targets", file=file, count=len(makers), names="\n".join(listed)))
     if makers:
         return makers[0], _named(module, file, makers[0])
+    if (askers := _makers(module, asking=True)) and (name := _likely(askers)):
+        raise Misuse(
+            say("no_targets_but_makers", file=file, names=", ".join(askers[:MOST_LISTED]), call=f"{name}(...)")
+        )
     tasks = {key: value for key, value in vars(module).items() if _is_own_task(module, value)}
     if tasks:
         named = ", ".join(list(tasks)[:MOST_LISTED])
-        *_, last = tasks.items()
-        raise Misuse(say("no_targets_but_tasks", file=file, names=named, call=_call_of(*last)))
+        likely = _likely([*tasks])
+        raise Misuse(say("no_targets_but_tasks", file=file, names=named, call=_call_of(likely, tasks[likely])))
     raise Misuse(say("no_targets", file=file))
 
 
@@ -171,11 +175,18 @@ def _is_maker(value: Any) -> bool:
     return all(each.default is not each.empty or each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in given)
 
 
-def _makers(module: ModuleType) -> list[str]:
-    """Return the functions of a module that say that they return lazy results, and need nothing for it."""
+def _likely(names: list[str]) -> str:
+    """Return the name that is usual for a target, else that of what was declared last."""
+    return next((usual for usual in USUAL if usual in names), names[-1])
+
+
+def _makers(module: ModuleType, asking: bool = False) -> list[str]:
+    """Return the functions of a module that say that they return lazy results, and need nothing for it (or do)."""
     found = []
     for name, value in vars(module).items():
-        if not name.startswith("_") and _is_maker(value) and value.__module__ == module.__name__:
+        if name.startswith("_") or not inspect.isfunction(value) or value.__module__ != module.__name__:
+            continue
+        if _is_maker(value) is not asking:
             gives = str(inspect.signature(value).return_annotation)
             if "LazyResult" in gives or "MappedResult" in gives:
                 found.append(name)

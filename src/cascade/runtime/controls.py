@@ -9,6 +9,7 @@ from typing import Any
 from cascade.errors import ConstraintError
 from cascade.runtime.admission import Admission
 from cascade.runtime.ticker import Ticker
+from cascade.spec.keywords import explains_options
 from cascade.spec.limits import GLOBAL, Kind, Limit, burst_from, concurrency_from, rate_from, scope_from, ttl_from
 
 __all__ = ["Controls"]
@@ -40,6 +41,7 @@ class Controls:
         """End the pause of a scope, if there is one. Pauses of other scopes stay."""
         self._drop(scope, "pause")
 
+    @explains_options("engine.set_limit")
     def set_limit(
         self,
         scope: str,

@@ -34,7 +34,7 @@ from cascade.runtime.run import RunState
 from cascade.runtime.schedule import drive
 from cascade.runtime.scope import to_the_end
 from cascade.runtime.sprints import dash, dash_on, landed
-from cascade.runtime.started import Run
+from cascade.runtime.started import Run, loop_for_start
 from cascade.runtime.target import carry_out
 from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
@@ -300,7 +300,7 @@ class Engine(Controls, Closing):
     def _start(
         self, target: Any, name: str, prepared: Any, outlet: Outlet | None = None, timeout: float | None = None
     ) -> Run[Any]:
-        loop = asyncio.get_running_loop()
+        loop = loop_for_start()
         plan, constants, given, known = prepared
         ending = self._active[name] = Ending(name, timeout)
         work = _itself(target) if plan is None else self._execute(plan, constants, given, ending, known, outlet)

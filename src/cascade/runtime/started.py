@@ -11,7 +11,7 @@ from cascade.runtime.ending import Ending
 from cascade.spec.lazy import R
 from cascade.spec.refusals import NoValue
 
-__all__ = ["Run"]
+__all__ = ["Run", "loop_for_start"]
 
 
 class Run(NoValue, Generic[R]):
@@ -72,3 +72,19 @@ class Run(NoValue, Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}>"
+
+
+def loop_for_start() -> asyncio.AbstractEventLoop:
+    """Return the event loop that a run is started on.
+
+    Raises:
+        RuntimeError: none is running.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "engine.start(...) begins a run on the running event loop, and there is no running event loop here: "
+            "call it in an `async def main(): ...` that asyncio.run(main()) runs (run = engine.start(target); value = "
+            "await run), or use cs.run(target), which needs no loop"
+        ) from None

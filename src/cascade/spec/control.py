@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, overload
 
 from cascade.errors import RouterError
+from cascade.spec.keywords import explains_options
 from cascade.spec.lazy import Lazy, LazyResult, R_co, place
 from cascade.spec.mistakes import check_choice, refuse_uncalled
 from cascade.spec.selector import JumpSelector
@@ -117,6 +118,7 @@ def select_jump(routes: Mapping[Any, Lazy | None]) -> JumpSelector:
     return JumpSelector(dict(routes))
 
 
+@explains_options("cs.bind")
 def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None) -> T:
     """Let the task of `result` return Jumps, which `selector` leads; returns `result`.
 
@@ -159,6 +161,7 @@ class Router(Lazy[R_co]):
     def __init__(self, selector: Any, routes: dict[K, Lazy[R_co]], *, default: Lazy[R_co] | Unset = UNSET) -> None: ...
     @overload
     def __init__(self: Router[Any], selector: Any, routes: dict[Any, Any], *, default: Any = UNSET) -> None: ...
+    @explains_options("cs.Router")
     def __init__(self, selector: Any, routes: dict[Any, Any], *, default: Any = UNSET) -> None:
         if not isinstance(routes, dict):
             raise TypeError(f"cs.Router takes a dict of routes, not {routes!r}")
@@ -172,7 +175,7 @@ class Router(Lazy[R_co]):
         self.selector: Any = selector
         self.routes: dict[Any, Any] = dict(routes)
         self.default: Any = default
-        place(self, sys._getframe(1))
+        place(self, sys._getframe(2))  # behind `explains_options`
 
     def __repr__(self) -> str:
         return f"<Router over {', '.join(map(repr, self.routes))}, declared at {self.declared}>"

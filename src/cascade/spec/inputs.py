@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cascade.errors import ParameterError
+from cascade.spec.keywords import explains_options
 from cascade.spec.lazy import Lazy, place
 from cascade.spec.shown import without_passwords
 from cascade.spec.signal import UNSET
@@ -93,6 +94,7 @@ class Param(Input):
 
     __slots__ = ("_reading", "type", "typed")
 
+    @explains_options("cs.Param")
     def __init__(
         self,
         name: str,
@@ -106,7 +108,7 @@ class Param(Input):
             secret = True
         super().__init__(name, default, description, secret)
         self.become(type)
-        place(self, sys._getframe(1))
+        place(self, sys._getframe(2))  # behind `explains_options`
 
     def become(self, type: Any) -> None:
         """Take on a type; None: that of the default."""
@@ -198,9 +200,10 @@ class Env(Input):
         """Say whether the name is that of a secret."""
         return name.upper().endswith(SECRET_ENDS)
 
+    @explains_options("cs.Env")
     def __init__(self, name: str, default: Any = UNSET, description: str = "", *, secret: bool | None = None) -> None:
         super().__init__(name, default, description, secret)
-        place(self, sys._getframe(1))
+        place(self, sys._getframe(2))  # behind `explains_options`
 
 
 def _is_hashable(value: Any) -> bool:

@@ -82,6 +82,36 @@ DOORS: dict[str, tuple[str, ...]] = {
         "path folder directory cache_dir location backend dir: store={value}",
         "key_fn key_func cache_key key_builder: key={value}",
     ),
+    "cs.Param": (
+        "help desc doc title: description={value}",
+        "default_value value initial fallback: default={value}",
+        "dtype kind annotation cls cast convert converter parser: type={value}",
+        "required optional: default=... for an optional one; without a default it is required",
+        "sensitive masked hidden password is_secret: secret={value}",
+    ),
+    "cs.Env": (
+        "help desc doc: description={value}",
+        "default_value value fallback: default={value}",
+        "type cast dtype kind convert converter parser: a task that converts it, or cs.Param(..., type={value})",
+        "required optional: default=... for an optional one; without a default it is required",
+        "sensitive masked hidden password is_secret: secret={value}",
+    ),
+    "cs.Router": (
+        "fallback otherwise else_ default_route: default={value}",
+        "branches cases mapping choices: routes={value}",
+        "key on condition switch: selector={value}",
+    ),
+    "cs.bind": (
+        "max_loops max_iter max_steps max_entries max_turns iterations limit recursion_limit: max_iterations={value}",
+        "routes jumps: selector=cs.select_jump({value})",
+    ),
+    "engine.set_limit": (
+        "max_concurrency max_concurrent parallelism max_parallelism limit slots workers: concurrency={value}",
+        "rate_limit per_second rps requests_per_second max_rate: rate={value}",
+        "seconds duration expires timeout period: ttl={value}",
+        "bucket bucket_size capacity: burst={value}",
+        'task name pattern key tag: scope="task:..."',
+    ),
 }
 """For each door: words of others, and what to write for them; `{value}` is what was given, `{more}` one more."""
 
