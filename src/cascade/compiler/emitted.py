@@ -79,12 +79,14 @@ class Emitted:
 class Stretch(Emitted):
     """Calls one after the other: from the values of `inputs` to those of `outputs`."""
 
-    __slots__ = ("has_maps", "inputs", "outputs", "steps", "unfit")
+    __slots__ = ("has_maps", "inputs", "outputs", "reads", "steps", "unfit")
 
     inputs: list[int]
     outputs: list[int]
     steps: list[int]
     has_maps: bool
+    reads: dict[int, int] | None
+    """How often its calls read each register of a frame, once that was asked for."""
     unfit: Counter[int]
     """How often it was left before a map that could not be gone through in place."""
 

@@ -75,7 +75,7 @@ def emit_stretch(
     writer.line(1, f"return {', '.join(returned)}")
     made = finished(Stretch, writer, name, is_async)
     made.inputs, made.outputs, made.steps = inputs, outputs, steps
-    made.has_maps, made.unfit = maps, Counter()
+    made.has_maps, made.unfit, made.reads = maps, Counter(), None
     return made
 
 

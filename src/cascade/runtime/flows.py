@@ -11,6 +11,7 @@ from cascade.compiler.lines import Leave, Place, odd
 from cascade.compiler.mapped import Unfit
 from cascade.compiler.shapes import MOST_NODES, block_shape, keep, kept
 from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
+from cascade.runtime.lasts import let_go_of, read_from
 from cascade.runtime.places import spot_of, take_over
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import NodeFailure
@@ -195,20 +196,10 @@ def run_piece(run: RunState, frame: Frame, stretch: Stretch, agenda: list[Any], 
     results = (result,) if len(outputs) == 1 else result
     for at, value in zip(outputs, results, strict=True):
         frame.regs[at] = value
-    _let_go(frame, stretch)
+    if stretch.reads is None:
+        stretch.reads = read_from(frame.block, stretch.steps, stretch.inputs)
+    let_go_of(frame, stretch.reads)
     _wake(frame, outputs, agenda)
-
-
-def _let_go(frame: Frame, stretch: Stretch) -> None:
-    """Let go of what a stretch was the last to read; inside of it nobody's register tells who has run."""
-    block, regs = frame.block, frame.regs
-    last = block.last or {}
-    found = [at for at in stretch.inputs if at >= 0 and at in last and regs[at] is not NOTHING]
-    own = set(stretch.steps) if found else ()
-    for at in found:
-        readers = block.readers.get(at) or [last[at]]
-        if all(i in own or regs[i] is not PENDING for i in readers):
-            regs[at] = None
 
 
 def _wake(frame: Frame, registers: list[int], agenda: list[Any]) -> None:

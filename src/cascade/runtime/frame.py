@@ -93,6 +93,7 @@ class Frame:
         "block",
         "demanded",
         "iteration",
+        "left",
         "looked",
         "loop",
         "operands",
@@ -125,6 +126,8 @@ class Frame:
         self.loop: Copy | None = None
         """The innermost loop around."""
         self.iteration = 0
+        self.left: dict[int, float] | None = None
+        """How often registers are still to be read; None: once, or nobody counts (see `cascade.runtime.lasts`)."""
         self.pieces: Any = ()
         """The stretches of instructions that were made functions; they count on behind the registers."""
         self.watch: Any = None
@@ -200,6 +203,8 @@ def root_frame(world: World, scope: Scope) -> Frame:
     """Make the root frame of a world."""
     block = world.blueprint.root
     frame = Frame(world, block, world.fresh_registers(), scope, None)
+    if block.reads is not None:
+        frame.left = dict(block.reads)
     if block.lazies:
         frame.demanded = bytearray(len(block))
         frame.demanded[: block.strict] = b"\1" * block.strict

@@ -58,8 +58,8 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
     while agenda:
         frame, steps = agenda[-1]
         regs, operands, waiters = frame.regs, frame.operands, frame.waiters
-        dying = frame.block.dying
-        i, call = -1, None
+        left, lets_go = frame.left, frame.block.moves is not None
+        i = -1
         try:
             for i, op, form, at in steps:
                 if op == call1:
@@ -72,49 +72,72 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                     call = form.inline
                     value = _call(run, frame, i, form, (value,), ready) if call is None else call(value)
                 elif op == move1:
-                    given = regs[at]
-                    if given is PENDING:
+                    value = regs[at]
+                    if value is PENDING:
                         frame.park(at, (frame, i))
                         if ticker.due:
                             return TURN
                         continue
                     call = form.inline
                     if call is None:
-                        value = _call(run, frame, i, form, (given,), ready)
+                        value = _call(run, frame, i, form, (value,), ready)
                     else:
-                        regs[at] = None  # nobody else reads it
-                        value = call(given)
-                    if value.__class__ is form.seen:
-                        given = None
+                        value = call(value)
+                        if value.__class__ is form.seen:
+                            if left is None or (reads := left[at]) == 1:
+                                regs[at] = None  # nobody else reads it
+                            else:
+                                left[at] = reads - 1
                 elif op <= calls and (call := form.inline) is not None and not form.names:
                     if op == CALL0:
                         value = call()
                     elif i in frame.looked and _waits(frame, i, at):
                         value = PENDING
+                    elif operands[at] == 2:  # the commonest number by far
+                        at, other = operands[at + 1], operands[at + 2]
+                        value, second = regs[at], regs[other]
+                        if value is PENDING or second is PENDING:
+                            _waits(frame, i, frame.block.places[i])
+                            value = PENDING
+                        else:
+                            value = call(value, second)
+                            second = None
+                            if left is not None and value.__class__ is form.seen:
+                                if (reads := left[at]) == 1:
+                                    regs[at] = None
+                                else:
+                                    left[at] = reads - 1
+                                if (reads := left[other]) == 1:
+                                    regs[other] = None
+                                else:
+                                    left[other] = reads - 1
                     else:
-                        values = [regs[reference] for reference in operands[at + 1 : at + 1 + operands[at]]]
+                        references = operands[at + 1 : at + 1 + operands[at]]
+                        values = [regs[reference] for reference in references]
                         for value in values:
                             if value is PENDING:
                                 _waits(frame, i, at)
                                 break
                         else:
                             value = call(*values)
-                            if i in dying and value.__class__ is form.seen:
+                            if left is not None and value.__class__ is form.seen:
                                 del values
-                                let_go(frame, i)
+                                for at in references:
+                                    if (reads := left[at]) == 1:
+                                        regs[at] = None
+                                    else:
+                                        left[at] = reads - 1
                 else:
-                    value = _special(run, frame, i, CALL1 if op >= MOVE1 else op, form, at, agenda, ready)
+                    value = _special(run, frame, i, CALL1 if op == MOVE1 else op, form, at, agenda, ready)
                     if value is PENDING:
                         if agenda[-1][1] is not steps:
                             break  # it asked for others, which come first
-                    elif (op >= MOVE1 or i in dying) and (form is None or value.__class__ is form.seen):
+                    elif lets_go and (form is None or value.__class__ is form.seen):
                         let_go(frame, i)
                 if form is None:
                     if value is PENDING:
                         continue
                 elif value.__class__ is not form.seen:
-                    if op == move1 and call is not None:
-                        regs[at] = given  # a coroutine or a tail call goes on with it
                     if value is not PENDING:
                         value = plain_result(run, frame, i, op, form, value, ready)
                     if value is PENDING:
@@ -123,7 +146,7 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                         if ticker.due or len(ready) >= MOST_READY:
                             return TURN
                         continue
-                    if op >= MOVE1 or i in dying:
+                    if lets_go:
                         let_go(frame, i)
                 regs[i] = value
                 if waiters and i in waiters:

@@ -14,7 +14,7 @@ from cascade.runtime.scope import Scope
 from cascade.runtime.signals import is_signal
 from cascade.runtime.spot import Spot
 from cascade.runtime.ticket import Ticket
-from cascade.spec.operations import CALL0, CALL1, CALLN, LOOP, MOVE1
+from cascade.spec.operations import CALL1, CALLN, LOOP, MOVE1
 from cascade.spec.placement import CallForm
 
 __all__ = ["advance", "complete", "drive", "evaluate"]
@@ -123,8 +123,8 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
             if ticker.due:
                 await run.turn()
             frame.regs[i], value = value, None
-            if block.moves is not None and (op := block.moves[i]) not in (CALL0, CALL1):
-                if op == MOVE1:
+            if block.moves is not None:
+                if frame.left is None and block.moves[i] == MOVE1:
                     frame.regs[block.places[i]] = None
                 else:
                     let_go(frame, i)

@@ -76,7 +76,7 @@ async def run_once(
     if inherited is not None:
         run.shares[world] = inherited
     try:
-        if blueprint.root.last is None:
+        if blueprint.root.moves is None:
             find_lasts(blueprint)
         frame = root_frame(world, Scope(run, around.scope if within is None else within))
         frame.loop, frame.iteration, frame.suffix = around.loop, around.iteration, around.suffix

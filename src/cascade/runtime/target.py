@@ -45,7 +45,7 @@ async def carry_out(run: RunState, world: World) -> tuple[Any, Any, list[BaseExc
                     raise Interrupted([failure.error]) from None
                 raise
         else:
-            if block.last is None:
+            if block.moves is None:
                 find_lasts(world.blueprint)
             frame = root_frame(world, run.scope)
             steps: Any = None

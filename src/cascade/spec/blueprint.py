@@ -60,13 +60,11 @@ class Block:
     """Instructions over one set of registers, in parallel arrays; see the module for what each means."""
 
     __slots__ = (
-        "dying",
         "forms",
         "fused",
         "gates",
         "jumps",
         "kinds",
-        "last",
         "lazies",
         "local",
         "moves",
@@ -75,7 +73,7 @@ class Block:
         "origin",
         "places",
         "plans",
-        "readers",
+        "reads",
         "root",
         "routes",
         "slots",
@@ -109,14 +107,10 @@ class Block:
         """The block as emitted functions, by who watches."""
         self.uses: int = 0
         """How often it was run."""
-        self.last: dict[int, int] | None = None
-        """For registers whose values can be let go: the last instruction that reads it; see `cascade.runtime.lasts`."""
-        self.dying: dict[int, list[int]] = {}
-        """For instructions of other kinds than MOVE1: the registers that they are the last to read."""
-        self.readers: dict[int, list[int]] = {}
-        """Of those with several readers: all of them."""
         self.moves: bytearray | None = None
-        """The operations, with MOVE1 and LAST1 among them."""
+        """The operations, with MOVE1 among them, once that was asked for; see `cascade.runtime.lasts`."""
+        self.reads: dict[int, float] | None = None
+        """How often each register is read, where that is not once, as in a chain."""
 
     def __len__(self) -> int:
         return len(self.ops)

@@ -13,8 +13,8 @@ The first eight say what a node is; the same numbers are the instructions that a
     LOOP                call a task and follow its jumps until the loop ends
     IMPORT              take the value of a node of the root block that runs once a run
 
-FUSED is none of a node: it stands for a stretch of instructions that was emitted as one function. MOVE1 and LAST1 are
-CALL1 where a step is carried out that is the last to read its argument, alone or of several.
+FUSED is none of a node: it stands for a stretch of instructions that was emitted as one function. MOVE1 is
+CALL1 where a step is carried out that lets go of its argument if it is the last to read it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ __all__ = [
     "GATED",
     "IMPORT",
     "KINDS",
-    "LAST1",
     "LOOP",
     "MANAGED",
     "MAP",
@@ -44,7 +43,7 @@ __all__ = [
 CALL1, CALL0, CALLN, PACK, ROUTE, MAP, SUBFLOW, OPTIONAL = range(8)
 KINDS = ("task", "task", "task", "container", "router", "map", "subflow", "optional")
 
-GATED, MANAGED, LOOP, IMPORT, FUSED, MOVE1, LAST1 = range(8, 15)
+GATED, MANAGED, LOOP, IMPORT, FUSED, MOVE1 = range(8, 14)
 OPERATIONS = (
     *("call", "call", "call", "pack", "route", "map", "subflow", "optional"),
     *("gated call", "managed call", "loop", "import"),
