@@ -12,7 +12,7 @@ from cascade.adapters.executors.workers import job_here
 from cascade.runtime.engine import Engine
 from cascade.runtime.running import call_at
 from cascade.spec.contexts import contextmanager
-from cascade.spec.inside import Inside, inside_of
+from cascade.spec.inside import Inside, inside_of, waited_for
 
 __all__ = ["current_engine", "on_its_loop", "wait_for"]
 
@@ -77,6 +77,8 @@ def _sent(inside: Inside, work: Coroutine[Any, Any, Any]) -> Iterator[concurrent
         if job is not None and job.is_cut:
             work.close()
             raise asyncio.CancelledError
+        if job is not None and begun is not None:
+            waited_for.add(begun)
         return await work
 
     def cut() -> None:

@@ -8,6 +8,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from cascade.runtime.capacities import Capacities
 from cascade.runtime.limits import Gauge, Limits
@@ -46,6 +47,8 @@ class Admission:
         self._running: dict[str, int] = {}
         """How many calls of each name were let in and run."""
         self._lines: dict[Any, Line] = {}
+        self.inner: WeakSet[Ticket] = WeakSet()
+        """The calls of runs inside of tasks that had to wait."""
         self._numbers = count()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -149,7 +152,7 @@ class Admission:
 
     async def enter(
         self, name: str, needed: Mapping[str, float], blocked: Callable[[Ticket], None], inside: bool = False
-    ) -> None:
+    ) -> Ticket:
         """Wait until a call of a task may start, and take what it needs; `leave` gives it back.
 
         Args:
@@ -158,7 +161,7 @@ class Admission:
         """
         ticket = self.ask(name, needed, inside=inside)
         if ticket.turn is None:
-            return
+            return ticket
         try:
             if not ticket.is_in:
                 blocked(ticket)
@@ -168,6 +171,7 @@ class Admission:
         except BaseException:
             self.withdraw([ticket])
             raise
+        return ticket
 
     def holds(self, ticket: Ticket) -> bool:
         """Say whether a call that was let in may really begin: whether no limit has changed since."""

@@ -12,6 +12,7 @@ from cascade.runtime.begun import Entered
 from cascade.runtime.caching import call_cached
 from cascade.runtime.deadline import Deadline, deadline_of
 from cascade.runtime.frame import PENDING, Frame
+from cascade.runtime.holding import check_inner, give_up, hold
 from cascade.runtime.interpret import arguments
 from cascade.runtime.loops import Follower
 from cascade.runtime.maps import run_map
@@ -130,9 +131,11 @@ async def let_in(run: RunState, ticket: Ticket, spot: Spot, form: CallForm, args
     if not admission.holds(ticket):
         await admission.wait_again(ticket)
     spot.frame.scope.parked.discard(ticket)
+    hold(ticket, run)
     try:
         return await call(run, spot, form, args, kwargs)
     finally:
+        give_up(ticket)
         admission.leave(ticket.name, ticket.needed)
 
 
@@ -221,26 +224,31 @@ class _Attempts:
         needed = admission.capacities.needed(amounts, share)
         if not needed and not admission.governs(name):
             return await self.run_held()
-        await self.enter(name, needed, share is not None)
+        ticket = await self.enter(name, needed, share is not None)
+        hold(ticket, run)
         try:
             return await self.run_held()
         finally:
+            give_up(ticket)
             admission.leave(name, needed)
 
-    async def enter(self, name: str, needed: Any, inside: bool) -> None:
+    async def enter(self, name: str, needed: Any, inside: bool) -> Ticket:
         """Wait to be let in; if that takes time, events and the map that this is an item of hear of it."""
         run, spot = self.run, self.spot
         items: Any = None
 
         def blocked(ticket: Ticket) -> None:
             nonlocal items
+            check_inner(run, spot, ticket)
             run.publish_blocked(spot, ticket)
             items = run.under_way.get((spot.frame, spot.register))
             if items is not None:
                 items.block()
 
         try:
-            await run.admission.enter(name, needed, blocked, inside)
+            ticket: Ticket = await run.admission.enter(name, needed, blocked, inside)
+            ticket.place = spot
+            return ticket
         finally:
             if items is not None:
                 items.unblock()
@@ -251,9 +259,11 @@ class _Attempts:
         if not admission.holds(ticket):
             await admission.wait_again(ticket)
         self.spot.frame.scope.parked.discard(ticket)
+        hold(ticket, self.run)
         try:
             return await self.run_held()
         finally:
+            give_up(ticket)
             admission.leave(ticket.name, ticket.needed)
 
     async def run_held(self) -> Any:

@@ -14,6 +14,7 @@ from cascade.compiler.guesses import Guesses
 from cascade.errors import ConstraintError, JumpError
 from cascade.runtime.cancelling import CancelScope
 from cascade.runtime.frame import PENDING, Frame, World, root_frame
+from cascade.runtime.holding import held_here, stuck
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
 from cascade.runtime.leftovers import after
@@ -157,6 +158,7 @@ class RunState(Telling):
     dash: ClassVar[Callable[..., Any]]
     dash_on: ClassVar[Callable[..., Any]]
     landed: ClassVar[Callable[..., Any]]
+    is_in_call: ClassVar[Callable[[asyncio.Task[Any]], bool]]
 
     @property
     def resources(self) -> Any:
@@ -276,7 +278,7 @@ class RunState(Telling):
         self.worlds = {}
         self.flows = {}
         self.scope.run = self.ending.run = None
-        self.ending.task = None  # which keeps an error whose traceback leads here
+        self.ending.task = self.ending.caller = None  # which keep errors whose tracebacks lead here
         self.names.forget()
 
     # --- calls
@@ -322,10 +324,15 @@ class RunState(Telling):
             ready.append((frame, i, PENDING))
             return PENDING
         ticket = self.admission.ask(form.task.name, needed, self._start, (frame, i), share is not None)
+        if not ticket.is_in and self.depth and stuck(self, ticket) is not None:
+            self.admission.withdraw([ticket])
+            ready.append((frame, i, PENDING))  # it will come there once more, where it can fail
+            return PENDING
         frame.scope.parked.add(ticket)
         if ticket.start is None:
             ready.append((frame, i, ticket))
         elif not ticket.is_in:
+            ticket.around = held_here.get()
             if self.context is None:
                 self.context = copy_context()
             if self.bus.wants(TaskBlocked):
@@ -335,6 +342,8 @@ class RunState(Telling):
     def _start(self, ticket: Ticket) -> None:
         """Start a call that has waited; with the context of its run, not of the call that made room for it."""
         context = copy_context() if self.context is None else self.context.copy()
+        if context.get(held_here) is not ticket.around:
+            context.run(held_here.set, ticket.around)
         frame, i = ticket.place
         frame.scope.start_in(context, self.drive, self, frame, i, ticket)
 

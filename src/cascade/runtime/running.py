@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
@@ -18,7 +19,7 @@ from cascade.runtime.schedule import drive
 from cascade.runtime.spot import Spot
 from cascade.runtime.subflows import run_once, run_subflow
 
-__all__ = ["call_at", "calls_of", "running_calls"]
+__all__ = ["call_at", "calls_of", "is_in_call", "running_calls"]
 
 Found = tuple[RunState, Spot] | None
 """The call that a piece of running code is at; None: none of its own."""
@@ -50,6 +51,13 @@ def call_at(here: FrameType | None) -> str | None:
     """Return the call that a piece of running code is in, if it is in one."""
     found = _innermost(_stack(here))
     return None if found is None else found[0].described(found[1])
+
+
+def is_in_call(task: asyncio.Task[Any]) -> bool:
+    """Say whether an asyncio task is in a call of some run."""
+    if task is asyncio.current_task():
+        return _innermost(_stack(sys._getframe())) is not None
+    return _innermost(_awaits(task.get_coro())) is not None
 
 
 def _stack(frame: FrameType | None) -> Iterable[FrameType]:

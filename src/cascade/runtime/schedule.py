@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from cascade.runtime.frame import PENDING, Frame
+from cascade.runtime.holding import give_up, hold
 from cascade.runtime.interpret import TURN, Ready, arguments, sweep
 from cascade.runtime.lasts import let_go
 from cascade.runtime.run import RunState
@@ -99,6 +100,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                         if not run.admission.holds(begun):
                             await run.admission.wait_again(begun)
                         scope.parked.discard(begun)
+                        hold(begun, run)
                     try:
                         if block.ops[i] == CALL1:
                             value = await form.func(frame.regs[block.places[i]])
@@ -107,6 +109,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                             value = await form.func(*args, **kwargs)
                     finally:
                         if begun is not PENDING:
+                            give_up(begun)
                             run.admission.leave(begun.name, begun.needed)
                 except BaseException as error:
                     if run.is_asked(error, scope):

@@ -41,6 +41,8 @@ class Run(NoValue, Generic[R]):
                 f"{self!r} goes on on another event loop than the one that awaits it here: await it where it was "
                 "started (asyncio.run_coroutine_threadsafe(...) asks from another thread), or start it on this loop"
             )
+        if not self._task.done():
+            self._ending.caller = self._ending.caller or asyncio.current_task()
         waiting, work = self._bus.waiting_for(self.id), self._ending.outcome(self._task).__await__()
         del self  # the task keeps an error whose traceback leads here
         with waiting:

@@ -13,12 +13,14 @@ from cascade.runtime.caching import call_cached
 from cascade.runtime.cancelling import CancelScope
 from cascade.runtime.deadline import deadline_of
 from cascade.runtime.frame import NOTHING, Frame, Skip, World, root_frame, steps_of
+from cascade.runtime.holding import check_inner, give_up, hold
 from cascade.runtime.inputs import fill
 from cascade.runtime.lasts import find_lasts
 from cascade.runtime.run import RunState
 from cascade.runtime.schedule import evaluate
 from cascade.runtime.scope import NodeFailure, Scope
 from cascade.runtime.spot import Spot
+from cascade.runtime.ticket import Ticket
 from cascade.spec.graph import Gate
 from cascade.spec.notes import note_more, spelled
 
@@ -209,7 +211,9 @@ class _Managed:
                 raise run.failure_at(self.spot, error, self.count) from None
         needed = capacities.needed(amounts, outer)
         inside = outer is not None
-        await admission.enter(UNGOVERNED, needed, lambda ticket: run.publish_blocked(self.spot, ticket), inside)
+        ticket = await admission.enter(UNGOVERNED, needed, self.blocked, inside)
+        ticket.place = self.spot
+        hold(ticket, run)
         try:
             share = capacities.open_share(amounts, f"{run.described(self.spot)} in {run.id}")
             try:
@@ -217,7 +221,13 @@ class _Managed:
             finally:
                 capacities.close_share(share)
         finally:
+            give_up(ticket)
             admission.leave(UNGOVERNED, needed)
+
+    def blocked(self, ticket: Ticket) -> None:
+        """Say that it has to wait, if it ever can be let in."""
+        check_inner(self.run, self.spot, ticket)
+        self.run.publish_blocked(self.spot, ticket)
 
     async def in_time(self, share: dict[str, str] | None) -> tuple[Any, Skip | None]:
         """Run one attempt, for as long as its timeout allows."""

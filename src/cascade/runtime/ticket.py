@@ -12,8 +12,8 @@ class Ticket:
     """A call that asks to be let in, and what it was let in with."""
 
     __slots__ = (
-        *("admission", "buckets", "is_in", "line", "name", "needed"),
-        *("number", "place", "start", "turn", "version"),
+        *("__weakref__", "admission", "around", "buckets", "inside", "is_in", "line", "name", "needed"),
+        *("number", "place", "run", "start", "turn", "version"),
     )
 
     def __init__(self, admission: Any, number: int, name: str, needed: Mapping[str, float]) -> None:
@@ -27,13 +27,19 @@ class Ticket:
         """A future for when it is let in; without one, `start` is called, unless it was let in at once."""
         self.start: Callable[[Ticket], None] | None = None
         self.place: Any = None
-        """What `start` needs to know."""
+        """What `start` needs to know, or else where the call is."""
         self.is_in = False
         """It was let in, though it may not have noticed yet."""
         self.version = -1
         """The state of the limits that it was let in under."""
         self.buckets: tuple[Any, ...] = ()
         """Those that it took a token from, and how often their rates had changed by then."""
+        self.run: Any = None
+        """Whose call it is, while it holds what it was let in with; see `cascade.runtime.holding`."""
+        self.around: Ticket | None = None
+        """The one that it was begun in."""
+        self.inside: Any = None
+        """The run that it is in, if that is inside of a task."""
 
     def tell(self) -> None:
         """Let the call know that it was let in."""

@@ -10,20 +10,24 @@ from collections.abc import Mapping
 from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any
+from weakref import WeakSet
 
-__all__ = ["Inside", "depth_here", "inside_of"]
+__all__ = ["Inside", "depth_here", "inside_of", "waited_for"]
 
+waited_for: WeakSet[Any] = WeakSet()
+"""The asyncio tasks that a thread of a task does nothing but wait for."""
 _present: ContextVar[Inside | None] = ContextVar("cascade_inside", default=None)
 
 
 class Inside:
     """What is known inside of one run, while it goes on."""
 
-    __slots__ = ("_token", "around", "depth", "engine", "idle", "known", "loop", "run_id", "runs")
+    __slots__ = ("_ending", "_token", "around", "depth", "engine", "idle", "known", "loop", "run_id", "runs")
 
     def __init__(self, run: Any, ending: Any) -> None:
         self.around: Inside | None = inside_of()
         """Of the run whose task has begun this one."""
+        self._ending: Any = ending
         self.engine: Any = run.engine
         self.run_id: str = run.id
         self.known: Mapping[str, Any] = run.known
@@ -38,6 +42,11 @@ class Inside:
         if ending.caller is not None and self.around is not None:
             self.around.runs.add(ending)
         self._token: Token[Inside | None] = _present.set(self)
+
+    @property
+    def caller(self) -> Any:
+        """The asyncio task that awaits the run; None: none does, that is known of."""
+        return None if self._ending is None else self._ending.caller
 
     async def empty(self) -> None:
         """End the runs that are left over, and wait until they have ended."""
@@ -56,7 +65,7 @@ class Inside:
             around.runs.discard(ending)
             if around.idle is not None and not around.idle.done():
                 around.idle.get_loop().call_soon_threadsafe(_resolve, around.idle)
-        self.around = self.engine = self.loop = None
+        self.around = self._ending = self.engine = self.loop = None
         self.known = {}
         with suppress(ValueError):  # it was closed from elsewhere
             _present.reset(self._token)
