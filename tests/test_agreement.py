@@ -22,7 +22,7 @@ from cascade.runtime.events import RunFinished, TaskExecutionFinished, TaskExecu
 from cascade.testing import SpyExecutor, SpySubscriber
 from tests.oracle import Report, TooLong, Unspecified, evaluate
 from tests.strategies import Built, Recipe, build, recipes
-from tests.workflows import Tier, every_tier
+from tests.workflows import AGAIN, Tier, every_tier
 
 EXAMPLES = int(os.environ.get("CASCADE_EXAMPLES", "0"))
 
@@ -30,7 +30,7 @@ LONG_ENOUGH = 20
 """Seconds after which a run does not end at all."""
 
 thorough = settings(
-    max_examples=EXAMPLES or 60,
+    max_examples=EXAMPLES or (20 if AGAIN else 60),
     derandomize=not EXAMPLES or os.environ.get("CASCADE_FIXED") == "1",
     database=None,
     deadline=None,

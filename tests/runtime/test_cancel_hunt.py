@@ -18,9 +18,9 @@ import pytest
 import cascade as cs
 from cascade.runtime import Engine
 from tests.virtual import VirtualLoop, in_virtual_time
-from tests.workflows import TIERS
+from tests.workflows import AGAIN, TIERS
 
-SEEDS = int(os.environ.get("CASCADE_ENDS", "240"))
+SEEDS = int(os.environ.get("CASCADE_ENDS", "80" if AGAIN else "240"))
 BATCHES = 8
 LONG = 1_000.0
 """Virtual seconds: nothing that is drawn takes as long, unless it goes on for ever."""

@@ -41,6 +41,7 @@ class Ending(Clock):
     def begin(self, run: Any) -> None:
         """Start the clock of a run."""
         self.run = run
+        run.is_interrupted = self.asked
         self.start()
 
     def move(self, task: asyncio.Task[Any]) -> None:
@@ -56,6 +57,8 @@ class Ending(Clock):
         """Say whether the run is ending; look for a cancel that nobody has told of."""
         if not self.asked and self._is_told():
             self.asked = True
+            if self.run is not None:
+                self.run.is_interrupted = True
         return self.asked
 
     def _is_told(self) -> bool:

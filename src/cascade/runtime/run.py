@@ -61,6 +61,7 @@ class RunState(Telling):
         "heard",
         "id",
         "inline",
+        "is_interrupted",
         "known",
         "lost",
         "machine",
@@ -135,6 +136,8 @@ class RunState(Telling):
         """The last failure that took no note, and what the note would have said."""
         self.readers: dict[Block, Any] = {}
         """How often the registers of a block are read; counted when that matters."""
+        self.is_interrupted = False
+        """Something of the run has been asked to end: scopes are to be asked from now on."""
         self.guesses: set[Guesses] = set()
         """Of the emitted coroutines that it has begun: taken away when something is to end."""
         self.observed = False
@@ -238,7 +241,7 @@ class RunState(Telling):
         task = self.ending.task
         if self.ending.in_place or task is None or task.cancelling() <= self.ending.own:
             return False
-        self.ending.asked = True  # all tasks of the event loop are being cancelled
+        self.ending.asked = self.is_interrupted = True  # all tasks of the event loop are being cancelled
         return True
 
     def guessing(self, emitted: Emitted) -> Guesses:
@@ -252,6 +255,7 @@ class RunState(Telling):
 
     def interrupt(self) -> None:
         """Have all code of the run look around as soon as it can: something has been asked to end."""
+        self.is_interrupted = True
         for guesses in self.guesses:
             guesses.is_retired = True
             guesses.take()

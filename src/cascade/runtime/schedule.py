@@ -71,7 +71,8 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
     """
     scope, ticker = frame.scope, run.ticker
     try:
-        scope.check()  # since this was made
+        if run.is_interrupted:
+            scope.check()  # since this was made
         while True:
             block = frame.block
             form = block.forms[i]
@@ -120,7 +121,8 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                         value = await run.perform(run, frame, i, value)
                     else:
                         form.seen = value.__class__
-            scope.check()  # the task may not have minded a cancel
+            if run.is_interrupted:
+                scope.check()  # the task may not have minded a cancel
             if value.__class__ is run.follower:  # it is followed from here, so that nothing stands between
                 value = await value.follow()
             if ticker.due:
