@@ -25,9 +25,9 @@ class CancelScope:
     __slots__ = ("around", "asked", "run")
 
     def __init__(self, run: Any, around: CancelScope | None) -> None:
-        self.run = run
-        self.around = around
-        self.asked = False
+        self.run: Any = run
+        self.around: CancelScope | None = around
+        self.asked: bool = False
         """It is to end, and nothing of it may begin any more."""
 
     def is_ending(self) -> bool:
@@ -74,10 +74,10 @@ class Clock(CancelScope):
 
     def __init__(self, run: Any, around: CancelScope | None, seconds: float | None) -> None:
         super().__init__(run, around)
-        self.seconds = seconds
+        self.seconds: float | None = seconds
         self.task: asyncio.Task[Any] | None = None
-        self.loop = asyncio.get_running_loop()
-        self.expired = False
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.expired: bool = False
         self._handle: asyncio.TimerHandle | None = None
         self._started: float | None = None
         self._is_over = False

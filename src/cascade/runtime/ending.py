@@ -26,15 +26,16 @@ class Ending(Clock):
 
     def __init__(self, name: str, seconds: float | None) -> None:
         super().__init__(None, None, seconds)
-        self.name = name
-        self.caller = self.task = asyncio.current_task()
+        self.name: str = name
+        self.task = asyncio.current_task()
+        self.caller: asyncio.Task[Any] | None = self.task
         """The task that awaits the run; None: it was started, as one of its own."""
-        self.in_place = True
-        self.cancels = 0
+        self.in_place: bool = True
+        self.cancels: int = 0
         """How many cancels of the task were asked for here."""
-        self.own = 0
+        self.own: int = 0
         """How many cancels of the task are the run's own: a clock's, or a child's that failed."""
-        self.is_over = False
+        self.is_over: bool = False
         self._borne = 0 if self.task is None else self.task.cancelling()
         self._running: list[str] = []
 

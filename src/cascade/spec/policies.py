@@ -151,7 +151,7 @@ class Constraints:
 
     def __repr__(self) -> str:
         given = {**self.amounts, **self.lazy}
-        return "Constraints(" + ", ".join(f"{name}={amount}" for name, amount in given.items()) + ")"
+        return "Constraints(" + ", ".join(f"{name}={amount!r}" for name, amount in given.items()) + ")"
 
 
 def retry_from(given: Any) -> Retry | None:

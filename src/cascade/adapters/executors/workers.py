@@ -51,7 +51,7 @@ class Job:
         self.deliver: Callable[[Job], None] = deliver
         self.begun: Callable[[], None] | None = None
         """Called in the worker's thread when the call begins."""
-        self.is_cut = False
+        self.is_cut: bool = False
         """Its caller was cancelled."""
         self.cut: Callable[[], None] = _nothing
         """Called on the loop's thread then: ends what the call waits for."""
