@@ -264,6 +264,7 @@ def test_an_error_without_words_comes_out_too(kind: str, tier: Tier) -> None:
 @every_tier
 def test_siblings_are_cancelled_once_and_may_take_long_to_clean_up(tier: Tier) -> None:
     """Longer than the task beside which they were started: its end must not cut them short."""
+    begun: list[str] = []
     log: list[str] = []
 
     @cs.task
@@ -272,6 +273,7 @@ def test_siblings_are_cancelled_once_and_may_take_long_to_clean_up(tier: Tier) -
 
     @cs.task
     async def tidy(name: str) -> None:
+        begun.append(name)
         try:
             await asyncio.Event().wait()
         finally:
@@ -280,7 +282,8 @@ def test_siblings_are_cancelled_once_and_may_take_long_to_clean_up(tier: Tier) -
 
     @cs.task
     async def fail() -> None:
-        await turns()
+        while len(begun) < 4:
+            await asyncio.sleep(0)
         raise ValueError("enough")
 
     async def main() -> None:

@@ -197,7 +197,7 @@ class Progress:
         found = []
         self.slow = {name: spent for name, spent in self.slow.items() if spent >= min(SLOW, taken * SHARE_OF_RUN)}
         if self.slow:
-            slowest = sorted(self.slow.items(), key=lambda one: -one[1])
+            slowest = sorted(self.slow.items(), key=lambda one: (-round(one[1], 1), one[0]))
             told = [say("about", name=name, time=spelled_time(spent)) for name, spent in slowest]
             found.append(say("slow", names=shortened(told)))
         if self.loops:

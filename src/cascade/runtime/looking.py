@@ -119,6 +119,9 @@ def _add_hot(run: RunState, frame: FrameType, frames: list[FrameType], loops: di
     hot: Any
     if frame.f_code is drive.__code__:
         hot = known["known"][1] if known.get("work") is not None else None
+        if hot is None and known.get("outcome").__class__ is tuple:  # it waits for the event loop's turn
+            name = _id(run, Spot(known["frame"], known["i"]))
+            loops[name] = loops.get(name, 0) + known["outcome"][0] + 1
     else:
         hot = getattr(known.get("lane"), "hot", None)
     for inner in frames if hot else ():
