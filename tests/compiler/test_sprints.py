@@ -14,7 +14,7 @@ from cascade.runtime.events import TaskExecutionStarted
 from cascade.runtime.looking import look, state_of
 from cascade.runtime.run import RunState
 from cascade.runtime.sprints import Sprint
-from tests.workflows import in_loop, turns
+from tests.workflows import in_loop
 
 ASYNC = pytest.mark.parametrize("is_async", [False, True])
 
