@@ -43,6 +43,7 @@ def names(graph: Graph) -> list[str]:
 
 
 class TestSize:
+    @pytest.mark.timeout(240)
     @every_tier
     def test_a_chain_of_200_000_builds_and_runs(self, tier: Tier) -> None:
         value: Any = 0

@@ -240,15 +240,17 @@ def test_a_cancel_while_tear_down_waits_for_a_thread_still_tears_down() -> None:
         async with Engine(executor=LocalExecutor(blocking_threads=1), thread_grace=60) as engine:
 
             @cs.task
-            async def then_busy(it: Any) -> None:
-                engine.start(hold())
-                while not begun.is_set():
-                    await asyncio.sleep(0)
-                left.set()
+            async def until_busy(it: Any) -> None:
+                ready.set()
+                await busy.wait()
 
-            left = asyncio.Event()
-            run = engine.start(then_busy(cs.inject(log.resource("it"))))
-            await left.wait()
+            ready, busy = asyncio.Event(), asyncio.Event()
+            run = engine.start(until_busy(cs.inject(log.resource("it"))))
+            await ready.wait()
+            engine.start(hold())
+            while not begun.is_set():
+                await asyncio.sleep(0)
+            busy.set()
             await turns()
             run.cancel()
             await turns()
