@@ -291,7 +291,7 @@ async def test_whoever_looks_sees_how_far_a_known_loop_has_come() -> None:
             await asyncio.sleep(0)
             if n == 50 and agent == 1:
                 engine.ticker.tick()
-            if n == 20 and agent == 1:
+            if n in (30, 20, 10, 5) and agent == 1:
                 state = state_of(engine)
                 assert state is not None
                 seen.append({**look(state, asyncio.get_running_loop()).loops, "entered": entered[2]})
@@ -300,9 +300,8 @@ async def test_whoever_looks_sees_how_far_a_known_loop_has_come() -> None:
         task = cs.task(step)
         await engine.run(loops(task, [(9, -1)]))
         assert await engine.run(loops(task, [(100, 1), (20_000, 2)])) == [1, 2]
-    (counts,) = seen
-    assert [*counts] == ["step#2", "entered"]  # who looks runs, and is in no frame that waits
-    assert abs(counts["step#2"] - counts["entered"]) <= 1
+    assert {name for counts in seen for name in counts} == {"step#2", "entered"}  # who looks is in no frame that waits
+    assert all(abs(counts.get("step#2", counts["entered"]) - counts["entered"]) <= 1 for counts in seen)
 
 
 @ASYNC

@@ -251,7 +251,7 @@ def test_a_cancel_while_tear_down_waits_for_a_thread_still_tears_down() -> None:
             while not begun.is_set():
                 await asyncio.sleep(0)
             busy.set()
-            await turns()
+            await turns(3_000)  # the event loop's turn may come first
             run.cancel()
             await turns()
             release.set()
