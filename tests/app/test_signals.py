@@ -191,11 +191,13 @@ class TestHandlers:
         handlers: list[Any] = [signal.default_int_handler, own, signal.SIG_IGN]  # in the order of SIGNALS
         before = [signal.signal(signum, handler) for signum, handler in zip(SIGNALS, handlers, strict=True)]
         seen = inline(lambda: [*map(signal.getsignal, SIGNALS)])
+        nested = cs.task(mode="blocking")(lambda: cs.run(seen(), log_level="SILENT"))
         try:
-            found = cs.run(seen(), log_level="SILENT")
-            assert found[0] is not signal.default_int_handler
-            assert found[1:] == [own, signal.SIG_IGN]
-            assert [*map(signal.getsignal, SIGNALS)] == handlers
+            for target in (seen(), nested()):
+                found = cs.run(target, log_level="SILENT")
+                assert found[0] is not signal.default_int_handler
+                assert found[1:] == [own, signal.SIG_IGN]
+                assert [*map(signal.getsignal, SIGNALS)] == handlers
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             assert cs.run(seen(), log_level="SILENT")[1] is not signal.SIG_DFL
             assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
