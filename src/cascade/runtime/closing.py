@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Self
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Self, TypeVar
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.runtime.bus import MessageBus
@@ -18,6 +19,7 @@ from cascade.spec.protocols import Executor
 
 __all__ = ["TEARDOWN_FAILED", "Closing"]
 
+R = TypeVar("R")
 TEARDOWN_FAILED = "besides, a resource failed in its teardown: "
 
 
@@ -46,7 +48,29 @@ class Closing:
         self._spare = None
         return left
 
-    def _ended(self, ending: Ending) -> None:
+    def _own_task(
+        self, loop: asyncio.AbstractEventLoop, ending: Ending, work: Coroutine[Any, Any, R]
+    ) -> asyncio.Task[R]:
+        """Carry a run out in a task of its own, which may be cancelled before it begins."""
+        task = loop.create_task(work)
+        ending.move(task)
+        self._active[ending.name] = ending
+        task.add_done_callback(partial(self._ended, ending))
+        return task
+
+    async def _in_a_task(self, ending: Ending, execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+        """Run in a task of the run's own, so that a cancel of the caller is known, whatever a body makes of it."""
+        task = self._own_task(asyncio.get_running_loop(), ending, _to_the_caller(execute, *args))
+        ended: BaseException | None = None
+        try:
+            value, ended = await ending.outcome(task)
+            if ended is not None:
+                raise ended
+            return value
+        finally:
+            del task, ending, args, ended  # the traceback leads here
+
+    def _ended(self, ending: Ending, _: object = None) -> None:
         run_id = ending.name
         ending.is_over = True
         if self._active.get(run_id) is ending:
@@ -131,3 +155,15 @@ class Closing:
             if error is None:
                 raise failure
             note_more(error, TEARDOWN_FAILED + spelled(failure))
+
+
+async def _to_the_caller(
+    execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any
+) -> tuple[Any, BaseException | None]:
+    """Execute a run; return beside its value what ends the process, which a task would pass by its caller."""
+    try:
+        work = execute(*args)
+        del args
+        return await work, None
+    except (KeyboardInterrupt, SystemExit) as error:
+        return None, error

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from functools import partial
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
@@ -41,7 +40,7 @@ from cascade.runtime.ticker import Ticker
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
-from cascade.spec.events import RunFinished, RunStarted
+from cascade.spec.events import RunStarted
 from cascade.spec.inside import Inside
 from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Lazy, MappedResult, R
@@ -209,7 +208,7 @@ class Engine(Controls, Closing):
             return target
         ending = Ending(self._name(run_id), timeout)
         if not (plan.is_plain and self.runs_inline):
-            return await self._in_a_task(plan, constants, given, ending, known)
+            return await self._in_a_task(ending, self._execute, plan, constants, given, ending, known)
         try:
             return await self._execute(plan, constants, given, ending, known)
         finally:
@@ -304,46 +303,14 @@ class Engine(Controls, Closing):
     ) -> Run[Any]:
         loop = loop_for_start()
         plan, constants, given, known = prepared
-        ending = self._active[name] = Ending(name, timeout)
+        ending = Ending(name, timeout)
         work = _itself(target) if plan is None else self._execute(plan, constants, given, ending, known, outlet)
-        task = loop.create_task(work)
-        ending.move(task)
+        task = self._own_task(loop, ending, work)
         ending.caller = None
         if outlet is not None:
             self._outlets[task] = outlet
             task.add_done_callback(self._outlets.pop)
-        task.add_done_callback(lambda _: self._ended(ending))  # it may be cancelled before it begins
         return Run(ending, task, self.bus)
-
-    async def _in_a_task(
-        self, plan: Plan, constants: list[Any], given: Mapping[str, Any], ending: Ending, known: Mapping[str, Resource]
-    ) -> Any:
-        """Run in a task of the run's own, so that a cancel of the caller is known, whatever a body makes of it."""
-        work = self._to_the_caller(plan, constants, given, ending, known)
-        task = asyncio.get_running_loop().create_task(work)
-        ending.move(task)
-        self._active[ending.name] = ending
-        task.add_done_callback(partial(self._over, ending))  # it may be cancelled before it begins
-        try:
-            value, ended = await ending.outcome(task)
-            if ended is not None:
-                raise ended
-            return value
-        finally:
-            del task, work, ending  # the traceback leads here
-            ended = None
-
-    def _over(self, ending: Ending, task: asyncio.Task[Any]) -> None:
-        self._ended(ending)
-
-    async def _to_the_caller(self, *run: Any) -> tuple[Any, BaseException | None]:
-        """Execute a run; return beside its value what ends the process, which a task would pass by its caller."""
-        try:
-            work = self._execute(*run)
-            del run
-            return await work, None
-        except (KeyboardInterrupt, SystemExit) as error:
-            return None, error
 
     def _prepared(
         self,
@@ -412,7 +379,7 @@ class Engine(Controls, Closing):
                     note_more(error, TEARDOWN_FAILED + spelled(failure))
             for other in others:
                 note_more(error, f"besides, another node failed: {spelled(other)} ({'; '.join(notes_of(other))})")
-            self._publish_end(run, perf_counter() - start, error, others)
+            run.publish_end(perf_counter() - start, error, others)
             await self.bus.settle(run_id)
         finally:
             self.admission.runs.discard(run)
@@ -425,22 +392,6 @@ class Engine(Controls, Closing):
             finally:
                 del error, failure, others, run, ending  # the traceback leads here
         return value
-
-    def _publish_end(
-        self, run: RunState, seconds: float, error: BaseException | None, others: list[BaseException]
-    ) -> None:
-        bus = self.bus
-        bus.flush()
-        if not bus.wants(RunFinished):
-            return
-        status: Any = "Succeeded"
-        if error is not None:
-            asked = isinstance(error, asyncio.CancelledError) and run.ending.is_cancelled
-            status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
-        named = None if error is None else run.masked("; ".join(map(spelled, [error, *others]))) + run.place_of(error)
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message
-            named = f"{named} ({'; '.join(getattr(error, '__notes__', ['not of a task']))})"
-        bus.publish(RunFinished(run_id=run.id, status=status, duration=seconds, error=named))
 
 
 async def _itself(value: Any) -> Any:

@@ -78,7 +78,6 @@ class RunState(Telling):
         "stall",
         "ticker",
         "under_way",
-        "unnoted",
         "variables",
         "watch",
         "worlds",
@@ -132,8 +131,7 @@ class RunState(Telling):
         """For a map that was begun before its inputs are there: what flows into it."""
         self.shares: dict[World, Mapping[str, str]] = {}
         """Of the sub-flows under way that hold constraints, and those inside: what the capacities are called there."""
-        self.unnoted: tuple[BaseException, str] | None = None
-        """The last failure that took no note, and what the note would have said."""
+        self.unnoted = None
         self.readers: dict[Block, Any] = {}
         """How often the registers of a block are read; counted when that matters."""
         self.is_interrupted = False
@@ -261,15 +259,6 @@ class RunState(Telling):
             guesses.take()
         self.guesses.clear()
         self.ticker.tick()
-
-    def could_not_note(self, error: BaseException, place: str) -> None:
-        """Keep for the event of the run's end where an error came from that takes no note."""
-        self.unnoted = error, place
-
-    def place_of(self, error: BaseException) -> str:
-        """Return where an error came from that took no note, in brackets; it is let go of here."""
-        (failed, place), self.unnoted = self.unnoted or (None, ""), None
-        return f" ({place})" if failed is error else ""
 
     def frame_of(self, world: World) -> Frame:
         """Return the root frame of a world, made when it is first asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from time import perf_counter, time
 from typing import Any
@@ -15,6 +16,7 @@ from cascade.runtime.ticket import Ticket
 from cascade.spec.events import (
     ResourceAcquired,
     ResourceReleased,
+    RunFinished,
     TaskBlocked,
     TaskExecutionFinished,
     TaskExecutionStarted,
@@ -35,15 +37,18 @@ _new = tuple.__new__
 class Telling:
     """The methods of a run that say what happens; nothing is made that nobody listens to."""
 
-    __slots__ = ()
+    __slots__ = ("unnoted",)
 
     id: str
     bus: Any
     admission: Any
+    ending: Any
     depth: int
     names: Names
     watch: tuple[bool, bool, bool]
     secrets: dict[str, None]
+    unnoted: tuple[BaseException, str] | None
+    """The last failure that took no note, and what the note would have said."""
 
     def keep_secrets(self, graph: Graph, constants: list[Any]) -> None:
         """Take note of the secrets among the inputs of a graph, which are filled in."""
@@ -56,6 +61,15 @@ class Telling:
         for secret in sorted(self.secrets, key=len, reverse=True) if self.secrets else ():
             text = text.replace(secret, MASK)
         return text
+
+    def could_not_note(self, error: BaseException, place: str) -> None:
+        """Keep for the event of the run's end where an error came from that takes no note."""
+        self.unnoted = error, place
+
+    def place_of(self, error: BaseException) -> str:
+        """Return where an error came from that took no note, in brackets; it is let go of here."""
+        (failed, place), self.unnoted = self.unnoted or (None, ""), None
+        return f" ({place})" if failed is error else ""
 
     def described(self, spot: Spot) -> str:
         """Return the node of a call and where it was declared."""
@@ -74,10 +88,6 @@ class Telling:
         if not note_place(error, place, self.depth):
             self.could_not_note(error, place)
         return NodeFailure(error)
-
-    def could_not_note(self, error: BaseException, place: str) -> None:
-        """Keep where an error came from that takes no note."""
-        raise NotImplementedError
 
     # --- events
 
@@ -121,6 +131,21 @@ class Telling:
             bus.publish(
                 _new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled_out, preview))
             )
+
+    def publish_end(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
+        """Say that the run has ended, with an error and those of other nodes or without."""
+        bus = self.bus
+        bus.flush()
+        if not bus.wants(RunFinished):
+            return
+        status: Any = "Succeeded"
+        if error is not None:
+            asked = isinstance(error, CancelledError) and self.ending.is_cancelled
+            status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
+        named = None if error is None else self.masked("; ".join(map(spelled, [error, *others]))) + self.place_of(error)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message
+            named = f"{named} ({'; '.join(getattr(error, '__notes__', ['not of a task']))})"
+        bus.publish(RunFinished(run_id=self.id, status=status, duration=seconds, error=named))
 
     def publish_skip(self, spot: Spot, reason: str) -> None:
         """Say that a node does not run, and why."""
