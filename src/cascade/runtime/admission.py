@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import count
+from operator import attrgetter
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
@@ -79,7 +80,9 @@ class Admission:
         if found is None and name == UNGOVERNED:
             found = self._of[name] = (), None
         if found is None:
-            own = sorted((g for g in self._gauges.values() if g.scope != GLOBAL and g.is_for(name)), key=_scope)
+            own = sorted(
+                (g for g in self._gauges.values() if g.scope != GLOBAL and g.is_for(name)), key=attrgetter("scope")
+            )
             found = self._of[name] = tuple(own), self._gauges.get(GLOBAL)
         return found
 
@@ -100,7 +103,7 @@ class Admission:
 
     def _line_up(self) -> None:
         """Put all who wait in the lines that they belong in, in the order in which they came."""
-        waiting = sorted((each for line in self._lines.values() for each in line.waiting), key=_number)
+        waiting = sorted((each for line in self._lines.values() for each in line.waiting), key=attrgetter("number"))
         self._lines.clear()
         for ticket in waiting:
             self._queue(ticket)
@@ -394,11 +397,3 @@ class Admission:
             self.changed()
         else:
             self.let_in()
-
-
-def _scope(gauge: Gauge) -> str:
-    return gauge.scope
-
-
-def _number(ticket: Ticket) -> int:
-    return ticket.number

@@ -9,6 +9,7 @@ from cascade.spec.refusals import NoValue
 from cascade.spec.signature import declared_at
 
 __all__ = [
+    "NO_OPTIONS_OF_TASKS",
     "check_argument",
     "check_choice",
     "check_target",
@@ -16,6 +17,7 @@ __all__ = [
     "hint_for",
     "is_record",
     "is_task",
+    "no_attribute_of_task",
     "refuse_uncalled",
 ]
 
@@ -23,6 +25,12 @@ RECORDS = ("__dataclass_fields__", "__pydantic_fields__", "__attrs_attrs__", "__
 """Where the classes of records name their fields: of the standard library, pydantic, attrs and msgspec."""
 MOST_LOOKS = 200
 """So many fields and items of one argument are looked at: a call is to cost nothing."""
+OPTIONS_OF_CALLS = ("named", "with_cache", "with_constraints", "with_retry", "with_timeout")
+NO_OPTIONS_OF_TASKS = (
+    *("after", "run_if", "starmap", *OPTIONS_OF_CALLS),
+    *("apply", "apply_async", "compute", "delay", "remote", "result", "run", "spawn", "submit"),
+)
+"""What calls have and tasks have not, or the tasks of other libraries."""
 FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
 
 
@@ -167,3 +175,18 @@ def _named(value: Any) -> tuple[str, str]:
         code = value.cr_code
         return name, f"the coroutine {name!r} ({code.co_filename}:{code.co_firstlineno})"
     return name, f"the function {name!r} ({declared_at(value)})" if isinstance(value, FUNCTIONS) else repr(value)
+
+
+def no_attribute_of_task(given: Any, name: str) -> AttributeError:
+    """Return the error for an attribute that calls of a task have, or tasks of others, and ours has not."""
+    spelled = f"{given.name}(...)"
+    option = name.removeprefix("with_").replace("named", "name")
+    if name == "starmap":
+        instead = f"{given.name}.map(...) takes an iterable for each parameter by name"
+    elif name in ("after", "run_if"):
+        instead = f"it configures one call: {spelled}.{name}(...)"
+    elif name in OPTIONS_OF_CALLS:
+        instead = f"{spelled}.{name}(...) configures one call, {given.name}.with_options({option}=...) makes a task"
+    else:
+        instead = f"calling it declares a node, {spelled}, which cs.run(...) or engine.run(...) runs"
+    return AttributeError(f"{given!r} has no {name!r}; {instead}")

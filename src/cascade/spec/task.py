@@ -12,7 +12,7 @@ from cascade.spec.control import Jump, TailCall
 from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Config, LazyResult, R, place
 from cascade.spec.mapping import Mappable, OnError, Partial, by_name
-from cascade.spec.mistakes import check_argument, refuse_uncalled
+from cascade.spec.mistakes import NO_OPTIONS_OF_TASKS, check_argument, no_attribute_of_task, refuse_uncalled
 from cascade.spec.placement import CallForm, Profile, profile_of
 from cascade.spec.policies import Constraints, Retry, retry_from, seconds_from
 from cascade.spec.refusals import Absent
@@ -379,24 +379,8 @@ def _variant(base: Task[..., Any], options: dict[str, Any]) -> Task[..., Any]:
     return made
 
 
-def _no_attribute(given: Task[..., Any], name: str) -> AttributeError:
-    spelled = f"{given.name}(...)"
-    option = name.removeprefix("with_").replace("named", "name")
-    if name == "starmap":
-        instead = f"{given.name}.map(...) takes an iterable for each parameter by name"
-    elif name in ("after", "run_if"):
-        instead = f"it configures one call: {spelled}.{name}(...)"
-    elif hasattr(LazyResult, name):
-        instead = f"{spelled}.{name}(...) configures one call, {given.name}.with_options({option}=...) makes a task"
-    else:
-        instead = f"calling it declares a node, {spelled}, which cs.run(...) or engine.run(...) runs"
-    return AttributeError(f"{given!r} has no {name!r}; {instead}")
-
-
-for _name in ("after", "named", "run_if", "with_cache", "with_constraints", "with_retry", "with_timeout", "starmap"):
-    setattr(Task, _name, Absent(_name, _no_attribute))
-for _name in ("apply", "apply_async", "compute", "delay", "remote", "result", "run", "spawn", "submit"):
-    setattr(Task, _name, Absent(_name, _no_attribute))
+for _name in NO_OPTIONS_OF_TASKS:
+    setattr(Task, _name, Absent(_name, no_attribute_of_task))
 
 
 class _Decorator:
