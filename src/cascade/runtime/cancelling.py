@@ -73,7 +73,7 @@ class Clock(CancelScope):
     __slots__ = ("_handle", "_is_over", "_started", "expired", "loop", "seconds", "task")
 
     def __init__(self, run: Any, around: CancelScope | None, seconds: float | None) -> None:
-        super().__init__(run, around)
+        self.run, self.around, self.asked = run, around, False  # without a call more: every run has some of these
         self.seconds: float | None = seconds
         self.task: asyncio.Task[Any] | None = None
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from functools import partial
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.runtime.bus import MessageBus
-from cascade.runtime.ending import Ending
+from cascade.runtime.ending import Ending, Waiter
 from cascade.runtime.kept import Kept
 from cascade.runtime.maps import Outlet
 from cascade.runtime.run import RunState
@@ -19,7 +18,6 @@ from cascade.spec.protocols import Executor
 
 __all__ = ["TEARDOWN_FAILED", "Closing"]
 
-R = TypeVar("R")
 TEARDOWN_FAILED = "besides, a resource failed in its teardown: "
 
 
@@ -48,29 +46,23 @@ class Closing:
         self._spare = None
         return left
 
-    def _own_task(
-        self, loop: asyncio.AbstractEventLoop, ending: Ending, work: Coroutine[Any, Any, R]
-    ) -> asyncio.Task[R]:
-        """Carry a run out in a task of its own, which may be cancelled before it begins."""
-        task = loop.create_task(work)
-        ending.move(task)
-        self._active[ending.name] = ending
-        task.add_done_callback(partial(self._ended, ending))
-        return task
-
     async def _in_a_task(self, ending: Ending, execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
         """Run in a task of the run's own, so that a cancel of the caller is known, whatever a body makes of it."""
-        task = self._own_task(asyncio.get_running_loop(), ending, _to_the_caller(execute, *args))
-        ended: BaseException | None = None
+        waiter = ending.waiter = Waiter(ending)
+        ending.move(ending.loop.create_task(waiter.told_by(execute, *args)))
+        self._active[ending.name] = ending
         try:
-            value, ended = await ending.outcome(task)
-            if ended is not None:
-                raise ended
+            value = await waiter
+            if waiter.is_asked:
+                raise asyncio.CancelledError
             return value
         finally:
-            del task, ending, args, ended  # the traceback leads here
+            ending.waiter = None
+            if not ending.is_over:  # it never began
+                self._ended(ending)
+            del waiter, ending, args  # the traceback leads here
 
-    def _ended(self, ending: Ending, _: object = None) -> None:
+    def _ended(self, ending: Ending) -> None:
         run_id = ending.name
         ending.is_over = True
         if self._active.get(run_id) is ending:
@@ -155,15 +147,3 @@ class Closing:
             if error is None:
                 raise failure
             note_more(error, TEARDOWN_FAILED + spelled(failure))
-
-
-async def _to_the_caller(
-    execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any
-) -> tuple[Any, BaseException | None]:
-    """Execute a run; return beside its value what ends the process, which a task would pass by its caller."""
-    try:
-        work = execute(*args)
-        del args
-        return await work, None
-    except (KeyboardInterrupt, SystemExit) as error:
-        return None, error

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
 from cascade.runtime.cancelling import Clock
 from cascade.runtime.running import calls_of
 
-__all__ = ["Ending"]
+__all__ = ["Ending", "Waiter"]
 
 MOST_SHOWN = 5
 
@@ -22,7 +23,7 @@ class Ending(Clock):
     truth, as nothing but calls is in between; `look` reads it.
     """
 
-    __slots__ = ("_borne", "_running", "caller", "cancels", "in_place", "is_over", "name", "own")
+    __slots__ = ("_borne", "_running", "caller", "cancels", "in_place", "is_over", "name", "own", "waiter")
 
     def __init__(self, name: str, seconds: float | None) -> None:
         super().__init__(None, None, seconds)
@@ -36,6 +37,8 @@ class Ending(Clock):
         self.own: int = 0
         """How many cancels of the task are the run's own: a clock's, or a child's that failed."""
         self.is_over: bool = False
+        self.waiter: Waiter | None = None
+        """What the caller waits for, if the run has a task of its own."""
         self._borne = 0 if self.task is None else self.task.cancelling()
         self._running: list[str] = []
 
@@ -43,7 +46,8 @@ class Ending(Clock):
         """Start the clock of a run."""
         self.run = run
         run.is_interrupted = self.asked
-        self.start()
+        if self.seconds is not None:
+            self.start()
 
     def move(self, task: asyncio.Task[Any]) -> None:
         """Give the run a task of its own."""
@@ -56,7 +60,7 @@ class Ending(Clock):
 
     def look(self) -> bool:
         """Say whether the run is ending; look for a cancel that nobody has told of."""
-        if not self.asked and self._is_told():
+        if not self.asked and self.in_place and self._is_told():
             self.asked = True
             if self.run is not None:
                 self.run.is_interrupted = True
@@ -64,9 +68,8 @@ class Ending(Clock):
 
     def _is_told(self) -> bool:
         """Say whether the caller's task, where the run is in it, was cancelled by somebody else than the clock."""
-        if not self.in_place or self.task is None:
-            return False
-        return self.task.cancelling() > self._borne + self.own
+        task = self.task
+        return self.in_place and task is not None and task.cancelling() > self._borne + self.own
 
     def cancel(self) -> None:
         """Cancel the run, from any thread."""
@@ -75,16 +78,19 @@ class Ending(Clock):
         except RuntimeError:
             on_loop = False
         if on_loop:
-            self._cancel()
+            self.ask()
         else:
             with suppress(RuntimeError):  # the loop is closed
-                self.loop.call_soon_threadsafe(self._cancel)
+                self.loop.call_soon_threadsafe(self.ask)
 
-    def _cancel(self) -> None:
+    def ask(self) -> None:
+        """Cancel the run, on its event loop's thread."""
         if self.task is not None and not self.is_over:
             self.cancels += 1
             self.end()
             self.task.cancel()
+            if self.run is None and self.waiter is not None:  # it never comes to begin
+                self.task.add_done_callback(self.waiter.end)
 
     @property
     def is_cancelled(self) -> bool:
@@ -107,29 +113,18 @@ class Ending(Clock):
         return late
 
     async def outcome(self, task: asyncio.Task[Any]) -> Any:
-        """Wait for the run in its own task, or give what came of it; a cancel of who waits here is one of the run."""
-        cancel = None
-        while not task.done():
-            waiter = self.loop.create_future()
-
-            def wake(_: object, waiter: asyncio.Future[None] = waiter) -> None:
-                if not waiter.done():
-                    waiter.set_result(None)
-
-            task.add_done_callback(wake)
-            try:
-                await waiter
-            except asyncio.CancelledError as error:
-                cancel = error
-                self._cancel()
-            finally:
-                task.remove_done_callback(wake)
+        """Wait for a run that was started, or give what came of it; a cancel of who waits here is one of the run."""
+        waiter = None
+        if not task.done():
+            waiter = Waiter(self)
+            task.add_done_callback(waiter.end)
+            await waiter
         try:
-            if cancel is not None and not task.cancelled() and task.exception() is None:
-                raise cancel
+            if waiter is not None and waiter.is_asked and not task.cancelled() and task.exception() is None:
+                raise asyncio.CancelledError
             return task.result()
         finally:
-            del self, task, cancel  # the traceback leads here
+            del self, task, waiter  # the traceback leads here
 
     async def forgive(self) -> None:
         """Leave the task of the caller, which goes on behind the run, as if it had not been cancelled here."""
@@ -142,3 +137,36 @@ class Ending(Clock):
         except asyncio.CancelledError:
             if left > self._borne:
                 raise
+
+
+class Waiter(asyncio.Future[Any]):
+    """What somebody waits for who awaits a run: cancelled, it has the run end, and is done when that is."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(loop=ending.loop)
+        self.is_asked = False
+        self._ask = ending.ask
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Cancel the run."""
+        if self.done():
+            return False
+        self.is_asked = True
+        self._ask()
+        return True
+
+    def end(self, _: object) -> None:
+        """Let who waits go on, as the run's task has ended."""
+        if not self.done():
+            self.set_result(None)
+
+    async def told_by(self, execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Execute a run, in a task of its own, and say what came of it, also what a task would pass by its waiters."""
+        try:
+            work = execute(*args)
+            del args
+            value = await work
+        except BaseException as error:
+            self.set_exception(error)
+        else:
+            self.set_result(value)

@@ -303,10 +303,12 @@ class Engine(Controls, Closing):
     ) -> Run[Any]:
         loop = loop_for_start()
         plan, constants, given, known = prepared
-        ending = Ending(name, timeout)
+        ending = self._active[name] = Ending(name, timeout)
         work = _itself(target) if plan is None else self._execute(plan, constants, given, ending, known, outlet)
-        task = self._own_task(loop, ending, work)
+        task = loop.create_task(work)
+        ending.move(task)
         ending.caller = None
+        task.add_done_callback(lambda _: self._ended(ending))  # it may be cancelled before it begins
         if outlet is not None:
             self._outlets[task] = outlet
             task.add_done_callback(self._outlets.pop)
@@ -368,7 +370,8 @@ class Engine(Controls, Closing):
             start = perf_counter()
             ending.begin(run)
             value, error, others = await carry_out(run, world)
-            error = ending.settle(error)
+            if ending.seconds is not None:
+                error = ending.settle(error)
             if inside.runs:
                 await to_the_end(inside.empty(), self.thread_grace)
             failure = await self._torn_down(run, error)

@@ -10,7 +10,7 @@ from typing import Any, get_origin
 from cascade.errors import ParameterError
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.graph import Graph
-from cascade.spec.inputs import MASK, Env, Input, Param
+from cascade.spec.inputs import MASK, PLAIN, Env, Input, Param
 from cascade.spec.signal import UNSET
 
 __all__ = ["check_inputs", "check_known", "fill", "read_variables", "texts_of", "told"]
@@ -169,8 +169,9 @@ def _value(needed: Input, given: Mapping[str, Any], variables: dict[str, str | N
             return needed.convert(given[needed.name])
     elif (found := variables.setdefault(needed.name, os.environ.get(needed.name))) is not None:
         return found
-    if needed.default is not UNSET:
-        return needed.fresh_default()
+    default = needed.default
+    if default is not UNSET:
+        return default if default.__class__ in PLAIN else needed.fresh_default()
     if isinstance(needed, Param):
         listed = ", ".join(map(repr, given)) or "none"
         raise ParameterError(

@@ -33,7 +33,7 @@ LONG = frozenset([LOOP, MANAGED, MAP, SUBFLOW])
 class Plan:
     """A blueprint, made for one target by one solver, and what is known of its parameters."""
 
-    __slots__ = ("_is_plain", "blueprint", "params", "solver", "together", "version")
+    __slots__ = ("blueprint", "is_plain", "params", "solver", "together", "version")
 
     def __init__(self, blueprint: Blueprint, solver: Solver, params: dict[str, Param]) -> None:
         self.blueprint = blueprint
@@ -42,19 +42,13 @@ class Plan:
         self.params = params
         self.together: Together | None = None
         """A container with the target of this plan in it."""
-        self._is_plain: bool | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether a run is nothing but some calls of functions that are not async: it never awaits what users wrote."""
-        if self._is_plain is None:
-            block = self.blueprint.root
-            self._is_plain = (
-                len(block) <= MOST_PLAIN
-                and LONG.isdisjoint(block.ops)
-                and not any(form is not None and form.is_async for form in block.forms)
-            )
-        return self._is_plain
+        block = blueprint.root
+        self.is_plain: bool = (
+            len(block) <= MOST_PLAIN
+            and LONG.isdisjoint(block.ops)
+            and not any(form is not None and form.is_async for form in block.forms)
+        )
+        """A run is nothing but some calls of functions that are not async: it never awaits what users wrote."""
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class Scope(CancelScope):
     __slots__ = ("_interrupted", "_tasks", "_waiter", "failure", "host", "others", "parked")
 
     def __init__(self, run: Any, around: CancelScope | None) -> None:
-        super().__init__(run, around)
+        self.run, self.around, self.asked = run, around, False  # without a call more: every run has some of these
         self.host: asyncio.Task[Any] | None = None
         self.failure: BaseException | None = None
         self.others: list[BaseException] = []

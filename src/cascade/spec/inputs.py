@@ -14,10 +14,12 @@ from cascade.spec.signal import UNSET
 if TYPE_CHECKING:
     from cascade.spec.scalars import Reading
 
-__all__ = ["MASK", "Env", "Input", "Param"]
+__all__ = ["MASK", "PLAIN", "Env", "Input", "Param"]
 
 MASK = "***"
 """What is shown in the place of a secret."""
+PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes})
+"""Defaults of these types need no copy."""
 COPIED = frozenset({set, bytearray})
 READ_LATER = frozenset({str, int, float, bool, object, list, tuple, dict, set, frozenset, bytes})
 """Types that are known to be readable: how is looked up when a value is not of them already."""

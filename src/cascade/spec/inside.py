@@ -7,7 +7,6 @@ the run, which a context that is left over would keep alive, and nothing at all 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from contextvars import ContextVar, Token
 from typing import Any
 from weakref import WeakSet
@@ -25,7 +24,10 @@ class Inside:
     __slots__ = ("_ending", "_token", "around", "depth", "engine", "idle", "known", "loop", "run_id", "runs")
 
     def __init__(self, run: Any, ending: Any) -> None:
-        self.around: Inside | None = inside_of()
+        around = _present.get()
+        if around is not None and around.engine is None:  # it has ended
+            around = None
+        self.around: Inside | None = around
         """Of the run whose task has begun this one."""
         self._ending: Any = ending
         self.engine: Any = run.engine
@@ -33,14 +35,14 @@ class Inside:
         self.known: Mapping[str, Any] = run.known
         """The resources that its tasks see."""
         self.loop: Any = ending.loop
-        self.depth: int = depth_here() + 1
+        self.depth: int = 1 if around is None else around.depth + 1
         """How many runs there are, from the outermost to this one."""
         self.runs: set[Any] = set()
         """Those that its tasks have begun, but for what they have started as runs of their own."""
         self.idle: Any = None
         run.depth = self.depth - 1
-        if ending.caller is not None and self.around is not None:
-            self.around.runs.add(ending)
+        if around is not None and ending.caller is not None:
+            around.runs.add(ending)
         self._token: Token[Inside | None] = _present.set(self)
 
     @property
@@ -67,8 +69,10 @@ class Inside:
                 around.idle.get_loop().call_soon_threadsafe(_resolve, around.idle)
         self.around = self._ending = self.engine = self.loop = None
         self.known = {}
-        with suppress(ValueError):  # it was closed from elsewhere
+        try:
             _present.reset(self._token)
+        except ValueError:
+            return  # it was closed from elsewhere
 
 
 def inside_of() -> Inside | None:
