@@ -9,7 +9,7 @@ import cascade as cs
 from cascade.runtime import Engine
 from cascade.runtime.events import RunFinished, RunStarted, TaskBlocked, TaskExecutionStarted, TaskRetrying
 from cascade.testing import SpySubscriber
-from tests.runtime.places import Scene, cancel, stay_target
+from tests.runtime.places import Scene, stay_target
 from tests.workflows import Tier, every_tier, in_loop, turns
 
 
@@ -242,7 +242,12 @@ def test_who_waits_for_constraints_when_cancelled_never_started() -> None:
     async def main() -> None:
         async with Engine(system_resources={"seat": 1}) as engine:
             spy = SpySubscriber(engine.bus)
-            await cancel(engine, scene, "run")
+            run = engine.start(scene.target)
+            while len(spy.events_of_type(TaskBlocked)) < 2:
+                await asyncio.sleep(0)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
             assert [event.task_id for event in spy.events_of_type(TaskBlocked)] == ["stay#2", "stay#3"]
             assert [event.task_id for event in spy.events_of_type(TaskExecutionStarted)] == ["stay#1"]
 

@@ -47,7 +47,9 @@ def open_to_tail_calls(blueprint: Blueprint) -> None:
     """Let tail calls enter a blueprint again and again: what is pure in it runs once a run, as where jumps do that."""
     if not blueprint.states and not blueprint.hoisted:
         blueprint.hoisted = _hoisted(blueprint.graph)
-        blueprint.root.moves = blueprint.root.reads = None  # what else runs once a run is read late
+        blueprint.root.moves = blueprint.root.reads = blueprint.root.read_by = (
+            None  # what else runs once a run is read late
+        )
 
 
 def _operation(graph: Graph, i: int, gate: Gate) -> int:

@@ -32,6 +32,8 @@ class CancelScope:
 
     def is_ending(self) -> bool:
         """Say whether this, or what is around it, is to end."""
+        if self.run is not None and not self.run.is_interrupted:
+            return False  # nothing of the run is
         scope: CancelScope | None = self
         while scope is not None:
             if scope.asked:

@@ -166,6 +166,8 @@ class Waiter(asyncio.Future[Any]):
             work = execute(*args)
             del args
             value = await work
+        except GeneratorExit:  # the event loop was left behind, and nobody waits any more
+            raise
         except BaseException as error:
             self.set_exception(error)
         else:

@@ -8,7 +8,7 @@ What only a route, an `otherwise` or an entry of a loop may ask for can come lat
 from __future__ import annotations
 
 from collections import Counter
-from itertools import compress, repeat
+from itertools import chain, compress, repeat
 from math import inf
 
 from cascade.runtime.frame import NOTHING, PENDING, Frame
@@ -27,7 +27,8 @@ def find_lasts(blueprint: Blueprint) -> None:
     """Note in the root block how often each register is read, and which calls let go of what they read."""
     block = blueprint.root
     strict, root = block.strict, block.root
-    block.reads, block.moves = None, block.ops
+    block.reads = block.read_by = None
+    block.moves = block.ops
     if block.gates or block.routes or strict < len(block):
         block.reads = _reads_of_any(blueprint)
     else:
@@ -58,7 +59,9 @@ def _reads_of_calls(block: Block) -> dict[int, float]:
 def _reads_of_any(blueprint: Blueprint) -> dict[int, float]:
     block, root = blueprint.root, blueprint.root.root
     strict = block.strict
-    reads: dict[int, float] = dict(Counter(at for i in range(strict) for at in _read_by(block, i)))
+    found = [_read_by(block, i) for i in range(strict)]
+    block.read_by = {i: own for i, each in enumerate(found) if each and (own := [at for at in each if at >= 0])}
+    reads: dict[int, float] = dict(Counter(chain.from_iterable(found)))
     late = [at for i in range(strict, len(block)) for at in (*block.needs(i), *block.late_needs(i))]
     reads.update(zip((*late, *blueprint.hoisted, root), repeat(inf)))
     return reads
@@ -99,7 +102,7 @@ def let_go(frame: Frame, i: int) -> None:
         if block.moves is not None and block.moves[i] == MOVE1:
             regs[block.places[i]] = None
     elif i < block.strict and i != block.root:  # with the target, all ends
-        for at in _read_by(block, i):
+        for at in block.references(i) if block.read_by is None else block.read_by.get(i, ()):
             left[at] = reads = left[at] - 1
             if not reads and regs[at] is not NOTHING and regs[at] is not PENDING:
                 regs[at] = None

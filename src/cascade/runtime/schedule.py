@@ -131,7 +131,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
             if block.moves is not None:
                 if frame.left is None and block.moves[i] == MOVE1:
                     frame.regs[block.places[i]] = None
-                else:
+                elif block.read_by is None or i in block.read_by:
                     let_go(frame, i)
             waiting = frame.waiters.pop(i, None) if frame.waiters else None
             if waiting is None:

@@ -73,6 +73,7 @@ class Block:
         "origin",
         "places",
         "plans",
+        "read_by",
         "reads",
         "root",
         "routes",
@@ -109,6 +110,8 @@ class Block:
         """How often it was run."""
         self.moves: bytearray | None = None
         """The operations, with MOVE1 among them, once that was asked for; see `cascade.runtime.lasts`."""
+        self.read_by: dict[int, list[int]] | None = None
+        """The registers that instructions read, where that is more than their references; None: it is not."""
         self.reads: dict[int, float] | None = None
         """How often each register is read, where that is not once, as in a chain."""
 
