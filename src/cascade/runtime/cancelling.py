@@ -75,7 +75,9 @@ class Clock(CancelScope):
     __slots__ = ("_handle", "_is_over", "_started", "expired", "loop", "seconds", "task")
 
     def __init__(self, run: Any, around: CancelScope | None, seconds: float | None) -> None:
-        self.run, self.around, self.asked = run, around, False  # without a call more: every run has some of these
+        self.run: Any = run  # without a call more: every run has some of these
+        self.around: CancelScope | None = around
+        self.asked: bool = False
         self.seconds: float | None = seconds
         self.task: asyncio.Task[Any] | None = None
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()

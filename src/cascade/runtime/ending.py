@@ -144,7 +144,7 @@ class Waiter(asyncio.Future[Any]):
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(loop=ending.loop)
-        self.is_asked = False
+        self.is_asked: bool = False
         self._ask = ending.ask
 
     def cancel(self, msg: Any = None) -> bool:
