@@ -1,7 +1,7 @@
 # Each recipe sets up what it needs, in .venv: all it asks for is Python 3.11 or newer and a package index.
 PYTHON := .venv/bin/python
 
-.PHONY: help run test hunt long check fix docs bench bench-peers venv
+.PHONY: help run test hunt long check fix house docs bench bench-peers venv
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -29,6 +29,9 @@ check: venv  ## formatting, lint and types
 fix: venv  ## format, and mend what lint can mend
 	$(PYTHON) -m ruff check --fix .
 	$(PYTHON) -m ruff format .
+
+house: venv  ## the house in numbers: sizes, imports, circles of calls; ARGS=--check fails where a target is missed
+	@$(PYTHON) -m tools.house $(ARGS)
 
 docs: venv  ## build the site into build/site; open build/site/index.html
 	$(PYTHON) -m pip install -qq --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[docs]'
