@@ -214,3 +214,51 @@ def test_what_it_raises_then_is_the_cause() -> None:
             assert isinstance(caught.value.__cause__, LookupError)
 
     in_loop(main)
+
+
+def one_slot(shape: str, let_in: Any) -> list[Any]:
+    """Give calls that each need the one slot there is, one after the other, in some shape."""
+
+    @cs.task
+    async def slot(n: int) -> Any:
+        let_in(n)
+        await asyncio.sleep(2)
+        return cs.Jump("again", n) if shape == "loop" else n
+
+    if shape == "map":
+        return [slot.map(n=range(3)).with_constraints(slot=1)]
+    if shape == "sub-flow":
+        return [cs.subflow(slot(n)).with_constraints(slot=1) for n in range(3)]
+    calls: list[Any] = [slot(n).with_constraints(slot=1) for n in range(3)]
+    if shape == "loop":
+        for call in calls:
+            cs.bind(call, cs.select_jump({"again": call}))
+    if shape == "retry":
+        return [slot(n).with_constraints(slot=1).with_retry(3) for n in range(3)]
+    return calls
+
+
+@every_tier
+@pytest.mark.parametrize("shape", ["call", "retry", "loop", "map", "sub-flow"])
+def test_who_waits_for_a_slot_of_an_attempt_that_is_late_does_not_begin(shape: str, tier: Tier) -> None:
+    begun: list[tuple[int, float]] = []
+
+    async def main(loop: VirtualLoop) -> None:
+        start = loop.time()
+
+        @cs.task
+        async def swallows() -> None:
+            for _ in range(2):
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(50)
+
+        def note(n: int) -> None:
+            begun.append((n, loop.time() - start))
+
+        late = cs.subflow([swallows(), *one_slot(shape, note), swallows()]).with_timeout(1)
+        with pytest.raises(TimeoutError):
+            async with Engine(tier=tier, system_resources={"slot": 1}) as engine:
+                await engine.run(late)
+
+    in_virtual_time(main)
+    assert begun == [(0, 0.0)]

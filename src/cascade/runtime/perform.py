@@ -133,6 +133,8 @@ async def let_in(run: RunState, ticket: Ticket, spot: Spot, form: CallForm, args
     spot.frame.scope.parked.discard(ticket)
     hold(ticket, run)
     try:
+        if run.is_interrupted:
+            spot.scope.check()  # while it waited
         return await call(run, spot, form, args, kwargs)
     finally:
         give_up(ticket)
@@ -269,6 +271,8 @@ class _Attempts:
     async def run_held(self) -> Any:
         """The call itself, while its constraints are held."""
         run = self.run
+        if run.is_interrupted:
+            self.spot.scope.check()  # while it waited for them
         if self.started is None:
             run.publish_started(self.spot)
             self.started = perf_counter()

@@ -103,6 +103,8 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                         scope.parked.discard(begun)
                         hold(begun, run)
                     try:
+                        if run.is_interrupted:
+                            scope.check()  # while it waited
                         if block.ops[i] == CALL1:
                             value = await form.func(frame.regs[block.places[i]])
                         else:

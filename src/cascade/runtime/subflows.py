@@ -215,6 +215,7 @@ class _Managed:
         ticket.place = self.spot
         hold(ticket, run)
         try:
+            self.spot.scope.check()  # while it waited
             share = capacities.open_share(amounts, f"{run.described(self.spot)} in {run.id}")
             try:
                 return await self.in_time(share)
