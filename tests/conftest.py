@@ -1,5 +1,6 @@
 """Settings of the whole suite."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -23,3 +24,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     once = [item for item in items if Path(item.path).name in ONCE or "browser" in item.name]
     config.hook.pytest_deselected(items=once)
     items[:] = [item for item in items if item not in set(once)]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the collector leave alone what is there by now: many tests collect, and look at what came since."""
+    gc.collect()
+    gc.freeze()

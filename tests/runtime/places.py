@@ -78,7 +78,7 @@ class Scene:
             return cs.Jump("again", x + 1)
 
         def spin(x: int) -> cs.Jump:
-            if x > 1000:
+            if x > (1000 if threading.current_thread() is threading.main_thread() else 50):
                 self.begun.set()
             return cs.Jump("again", x + 1)
 
@@ -105,7 +105,7 @@ class Scene:
 
         async def endless_async() -> AsyncIterator[int]:
             for x in endless():
-                if x > 1000:
+                if x > 100:
                     self.begun.set()
                 await asyncio.sleep(0)
                 yield x

@@ -243,7 +243,7 @@ def test_who_waits_for_constraints_when_cancelled_never_started() -> None:
         async with Engine(system_resources={"seat": 1}) as engine:
             spy = SpySubscriber(engine.bus)
             run = engine.start(scene.target)
-            while len(spy.events_of_type(TaskBlocked)) < 2:
+            while len(spy.events_of_type(TaskBlocked)) < 2 or not spy.events_of_type(TaskExecutionStarted):
                 await asyncio.sleep(0)
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
