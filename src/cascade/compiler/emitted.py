@@ -13,7 +13,7 @@ from cascade.compiler.machine import Edge
 from cascade.compiler.source import make_function
 from cascade.spec.placement import placements
 
-__all__ = ["Emitted", "Loop", "Stretch", "finished"]
+__all__ = ["Chain", "Emitted", "Loop", "Stretch", "finished"]
 
 E = TypeVar("E", bound="Emitted")
 
@@ -89,6 +89,34 @@ class Stretch(Emitted):
     """How often its calls read each register of a frame, once that was asked for."""
     unfit: Counter[int]
     """How often it was left before a map that could not be gone through in place."""
+
+
+class Chain:
+    """Coroutine functions that are awaited one after the other, because one would take too long to compile."""
+
+    __slots__ = ("forms", "has_maps", "is_sure", "parts")
+
+    is_async = True
+
+    def __init__(self, parts: list[Stretch]) -> None:
+        self.parts = parts
+        self.forms = list(dict.fromkeys(form for part in parts for form in part.forms))
+        self.has_maps = any(part.has_maps for part in parts)
+        self.is_sure = all(part.is_sure for part in parts)
+
+    @property
+    def unfit(self) -> Counter[int]:
+        """How often they were left before maps that could not be gone through in place."""
+        return sum((part.unfit for part in self.parts), Counter())
+
+    @property
+    def source(self) -> str:
+        """Their text."""
+        return "\n".join(part.source for part in self.parts)
+
+    def may_run(self) -> bool:
+        """Say whether all their functions may be called in place now."""
+        return all(part.may_run() for part in self.parts)
 
 
 class Loop(Emitted):

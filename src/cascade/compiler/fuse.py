@@ -66,9 +66,10 @@ def in_order(block: Block, steps: list[int], certain: Container[int]) -> list[in
 
 def _needs(block: Block, i: int, certain: Container[int]) -> set[int]:
     """Return what must run before an instruction, also for what it may ask for late."""
-    found: set[int] = set()
-    stack = [i]
-    seen = {i}
+    direct = (*block.needs(i), *block.late_needs(i))
+    found = {at for at in direct if at >= 0 and at in certain}
+    stack = [at for at in direct if at >= 0 and at not in certain]
+    seen = {i, *stack}
     while stack:
         at = stack.pop()
         for other in (*block.needs(at), *block.late_needs(at)):
@@ -91,6 +92,9 @@ def _waits(block: Block, i: int, certain: Container[int]) -> bool:
     Raises:
         CannotEmit: what it may ask for late could run side by side.
     """
+    if not block.late_needs(i):
+        form = block.forms[i]
+        return form is not None and form.is_async and block.ops[i] != IMPORT
     count = 0
     stack = [i]
     seen = {i}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from cascade.compiler.bodies import Body
 from cascade.compiler.emitted import Stretch, finished
@@ -12,10 +12,10 @@ from cascade.compiler.lines import REST, Watch, Writer
 from cascade.compiler.mapped import has_maps
 from cascade.spec.blueprint import Block, Blueprint
 
-__all__ = ["emit_stretch"]
+__all__ = ["write_stretch"]
 
 
-def emit_stretch(
+def write_stretch(
     blueprint: Blueprint,
     block: Block,
     steps: list[int],
@@ -23,8 +23,10 @@ def emit_stretch(
     outputs: list[int],
     watch: Watch,
     title: str,
-) -> Stretch:
-    """Return a function that carries out `steps`, which need nothing but to be called, one after the other.
+) -> Callable[[], Stretch]:
+    """Write a function that carries out `steps`, which need nothing but to be called, one after the other.
+
+    What is returned compiles it, which takes as long again.
 
     Args:
         outputs: the registers whose values it returns: the value of one alone, or a tuple.
@@ -73,10 +75,14 @@ def emit_stretch(
     outputs = [*outputs, *shared]
     returned = [body.local.get(at) or body.shared[at] for at in outputs]
     writer.line(1, f"return {', '.join(returned)}")
-    made = finished(Stretch, writer, name, is_async)
-    made.inputs, made.outputs, made.steps = inputs, outputs, steps
-    made.has_maps, made.unfit, made.reads = maps, Counter(), None
-    return made
+
+    def make() -> Stretch:
+        made = finished(Stretch, writer, name, is_async)
+        made.inputs, made.outputs, made.steps = inputs, outputs, steps
+        made.has_maps, made.unfit, made.reads = maps, Counter(), None
+        return made
+
+    return make
 
 
 def _is_async(block: Block, i: int) -> bool:

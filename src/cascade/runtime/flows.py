@@ -5,23 +5,23 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any, NoReturn
 
-from cascade.compiler.blocks import Fused, fuse
-from cascade.compiler.emitted import Emitted, Stretch
+from cascade.compiler.blocks import Fused, Making
+from cascade.compiler.emitted import Chain, Emitted, Stretch
 from cascade.compiler.lines import Leave, Place, odd
 from cascade.compiler.mapped import Unfit
 from cascade.compiler.shapes import MOST_NODES, block_shape, keep, kept
-from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World
-from cascade.runtime.lasts import let_go_of, read_from
+from cascade.runtime.frame import NOTHING, PENDING, Frame, Skip, World, root_frame
+from cascade.runtime.lasts import find_lasts, let_go_of, read_from
 from cascade.runtime.places import spot_of, take_over
 from cascade.runtime.run import RunState
 from cascade.runtime.scope import NodeFailure
 from cascade.runtime.signals import plain_result
 from cascade.runtime.spot import Spot
-from cascade.spec.blueprint import Block
+from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import LOOP, MAP
 from cascade.spec.placement import CallForm, placements
 
-__all__ = ["Left", "fused_for", "restore", "run_piece", "run_whole"]
+__all__ = ["Left", "fused_for", "restore", "run_chain", "run_piece", "run_whole"]
 
 
 class Left(Exception):
@@ -33,10 +33,12 @@ class Left(Exception):
         self.ready = ready
 
 
-def fused_for(run: RunState, world: World) -> Fused | None:
+def fused_for(run: RunState, world: World) -> Fused | Making | None:
     """Return the root block as functions, made when it has been used enough; None: interpret it.
 
-    A flow that is declared anew for each run is used whenever one of its shape is.
+    A flow that is declared anew for each run is used whenever one of its shape is. A large one is not made at once:
+    each run makes a piece of it, and is interpreted. On the tier that compiles everything a run is given what is being
+    made, and comes again when the event loop has had a turn.
     """
     blueprint, patience = world.blueprint, run.patience_to_compile
     block = blueprint.root
@@ -47,7 +49,7 @@ def fused_for(run: RunState, world: World) -> Fused | None:
         return None
     mark: Any = run.watch if run.outlet is None else (*run.watch, "outlet")
     fused: Fused | None = block.fused.get(mark)
-    shape = form = None
+    shape = None
     avoided: frozenset[int] = frozenset()
     if fused is None:
         form = _last_form(block)
@@ -59,12 +61,16 @@ def fused_for(run: RunState, world: World) -> Fused | None:
                 known = kept(form, shape)
                 if isinstance(known, Fused):
                     fused = block.fused[mark] = known
+                elif isinstance(known, Making):
+                    block.making = {mark: known}
+                    is_due = True
                 else:
                     uses = 1 if known is None else known + 1
                     is_due = uses > patience
                     keep(form, shape, uses)
         if fused is None and not is_due:
             return None
+    old = fused
     if fused is not None and (fused.placed_at != placements[0] or not fused.is_sure):
         moved = any(_has_moved(block.forms[i], why) for i, why in fused.reasons.items())
         stale = not fused.is_sure and all(form.seen is not None for form in _forms(fused))
@@ -73,14 +79,34 @@ def fused_for(run: RunState, world: World) -> Fused | None:
             avoided, fused = fused.avoided, None
     if fused is not None and fused.has_maps and (unfit := fused.unfit()):
         avoided, fused = fused.avoided | unfit, None
-    if fused is None:
+    if fused is None or (block.making and mark in block.making):
         if run.outlet is not None:
             avoided = frozenset(range(len(block)))  # its results are wanted one by one
-        fused = block.fused[mark] = fuse(blueprint, run.watch, avoided=avoided)
-        form = _last_form(block)
-        if form is not None and len(block) <= MOST_NODES:
-            keep(form, shape or (block_shape(blueprint, block), mark), fused)
+        return _made(run, blueprint, mark, avoided, shape) or old
     return fused
+
+
+def _made(run: RunState, blueprint: Blueprint, mark: Any, avoided: frozenset[int], shape: Any) -> Fused | Making | None:
+    """Make one more piece of a root block; return it once it is all there."""
+    block = blueprint.root
+    if block.making is None:
+        block.making = {}
+    making: Making | None = block.making.get(mark)
+    form = _last_form(block)
+    is_new = making is None
+    if making is None:
+        if form is None or len(block) > MOST_NODES:
+            shape = None
+        elif shape is None:
+            shape = (block_shape(blueprint, block), mark)
+        making = block.making[mark] = Making(blueprint, run.watch, avoided, shape)
+    fused = making.go_on()
+    if fused is not None:
+        block.fused[mark] = fused
+        block.making.pop(mark, None)
+    if form is not None and making.shape is not None and (is_new or fused is not None):
+        keep(form, making.shape, fused or making)
+    return fused if fused is not None or run.patience_to_compile else making
 
 
 def _last_form(block: Block) -> CallForm | None:
@@ -172,6 +198,48 @@ async def run_whole(run: RunState, world: World, stretch: Stretch, frame: Frame 
     assert frame is not None
     agenda, ready = left
     raise Left(frame, [(frame, iter(agenda))], ready)
+
+
+async def run_chain(run: RunState, world: World, chain: Chain) -> Any:
+    """Run a root block that is a chain of functions; the values that one leaves for others are in the root frame.
+
+    Raises:
+        Left: a function was left in the middle.
+        NodeFailure: a task raised.
+    """
+    if world.blueprint.root.moves is None:
+        find_lasts(world.blueprint)
+    frame = root_frame(world, run.scope)
+    regs, watch = frame.regs, run.watch
+    for number, part in enumerate(chain.parts):
+        left: tuple[list[Any], list[Any]] | None = None
+        if number and run.ticker.due:
+            await run.turn()
+        if run.watch != watch or not part.may_run() or run.governs(*part.forms):
+            left = [frame.step(i) for i in sorted(part.steps)], []
+        else:
+            run.ticker.begin()
+            try:
+                if part.is_async:
+                    result = await run.guessing(part).function(*arguments(run, frame, world, part))
+                else:
+                    result = part.function(*arguments(run, frame, world, part))
+            except BaseException as error:
+                left = _caught(run, frame, part, error)
+                del error
+        if left is not None:
+            later = [frame.step(i) for other in chain.parts[number + 1 :] for i in sorted(other.steps)]
+            raise Left(frame, [(frame, iter(left[0] + later))], left[1])
+        for at, value in zip(part.outputs, result if part.outputs[1:] else (result,), strict=True):
+            regs[at] = value
+        if part.reads is None:
+            part.reads = read_from(frame.block, part.steps, part.inputs)
+        let_go_of(frame, part.reads)
+        del result
+        value = None
+    if run.ticker.due:
+        await run.turn()
+    return regs[frame.block.root]
 
 
 def run_piece(run: RunState, frame: Frame, stretch: Stretch, agenda: list[Any], ready: list[Any]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from cascade.compiler.blocks import Making
+from cascade.compiler.emitted import Chain
 from cascade.errors import DependencyMissingError
-from cascade.runtime.flows import Left, fused_for, run_whole
+from cascade.runtime.flows import Left, fused_for, run_chain, run_whole
 from cascade.runtime.frame import NOTHING, Frame, World, root_frame, steps_of
 from cascade.runtime.inputs import read_variables
 from cascade.runtime.lasts import find_lasts
@@ -24,13 +26,19 @@ async def carry_out(run: RunState, world: World) -> tuple[Any, Any, list[BaseExc
         if world.blueprint.graph.inputs:
             run.variables = read_variables(world.blueprint.graph, world.constants)
         fused = fused_for(run, world) if block.strict else None
+        while isinstance(fused, Making):
+            await run.turn()
+            fused = fused_for(run, world)
         whole = None if fused is None else fused.whole
         agenda: list[Any] = []
         ready: list[Any] = []
         if whole is not None and whole.may_run() and not run.governs(*whole.forms):
             frame = root_frame(world, run.scope) if run.observed else None
             try:
-                if whole.is_async:
+                if isinstance(whole, Chain):
+                    with run.bus.waiting_for(run.id):
+                        value = await run_chain(run, world, whole)
+                elif whole.is_async:
                     with run.bus.waiting_for(run.id):
                         value = await run_whole(run, world, whole, frame)
                 else:

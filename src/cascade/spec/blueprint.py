@@ -67,6 +67,7 @@ class Block:
         "kinds",
         "lazies",
         "local",
+        "making",
         "moves",
         "operands",
         "ops",
@@ -106,6 +107,8 @@ class Block:
         self.plans: dict[Any, EntryPlan] = {}
         self.fused: dict[Any, Any] = {}
         """The block as emitted functions, by who watches."""
+        self.making: dict[Any, Any] | None = None
+        """What is being made of it piece by piece, by who watches."""
         self.uses: int = 0
         """How often it was run."""
         self.moves: bytearray | None = None

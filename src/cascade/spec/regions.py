@@ -26,25 +26,26 @@ def regions(block: Any, more: Container[int] = (), less: Container[int] = ()) ->
         less: instructions that are not, although others of their kind are.
 
     What an instruction waits for is the union of what its inputs wait for. Equal unions are one object, and a
-    union of two is made once, so this is linear for the graphs that people write.
+    union of the same is made once and at once, so this is linear for the graphs that people write.
     """
     alone = [i in more or (i not in less and is_managed(block, i)) for i in range(len(block))]
     sets: dict[frozenset[int], int] = {frozenset(): 0}
     members: list[frozenset[int]] = [frozenset()]
-    unions: dict[tuple[int, int], int] = {}
+    unions: dict[tuple[int, ...], int] = {}
     waits: list[int] = []
     for i in range(len(block)):
-        total = 0
+        others: dict[int, None] = {}
         for at in _inputs(block, i):
-            if at < 0 or at >= i:
-                continue
-            other = _intern(sets, members, frozenset({at})) if alone[at] else waits[at]
-            if other in (0, total):
-                continue
-            pair = (total, other)
-            known = unions.get(pair)
+            if 0 <= at < i:
+                others[_intern(sets, members, frozenset({at})) if alone[at] else waits[at]] = None
+        others.pop(0, None)
+        if len(others) < 2:
+            total = next(iter(others), 0)
+        else:
+            key = tuple(others)
+            known = unions.get(key)
             if known is None:
-                known = unions[pair] = _intern(sets, members, members[total] | members[other])
+                known = unions[key] = _intern(sets, members, frozenset().union(*[members[one] for one in others]))
             total = known
         waits.append(total)
     numbers: dict[int, int] = {}
