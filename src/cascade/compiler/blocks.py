@@ -32,7 +32,10 @@ MOST_WHOLE = 5_000
 """A coroutine of more awaits is not worth its compilation."""
 
 MOST_AT_ONCE = 300
-"""A coroutine of more is made of several, where nothing can be skipped, or not at all."""
+"""A coroutine of more calls is made of several, where nothing can be skipped, or not at all."""
+
+MOST_CHAINED = 600
+"""So many calls has each of these: to go from one to the next costs as much as some 15 calls."""
 
 OPERANDS = 32
 """To pass so many values takes as long to compile as a call of a few."""
@@ -72,7 +75,7 @@ class Fused:
 
 
 class Making:
-    """A root block that is being made ready, piece by piece: each holds the event loop for about 10 ms."""
+    """A root block that is being made ready, in pieces of some 10 ms."""
 
     __slots__ = ("_begin", "_lock", "_work", "made", "shape")
 
@@ -85,7 +88,7 @@ class Making:
         self._lock = Lock()
 
     def go_on(self) -> Fused | None:
-        """Make one more piece; return the block once it is all there. If another thread is at it, leave it to that."""
+        """Do one more piece; return the block once it is all there. If another thread is at it, leave it to that."""
         if self.made is None and self._lock.acquire(blocking=False):
             try:
                 next(self._work)
@@ -167,7 +170,7 @@ def _chain(blueprint: Blueprint, watch: Watch) -> Generator[None, None, Chain]:
     yield
     readers = _readers(blueprint)
     parts = []
-    for piece in _cut(block, steps):
+    for piece in _cut(block, steps, MOST_CHAINED):
         yield
         outputs = _outputs(piece, readers)
         title = f"{blueprint.graph.name(piece[-1])}_flow"
@@ -188,13 +191,13 @@ def _weight(block: Block, steps: Collection[int]) -> int:
     return len(steps) + sum(len(block.references(i)) for i in steps if block.kinds[i] > CALL1) // OPERANDS
 
 
-def _cut(block: Block, steps: list[int]) -> list[list[int]]:
+def _cut(block: Block, steps: list[int], most: int = PIECE) -> list[list[int]]:
     """Cut instructions into pieces that do not take long to compile."""
     pieces: list[list[int]] = []
-    weight = PIECE
+    weight = most
     for i in steps:
         own = 1 if block.kinds[i] <= CALL1 else 1 + len(block.references(i)) // OPERANDS
-        if weight + own > PIECE:
+        if weight + own > most:
             pieces.append([])
             weight = 0
         pieces[-1].append(i)
@@ -306,9 +309,6 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> Generator[N
         except CannotEmit as error:
             made.reasons |= dict.fromkeys(piece, str(error))
             continue
-        if weight > PIECE // 2 and len(block) > PIECE:
-            yield
-            weight = own
         made.pieces.append(make())
         piece_of |= dict.fromkeys(piece, made.pieces[-1])
     made.is_sure = all(piece.is_sure for piece in made.pieces)
