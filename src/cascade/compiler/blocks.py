@@ -37,6 +37,9 @@ MOST_AT_ONCE = 300
 MOST_CHAINED = 600
 """So many calls has each of these: to go from one to the next costs as much as some 15 calls."""
 
+LARGE = 1_000
+"""To look at so many calls, before any is written, takes a few ms."""
+
 OPERANDS = 32
 """To pass so many values takes as long to compile as a call of a few."""
 
@@ -130,7 +133,7 @@ def _pieces(blueprint: Blueprint, watch: Watch, expecting: bool, avoided: frozen
     block = blueprint.root
     made = Fused()
     made.avoided = avoided
-    if len(block) > PIECE:
+    if len(block) > LARGE:
         yield
     if not any(watch):
         made.maps = _maps(blueprint, made.avoided, expecting)
@@ -141,7 +144,7 @@ def _pieces(blueprint: Blueprint, watch: Watch, expecting: bool, avoided: frozen
         try:
             if len(block) <= most and _weight(block, range(len(block))) <= MOST_AT_ONCE:
                 make = _whole(blueprint, watch)
-                if len(block) > PIECE:
+                if len(block) > LARGE:
                     yield
                 made.whole = make()
             elif awaits and len(block) == block.strict and not blueprint.skips and not _wide(block):
@@ -167,7 +170,8 @@ def _chain(blueprint: Blueprint, watch: Watch) -> Generator[None, None, Chain]:
     """Return coroutine functions that are awaited one after the other."""
     block = blueprint.root
     steps = in_order(block, list(range(block.strict)), range(block.strict))
-    yield
+    if len(block) > LARGE:
+        yield
     readers = _readers(blueprint)
     parts = []
     for piece in _cut(block, steps, MOST_CHAINED):
@@ -258,7 +262,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> Generator[N
     for i in _wide(block):
         made.reasons.setdefault(i, "size")
     loose = {i for i in made.reasons if i < block.strict}
-    if len(block) > PIECE:
+    if len(block) > LARGE:
         yield
     readers = _readers(blueprint)
     for i in range(block.strict):
@@ -266,7 +270,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> Generator[N
         if late and i not in loose and (block.ops[i] == ROUTE or block.ops[i] == GATED):
             loose.add(i)  # what it may ask for is known to nobody else
             made.reasons[i] = "late"
-    if len(block) > PIECE:
+    if len(block) > LARGE:
         yield
     numbers = regions(block, loose, made.maps)
     for last in (False, False, True):  # what may be skipped must not be seen from outside, where nobody knows why
@@ -286,7 +290,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> Generator[N
             break
         loose.update(seen)
         made.reasons |= dict.fromkeys(seen, "late")
-        if len(block) > PIECE:
+        if len(block) > LARGE:
             yield
         numbers = regions(block, loose, made.maps)
     groups: dict[int, list[int]] = {}
