@@ -521,6 +521,12 @@ class TestPipeline:
 
 
 class TestRouter:
+    def test_its_repr_shows_eight_of_its_keys(self) -> None:
+        assert repr(cs.Router(1, {1: 2, "b": 3})).startswith("<Router over 1, 'b', declared at ")
+        assert repr(cs.Router(1, dict.fromkeys(range(20)))).startswith(
+            "<Router over 0, 1, 2, 3, 4, 5, 6, 7, and 12 more, "
+        )
+
     @every_tier
     @pytest.mark.parametrize("key", ["a", "b", "c"])
     def test_only_the_selected_route_and_what_it_alone_needs_runs(self, tier: Tier, key: str) -> None:

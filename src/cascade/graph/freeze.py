@@ -80,7 +80,7 @@ def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[
 def check_inside(value: Any, where: object) -> None:
     """Raise StaticGraphError for a record that holds a lazy value, or a run."""
     try:
-        check_argument(value, f"{where!s}")
+        check_argument(value, where)
     except TypeError as error:
         raise StaticGraphError(str(error)) from None
 

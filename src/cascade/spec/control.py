@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, ClassVar, TypeVar, overload
 
 from cascade.errors import RouterError
@@ -17,6 +18,8 @@ __all__ = ["Jump", "Router", "TailCall", "Value", "bind", "select_jump"]
 
 K = TypeVar("K")
 T = TypeVar("T", bound=LazyResult[Any])
+MOST_SHOWN = 8
+"""So many keys of a router stand in messages."""
 
 
 class Value:
@@ -178,7 +181,10 @@ class Router(Lazy[R_co]):
         place(self, sys._getframe(2))  # behind `explains_options`
 
     def __repr__(self) -> str:
-        return f"<Router over {', '.join(map(repr, self.routes))}, declared at {self.declared}>"
+        keys = [repr(key) for key in islice(self.routes, MOST_SHOWN)]
+        if len(self.routes) > MOST_SHOWN:
+            keys.append(f"and {len(self.routes) - MOST_SHOWN} more")
+        return f"<Router over {', '.join(keys)}, declared at {self.declared}>"
 
     def _spelled(self) -> str:
         return "cs.Router(...)"

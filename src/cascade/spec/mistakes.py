@@ -70,11 +70,11 @@ def _fields(cls: Any) -> list[str]:
     return []
 
 
-def check_argument(value: Any, who: str) -> None:
+def check_argument(value: Any, who: object) -> None:
     """Raise TypeError for an argument that is a run, or a record with something in it that has no value yet.
 
     Args:
-        who: the task that it is given to, for the message.
+        who: the task that it is given to, for the message: what shows it costs nothing before there is one.
     """
     if isinstance(value, NoValue):
         if not getattr(value, "is_lazy", False):
