@@ -121,7 +121,7 @@ class Frame:
         self.waiters: dict[int, list[Any]] = {}
         """For a register without a value yet: (frame, register) of the instructions that wait, or futures."""
         self.skips: dict[int, Skip] = {}
-        self.looked: dict[int, int] = {}
+        self.looked: dict[int | None, int] = {}
         """For a parked instruction of several inputs: the operand that it waits for, all behind it being there."""
         self.loop: Copy | None = None
         """The innermost loop around."""

@@ -307,9 +307,13 @@ def gate_reason(frame: Frame, gate: Gate, agenda: list[Any], waiter: Any) -> Any
             return "UpstreamSkipped_Condition"
         if not value:
             return "ConditionFalse"
-    for number in gate.after:
-        place, register, ask = order_frame(frame, number)
+    mark = ~waiter[1] if waiter.__class__ is tuple else None  # beside the mark of its inputs
+    done = frame.looked.pop(mark, 0) if frame.looked else 0
+    for at in range(done, len(gate.after)):
+        place, register, ask = order_frame(frame, gate.after[at])
         if place.regs[register] is PENDING:
+            if mark is not None:
+                frame.looked[mark] = at  # those before have values from now on
             place.park(register, waiter)
             if ask:
                 place.demand(register, agenda)
