@@ -1,17 +1,22 @@
 """Keys see all content, of arguments and of what code reaches, or say what they cannot see."""
 
 import asyncio
+import csv
+import functools
 import io
+import itertools
 import json
 import logging
 import os
 import queue
 import random
 import sqlite3
+import sys
 import threading
+import types
 import weakref
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -147,7 +152,7 @@ def test_an_edited_source_counts(source: str) -> None:
         "import io\nOUT = io.StringIO()\ndef f(x):\n    OUT.write('a')\n    return x",
         "import io\nDATA = io.BytesIO(b'abc')\ndef f(x): return DATA.read(1)",
         "import contextvars\nV = contextvars.ContextVar('v', default=0)\n\ndef f(x): V.set(V.get() + x)",
-        "import itertools\nids = itertools.count()\ndef f(x): return next(ids)",
+        "import weakref\nKNOWN = weakref.WeakValueDictionary()\ndef f(x): KNOWN[x] = f",
         "import asyncio\nS = asyncio.Semaphore(3)\ndef f(x): S._value -= 1",
     ],
 )
@@ -204,11 +209,9 @@ SERVICES: dict[str, Callable[[], Any]] = {
     "a queue": queue.Queue,
     "a semaphore": lambda: asyncio.Semaphore(2),
     "a thread's own": threading.local,
-    "a weak dict": weakref.WeakValueDictionary,
     "the environment": lambda: os.environ,
     "a mark": object,
     "an entropy": random.SystemRandom,
-    "a generator": keyed.generated,
     "a client": lambda: Client("a"),
     "a lazy value": lambda: cs.task(keyed.one)(cs.Param("x", default=1)),
 }
@@ -256,6 +259,188 @@ def test_what_is_neither_content_nor_service_is_refused_where_code_reaches_it() 
         cs.run(flow.with_cache(cs.cached()), log_level="SILENT")
 
 
+class Holder:
+    def add(self) -> int:
+        return 1
+
+
+HOLDER = Holder()
+
+
+class Weak(weakref.WeakKeyDictionary[Any, Any]):
+    """A weak dict of one's own."""
+
+
+async def streamed() -> AsyncIterator[int]:
+    yield 1
+
+
+KEPT = keyed.Plain(1)
+HIDDEN: dict[str, Callable[[], Any]] = {
+    "generator": keyed.generated,
+    "async_generator": streamed,
+    "list_iterator": lambda: iter([1]),
+    "map": lambda: map(str, [1]),
+    "enumerate": lambda: enumerate("a"),
+    "cycle": lambda: itertools.cycle([1]),
+    "count": lambda: itertools.count(1),
+    "chain": lambda: itertools.chain([1], [2]),
+    "_tee": lambda: itertools.tee([1])[0],
+    "reader": lambda: csv.reader(["a,b"]),
+    "WeakKeyDictionary": lambda: weakref.WeakKeyDictionary({KEPT: 1}),
+    "WeakValueDictionary": lambda: weakref.WeakValueDictionary({1: KEPT}),
+    "WeakSet": lambda: weakref.WeakSet([KEPT]),
+    "Weak": lambda: Weak({KEPT: 1}),
+    "ReferenceType": lambda: weakref.ref(KEPT),
+    "WeakMethod": lambda: weakref.WeakMethod(HOLDER.add),
+    "ProxyType": lambda: weakref.proxy(KEPT),
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_what_hides_its_content_is_refused_wherever_it_is(name: str) -> None:
+    value = HIDDEN[name]()
+    for held in (value, [value], {"a": (1, value)}, keyed.Plain(value), functools.partial(keyed.one, value)):
+        with pytest.raises(cs.CacheError, match=rf"made\.VALUE.*: a {name} .*version=.*cs\.keys\.register\(type"):
+            key_as_global(held)
+        with pytest.raises(cs.CacheError, match=rf"argument 'x': a {name} .*cs\.keys\.register\(type"):
+            key_as_argument(held)
+
+
+def test_what_hides_its_content_is_seen_by_what_was_registered_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in FUNCTIONS:
+        monkeypatch.delitem(FUNCTIONS, key)
+    monkeypatch.setitem(FUNCTIONS, weakref.WeakKeyDictionary, lambda rates: [rate for _, rate in rates.items()])
+    one, two = (key_as_global(weakref.WeakKeyDictionary({KEPT: n})) for n in (1, 2))
+    assert one == key_as_global(weakref.WeakKeyDictionary({KEPT: 1})) != two
+
+
+def test_an_object_of_a_library_that_holds_something_weakly_is_a_service() -> None:
+    client = Client("a")
+    client.lock = weakref.WeakSet([KEPT])  # type: ignore[assignment]
+    assert key_as_global(client) == key_as_global(Client("b"))
+
+
+def test_what_is_gone_is_refused_as_well() -> None:
+    proxy = weakref.proxy(Holder())
+    with pytest.raises(cs.CacheError, match="a ProxyType"):
+        key_as_argument(proxy)
+
+
+WRAPPED = """
+import wrapt
+def rated(rate):
+    @wrapt.decorator
+    def around(wrapped, instance, args, kwargs): return wrapped(*args) * rate{body}
+    return around
+@wrapt.decorator(enabled={enabled})
+def plain(wrapped, instance, args, kwargs): return wrapped(*args){body}
+@rated({rate})
+def one(x): return x + {own}
+@plain
+def two(x): return x
+class Class:
+    @plain
+    def method(self, x): return x
+    @rated({rate})
+    @classmethod
+    def made(cls, x): return x + {own}
+class Proxy(wrapt.ObjectProxy):
+    def __init__(self, wrapped, rate):
+        super().__init__(wrapped)
+        self._self_rate = rate
+PROXY = Proxy([1], {rate})
+def f_one(x): return one(x)
+def f_two(x): return two(x)
+def f_method(x): return Class().method(x)
+def f_class(x): return Class.made(x)
+def f_proxy(x): return PROXY._self_rate
+f_itself = one
+f_bound = Class().method
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "changes"),
+    [
+        ("f_one", {"body": "+ 1"}),
+        ("f_one", {"rate": 2}),
+        ("f_one", {"own": 2}),
+        ("f_two", {"body": "+ 1"}),
+        ("f_two", {"enabled": "False"}),
+        ("f_method", {"body": "+ 1"}),
+        ("f_class", {"own": 2}),
+        ("f_class", {"rate": 2}),
+        ("f_proxy", {"rate": 2}),
+        ("f_itself", {"rate": 2}),
+        ("f_itself", {"own": 2}),
+        ("f_bound", {"body": "+ 1"}),
+    ],
+)
+def test_wrappers_of_wrapt_count_by_what_they_do_and_what_they_wrap(function: str, changes: dict[str, Any]) -> None:
+    pytest.importorskip("wrapt")
+
+    def key(**options: Any) -> str:
+        names: dict[str, Any] = {"__name__": "made"}
+        exec(WRAPPED.format(**{"body": "", "enabled": "True", "rate": 1, "own": 1, **options}), names)
+        return key_of(cs.task(names[function]), (1,), {}, cs.cached()).digest
+
+    assert key() == key() != key(**changes)
+
+
+def test_a_proxy_as_an_argument_counts_by_what_it_is_for() -> None:
+    wrapt = pytest.importorskip("wrapt")
+    assert key_as_argument(wrapt.ObjectProxy([1])) == key_as_argument(wrapt.ObjectProxy([1]))
+    assert key_as_argument(wrapt.ObjectProxy([1])) != key_as_argument(wrapt.ObjectProxy([2]))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from typing import get_type_hints, Annotated\nclass K: x: Annotated[int, {}]\n"
+        "def f(x): return get_type_hints(K)",
+        "from typing import Annotated\nclass K: x: Annotated[int, {}]\ndef f(x): return K.__annotations__",
+        "from __future__ import annotations\nfrom typing import *\nRate = Annotated[int, {}]\nclass K: x: Rate\n"
+        "def f(x): return get_type_hints(K)",
+        "from dataclasses import *\nfrom typing import *\n@dataclass\nclass K: x: Literal[{}]\n"
+        "def f(x): return fields(K)",
+        "from typing import *\nclass K(NamedTuple): x: Literal[{}]\nclass L(K): pass\ndef f(x): return L",
+        "from typing import *\ndef h(x: Literal[{}]): return x\ndef f(x): return get_type_hints(h)",
+        "import inspect\nfrom typing import *\ndef h(x: Literal[{}]): return x\n"
+        "def shown(g): return inspect.signature(g)\ndef f(x): return shown(h)",
+    ],
+)
+def test_annotations_count_where_they_may_be_read(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    def key(n: int) -> str:
+        module = types.ModuleType("made")
+        monkeypatch.setitem(sys.modules, "made", module)
+        exec(source.format(n), vars(module))
+        return key_of(cs.task(vars(module)["f"]), (1,), {}, cs.cached()).digest
+
+    assert key(1) == key(1) != key(2)
+
+
+def test_annotations_of_all_kinds_have_keys() -> None:
+    source = """
+from __future__ import annotations
+import typing, threading
+from typing import *
+from collections.abc import Callable as Call
+T = TypeVar("T"); P = ParamSpec("P"); Ts = TypeVarTuple("Ts"); N = NewType("N", int)
+class K(Generic[T, P]):
+    a: ClassVar[int]; b: "list[K]"; c: Callable[P, T]; d: Callable[..., int]; e: Optional[Any]; f: N
+    g: tuple[int, ...]; h: Literal["a"]; i: Annotated[threading.Lock, threading.Lock()]; j: type[Self]; k: Unpack[Ts]
+    l: Final[int] = 1; m: Call[[int], None]; n: Missing; o: int | None; p: Concatenate[int, P]; q: P.args
+class L:
+    a: ClassVar[int]; c: Callable[P, T]; d: Callable[..., int]; e: Optional[Any]; f: N; r: "L | None"
+    g: tuple[int, ...]; h: Literal["a"]; i: Annotated[threading.Lock, threading.Lock()]; j: type[K]
+    k: tuple[Unpack[Ts]]
+    m: Call[[int], None]; o: int | None; p: Callable[Concatenate[int, P], T]; s: Never; t: LiteralString
+def f(x): return K, L
+"""
+    assert key_of_source(source) == key_of_source(source)
+
+
 def test_a_global_nested_too_deep_is_refused() -> None:
     value: list[Any] = []
     for _ in range(100_000):
@@ -264,7 +449,7 @@ def test_a_global_nested_too_deep_is_refused() -> None:
         key_as_global(value)
 
 
-NAMED = {"a module", "a logger", "the environment", "a semaphore", "a weak dict", "a lazy value"}
+NAMED = {"a module", "a logger", "the environment", "a semaphore", "a lazy value"}
 """Those that have content to see: a name, or items."""
 
 

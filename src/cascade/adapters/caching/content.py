@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import copyreg
 import enum
-import functools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import is_dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import PurePath
 from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
@@ -20,9 +19,10 @@ from typing import Any
 
 from cascade.adapters.caching.arrays import form_of, is_array
 from cascade.adapters.caching.atoms import ATOMS, BY_NAME, text_of
-from cascade.adapters.caching.libraries import is_service, rule_for
+from cascade.adapters.caching.libraries import hidden_by, is_service, rule_for
 from cascade.adapters.caching.places import is_own_class
-from cascade.adapters.caching.refusals import Service, Unkeyable, name_of
+from cascade.adapters.caching.proxies import attributes_of_proxy, is_proxy
+from cascade.adapters.caching.refusals import Hidden, Service, Unkeyable, name_of
 from cascade.adapters.caching.state import added, attributes_of, fields_of, is_library, left_out, parts_of, visible
 from cascade.spec.keys import FUNCTIONS, function_for
 from cascade.spec.resource import Inject
@@ -31,6 +31,9 @@ from cascade.spec.task import Task
 __all__ = ["Encoder", "Unkeyable", "name_of"]
 
 MOST_KNOWN = 256
+DESCRIPTORS = (staticmethod, classmethod, property, cached_property)
+HELD = ("__func__", "fget", "fset", "fdel", "func")
+"""What descriptors hold."""
 
 
 class Encoder:
@@ -77,7 +80,7 @@ class Encoder:
         Raises:
             Unkeyable: it has no content that can be seen, and the encoder is not lenient.
         """
-        write = ATOMS.get(value.__class__)
+        write = ATOMS.get(type(value))
         if write is not None:
             self.out += write(value)
             return
@@ -88,7 +91,7 @@ class Encoder:
         start = len(self.out)
         self.active[mark] = len(self.active)
         try:
-            inner = CONTAINERS.get(value.__class__)
+            inner = CONTAINERS.get(type(value))
             if inner is not None:
                 inner(self, value)
             else:
@@ -96,7 +99,7 @@ class Encoder:
         except Unkeyable as error:
             if not self.lenient or (self.inside and isinstance(error, Service)):
                 raise
-            if not isinstance(error, Service):
+            if not isinstance(error, Service) or isinstance(error, Hidden):
                 self.refusals.append(error)
             del self.out[start:]
             self.out += b"?" + text_of(name_of(type(value)))
@@ -156,6 +159,9 @@ class Encoder:
         cls: Any = type(value)
         if FUNCTIONS and (function := function_for(cls)) is not None:
             self._stand_in(value, function, value)
+        elif is_proxy(value):
+            out += b"P" + self.refer(cls)
+            self._dict(attributes_of_proxy(value))
         elif isinstance(value, FunctionType | type):
             out += b"r" + self.refer(value)
         elif isinstance(value, MethodType):
@@ -188,17 +194,9 @@ class Encoder:
         elif isinstance(value, PurePath):
             out += b"p" + text_of(cls.__name__) + text_of(str(value))
             self._added(value)
-        elif isinstance(value, staticmethod | classmethod):
+        elif isinstance(value, DESCRIPTORS):
             out += b"w" + text_of(cls.__name__)
-            self.add(value.__func__)
-            self._added(value)
-        elif isinstance(value, property):
-            out += b"w"
-            self._tuple((value.fget, value.fset, value.fdel))
-            self._added(value)
-        elif isinstance(value, functools.cached_property):
-            out += b"w"
-            self.add(value.func)
+            self._tuple([getattr(value, name) for name in HELD if hasattr(value, name)])
             self._added(value)
         else:
             self._instance(value)
@@ -316,6 +314,8 @@ class Encoder:
             Unkeyable: they could not.
         """
         cls: Any = type(value)
+        if why := hidden_by(cls):
+            raise Hidden(why)
         spent = hasattr(value, "__next__") or hasattr(value, "__anext__")
         if spent and not (self.lenient and is_own_class(cls)):
             raise Service(f"a {cls.__name__} is spent by reading it")

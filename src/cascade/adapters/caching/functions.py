@@ -6,16 +6,15 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Mapping
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final, get_type_hints
 
-from cascade.adapters.caching.places import is_own_class, is_own_function, is_own_module
+from cascade.adapters.caching.places import is_own_function, is_own_module
 from cascade.adapters.caching.uses import uses_of
 from cascade.spec.task import Task
 
 __all__ = [
     "GONE",
-    "class_reads_hints",
     "hints_of",
     "imported",
     "method_of",
@@ -51,6 +50,8 @@ def tells_of_own(value: Any, wrapped: Any) -> bool:
         return _is_of_own(value)
     if isinstance(value, Mapping):
         return any(map(_is_of_own, value.values()))
+    if isinstance(value, MethodType) and not _is_of_own(value.__func__):
+        return False
     return _is_of_own(wrapped) and type(value) not in (list, set)
 
 
@@ -68,21 +69,12 @@ def reads_hints(func: FunctionType) -> bool:
     return str(func.__globals__.get("__name__")).partition(".")[0] not in sys.stdlib_module_names
 
 
-def class_reads_hints(cls: type) -> bool:
-    """Say whether what makes a class goes by its annotations, and keeps them where nothing else shows them."""
-    meta = type(cls)
-    package = meta.__module__.partition(".")[0]
-    if package in ("abc", "builtins", "enum", "pydantic", "typing", "typing_extensions"):
-        return meta.__name__ == "_TypedDictMeta"
-    return not is_own_class(meta)
-
-
-def hints_of(func: FunctionType) -> Any:
-    """Return the annotations of a function, as far as they can be worked out."""
+def hints_of(value: FunctionType | type) -> Any:
+    """Return the annotations of a function or class, as far as they can be worked out."""
     try:
-        return get_type_hints(func, include_extras=True)
+        return get_type_hints(value, include_extras=True)
     except Exception:  # a name that cannot be found: the words themselves count
-        return dict(func.__annotations__)
+        return dict(getattr(value, "__annotations__", {}))
 
 
 def method_of(cls: type, name: str) -> FunctionType | None:

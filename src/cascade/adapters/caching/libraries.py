@@ -1,7 +1,8 @@
-"""What the standard library and others give: what stands for their objects in a key, and which of them are services."""
+"""What stands for the objects of libraries in a key, which of them are services, and which hide what they hold."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import Context
 from functools import lru_cache
@@ -11,7 +12,7 @@ from cascade.adapters.caching.places import is_own_class
 from cascade.adapters.caching.refusals import Service, name_of
 from cascade.adapters.caching.schemas import adapter_content
 
-__all__ = ["Rule", "is_service", "rule_for"]
+__all__ = ["Rule", "hidden_by", "is_service", "rule_for"]
 
 Rule = Callable[[Any, bool], Any]
 """Takes an object, and whether code reaches it (rather than that it is an argument); returns what stands for it."""
@@ -39,8 +40,13 @@ SERVICES = frozenset(
 """Packages whose objects do something: locks, threads, pools, queues, event loops, files, connections, mocks."""
 SERVICES_BY_NAME = frozenset(
     {
-        *("builtins:async_generator", "builtins:coroutine", "builtins:frame", "builtins:generator"),
-        *("builtins:traceback", "os:_Environ", "random:SystemRandom"),
+        *("builtins:frame", "builtins:traceback", "os:_Environ", "random:SystemRandom"),
+    }
+)
+WEAK = frozenset(
+    {
+        *("_weakrefset:WeakSet", "weakref:CallableProxyType", "weakref:ProxyType", "weakref:ReferenceType"),
+        *("weakref:WeakKeyDictionary", "weakref:WeakValueDictionary"),
     }
 )
 LAZY = frozenset({"__weakref__", "code", "description", "lasti", "plan"})
@@ -55,6 +61,18 @@ def is_service(cls: type) -> bool:
         return False
     names = (name_of(base) for base in cls.__mro__[:-1])
     return any(name in SERVICES_BY_NAME or not SERVICES.isdisjoint(_packages(name)) for name in names)
+
+
+@lru_cache(maxsize=1024)
+def hidden_by(cls: type) -> str:
+    """Return why a key cannot see what the objects of a class hold, if that is so."""
+    if not WEAK.isdisjoint(map(name_of, cls.__mro__)):
+        return f"a {cls.__name__} holds weakly what others may let go at any time"
+    if cls.__module__.partition(".")[0] not in sys.stdlib_module_names or is_service(cls):
+        return ""
+    if any(hasattr(cls, name) for name in ("__next__", "__anext__", "__await__")) and not is_own_class(cls):
+        return f"a {cls.__name__} gives what it holds but once, and is spent by reading it"
+    return ""
 
 
 def _packages(name: str) -> tuple[str, ...]:

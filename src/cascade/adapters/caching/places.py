@@ -6,7 +6,7 @@ import os
 import sys
 import sysconfig
 from functools import lru_cache
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodDescriptorType, ModuleType, WrapperDescriptorType
 from typing import Any
 
 __all__ = ["is_own_class", "is_own_function", "is_own_module"]
@@ -21,6 +21,7 @@ OTHERS = tuple(
 )
 MAKERS = frozenset({"abc", "types"})
 """Modules that are written down as those of classes that are made while a program runs."""
+IN_C = frozenset({MethodDescriptorType, WrapperDescriptorType})
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -53,6 +54,8 @@ def is_own_function(func: FunctionType) -> bool:
 def is_own_class(cls: Any) -> bool:
     """Say whether a class was written in such a module."""
     module = sys.modules.get(cls.__module__)
+    if module is None and any(type(held) in IN_C and held.__objclass__ is cls for held in vars(cls).values()):
+        return False  # the modules of C that packages have inside may go by another name than they say
     if module is None or (module.__name__ in MAKERS and getattr(module, cls.__name__, None) is not cls):
         return True
     return is_own_module(module)

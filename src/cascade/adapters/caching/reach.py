@@ -21,7 +21,6 @@ from cascade.adapters.caching.atoms import ATOMS
 from cascade.adapters.caching.content import Encoder, name_of
 from cascade.adapters.caching.functions import (
     GONE,
-    class_reads_hints,
     hints_of,
     imported,
     method_of,
@@ -30,6 +29,7 @@ from cascade.adapters.caching.functions import (
     tells_of_own,
 )
 from cascade.adapters.caching.places import is_own_class, is_own_function, is_own_module
+from cascade.adapters.caching.proxies import is_proxy
 from cascade.adapters.caching.refusals import Unkeyable
 from cascade.adapters.caching.schemas import class_contents
 from cascade.adapters.caching.uses import ASSIGNED, ITEM, Path, uses_of
@@ -40,6 +40,8 @@ __all__ = ["Reach", "digest_of"]
 
 MAKING = frozenset({"__init__", "__new__", "__post_init__", "__set_name__", "__setstate__", "__del__"})
 """Methods that run before anything reaches an object, or after."""
+HINTS = frozenset({"__annotations__", "get_annotations", "get_type_hints", "signature"})
+"""What code names that goes by the annotations of functions."""
 PLAIN = frozenset({bool, int, float, str, bytes})
 UNSEEN = frozenset(
     {
@@ -146,6 +148,7 @@ class _Walk:
         self.counts: dict[str, int] = {}
         self.values: dict[str, tuple[Any, Any, bool]] = {}
         """What was reached by name: its value, what tells whether it does not count, and whether it stays as it is."""
+        self.reads_hints = False
         self.written: set[Any] = set()
         """(id of a namespace, name) and ids of cells that reached code changes."""
         self.without: dict[int, set[str]] = {}
@@ -155,12 +158,11 @@ class _Walk:
         reach = self.reach
         self.note("the function itself", reach.root, None)
         self.leave_out(reach.root, ())
-        while self.waiting:
-            label, found = self.waiting.popleft()
-            if isinstance(found, type):
-                self.look_at_class(label, found)
-            else:
-                self.look_at_function(label, found)
+        self.follow()
+        if self.reads_hints:
+            for func, *_ in [*reach._functions]:
+                self.note(f"annotations of {reach.labels[id(func)][0]}", hints_of(func), None, fixed=True)
+            self.follow()
         for name, (value, place, fixed) in self.values.items():
             if (
                 place in self.written
@@ -177,6 +179,14 @@ class _Walk:
             reach.refusals += [(name, error) for error in encoder.refusals]
             if not (fixed or _is_fixed(value) or encoder.out[:1] == b"?"):
                 reach._changeable.append((value, self.without, digest))
+
+    def follow(self) -> None:
+        while self.waiting:
+            label, found = self.waiting.popleft()
+            if isinstance(found, type):
+                self.look_at_class(label, found)
+            else:
+                self.look_at_function(label, found)
 
     def note(self, name: str, value: Any, place: Any, fixed: bool = False) -> None:
         """Take in a value that was reached; what it holds in turn is found by writing it once."""
@@ -251,6 +261,7 @@ class _Walk:
         self.look_at_attributes(label, func)
         uses = uses_of(code)
         for path in uses.reads:
+            self.reads_hints = self.reads_hints or not HINTS.isdisjoint((path[0][1], *path[1]))
             self.read(label, func, path)
         for path in uses.writes:
             self.write(label, func, path)
@@ -261,8 +272,8 @@ class _Walk:
         self.reach._sizes.append((own, len(own)))
         for name, content in class_contents(cls):
             self.note(f"{name} of {label}", content, None, fixed=True)
-        if class_reads_hints(cls):
-            self.note(f"annotations of {label}", dict(getattr(cls, "__annotations__", {})), None, fixed=True)
+        if own.get("__annotations__") and "__pydantic_fields__" not in own:  # whoever reads them may go by them
+            self.note(f"annotations of {label}", hints_of(cls), None, fixed=True)
         for name, value in list(own.items()):
             if name in UNSEEN or name.startswith("__pydantic_"):
                 continue
@@ -282,7 +293,7 @@ class _Walk:
         name, value, rest, place = found
         self.note(name, value, place)
         self.leave_out(value, rest)
-        if isinstance(value, FunctionType) and rest and rest[0] in value.__dict__:
+        if type(value) is FunctionType and rest and rest[0] in value.__dict__:
             held = value.__dict__[rest[0]]
             self.reach._watched.append((value.__dict__.get, rest[0], held))
             self.note(f"{self.reach.labels[id(value)][0]}.{rest[0]}", held, (id(value), rest[0]))
@@ -290,7 +301,7 @@ class _Walk:
     def leave_out(self, value: Any, rest: tuple[str, ...]) -> None:
         """Take note of what the methods change that code uses of an object of the project's own classes."""
         cls = type(value)
-        if value is GONE or isinstance(value, FunctionType | type | ModuleType) or not is_own_class(cls):
+        if value is GONE or not is_own_class(cls) or isinstance(value, FunctionType | type | ModuleType):
             return
         names = rest[:1]
         if not rest or rest[0] == ITEM:  # called, iterated, entered, ...
@@ -377,7 +388,9 @@ def _is_fixed(value: Any) -> bool:
     """Say whether a value can only change by being replaced, which is watched."""
     if isinstance(value, tuple | frozenset):
         return all(map(_is_fixed, value))
-    known = value is GONE or value.__class__ in ATOMS or isinstance(value, Enum | ModuleType | BuiltinFunctionType)
+    if is_proxy(value):
+        return False
+    known = value is GONE or type(value) in ATOMS or isinstance(value, Enum | ModuleType | BuiltinFunctionType)
     if isinstance(value, Task):
         return value.receiver is None
     return (known and type(value) is not bytearray) or isinstance(value, FunctionType | type)

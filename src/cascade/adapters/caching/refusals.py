@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Service", "Unkeyable", "name_of"]
+__all__ = ["Hidden", "Service", "Unkeyable", "name_of"]
 
 
 class Unkeyable(Exception):
@@ -13,6 +13,13 @@ class Unkeyable(Exception):
 
 class Service(Unkeyable):
     """A value that does something rather than hold something (a lock); where code reaches it, its type counts."""
+
+
+class Hidden(Service):
+    """A value that has content which a key cannot see (a generator, a weak dict); refused where code reaches it.
+
+    Within an object of a library it is that object's own affair, and makes it a service.
+    """
 
 
 def name_of(value: Any) -> str:

@@ -9,9 +9,9 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any
 
-from cascade.adapters.caching.libraries import is_service
+from cascade.adapters.caching.libraries import hidden_by, is_service
 from cascade.adapters.caching.places import is_own_class
-from cascade.adapters.caching.refusals import Service, Unkeyable
+from cascade.adapters.caching.refusals import Hidden, Service, Unkeyable
 
 __all__ = ["added", "attributes_of", "fields_of", "is_library", "left_out", "parts_of", "visible"]
 
@@ -29,12 +29,12 @@ def parts_of(value: Any) -> tuple[Any, Any, Any, Any, Any] | str:
     Raises:
         Unkeyable: it would refuse.
     """
-    cls = type(value)
+    cls: Any = type(value)
     try:
         reduce = copyreg.dispatch_table.get(cls)
         parts = value.__reduce_ex__(4) if reduce is None else reduce(value)
     except Exception as error:
-        kind = Service if any(map(is_service, cls.__mro__)) else Unkeyable
+        kind = Hidden if hidden_by(cls) else Service if any(map(is_service, cls.__mro__)) else Unkeyable
         raise kind(f"a {cls.__name__} has no content that can be seen ({error})") from None
     return parts if isinstance(parts, str) else (*parts, None, None, None)[:5]
 
