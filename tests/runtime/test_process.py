@@ -255,6 +255,16 @@ class TestWhatCrosses:
         monkeypatch.chdir(tmp_path)
         assert run(in_process(os.getcwd)(), executor=LocalExecutor(processes=1)) == str(tmp_path)
 
+    def test_nothing_is_said_of_a_directory_that_is_gone(self, tmp_path: Path) -> None:
+        script = tmp_path / "script.py"
+        script.write_text(
+            f"import os, math\nos.mkdir({str(tmp_path / 'gone')!r})\nos.chdir({str(tmp_path / 'gone')!r})\n"
+            f"os.rmdir(os.getcwd())\nimport cascade as cs\n"
+            "print(cs.run(cs.task(math.sqrt, mode='process')(4), log_level='SILENT'))"
+        )
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=50, check=False)
+        assert (done.stdout, done.stderr) == ("2.0\n", "")
+
 
 SCRIPT = """
 import os

@@ -23,6 +23,8 @@ from cascade.errors import MissingExtraError
 __all__ = ["WAITING", "Processes"]
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+FLAGS = "_args_from_interpreter_flags"
+"""Of `multiprocessing.util`, and of the module `subprocess` that it asks: the flags that this interpreter was given."""
 END_SECONDS = 5.0
 """How long the end of a worker is waited for; one that was killed takes some milliseconds."""
 
@@ -168,6 +170,7 @@ class _Worker:
 
         if not _has_directory():
             spawn.os = _Directoryless()
+            setattr(util, FLAGS, _flags_for_here)
         with _hangups_blocked():
             self.executor = ProcessPoolExecutor(
                 max_workers=1, timeout=None, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)
@@ -295,6 +298,17 @@ class _Directoryless:
 
     def getcwd(self) -> str:
         return os.getcwd() if _has_directory() else os.curdir
+
+
+def _flags_for_here() -> list[str]:
+    """Return the flags for the interpreters that keep account of semaphores: none looks for modules where nothing is.
+
+    Python 3.13 cannot import all of its own there.
+    """
+    import subprocess
+
+    flags: list[str] = getattr(subprocess, FLAGS)()
+    return flags if _has_directory() or "-P" in flags else [*flags, "-P"]
 
 
 # --- in the worker
