@@ -1,7 +1,6 @@
 """Declaring: what arguments may be, what a lazy result refuses, how one node is configured, and ways to compose."""
 
 import asyncio
-import collections
 import pickle
 import sys
 from collections.abc import Callable
@@ -14,6 +13,10 @@ from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskExecutionStarted
 from cascade.testing import SpySubscriber
 from tests.workflows import Tier, every_tier, in_loop, run
+
+
+class Held:
+    item: Any
 
 
 class Point(NamedTuple):
@@ -107,17 +110,10 @@ class TestArguments:
         assert value == 1
 
     @every_tier
-    def test_other_subclasses_and_objects_are_values(self, tier: Tier) -> None:
-        lazy = inc(0)
-        held = [
-            Words([lazy]),
-            collections.OrderedDict(a=lazy),
-            collections.deque([lazy]),
-            collections.UserList([lazy]),
-        ]
-        for value in held:
-            result = run(same(value), tier=tier)
-            assert result is value
+    def test_other_objects_are_values(self, tier: Tier) -> None:
+        held = Held()
+        held.item = inc(0)
+        assert run(same(held), tier=tier) is held
 
     @every_tier
     def test_a_container_without_lazy_results_is_passed_as_that_very_object(self, tier: Tier) -> None:

@@ -68,7 +68,8 @@ def _exactly(item: tuple[Any, Any]) -> tuple[Any, ...]:
 def _site(graph: Graph, i: int) -> Any:
     node = graph.nodes[i]
     if isinstance(node, Pack):
-        return node.type, None if node.keys is None else tuple([(key.__class__, key) for key in node.keys])
+        keys = None if node.keys is None else tuple([(key.__class__, key) for key in node.keys])
+        return node.type, keys, node.remake
     if isinstance(node, MappedResult):
         options = (len(node.args), tuple(node.kwargs or ()), node.each, node.concurrency, node.window, node.errors)
         return (_Code(node.code), node.lasti, node.label, options)

@@ -251,12 +251,14 @@ class Body:
         if pack.keys is not None:
             keys = [self.writer.value(key, f"key_{key}" if isinstance(key, str) else "key") for key in pack.keys]
             text = "{" + ", ".join(f"{key}: {item}" for key, item in zip(keys, items, strict=True)) + "}"
-        elif pack.type is list:
+        elif pack.type is list or pack.remake is not None:
             text = f"[{', '.join(items)}]"
         elif pack.type is tuple:
             text = f"({', '.join(items)}{',' if len(items) == 1 else ''})"
         else:
             text = f"{self.writer.value(pack.type, pack.type.__name__)}({', '.join(items)})"
+        if pack.remake is not None:
+            text = f"{self.writer.value(pack.remake, pack.type.__name__)}({text})"
         lacking = [self.local[at] for at in dict.fromkeys(references) if self.may_lack(at)]
         if lacking:
             nothing = self.writer.mark("NOTHING")

@@ -254,7 +254,8 @@ class _Builder:
         """Replace the containers among the arguments that hold lazy results by packs of what they hold now."""
         for value in node.args:
             if value.__class__ not in ATOMS and is_container(value):
-                node.args = tuple(self.frozen(value, node) for value in node.args)
+                own = 1 if node.config is not None and node.config.receiver else 0  # which may hold what it likes
+                node.args = (*node.args[:own], *[self.frozen(value, node) for value in node.args[own:]])
                 break
         kwargs = node.kwargs
         if kwargs:

@@ -6,26 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 from cascade.errors import StaticGraphError
+from cascade.spec.containers import remake_of
 from cascade.spec.graph import Pack
 from cascade.spec.lazy import Lazy, LazyResult
-from cascade.spec.mistakes import check_argument, is_record
+from cascade.spec.mistakes import check_argument, is_searched, may_hide
 from cascade.spec.refusals import NoValue
 
-__all__ = ["CONTAINERS", "check_inside", "freeze", "is_container"]
+__all__ = ["check_inside", "freeze", "is_container"]
 
-CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 ATOMS = frozenset({int, str, float, bool, type(None), bytes, complex})
 LEAVES = ATOMS | {LazyResult}
 
 
+is_container = is_searched
 MOST_RECORDS = 1000
 """So many records are looked into for lazy values, which are refused there."""
-
-
-def is_container(value: Any) -> bool:
-    """Say whether lazy results are looked for inside: list, tuple, dict, namedtuple; sets to refuse them."""
-    cls = value.__class__
-    return cls in CONTAINERS or (isinstance(value, tuple) and hasattr(cls, "_fields"))
 
 
 def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[Lazy], Lazy] | None = None) -> Any:
@@ -58,7 +53,7 @@ def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[
             if is_container(item):
                 inner.append(item)
             elif cls is not plain:
-                if looks and is_record(cls):
+                if looks and may_hide(cls):
                     looks -= 1
                     check_inside(item, where)
                 elif isinstance(item, NoValue):
@@ -131,4 +126,4 @@ def _packed(container: Any, items: Any, memo: dict[int, Any], read: Callable[[La
     if not lazy:
         return container
     keys = tuple(container) if isinstance(container, dict) else None
-    return Pack(container.__class__, tuple(resolved), keys)
+    return Pack(container.__class__, tuple(resolved), keys, remake_of(container))

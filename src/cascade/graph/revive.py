@@ -11,6 +11,7 @@ from cascade.graph.hints import decode_type
 from cascade.graph.serialize import VERSION, options_of
 from cascade.graph.values import decode, named_tuple, resolve
 from cascade.spec.compose import SubflowResult, subflow
+from cascade.spec.containers import REMADE, Remake
 from cascade.spec.control import Router
 from cascade.spec.inputs import Env, Input, Param
 from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult
@@ -164,14 +165,21 @@ class _GraphReader:
 
     def container(self, form: dict[str, Any]) -> Any:
         items = [self.value(item, "an item of a container") for item in form["items"]]
-        if form["type"] == "dict":
-            return dict(zip([self.key(key, "a key of a dict") for key in form["keys"]], items, strict=True))
+        remade = REMADE.get(form["type"]) if isinstance(form["type"], str) else None
+        if form["type"] == "dict" or (remade is not None and "keys" in form):
+            keyed = dict(zip([self.key(key, "a key of a dict") for key in form["keys"]], items, strict=True))
+            return keyed if remade is None else Remake(remade, self.option(form))(keyed)
+        if remade is not None:
+            return Remake(remade, self.option(form))(items)
         kind = CONTAINERS.get(form["type"]) if isinstance(form["type"], str) else None
         if kind is not None:
             return kind(items)
         if form["type"]["$ref"] is None:
             raise ImportError(f"a container cannot be made again: its type {form['described']} cannot be imported")
         return named_tuple(form["type"]["$ref"], items, self.allow, "a container")
+
+    def option(self, form: dict[str, Any]) -> Any:
+        return decode(form.get("option"), self.allow, "what a container was made with")
 
     def finish(self, form: dict[str, Any], node: Any) -> None:
         task = node.task

@@ -198,10 +198,12 @@ class _Node:
             self.reference(reference, f"item {at} of a container", inside=True)
             for at, reference in enumerate(references)
         ]
-        name = CONTAINERS.get(node.type)
+        name = CONTAINERS.get(node.type) if node.remake is None else node.type.__name__
         form: dict[str, Any] = {"type": name or {"$ref": reference_of(node.type)}, "items": items}
         if name is None and form["type"]["$ref"] is None:
             form["described"] = f"{node.type.__module__}:{node.type.__qualname__}"
+        if node.remake is not None and node.remake.option is not None:
+            form["option"] = _value(node.remake.option, lambda: f"what a {name} in a container was made with")
         if node.keys is not None:
             form["keys"] = [_value(key, lambda: "a key of a dict") for key in node.keys]
         return form

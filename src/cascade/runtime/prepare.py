@@ -138,7 +138,7 @@ def _are_same(one: Pack, other: Pack) -> bool:
     stack = [(one, other)]
     while stack:
         one, other = stack.pop()
-        if one.type is not other.type or len(one.items) != len(other.items):
+        if one.type is not other.type or one.remake != other.remake or len(one.items) != len(other.items):
             return False
         if not all(map(is_, one.keys or (), other.keys or ())):
             return False

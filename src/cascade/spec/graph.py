@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from cascade.spec.caching import identity_of
+from cascade.spec.containers import Remake
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy, LazyResult
 from cascade.spec.operations import CALL0, CALL1, KINDS, MAP, OPTIONAL, SUBFLOW
@@ -36,17 +37,24 @@ EdgeKind = Literal["data", "condition", "otherwise", "constraint", "sequence", "
 class Pack(Signal):
     """A container with lazy results inside, as it was when first read."""
 
-    __slots__ = ("__weakref__", "items", "keys", "type")
+    __slots__ = ("__weakref__", "items", "keys", "remake", "type")
 
-    def __init__(self, type: type, items: tuple[Any, ...], keys: tuple[Any, ...] | None) -> None:
+    def __init__(
+        self, type: type, items: tuple[Any, ...], keys: tuple[Any, ...] | None, remake: Remake | None = None
+    ) -> None:
         self.type = type
         self.items = items
         self.keys = keys
+        self.remake = remake
+        """What makes it of a dict or list, where it is none itself."""
 
     def make(self, values: list[Any]) -> Any:
         """Return a container of the same type that holds these values."""
         if self.keys is not None:
-            return dict(zip(self.keys, values, strict=True))
+            made = dict(zip(self.keys, values, strict=True))
+            return made if self.remake is None else self.remake(made)
+        if self.remake is not None:
+            return self.remake(values)
         if self.type is list:
             return values
         if self.type is tuple:
@@ -315,7 +323,7 @@ class Graph:
     @property
     def shape(self) -> tuple[Any, ...]:
         """What two graphs share that differ in literals alone; hashable where keys of routes and defaults are."""
-        sites = tuple((id(n.code), n.lasti) if isinstance(n, Lazy) else (n.type, n.keys) for n in self.nodes)
+        sites = tuple((id(n.code), n.lasti) if isinstance(n, Lazy) else (n.type, n.keys, n.remake) for n in self.nodes)
         return (
             bytes(self.kinds),
             tuple(self.forms),

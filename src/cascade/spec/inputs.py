@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cascade.errors import ParameterError
 from cascade.spec.keywords import explains_options
 from cascade.spec.lazy import Lazy, place
+from cascade.spec.mistakes import find_lazy, may_hide
 from cascade.spec.shown import without_passwords
 from cascade.spec.signal import UNSET
 
@@ -27,6 +28,8 @@ SECRET_ENDS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 SECRET_WORDS = frozenset({"token", "secret", "password", "passwd", "passphrase", "api_key", "apikey"})
 SECRET_TAILS = ("_token", "_secret", "_password", "_passwd", "_passphrase", "api_key", "access_key", "private_key")
 MOST_LETTERS = 200
+MOST_LOOKS = 1000
+"""So many things in a value are looked at for one that has no value yet."""
 
 
 class Input(Lazy):
@@ -150,10 +153,11 @@ class Param(Input):
         """
         if value.__class__ is self.type and value.__class__ in (str, int, float, bool):
             return value
-        if _is_lazy(value):
+        if (lazy := _lazy_in(value)) is not None:
+            inside = "" if lazy is value else f"with {lazy!r} in it, "
             raise ParameterError(
-                f"parameter {self.name!r} (declared at {self.declared}) was given {self.shown(value)!r}, which has no "
-                "value yet; give a plain value, or use cs.subflow(target, params=...) to feed it from a graph"
+                f"parameter {self.name!r} (declared at {self.declared}) was given {self.shown(value)!r}, {inside}which "
+                "has no value yet; give a plain value, or use cs.subflow(target, params=...) to feed it from a graph"
             )
         if not self.typed or (value is None and self.default is None):
             return value
@@ -216,14 +220,20 @@ def _is_hashable(value: Any) -> bool:
     return True
 
 
-def _is_lazy(value: Any) -> bool:
-    """Say whether a value is lazy, or a container that has a lazy value in it."""
-    cls = value.__class__
-    if cls in (list, tuple, set):
-        return any(getattr(each, "is_lazy", False) is True for each in set(map(type, value)))
-    if cls is dict:
-        return any(getattr(each, "is_lazy", False) is True for each in set(map(type, value.values())))
-    return getattr(cls, "is_lazy", False) is True
+def _lazy_in(value: Any) -> Any:
+    """Return the lazy value that a value is, or that is somewhere in it; None: there is none."""
+    cls = type(value)
+    if cls in (list, tuple, set, dict):  # of the items all classes are looked at, however many there are
+        kinds = set(map(type, value.values() if cls is dict else value))
+        if not any(may_hide(kind) or getattr(kind, "is_lazy", False) is True for kind in kinds):
+            return None
+        for item in value.values() if cls is dict else value:
+            if getattr(type(item), "is_lazy", False) is True:
+                return item
+    elif getattr(cls, "is_lazy", False) is True:
+        return value
+    found = find_lazy(value, MOST_LOOKS)
+    return None if found is None else found[1]
 
 
 def _copied(value: Any) -> Any:

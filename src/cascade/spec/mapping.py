@@ -10,6 +10,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 from cascade.spec.iterables import check_iterable, check_lengths
 from cascade.spec.keywords import hint_for_option
 from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, R, place
+from cascade.spec.mistakes import check_argument
 from cascade.spec.outcomes import Failed, MapErrors, errors_from
 
 __all__ = ["Mappable", "OnError", "Partial", "declare_map"]
@@ -198,6 +199,7 @@ def declare_map(
         check_name(task, name, value)
         if not isinstance(value, Lazy):
             check_iterable(task, name, value)
+            check_argument(value, f"map of {task.name!r} ({task.declared}): {name}=")
             if hasattr(value, "__len__"):
                 lengths[name] = len(value)
     check_lengths(task, lengths)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodType
+from types import BuiltinFunctionType, CoroutineType, FunctionType, GeneratorType, MethodType
 from typing import Any
 
+from cascade.spec.containers import REMADE, VIEWS, held, holds
 from cascade.spec.refusals import NoValue
 from cascade.spec.signature import declared_at
 
 __all__ = [
+    "ATOMS",
     "NO_OPTIONS_OF_TASKS",
     "check_argument",
     "check_choice",
     "check_target",
     "find_lazy",
     "hint_for",
-    "is_record",
+    "is_searched",
+    "may_hide",
     "is_task",
     "no_attribute_of_task",
+    "refuse_hidden",
     "refuse_uncalled",
 ]
 
@@ -32,6 +36,20 @@ NO_OPTIONS_OF_TASKS = (
 )
 """What calls have and tasks have not, or the tasks of other libraries."""
 FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
+READ_ONCE = (GeneratorType, map, filter, zip)
+ATOMS = frozenset({int, str, float, bool, type(None), bytes, complex})
+SEARCHED = frozenset({list, tuple, dict, set, frozenset, *REMADE.values()})
+
+
+def is_searched(value: Any) -> bool:
+    """Say whether lazy values are looked for in it when the graph is built; in sets to refuse them."""
+    cls = value.__class__
+    return cls in SEARCHED or (isinstance(value, tuple) and hasattr(cls, "_fields"))
+
+
+def may_hide(cls: Any) -> bool:
+    """Say whether lazy values may be in instances of a class that is not searched: a record, or a container."""
+    return holds(cls) or is_record(cls)
 
 
 def is_record(cls: Any) -> bool:
@@ -40,7 +58,7 @@ def is_record(cls: Any) -> bool:
 
 
 def find_lazy(value: Any, most: int = MOST_LOOKS) -> tuple[str, NoValue] | None:
-    """Return what has no value yet in a record, also in records and containers in it, and the way to it.
+    """Return what has no value yet in a record or a container, also in those in it, and the way to it.
 
     Args:
         most: so many things are looked at; a record that is larger is trusted.
@@ -52,11 +70,11 @@ def find_lazy(value: Any, most: int = MOST_LOOKS) -> tuple[str, NoValue] | None:
         way, at = stack.pop()
         if isinstance(at, NoValue):
             return way, at
-        cls = at.__class__
-        if cls is list or cls is tuple:
-            stack += [(f"{way}[{i}]", item) for i, item in enumerate(at[:most])]
-        elif cls is dict:
-            stack += [(f"{way}[{key!r}]", item) for key, item in zip(at, at.values(), strict=True)][:most]
+        cls = type(at)
+        if cls in ATOMS:
+            continue
+        if holds(cls):
+            stack += [(way + on, item) for on, item in held(at, most) if type(item) not in ATOMS]
         elif is_record(cls):
             stack += [(f"{way}.{name}", getattr(at, name, None)) for name in _fields(cls)]
     return None
@@ -71,26 +89,39 @@ def _fields(cls: Any) -> list[str]:
 
 
 def check_argument(value: Any, who: object) -> None:
-    """Raise TypeError for an argument that is a run, or a record with something in it that has no value yet.
+    """Raise TypeError for an argument that is a run, or a record or container that has something without a value in it.
 
     Args:
         who: the task that it is given to, for the message: what shows it costs nothing before there is one.
     """
     if isinstance(value, NoValue):
         if not getattr(value, "is_lazy", False):
-            raise TypeError(f"{who} is given {value!r}, which is a run and not its value: value = await run")
+            raise TypeError(f"{who!s} is given {value!r}, which is a run and not its value: value = await run")
         return
-    if not is_record(value.__class__):
+    if not is_searched(value) and may_hide(type(value)):
+        refuse_hidden(value, who)
+
+
+def refuse_hidden(value: Any, who: object, most: int = MOST_LOOKS) -> None:
+    """Raise TypeError if there is something in a value that has no value yet and would never get one."""
+    found = find_lazy(value, most)
+    if found is None:
         return
-    found = find_lazy(value)
-    if found is not None:
-        way, lazy = found
-        name = type(value).__name__
+    way, lazy = found
+    if lazy is value:
         raise TypeError(
-            f"{who} is given a {name} with {lazy!r} in it, as {name}{way}: only lists, tuples and dicts are searched "
-            f"for lazy values, so it would never get its value; make the {name} while running: "
-            f"cs.task({name})(...), with the lazy value as an argument"
+            f"{who!s} is {lazy!r}, which has no value and gets none while the graph runs: "
+            "make a list of them, which is read when the graph is built"
         )
+    name = type(value).__name__
+    if type(value) in VIEWS or is_searched(value):
+        instead = "give the lazy values to a task in a list, a tuple or a dict"
+    else:
+        instead = f"make the {name} while running: cs.task({name})(...), with the lazy value as an argument"
+    raise TypeError(
+        f"{who!s} is given a {name} with {lazy!r} in it, as {name}{way}: only lists, tuples and dicts are searched "
+        f"for lazy values (and {', '.join(REMADE)}), so it would never get its value; {instead}"
+    )
 
 
 def check_choice(value: Any, who: str, write: str) -> None:
@@ -155,7 +186,11 @@ def check_target(target: Any, who: str) -> None:
             f"{who} is given {described}, which would not be called; a task that was called is a target: "
             f"{who}(cs.task({name})(...))"
         )
-    elif type(target).__module__ == "cascade.app.flow":
+    elif isinstance(target, READ_ONCE):
+        raise TypeError(f"{who} is given a {type(target).__name__}, which nothing would read: {who}(list(...)) of it")
+    elif not isinstance(target, type):
+        check_argument(target, who)
+    if type(target).__module__ == "cascade.app.flow":
         raise TypeError(f"{who} is given a compiled flow: await it (value = await flow(n=1)), or run its flow.target")
 
 

@@ -103,7 +103,8 @@ class _Reach:
     def _node(self, node: Any) -> list[Any]:
         """Return what there is to a node beside its inputs; note the code of its task."""
         if isinstance(node, Pack):
-            return [name_of(node.type), None if node.keys is None else list(node.keys)]
+            option = [] if node.remake is None else [node.remake.option]
+            return [name_of(node.type), None if node.keys is None else list(node.keys), *option]
         task = getattr(node, "task", None)
         if task is None:
             return []

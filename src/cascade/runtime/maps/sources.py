@@ -9,6 +9,7 @@ from typing import Any
 from cascade.runtime.scope import to_the_end
 from cascade.runtime.ticker import MOST_NUMBERS, Ticker
 from cascade.spec.iterables import check_iterable, check_lengths, refuse_lengths
+from cascade.spec.mistakes import ATOMS, refuse_hidden
 
 __all__ = ["EVERYTHING", "Batch", "Columns", "Source", "Stream", "source_of"]
 
@@ -127,8 +128,16 @@ class Stream(Source):
         finally:
             self.ticker.turn = None
         count = len(columns[0])
+        if count:
+            self.check(columns)
         first, self.read_so_far = self.read_so_far, self.read_so_far + count
         return None if self.ended and not count else Batch(first, columns, 0, count)
+
+    def check(self, columns: list[list[Any]]) -> None:
+        """Raise TypeError if the first new items have no value yet: they would get none while the graph runs."""
+        for name, column in zip(self.names, columns, strict=True):
+            if column[0].__class__ not in ATOMS:
+                refuse_hidden(column[0], f"an item of {name}= in the map of {self.task.name!r} ({self.task.declared})")
 
     def read_one(self, column: list[Any], most: int) -> None:
         """Read one iterator, until a tick."""
