@@ -2,6 +2,8 @@
 
 import asyncio
 import pickle
+import traceback
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,6 +68,13 @@ class TestCollecting:
 
         (failed,) = run(Shop().price.map(item=["tea"], on_error="collect"), tier=tier)
         assert failed.arguments == {"item": "tea"}
+
+    @every_mode
+    def test_its_traceback_begins_in_the_task(self, mode: Any) -> None:
+        (failed,) = run(task_of(odd_only, mode).map(x=[2], on_error="collect").with_timeout(60))
+        found = traceback.extract_tb(failed.error.__traceback__)
+        assert not [each.filename for each in found if "cascade" in Path(each.filename).parts]
+        assert found[-1].name == "odd_only"
 
     def test_a_record_pickles(self) -> None:
         (failed,) = run(inline(odd_only).map(x=[2], on_error="collect"))

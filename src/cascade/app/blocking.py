@@ -12,7 +12,6 @@ from types import FrameType
 from typing import Any
 
 from cascade.app.signals import Ended, Handling, error_for
-from cascade.runtime.openings import value_of
 from cascade.runtime.run import RunState
 from cascade.runtime.running import running_calls
 from cascade.spec.events import RunWarning
@@ -32,7 +31,10 @@ def block_on(work: Coroutine[Any, Any, R]) -> R:
     """Run a coroutine to its end from synchronous code, wherever that is called from; a signal cancels it."""
     main = _Interruptible(work)
     value: R = _Helper(main).wait() if _is_looping() else main.run()
-    return value
+    try:
+        return value
+    finally:
+        del value
 
 
 def _is_looping() -> bool:
@@ -73,13 +75,16 @@ class _Interruptible:
                     self._is_over = True
         if self.signum:
             raise error_for(self.signum)
-        return value
+        try:
+            return value
+        finally:
+            del value  # it may hold errors whose tracebacks lead here
 
     def begin(self) -> Any:
         """Run to the end, with signals handled elsewhere."""
         runner = asyncio.Runner()
         try:
-            return value_of(runner.run(self._noted()))
+            return _taken(runner.run(self._noted()))
         finally:
             try:
                 if not self._is_forced:
@@ -87,8 +92,9 @@ class _Interruptible:
             finally:
                 if self._is_forced and self._loop is not None:  # maybe only while tasks swallowed their cancel
                     _abandon(self._loop)
+                self._task = None
 
-    async def _noted(self) -> tuple[Any, BaseException | None]:
+    async def _noted(self) -> list[Any]:
         """Return what came of it: asyncio's runner would ask an error for its repr, which not every one has."""
         self._loop = asyncio.get_running_loop()
         self._task = task = asyncio.current_task()
@@ -96,9 +102,9 @@ class _Interruptible:
             self._is_told = True
             task.cancel()
         try:
-            return await self._work, None
+            return [await self._work, None]
         except Exception as error:
-            return None, error
+            return [None, error]
 
     # --- signals, in the thread that the run is in
 
@@ -178,8 +184,7 @@ class _Helper:
 
     def __init__(self, main: _Interruptible) -> None:
         self._main = main
-        self._value: Any = None
-        self._error: BaseException | None = None
+        self._outcome: list[Any] = []
         self._done = threading.Event()
 
     def wait(self) -> Any:
@@ -190,9 +195,7 @@ class _Helper:
         if self._main.signum:
             raise error_for(self._main.signum)
         thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._value
+        return _taken(self._outcome)
 
     def _signalled(self, signum: int, frame: FrameType | None) -> None:
         # Nothing is raised here, which could come at a bad moment: at a second signal the thread is left behind.
@@ -201,11 +204,23 @@ class _Helper:
 
     def _begin(self) -> None:
         try:
-            self._value = self._main.begin()
+            self._outcome = [self._main.begin(), None]
         except BaseException as error:
-            self._error = error
+            self._outcome = [None, error]
         finally:
             self._done.set()
+
+
+def _taken(outcome: list[Any]) -> Any:
+    """Return the value in an outcome, or raise the error in it; it is emptied, as an error's traceback leads to it."""
+    value, error = outcome
+    outcome.clear()
+    try:
+        if error is not None:
+            raise error
+        return value
+    finally:
+        del value, error
 
 
 def _abandon(loop: asyncio.AbstractEventLoop) -> None:

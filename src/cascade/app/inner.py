@@ -64,6 +64,8 @@ def wait_for(inside: Inside, work: Coroutine[Any, Any, Any]) -> Any:
             return future.result()
         except concurrent.futures.CancelledError:
             raise asyncio.CancelledError from None
+        finally:
+            del future  # it keeps an error whose traceback leads here
 
 
 @contextmanager
@@ -79,7 +81,10 @@ def _sent(inside: Inside, work: Coroutine[Any, Any, Any]) -> Iterator[concurrent
             raise asyncio.CancelledError
         if job is not None and begun is not None:
             waited_for.add(begun)
-        return await work
+        try:
+            return await work
+        finally:
+            begun = None  # it keeps an error whose traceback leads here
 
     def cut() -> None:
         if begun is not None:

@@ -195,5 +195,6 @@ async def _run(
                 bus.publish(RunWarning(run_id="", code="CacheLost", message=lost))
             return value
         finally:
+            value = None  # it may hold errors whose tracebacks lead here
             if progress is not None:
                 progress.stop()

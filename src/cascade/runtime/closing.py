@@ -60,6 +60,7 @@ class Closing:
             ending.waiter = None
             if not ending.is_over:  # it never began
                 self._ended(ending)
+            value = None
             del waiter, ending, args  # the traceback leads here
 
     def _ended(self, ending: Ending) -> None:

@@ -27,6 +27,7 @@ class Deadline(Clock):
                 ended in time, and have come to be heard late.)
         """
         self.stop()
+        self.task = None  # which may keep an error whose traceback leads here
         return (by_clock or self.expired) and self.is_late(error)
 
     def error(self, described: str) -> TimeoutError:

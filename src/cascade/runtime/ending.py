@@ -172,3 +172,6 @@ class Waiter(asyncio.Future[Any]):
             self.set_exception(error)
         else:
             self.set_result(value)
+        finally:
+            value = None
+            del self  # it keeps an error whose traceback leads here

@@ -44,7 +44,7 @@ from cascade.spec.events import RunStarted
 from cascade.spec.inside import Inside
 from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Lazy, MappedResult, R
-from cascade.spec.notes import note_more, notes_of, spelled
+from cascade.spec.notes import note_more, note_others, spelled
 from cascade.spec.policies import refuse_option, seconds_from
 from cascade.spec.protocols import Executor, Solver, may_run_inline
 from cascade.spec.resource import Resource
@@ -380,8 +380,7 @@ class Engine(Controls, Closing):
                     error = failure
                 elif not isinstance(failure, asyncio.CancelledError):
                     note_more(error, TEARDOWN_FAILED + spelled(failure))
-            for other in others:
-                note_more(error, f"besides, another node failed: {spelled(other)} ({'; '.join(notes_of(other))})")
+            note_others(error, others)
             run.publish_end(perf_counter() - start, error, others)
             await self.bus.settle(run_id)
         finally:
@@ -389,12 +388,12 @@ class Engine(Controls, Closing):
             self._ended(ending)
             run.let_go(world)
             inside.end(ending)
-        if error is not None:
-            try:
+        try:
+            if error is not None:
                 raise error
-            finally:
-                del error, failure, others, run, ending  # the traceback leads here
-        return value
+            return value
+        finally:
+            del value, error, failure, others, run, ending  # tracebacks lead here, also of errors in the value
 
 
 async def _itself(value: Any) -> Any:

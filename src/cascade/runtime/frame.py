@@ -79,7 +79,7 @@ class World:
         self.templates = {}
         root: Frame | None = getattr(self, "root", None)
         if root is not None:
-            root.regs = []
+            root.regs.clear()  # frames that ended may have it still
             root.skips = {}
             root.waiters = {}
             root.scope.forget()

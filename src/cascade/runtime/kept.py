@@ -81,7 +81,14 @@ class Kept:
             raise
         finally:
             standing.waiting -= 1
-        return value_of_outcome(task.result())
+        try:
+            return value_of_outcome(task.result())
+        except BaseException:
+            if self._standing.get(key) is standing:
+                del self._standing[key], standing.task
+            raise
+        finally:
+            del task, standing  # they keep an error whose traceback leads here
 
     def _key(self, resource: Resource) -> Key:
         """Return what tells a resource from the same one that gets others for what it needs."""

@@ -340,7 +340,10 @@ class Lane:
         run = follower.run
         place, values = hot.loop.where(error)
         if place is None or (place.passed is not None and not isinstance(error, Exception)):
-            raise error
+            try:
+                raise error
+            finally:
+                del error, values  # the traceback leads here
         k, i = place.entry, values.get("i") or 0
         if place.passed is not None:  # it has no key, so it is no jump
             return self.left(None, (i, k, values["result"], tuple([values[name] for name in place.passed])))
@@ -355,9 +358,12 @@ class Lane:
         spot = follower.spot if own else spot_of(run, follower.frame_at(entry), place, values)
         cancelled = run.is_asked(error, follower.within)
         publish_end(run, spot, place, values, error, "Cancelled" if cancelled else "Failed")
-        if own or cancelled:
-            raise error
-        raise run.failure_at(spot, error) from None
+        try:
+            if own or cancelled:
+                raise error
+            raise run.failure_at(spot, error) from None
+        finally:
+            del error, values  # the traceback leads here
 
     def resume(self, entry: Entry, frame: Frame, place: Place, values: dict[str, Any]) -> Any:
         """Go on by interpreting, in the middle of an entry."""

@@ -117,15 +117,21 @@ async def tear_down(host: Any, opened: list[Opened], error: BaseException | None
     Returns the first failure of a teardown.
     """
     first = None
-    for one in reversed(opened):
-        try:
-            await _finish(host, one, error)
-        except BaseException as failure:
-            if failure is not error and first is None:
-                first = failure
-        if one.is_announced:
-            host.publish_resource(one.resource.name, False)
-    return first
+    where = None if error is None else error.__traceback__
+    try:
+        for one in reversed(opened):
+            try:
+                await _finish(host, one, error)
+            except BaseException as failure:
+                if failure is error:
+                    BaseException.with_traceback(error, where)  # it only passed, and would lead here
+                elif first is None:
+                    first = failure
+            if one.is_announced:
+                host.publish_resource(one.resource.name, False)
+        return first
+    finally:
+        del error, where, first  # their tracebacks lead here
 
 
 def tear_down_orphaned(opened: list[Opened], error: BaseException | None) -> None:
@@ -154,8 +160,13 @@ async def _step(host: Any, opened: Opened, owner: Any, step: Any, *args: Any) ->
     if not opened.resource.is_async:
         what = described(opened.resource)
         return await host.in_thread(owner, what, opened.context.run, step, opened.generator, *args)
-    task = asyncio.get_running_loop().create_task(settled(step, opened.generator, *args), context=opened.context)
-    return value_of(await task)
+    outcome = await asyncio.get_running_loop().create_task(
+        settled(step, opened.generator, *args), context=opened.context
+    )
+    try:
+        return value_of(outcome)
+    finally:
+        del outcome, args  # the traceback leads here
 
 
 async def settled(work: Callable[..., Awaitable[Any]], *args: Any) -> tuple[Any, BaseException | None]:

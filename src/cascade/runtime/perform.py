@@ -302,14 +302,14 @@ class _Attempts:
             value = await call(self.run, self.spot, self.form, args, kwargs, deadline)
         except BaseException as error:
             failure = error
-        if deadline.settle(failure, by_clock=is_here):
-            cause = None if isinstance(failure, asyncio.CancelledError) else failure
-            raise deadline.error(self.run.described(self.spot)) from cause
-        if failure is not None:
-            try:
+        try:
+            if deadline.settle(failure, by_clock=is_here):
+                cause = None if isinstance(failure, asyncio.CancelledError) else failure
+                raise deadline.error(self.run.described(self.spot)) from cause
+            if failure is not None:
                 raise failure
-            finally:
-                del failure
+        finally:
+            cause = failure = None  # the traceback leads here
         return value
 
     def injections(self) -> list[Inject]:

@@ -111,9 +111,12 @@ class Resources:
         if task is None or (task.done() and (task.cancelled() or task.result()[1] is not None)):
             work = settled(self._open_shared, resource)
             task = self._shared[resource] = asyncio.get_running_loop().create_task(work)
-        if not task.done():
-            await asyncio.wait({task})
-        return value_of(task.result())
+        try:
+            if not task.done():
+                await asyncio.wait({task})
+            return value_of(task.result())
+        finally:
+            del task  # it keeps an error whose traceback leads here
 
     async def _open_shared(self, resource: Resource) -> Any:
         own: list[Opened] = []
@@ -137,6 +140,7 @@ class Resources:
 
     async def close(self, error: BaseException | None) -> BaseException | None:
         """Tear down what the run shared, last first; return the first failure of a teardown."""
+        self._shared.clear()
         opened, self._opened = self._opened, []
         return await tear_down(self._run, opened, error)
 

@@ -270,6 +270,7 @@ class RunState(Telling):
             each.let_go()
         self.worlds = {}
         self.flows = {}
+        self._resources = self._resources if self.abandoned else None
         self.scope.run = self.ending.run = None
         self.ending.task = self.ending.caller = None  # which keep errors whose tracebacks lead here
         self.names.forget()
@@ -374,8 +375,7 @@ class RunState(Telling):
         """Tear down the run's resources, now or when the calls that were left behind have ended."""
         await self.resources.stop()
         if not self.abandoned:
-            failure: BaseException | None = await self.resources.close(error)
-            return failure
+            return await self.resources.close(error)  # type: ignore[no-any-return]  # kept in no local: it leads here
         after(
             [(job, end) for _, job, end in self.abandoned],
             lambda: self.resources.names,

@@ -11,7 +11,7 @@ from cascade.errors import ConstraintError
 from cascade.runtime.admission import UNGOVERNED
 from cascade.runtime.caching import call_cached
 from cascade.runtime.cancelling import CancelScope
-from cascade.runtime.deadline import deadline_of
+from cascade.runtime.deadline import Deadline, deadline_of
 from cascade.runtime.frame import NOTHING, Frame, Skip, World, root_frame, steps_of
 from cascade.runtime.holding import check_inner, give_up, hold
 from cascade.runtime.inputs import fill
@@ -242,17 +242,20 @@ class _Managed:
             value = await run_once(self.run, self.around, self.i, self.constants, self.count, share, deadline)
         except BaseException as error:
             failure = error
-        if deadline.settle(failure):
-            late = deadline.error(self.run.described(self.spot))
-            others = getattr(failure, "others", [])
-            if isinstance(failure, NodeFailure):
-                late.__cause__ = failure.error
-            for other in others:
-                note_more(late, f"besides, a node failed as it was cancelled: {spelled(other)}")
-            raise self.run.failure_at(self.spot, late, self.count) from None
-        if failure is not None:
-            try:
+        try:
+            if deadline.settle(failure):
+                raise self.late(deadline, failure) from None
+            if failure is not None:
                 raise failure
-            finally:
-                del failure
+        finally:
+            failure = None  # its traceback leads here
         return value
+
+    def late(self, deadline: Deadline, failure: BaseException | None) -> NodeFailure:
+        """Return the failure of an attempt that was too late, and ended with `failure` or without."""
+        late = deadline.error(self.run.described(self.spot))
+        if isinstance(failure, NodeFailure):
+            late.__cause__ = failure.error
+        for other in getattr(failure, "others", []):
+            note_more(late, f"besides, a node failed as it was cancelled: {spelled(other)}")
+        return self.run.failure_at(self.spot, late, self.count)

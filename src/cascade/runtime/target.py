@@ -77,6 +77,8 @@ async def carry_out(run: RunState, world: World) -> tuple[Any, Any, list[BaseExc
         return None, asyncio.CancelledError(), cancel.others
     except BaseException as error:
         return None, error, []
+    finally:
+        value = None  # it may hold errors whose tracebacks lead here
 
 
 def _missing(run: RunState, frame: Frame) -> DependencyMissingError:

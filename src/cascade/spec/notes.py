@@ -6,12 +6,23 @@ again and again (a constant of a module): then it has the notes of the last time
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, SupportsIndex
 
 from cascade.spec.shown import without_passwords
 
-__all__ = ["log_failure", "message_of", "note_before", "note_more", "note_place", "notes_of", "spelled", "traceback_of"]
+__all__ = [
+    "log_failure",
+    "message_of",
+    "note_before",
+    "note_more",
+    "note_others",
+    "note_place",
+    "notes_of",
+    "spelled",
+    "traceback_of",
+]
 
 MOST_NOTES = 32
 """So many notes of ours are on one exception at the most."""
@@ -67,6 +78,12 @@ def note_place(error: BaseException, text: str, depth: int = 0) -> bool:
 def note_more(error: BaseException, text: str, level: int = WARNING) -> None:
     """Add to what was noted of an exception; where it takes no note, the log has it instead."""
     _add_once(error, text, None, level)
+
+
+def note_others(error: BaseException, others: Iterable[BaseException]) -> None:
+    """Note on an error what other nodes raised at about the same time."""
+    for other in others:
+        note_more(error, f"besides, another node failed: {spelled(other)} ({'; '.join(notes_of(other))})")
 
 
 def note_before(error: BaseException, text: str) -> None:

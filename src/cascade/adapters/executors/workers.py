@@ -89,7 +89,7 @@ class Job:
         self.seconds = perf_counter() - start
         self.state = "ended"
         # Nothing of the call stays alive in the worker, nor in a cycle through the error's traceback.
-        del self.func, self.args, self.kwargs, self.context
+        del self.func, self.args, self.kwargs, self.context, self
 
 
 _here = threading.local()

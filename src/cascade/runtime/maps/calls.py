@@ -155,6 +155,7 @@ def call_each(items: Items, batch: Batch) -> None:
     finally:
         if out:
             items.deliver(begun, out)
+        out, value = [], None  # what failed keeps this frame
 
 
 # --- calls that take time
@@ -216,6 +217,7 @@ async def perform(items: Items, index: int, values: tuple[Any, ...], begun: Any 
         items.done += 1
     else:
         items.deliver(index, [value])
+        value = None  # what failed keeps this frame
     if items.frame.waiters:
         items.offer()
     if items.room is not None:

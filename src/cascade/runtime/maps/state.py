@@ -27,6 +27,8 @@ from cascade.spec.placement import CallForm
 
 __all__ = ["LARGEST_BLOCK", "Items"]
 
+ENGINE = ("cascade.runtime.", "cascade.adapters.executors.")
+"""Of modules whose frames stand between a map and what the user wrote."""
 LARGEST_BLOCK = 1 << 12
 """Copies of so many items still fit into the processor's nearer caches."""
 DEFAULT_WINDOW = 1000
@@ -230,6 +232,7 @@ class Items:
         self.check_errors(False)
         if errors.on_error == "skip":
             return SKIPPED
+        _begin_in_the_task(error)
         return Failed(error, index, {**self.same, **dict(zip(self.node.each, values, strict=True))})
 
     def check_errors(self, at_end: bool) -> None:
@@ -319,3 +322,11 @@ class Items:
 
 def _is_missing(value: Any) -> bool:
     return value is NOTHING
+
+
+def _begin_in_the_task(error: BaseException) -> None:
+    """Have a traceback that is kept begin in what the user wrote: the engine's frames hold what the map is at."""
+    where = error.__traceback__
+    while where is not None and where.tb_frame.f_globals.get("__name__", "").startswith(ENGINE):
+        where = where.tb_next
+    BaseException.with_traceback(error, where)  # a class of the user's may allow nothing else
