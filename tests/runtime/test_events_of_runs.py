@@ -120,6 +120,8 @@ def test_target_tasks_are_the_names_of_what_was_asked_for() -> None:
         ([double(1), 5, {"a": slow(2)}], ("double", "dict")),
         (double.map(x=[1]), ("double",)),
         ((loop(1),), ("countdown",)),
+        (cs.sequence([slow(1), double(1)]), ("double",)),
+        ([cs.sequence([slow(1), double(1)]), slow(2)], ("double", "slow")),
     ]:
         started = spied(target)[0]
         assert isinstance(started, RunStarted)

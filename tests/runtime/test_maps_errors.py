@@ -59,6 +59,14 @@ class TestCollecting:
         assert bad.arguments == {"x": 2, "k": 5, "limit": 2}
         assert repr(bad).startswith("Failed(AssertionError(")
 
+    def test_it_is_shown_in_brief(self) -> None:
+        arguments = {"a": "y" * 5000, "url": "http://me:secret@host/" + "z" * 300, **{str(n): n for n in range(20)}}
+        shown = repr(cs.Failed(ValueError("x" * 2000), 0, arguments))
+        assert len(shown) < 900
+        assert "secret" not in shown
+        assert "and 14 more" in shown
+        assert repr(cs.Failed(ValueError("x"), 3, {"a": 1})) == "Failed(ValueError('x'), index=3, arguments={'a': 1})"
+
     @every_tier
     def test_a_method_has_no_self_among_them(self, tier: Tier) -> None:
         class Shop:

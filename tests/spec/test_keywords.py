@@ -100,6 +100,44 @@ def test_an_option_that_there_is_not(misuse: Callable[[], Any], said: str) -> No
     assert said in str(caught.value), str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("misuse", "said"),
+    [
+        (lambda: words.pipeline([double]), "write cs.pipeline(value, [first, second]): what the first step is given"),
+        (lambda: words.sequence(double(1), double(2)), "write cs.sequence([first(), second()]), with the steps in one"),
+        (lambda: words.select_jump(again=1), 'write cs.select_jump({"again": step, "exit": None})'),
+        (lambda: words.select_jump(), "missing 1 required positional argument: 'routes'; write cs.select_jump({"),
+        (lambda: words.bind(double(1)), 'write cs.bind(step, cs.select_jump({"again": step, "exit": None}))'),
+        (lambda: words.Router(1), 'write cs.Router(selector, {"a": first(), "b": second()})'),
+        (lambda: untyped(1).with_constraints({"gpu": 1}), "write .with_constraints(gpu=1)"),
+        (lambda: untyped(1).with_constraints({"gpu": 1}, cpu=1), "write .with_constraints(gpu=1)"),
+        (lambda: words.task(name=3), "the name of a task is a text, so cs.task takes name='3', not name=3"),
+        (lambda: untyped.with_options(name=3), "the name of a task is a text"),
+    ],
+)
+def test_a_door_that_is_called_in_another_form(misuse: Callable[[], Any], said: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        misuse()
+    assert said in str(caught.value), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("htp", "; did you mean cs.http?"),
+        ("Taks", "; did you mean cs.Task?"),
+        ("parallel", "; what does not wait for each other runs at once, cs.run([first(), second()])"),
+        ("flow", "; a function that returns a lazy result is a flow, cs.run(flow())"),
+        ("zzz", "'zzz'"),
+        ("_htp", "'_htp'"),
+    ],
+)
+def test_a_name_that_cascade_has_not(name: str, said: str) -> None:
+    with pytest.raises(AttributeError, match=f"^module 'cascade' has no attribute '{name}'") as caught:
+        getattr(cs, name)
+    assert str(caught.value).endswith(said)
+
+
 def test_an_error_inside_stays_what_it_is() -> None:
     with pytest.raises(TypeError, match=r"^retry takes an exception class"):
         double(1).with_retry(on=3)

@@ -191,6 +191,25 @@ class TestConditionsAndSelectors:
 
 
 class TestRunsAndTargets:
+    @pytest.mark.parametrize("value", [plain, lambda: 2, len, [].append, coroutine])
+    def test_nor_is_a_function_or_a_coroutine(self, value: Any) -> None:
+        ways: list[Callable[[Any], Any]] = [
+            lambda it: cs.Router(1, {1: it}),
+            lambda it: cs.Router(1, {2: 1}, default=it),
+            lambda it: same(1).run_if(True, otherwise=it),
+        ]
+        for give in ways:
+            with pytest.raises(TypeError, match=r"is given the function .* make it a task and call that: cs\.task\("):
+                give(value)
+            with pytest.raises(TypeError, match=r"is given the coroutine 'coroutine' .*, which nobody awaits; make"):
+                give(coroutine())
+
+    @every_tier
+    def test_a_value_gives_a_function(self, tier: Tier) -> None:
+        assert run(cs.Router(1, {1: cs.Value(plain)}), tier=tier) is plain
+        assert run(same(1).run_if(False, otherwise=cs.Value(plain)), tier=tier) is plain
+        assert run(cs.Router(1, {1: Box}), tier=tier) is Box
+
     def test_a_run_is_no_argument(self) -> None:
         async def misuse() -> None:
             async with Engine() as engine:

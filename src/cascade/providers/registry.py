@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from cascade.providers.extras import missing
+from cascade.spec.keywords import hint_for_name
 
 __all__ = ["GROUP", "find", "names", "register", "unregister"]
 
@@ -92,7 +93,8 @@ def find(name: str) -> Any:
                 )
                 warnings.warn(said, RuntimeWarning, stacklevel=3)
                 raise AttributeError(f"module 'cascade' has no attribute {name!r}: {said}") from error
-    raise AttributeError(f"module 'cascade' has no attribute {name!r}")
+    hint = "" if name.startswith("_") else hint_for_name(name, [*names(), *vars(sys.modules["cascade"])["__all__"]])
+    raise AttributeError(f"module 'cascade' has no attribute {name!r}{hint}")
 
 
 def names() -> list[str]:

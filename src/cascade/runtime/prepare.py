@@ -70,12 +70,14 @@ def target_names(graph: Graph) -> tuple[str, ...]:
     """Return the names of the nodes that a run of the graph asks for."""
     if graph.root < 0:
         return (graph.inputs[-1 - graph.root].name,)
-    node = graph.nodes[graph.root]
-    if isinstance(node, Optional):  # the last of a sequence
-        return (node.result.label,)
-    if not isinstance(node, Pack):
-        return (graph.name(graph.root),)
-    return tuple(graph.name(at) for at in graph.references(graph.root) if at >= 0)
+    if not isinstance(graph.nodes[graph.root], Pack):
+        return (_target_name(graph, graph.root),)
+    return tuple(_target_name(graph, at) for at in graph.references(graph.root) if at >= 0)
+
+
+def _target_name(graph: Graph, at: int) -> str:
+    node = graph.nodes[at]
+    return node.result.label if isinstance(node, Optional) else graph.name(at)  # the last of a sequence
 
 
 def prepare(target: Any, solver: Solver) -> Plan | None:

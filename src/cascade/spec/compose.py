@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any, overload
 
+from cascade.spec.keywords import explains_options
 from cascade.spec.lazy import Lazy, LazyResult, R, R_co, place
 from cascade.spec.mistakes import check_argument, check_target, hint_for, refuse_uncalled
 
 __all__ = ["SubflowResult", "pipeline", "sequence", "subflow"]
 
 
+@explains_options("cs.sequence")
 def sequence(steps: Iterable[LazyResult[Any]]) -> LazyResult[Any]:
     """Run lazy results one after the other: each gets `.after(previous)`; returns the last.
 
@@ -33,6 +35,7 @@ def sequence(steps: Iterable[LazyResult[Any]]) -> LazyResult[Any]:
     return last
 
 
+@explains_options("cs.pipeline")
 def pipeline(initial: Any, steps: Iterable[Callable[..., Any]]) -> Any:
     """Return `h(g(f(initial)))` for the steps `[f, g, h]`: tasks, or functions of one lazy value.
 

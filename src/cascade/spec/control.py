@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar, overload
 from cascade.errors import RouterError
 from cascade.spec.keywords import explains_options
 from cascade.spec.lazy import Lazy, LazyResult, R_co, place
-from cascade.spec.mistakes import check_choice, refuse_uncalled
+from cascade.spec.mistakes import check_choice, refuse_code, refuse_uncalled
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET, Signal, Unset
 
@@ -98,6 +98,7 @@ def _is_key(selector: Any, routes: dict[Any, Any]) -> bool:
         return False
 
 
+@explains_options("cs.select_jump")
 def select_jump(routes: Mapping[Any, Lazy | None]) -> JumpSelector:
     """Return a selector that leads each Jump to the route of its key.
 
@@ -175,6 +176,7 @@ class Router(Lazy[R_co]):
         for key, route in (*routes.items(), ("default", default)):
             if route.__class__ is not LazyResult:
                 refuse_uncalled(route, f"the route {key!r} of a cs.Router")
+                refuse_code(route, f"the route {key!r} of a cs.Router")
         self.selector: Any = selector
         self.routes: dict[Any, Any] = dict(routes)
         self.default: Any = default

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, TypeVar
 
-__all__ = ["explains_options", "hint_for_option", "no_option"]
+__all__ = ["explains_options", "hint_for_name", "hint_for_option", "no_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -114,6 +114,29 @@ DOORS: dict[str, tuple[str, ...]] = {
     ),
 }
 """For each door: words of others, and what to write for them; `{value}` is what was given, `{more}` one more."""
+FORMS = {
+    "cs.sequence": "cs.sequence([first(), second()]), with the steps in one list",
+    "cs.pipeline": "cs.pipeline(value, [first, second]): what the first step is given, and the tasks in one list",
+    "cs.select_jump": 'cs.select_jump({"again": step, "exit": None}), with the routes in a dict',
+    "cs.bind": 'cs.bind(step, cs.select_jump({"again": step, "exit": None})), with step = task(...)',
+    "cs.Router": 'cs.Router(selector, {"a": first(), "b": second()})',
+    "with_constraints": ".with_constraints(gpu=1), with each amount by the name of its capacity",
+}
+"""For doors that are easily called in another form: the right one."""
+NAMES = (
+    "parallel gather concurrently concurrent group: what does not wait for each other runs at once, "
+    "cs.run([first(), second()])",
+    "flow Flow workflow Workflow dag DAG graph Graph: a function that returns a lazy result is a flow, cs.run(flow())",
+    "map Map starmap foreach: a call for each item is task.map(x=[1, 2])",
+    "retry Retry retries: @cs.task(retry=3), or task(...).with_retry(3)",
+    "timeout Timeout: @cs.task(timeout=5), or task(...).with_timeout(5)",
+    "cache memoize Cache: @cs.task(cache=cs.cached())",
+    "condition branch switch cond when If if_: task(...).run_if(condition), or cs.Router(selector, routes)",
+    "loop Loop repeat while_ goto: cs.bind(step, cs.select_jump(routes)), with steps that return a cs.Jump",
+    "step op node job activity: @cs.task",
+    "start submit schedule execute: cs.run(target), or engine.start(target)",
+)
+"""What other libraries have at their front door, and what there is here."""
 
 
 def hint_for_option(door: str, name: str, value: Any, known: Iterable[str]) -> str:
@@ -133,6 +156,18 @@ def hint_for_option(door: str, name: str, value: Any, known: Iterable[str]) -> s
     if door == "cs.run":
         return f"; a parameter of the graph is given in params: params={{{name!r}: {shown}}}"
     return ""
+
+
+def hint_for_name(name: str, known: Iterable[str]) -> str:
+    """Return what to write instead of a name that `cascade` has not, or nothing."""
+    from difflib import get_close_matches
+
+    for line in NAMES:
+        words, _, instead = line.partition(": ")
+        if name in words.split():
+            return f"; {instead}"
+    near = get_close_matches(name, [*known], 1)
+    return f"; did you mean cs.{near[0]}?" if near else ""
 
 
 def no_option(what: str, given: dict[str, Any], known: Iterable[str], door: str = "") -> TypeError:
@@ -159,6 +194,8 @@ def explains_options(door: str) -> Callable[[F], F]:
                 code = func.__code__
                 known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
                 unknown = {name: value for name, value in kwargs.items() if name not in known}
+                if door in FORMS and (not unknown or door not in DOORS):
+                    raise TypeError(f"{door} is not called like this: {error}; write {FORMS[door]}") from None
                 if not unknown:
                     raise
                 raise no_option(door, unknown, [name for name in known if name != "self"]) from None

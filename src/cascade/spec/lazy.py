@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 
 from cascade.spec.caching import cache_from
 from cascade.spec.keywords import explains_options
-from cascade.spec.mistakes import check_choice, hint_for, refuse_uncalled
+from cascade.spec.mistakes import check_choice, hint_for, refuse_code, refuse_uncalled
 from cascade.spec.outcomes import MapErrors
 from cascade.spec.policies import Constraints, Retry, seconds_from
 from cascade.spec.refusals import NoValue, is_running
@@ -174,6 +174,7 @@ class LazyResult(Lazy[R_co]):
             check_choice(condition, f"{self!r}.run_if(...)", ".run_if({})")
         if otherwise is not UNSET:
             refuse_uncalled(otherwise, f"{self!r}.run_if(otherwise=...)")
+            refuse_code(otherwise, f"{self!r}.run_if(otherwise=...)")
         return self._configure(condition=condition, otherwise=otherwise)
 
     def after(self, *others: Lazy) -> Self:
@@ -243,6 +244,7 @@ class LazyResult(Lazy[R_co]):
         """
         return self._configure(cache=cache_from(policy, f"{self!r}.with_cache"))
 
+    @explains_options("with_constraints")
     def with_constraints(self, /, **amounts: float | Lazy) -> Self:
         """Run each call only while so much of the engine's `system_resources` is free.
 

@@ -22,6 +22,7 @@ __all__ = [
     "is_task",
     "no_attribute_of_task",
     "refuse_hidden",
+    "refuse_code",
     "refuse_uncalled",
 ]
 
@@ -159,6 +160,23 @@ def refuse_uncalled(value: Any, who: str) -> None:
         raise TypeError(
             f"{who} is given the task {name!r} itself as an argument: "
             f"did you mean {name}()? (cs.Value({name}) passes the task itself)"
+        )
+
+
+def refuse_code(value: Any, who: str) -> None:
+    """Raise TypeError for a function or coroutine that nobody calls or awaits; `cs.Value(function)` passes one."""
+    if isinstance(value, CoroutineType):
+        name, described = _named(value)
+        value.close()
+        raise TypeError(
+            f"{who} is given {described}, which nobody awaits; make the function a task (@cs.task), and give its call"
+        )
+    if isinstance(value, FUNCTIONS):
+        name, described = _named(value)
+        as_task = name if name.isidentifier() else "function"
+        raise TypeError(
+            f"{who} is given {described}, which would not be called; make it a task and call that: "
+            f"cs.task({as_task})(...) (cs.Value({as_task}) gives the function itself)"
         )
 
 

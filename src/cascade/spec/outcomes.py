@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 from cascade.spec.notes import spelled
 from cascade.spec.shown import without_passwords
 
 __all__ = ["Failed", "MapErrors", "errors_from"]
+
+
+MOST_LETTERS, MOST_SHOWN = 200, 8
+"""So much of the error and of each argument is shown, and so many of these."""
 
 
 class Failed:
@@ -28,10 +33,18 @@ class Failed:
 
     def __repr__(self) -> str:
         try:
-            error = repr(self.error)
+            error = _brief(self.error)
         except Exception:
             error = spelled(self.error)
-        return without_passwords(f"Failed({error}, index={self.index}, arguments={self.arguments!r})")
+        given = [f"{name!r}: {_brief(value)}" for name, value in islice(self.arguments.items(), MOST_SHOWN)]
+        if len(self.arguments) > MOST_SHOWN:
+            given.append(f"and {len(self.arguments) - MOST_SHOWN} more")
+        return f"Failed({error}, index={self.index}, arguments={{{', '.join(given)}}})"
+
+
+def _brief(value: Any) -> str:
+    text = without_passwords(repr(value))
+    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS // 2]}…{text[-MOST_LETTERS // 2 :]}"
 
 
 class MapErrors(NamedTuple):

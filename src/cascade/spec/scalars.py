@@ -135,6 +135,16 @@ def _text(value: Any) -> str:
     refuse(value, "text")
 
 
+def _range(value: Any) -> range:
+    """Return the range that text spells as slices are: `5`, `1:5` or `1:9:2`."""
+    if not isinstance(value, str):
+        refuse(value, "range")
+    try:
+        return range(*map(int, value.split(":")))
+    except (TypeError, ValueError):
+        raise Refused("write 5, 1:5 or 1:9:2") from None
+
+
 def _bytes(value: Any) -> bytes:
     return value.encode() if isinstance(value, str) else refuse(value, "bytes")
 
@@ -302,6 +312,9 @@ SCALARS: dict[str, Callable[[Any], Reading]] = {
     "numpy.bool_": lambda cls: _scalar(lambda value: cls(_truth(value)))(cls),
     "builtins.str": _scalar(_text),
     "builtins.bytes": _scalar(_bytes),
+    "builtins.bytearray": _scalar(lambda value: bytearray(_bytes(value))),
+    "builtins.memoryview": _scalar(lambda value: memoryview(_bytes(value))),
+    "builtins.range": _scalar(_range),
     "builtins.NoneType": _scalar(_nothing),
     "datetime.date": lambda cls: _scalar(_iso(cls), _is_day)(cls),
     "datetime.datetime": lambda cls: _scalar(_iso(cls))(cls),

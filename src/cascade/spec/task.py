@@ -340,6 +340,8 @@ def task(
     """
     if unknown:
         raise no_option("cs.task", unknown, OPTIONS)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"the name of a task is a text, so cs.task takes name={str(name)!r}, not name={name!r}")
     if mode not in MODES:
         raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
     policy = retry_from(retry)
