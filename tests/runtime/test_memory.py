@@ -638,3 +638,21 @@ def test_a_map_of_a_map_lets_go_of_what_it_has_read(way: Way) -> None:
         assert way.run(alive(passed_later.map(token=inner))) <= 104
     finally:
         gc.enable()
+
+
+@every_way
+@pytest.mark.parametrize("body", [inline, awaited], ids=lambda body: body.__name__)
+def test_a_stream_through_a_chain_of_maps_holds_two_windows_a_map(way: Way, body: Body) -> None:
+    most = [0]
+
+    @body
+    def last(token: Any) -> int:
+        most[0] = max(most[0], Token.alive)
+        return 1
+
+    first, middle = (made, passed) if body is inline else (made_later, passed_later)
+    Token.alive = 0
+    with without_collector():
+        mapped = middle.map(token=first.map(i=iter(range(300)), window=8), window=8)
+        assert way.run(last.map(token=mapped, window=8)) == [1] * 300
+    assert most[0] <= 3 * 2 * 8
