@@ -20,9 +20,13 @@ NOBODY: Watch = (False, False, False)
 
 def explained(blueprint: Blueprint) -> str:
     """Return the functions that a program becomes, and why the rest is left to the scheduler."""
-    parts = [*_root(blueprint), *_loops(blueprint)]
-    for number, inner in sorted(blueprint.subflows.items()):
-        parts += [f"{comment(f'the sub-flow at {blueprint.graph.declared(number)}:')}\n", explained(inner)]
+    parts: list[str] = []
+    waiting = [("", blueprint)]
+    while waiting:
+        title, program = waiting.pop()
+        parts += [*([title] if title else ()), *_root(program), *_loops(program)]
+        for number, inner in sorted(program.subflows.items(), reverse=True):
+            waiting.append((comment(f"the sub-flow at {program.graph.declared(number)}:"), inner))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 

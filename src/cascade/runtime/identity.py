@@ -21,6 +21,25 @@ from cascade.spec.operations import CALLN, MAP
 __all__ = ["Names"]
 
 
+class Inner:
+    """The key of the world of a sub-flow: one for all executions of it that are the same copy.
+
+    A key is known by identity, and what is asked of it is found out once, so that neither takes longer far inside.
+    """
+
+    __slots__ = ("attempts", "declared", "is_outside", "root")
+
+    def __init__(self, around: Any, loop: Copy | None, attempt: int, declared: Any) -> None:
+        is_inner = around.__class__ is Inner
+        self.declared: Any = declared or self
+        """The key without the loops that it is run in, and of its first attempt."""
+        self.is_outside: bool = loop is None and _is_outside(around)
+        self.root: Any = around.root if is_inner else around
+        """The key of the program that it stands in."""
+        self.attempts: str = (around.attempts if is_inner else "") + (f"~{attempt}" if attempt > 1 else "")
+        """What tells its nodes from those of attempts before: `~2` in the second."""
+
+
 class Names:
     """Tells the copies of the nodes of one run from each other, and names them when somebody asks."""
 
@@ -33,6 +52,7 @@ class Names:
         self._waiting: list[tuple[Any, Blueprint]] = []
         self._places: dict[Any, tuple[int, list[int]]] = {}
         """Of each graph: how many nodes come before, and the numbers of its own among those of their names."""
+        self._inner: dict[tuple[Any, int, Copy | None, int], Inner] = {}
         self._count = 0
         self._last: dict[str, int] = {}
 
@@ -46,6 +66,17 @@ class Names:
         found = self._copies.get(key)
         if found is None:
             found = self._copies[key] = self._make(world, number, loop, entered)
+        return found
+
+    def inner(self, around: Any, number: int, loop: Copy | None, attempt: int = 1) -> Inner:
+        """Return the key of a sub-flow that runs in a world and a loop."""
+        mark = (around, number, loop, attempt)
+        found = self._inner.get(mark)
+        if found is None:
+            declared = _declared(around)
+            is_declared = declared is around and loop is None and attempt == 1
+            found = Inner(around, loop, attempt, None if is_declared else self.inner(declared, number, None))
+            self._inner[mark] = found
         return found
 
     def forget(self) -> None:
@@ -92,7 +123,8 @@ class Names:
         label = graph.name(number)
         name = graph.nodes[number].task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
         place = self._place(copy.key)[1][number]
-        return TaskSite(self.run_id, f"{label}#{place}{self._path(copy)}{_attempts(copy.key)}", name)
+        attempts = copy.key.attempts if copy.key.__class__ is Inner else ""
+        return TaskSite(self.run_id, f"{label}#{place}{self._path(copy)}{attempts}", name)
 
     def _path(self, copy: Copy) -> str:
         """Return what tells a copy from the others of its node: the loops that it is in."""
@@ -112,7 +144,7 @@ class Names:
             nest = nest_of(blueprint)
             keys: list[Any] = []
             for graph, (around, number) in zip(nest.graphs, nest.owners, strict=True):
-                keys.append(start if around < 0 else (keys[around], number))
+                keys.append(start if around < 0 else self.inner(keys[around], number, None))
                 self._places[keys[-1]] = (self._count, [self._number(graph.name(i)) for i in range(len(graph))])
                 self._count += len(graph)
         self._waiting.clear()
@@ -125,35 +157,16 @@ class Names:
 
 def _is_outside(key: Any) -> bool:
     """Say whether a world is the run's own, or that of a sub-flow outside of all loops."""
-    while key.__class__ is tuple and key[2] is None:
-        key = key[0]
-    return key is None
+    return key.is_outside if key.__class__ is Inner else key is None
 
 
 def _root(key: Any) -> Any:
-    while key.__class__ is tuple:
-        key = key[0]
-    return key
-
-
-def _attempts(key: Any) -> str:
-    """Return what tells the nodes of a sub-flow from those of its attempts before: `~2` in the second."""
-    found = []
-    while key.__class__ is tuple:
-        found += [f"~{attempt}" for attempt in key[3:]]
-        key = key[0]
-    return "".join(reversed(found))
+    return key.root if key.__class__ is Inner else key
 
 
 def _declared(key: Any) -> Any:
     """Return the key of a world without the loops that it is run in."""
-    ways = []
-    while key.__class__ is tuple:
-        ways.append(key[1])
-        key = key[0]
-    for number in reversed(ways):
-        key = (key, number)
-    return key
+    return key.declared if key.__class__ is Inner else key
 
 
 def _is_apart(copy: Copy, loop: Copy) -> bool:

@@ -71,7 +71,7 @@ async def run_once(
     number = around.block.source(i)
     outer = around.world
     blueprint = outer.blueprint.subflows[number]
-    key = (outer.key, number, around.loop) if attempt == 1 else (outer.key, number, around.loop, attempt)
+    key = run.names.inner(outer.key, number, around.loop, attempt)
     world = World(blueprint, constants, key)
     world.depth = outer.depth + 1
     inherited = run.shares.get(outer) if share is None and run.shares else share

@@ -61,7 +61,7 @@ class _Reach:
         self._variables = variables
         self._tasks: dict[int, int] = {}
         shape, literals = Encoder(standing_for), Encoder(standing_for)
-        self._add(blueprint, shape, literals)
+        self._add_all(blueprint, shape, literals)
         self.parts["how the sub-flow is put together"] = digest_of(shape.out)
         self.parts["literal values in the sub-flow"] = digest_of(literals.out)
         listed = "\n".join(f"{name}\t{part}" for name, part in sorted(self.parts.items()))
@@ -70,6 +70,17 @@ class _Reach:
     def is_current(self) -> bool:
         """Say that it is: it is made for one look."""
         return True
+
+    def _add_all(self, blueprint: Blueprint, shape: Encoder, literals: Encoder) -> None:
+        """Add a graph, and each sub-flow before what stands behind it, without recursion by their depth."""
+        waiting: list[tuple[Any, Blueprint]] = [(None, blueprint)]
+        while waiting:
+            title, program = waiting.pop()
+            if title is not None:
+                shape.add(title)
+            self._add(program, shape, literals)
+            for number, inner in sorted(program.subflows.items(), reverse=True):
+                waiting.append(([number, list(program.graph.nodes[number].kwargs or ())], inner))
 
     def _add(self, blueprint: Blueprint, shape: Encoder, literals: Encoder) -> None:
         graph = blueprint.graph
@@ -96,9 +107,6 @@ class _Reach:
             shape.add(list(graph.jumps.items()))
         except (Unkeyable, RecursionError) as error:
             raise refused(self._form, "a literal value in it", error) from None
-        for number, inner in sorted(blueprint.subflows.items()):
-            shape.add([number, list(graph.nodes[number].kwargs or ())])
-            self._add(inner, shape, literals)
 
     def _node(self, node: Any) -> list[Any]:
         """Return what there is to a node beside its inputs; note the code of its task."""
