@@ -506,6 +506,27 @@ def started(*arguments: object, **options: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, lambda: SystemExit(130)])
+def test_one_more_ctrl_c_at_the_end_is_130_as_well(raised: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def command(**options: Any) -> None:
+        raise raised()
+
+    monkeypatch.setattr("cascade.command.main.make_app", lambda: command)
+    monkeypatch.setattr("cascade.command.main.script_app", lambda target: command)
+    known = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            entry.main()
+        assert caught.value.code == 130
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, known)
+    with pytest.raises(SystemExit) as caught:
+        entry.cli(1)
+    assert caught.value.code == 130
+    assert signal.getsignal(signal.SIGINT) is known  # the program may go on
+
+
 def test_ctrl_c_ends_with_130_and_says_what_was_running(file: Write) -> None:
     with started("run", file(WAITING)) as process:
         try:

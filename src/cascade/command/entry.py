@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
 from cascade.app.writing import forgive, tell
-from cascade.command.misuse import MISUSED
+from cascade.command.misuse import INTERRUPTED, MISUSED
 from cascade.errors import MissingExtraError
 
 __all__ = ["cli", "create_cli", "main"]
@@ -20,7 +21,12 @@ def main() -> None:
         tell(f"{error}\n")
         sys.exit(MISUSED)
     forgive()
-    command(prog_name="cascade")
+    try:
+        _carry_out(command, prog_name="cascade")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever presses Ctrl-C on and on gets the same exit code
+        raise
 
 
 def create_cli(target: Any) -> Any:
@@ -51,7 +57,15 @@ def cli(target: Any) -> None:
     """
     command = create_cli(target)
     forgive()
-    command()
+    _carry_out(command)
+
+
+def _carry_out(command: Any, **options: Any) -> None:
+    """Run a command; one more Ctrl-C while the first is told of ends it as that does."""
+    try:
+        command(**options)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def _door() -> Any:
