@@ -80,7 +80,7 @@ def _sent(inside: Inside, work: Coroutine[Any, Any, Any]) -> Iterator[concurrent
             work.close()
             raise asyncio.CancelledError
         if job is not None and begun is not None:
-            waited_for.add(begun)
+            waited_for[begun] = job
         try:
             return await work
         finally:

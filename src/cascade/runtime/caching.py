@@ -10,8 +10,10 @@ from types import CoroutineType
 from typing import Any, Final
 
 from cascade.errors import CacheError
+from cascade.runtime.holding import give_up, hold
 from cascade.runtime.run import RunState
 from cascade.runtime.spot import Spot
+from cascade.runtime.stalls import Made, waiting_for
 from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value
 from cascade.spec.events import RunWarning
@@ -26,12 +28,13 @@ clock = time.time
 """What the age of an entry is told by, in seconds."""
 
 
-class Flight:
+class Flight(Made):
     """A call that is being made for a key, and those who wait for its outcome in the order in which they came."""
 
     __slots__ = ("loop", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self.loop = loop
         self.waiting: deque[asyncio.Future[bool]] = deque()
 
@@ -175,7 +178,7 @@ class _KeyedCall(_Call):
         loop = asyncio.get_running_loop()
         flight: Flight | None = None
         while flight is None and (ahead := caches.flights.get(mark)) is not None and ahead.loop is loop:
-            if not await _outcome(caches, mark, ahead):
+            if not await self.outcome(caches, mark, ahead):
                 flight = ahead  # it failed, and this is the next in line
             elif (value := await self.look()) is not MISS:
                 caches.used(self.policy)
@@ -183,6 +186,8 @@ class _KeyedCall(_Call):
         if flight is None:
             flight = caches.flights[mark] = Flight(loop)
         succeeded = False
+        flight.place = self.spot
+        hold(flight, self.run)
         try:
             value = await self.look()
             if value is not MISS:
@@ -196,7 +201,32 @@ class _KeyedCall(_Call):
                 succeeded = True
             return value
         finally:
+            give_up(flight)
             _land(caches, mark, flight, succeeded)
+
+    async def outcome(self, caches: Caches, mark: Any, flight: Flight) -> bool:
+        """Wait for a call that is on its way: True if it succeeded, False if it is for the one that waits to make it.
+
+        Raises:
+            CacheError: that call waits for this one.
+        """
+        waiter: asyncio.Future[bool] = flight.loop.create_future()
+        flight.waiting.append(waiter)
+
+        def vain() -> Exception:
+            by = flight.run.described(flight.place)
+            return CacheError(
+                f"{self.run.described(self.spot)} waits for a call of the same key that is on its way, {by}, which "
+                "itself waits for it: it would wait for itself, for ever; call it for another key, or without a cache"
+            )
+
+        try:
+            with waiting_for(flight, waiter, vain):
+                return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and not waiter.exception() and not waiter.result():
+                _pass_on(caches, mark, flight)
+            raise
 
     async def look(self) -> Any:
         """Return what is kept, or MISS."""
@@ -223,18 +253,6 @@ class _KeyedCall(_Call):
         bus = self.run.bus
         if bus.wants(RunWarning):
             bus.publish(RunWarning(run_id=self.run.id, code=code, message=message))
-
-
-async def _outcome(caches: Caches, mark: Any, flight: Flight) -> bool:
-    """Wait for a call that is on its way: True if it succeeded, False if it is for the one that waits to make it."""
-    waiter: asyncio.Future[bool] = flight.loop.create_future()
-    flight.waiting.append(waiter)
-    try:
-        return await waiter
-    except asyncio.CancelledError:
-        if waiter.done() and not waiter.cancelled() and not waiter.result():
-            _pass_on(caches, mark, flight)
-        raise
 
 
 def _land(caches: Caches, mark: Any, flight: Flight, succeeded: bool) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
+from cascade.runtime.awaited import Awaiters
 from cascade.runtime.cancelling import Clock
-from cascade.runtime.running import calls_of
+from cascade.runtime.running import call_in, calls_of
+from cascade.runtime.stalls import waiting_for
 
 __all__ = ["Ending", "Waiter"]
 
@@ -23,7 +26,7 @@ class Ending(Clock):
     truth, as nothing but calls is in between; `look` reads it.
     """
 
-    __slots__ = ("_borne", "_running", "caller", "cancels", "in_place", "is_over", "name", "own", "waiter")
+    __slots__ = ("_borne", "_running", "caller", "cancels", "in_place", "is_over", "name", "own", "reader", "waiter")
 
     def __init__(self, name: str, seconds: float | None) -> None:
         super().__init__(None, None, seconds)
@@ -31,6 +34,8 @@ class Ending(Clock):
         self.task = asyncio.current_task()
         self.caller: asyncio.Task[Any] | None = self.task
         """The task that awaits the run; None: it was started, as one of its own."""
+        self.reader: Callable[[], asyncio.Task[Any] | None] | None = None
+        """Gives the task that can only wait for more results of the run, if somebody takes them one by one."""
         self.in_place: bool = True
         self.cancels: int = 0
         """How many cancels of the task were asked for here."""
@@ -115,16 +120,27 @@ class Ending(Clock):
     async def outcome(self, task: asyncio.Task[Any]) -> Any:
         """Wait for a run that was started, or give what came of it; a cancel of who waits here is one of the run."""
         waiter = None
-        if not task.done():
-            waiter = Waiter(self)
-            task.add_done_callback(waiter.end)
-            await waiter
         try:
+            if not task.done():
+                here = asyncio.current_task()
+                waiter = Waiter(self)
+                task.add_done_callback(waiter.end)
+                with waiting_for(self, waiter, partial(self.vain, here), here):
+                    await waiter
             if waiter is not None and waiter.is_asked and not task.cancelled() and task.exception() is None:
                 raise asyncio.CancelledError
             return task.result()
         finally:
             del self, task, waiter  # the traceback leads here
+
+    def vain(self, task: asyncio.Task[Any] | None) -> Exception:
+        """Return the error for an asyncio task that awaits the run and is awaited by it."""
+        calls = Awaiters(task, call_in).calls
+        who = calls[0][0].described(calls[0][1]) if calls else f"task {task and task.get_name()!r}"
+        return RuntimeError(
+            f"{who} awaits the run {self.name!r}, which itself waits for it: they would wait for each other, "
+            "for ever; return what the run is to give, or start what is to be awaited as a run of its own"
+        )
 
     async def forgive(self) -> None:
         """Leave the task of the caller, which goes on behind the run, as if it had not been cancelled here."""
@@ -145,14 +161,18 @@ class Waiter(asyncio.Future[Any]):
     def __init__(self, ending: Ending) -> None:
         super().__init__(loop=ending.loop)
         self.is_asked: bool = False
+        self._is_asking = False
         self._ask = ending.ask
 
     def cancel(self, msg: Any = None) -> bool:
         """Cancel the run."""
         if self.done():
             return False
-        self.is_asked = True
+        if self._is_asking:  # who waits is a part of the run, which is being cancelled
+            return super().cancel(msg)
+        self.is_asked = self._is_asking = True
         self._ask()
+        self._is_asking = False
         return True
 
     def end(self, _: object) -> None:

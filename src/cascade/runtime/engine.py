@@ -30,7 +30,7 @@ from cascade.runtime.perform import invoke, perform
 from cascade.runtime.prepare import Plan, prepare
 from cascade.runtime.resources import Resources
 from cascade.runtime.run import RunState
-from cascade.runtime.running import is_in_call
+from cascade.runtime.running import call_in
 from cascade.runtime.schedule import drive
 from cascade.runtime.scope import to_the_end
 from cascade.runtime.sprints import dash, dash_on, landed
@@ -61,7 +61,7 @@ _numbers = itertools.count(1)
 RunState.drive, RunState.perform, RunState.invoke = staticmethod(drive), staticmethod(perform), staticmethod(invoke)
 RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_piece)
 RunState.follower, RunState.make_resources = Follower, Resources
-RunState.is_in_call = staticmethod(is_in_call)
+RunState.call_in = staticmethod(call_in)
 RunState.dash, RunState.dash_on, RunState.landed = staticmethod(dash), staticmethod(dash_on), staticmethod(landed)
 
 

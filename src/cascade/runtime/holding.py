@@ -9,33 +9,36 @@ are never looked at, and neither are those that need not wait.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from contextvars import ContextVar
-from functools import partial
-from types import FunctionType
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 from cascade.errors import ConstraintError
+from cascade.runtime.awaited import around, held_here
 from cascade.runtime.capacities import ROUNDING
+from cascade.runtime.frame import PENDING
 from cascade.runtime.limits import Gauge
 from cascade.runtime.spot import Spot
 from cascade.runtime.ticket import Ticket
-from cascade.spec.inside import Inside, inside_of, waited_for
+from cascade.spec.inside import inside_of
 
-__all__ = ["check_inner", "give_up", "held_here", "hold", "stuck"]
+__all__ = ["PAUSES", "check_inner", "give_up", "held_here", "hold", "note_wait", "stuck"]
 
-held_here: ContextVar[Ticket | None] = ContextVar("cascade_held", default=None)
-"""The last call around this code that was let in."""
+_looks: WeakKeyDictionary[Any, tuple[Any, tuple[float, ...]]] = WeakKeyDictionary()
+"""Of admissions: the event loop where it is looked again, and after which times."""
+PAUSES = tuple(0.05 * 2**i for i in range(10))
+"""Seconds until it is looked again whether a wait has become one that can never end."""
 
 
-def hold(ticket: Ticket, run: Any) -> None:
+def hold(ticket: Any, run: Any) -> None:
     """Let all that is begun from here know of a call that was let in; until `give_up`."""
     ticket.around = held_here.get()
     ticket.run = run
     held_here.set(ticket)
 
 
-def give_up(ticket: Ticket) -> None:
+def give_up(ticket: Any) -> None:
     """Say that a call holds nothing any more."""
     ticket.run = ticket.place = None
     held_here.set(ticket.around)
@@ -47,12 +50,19 @@ def check_inner(run: Any, spot: Spot, ticket: Ticket) -> None:
     Raises:
         ConstraintError: what it needs is held by calls that wait for runs inside of them.
     """
-    lack = stuck(run, ticket) if run.depth else None
-    if lack is None:
+    if not run.depth:
         return
+    lack = stuck(run, ticket)
+    if lack is not None:
+        raise _error(run, spot, lack)
+    ticket.place = spot
+    note_wait(ticket)
+
+
+def _error(run: Any, spot: Spot, lack: tuple[str, list[Ticket]]) -> ConstraintError:
     what, holders = lack
     by = " and ".join(sorted({_described(each) for each in holders}))
-    raise ConstraintError(
+    return ConstraintError(
         f"{run.described(spot)} can never be let in: {what} is held by {by}, and comes back only when this run, "
         f"{run.id!r}, has ended, which is inside of a task that waits for it; give the two tasks limits or capacities "
         "of their own, allow for both, or let the task that waits hold nothing"
@@ -62,17 +72,65 @@ def check_inner(run: Any, spot: Spot, ticket: Ticket) -> None:
 def stuck(run: Any, ticket: Ticket) -> tuple[str, list[Ticket]] | None:
     """Return what a call of a run inside of a task would wait for in vain, in words, and who holds it."""
     ticket.inside, ticket.around = inside_of(), held_here.get()
-    inner = run.admission.inner
-    inner.add(ticket)
-    waiting = {each: list(_around(each)) for each in inner if each.line is not None}
-    while ticket in waiting:
+    run.admission.inner.add(ticket)
+    return _in_vain(run.admission).get(ticket)
+
+
+def note_wait(ticket: Ticket) -> None:
+    """Note where a call is that waits, and look again after a while: who has begun its run may await it only then."""
+    ticket.around = held = held_here.get()
+    while held is not None and (held.run is None or not isinstance(held, Ticket)):
+        held = held.around
+    if held is not None and ticket.inside is not None:
+        admission, loop = ticket.admission, asyncio.get_running_loop()
+        pending = _looks.get(admission)
+        if pending is None or pending[0] is not loop:
+            loop.call_later(PAUSES[0], _look_again, ref(admission))
+        _looks[admission] = loop, PAUSES
+
+
+def _look_again(admission: ref[Any]) -> None:
+    """Fail a call that turns out to wait in vain; the others may not, then."""
+    looked = admission()
+    loop, pauses = (None, ()) if looked is None else _looks.pop(looked, (None, ()))
+    if looked is None or loop is None or loop.is_closed():
+        return
+    lacks = _in_vain(looked)
+    if lacks:
+        first = min(lacks, key=attrgetter("number"))
+        _fail(first, lacks[first])
+    if len(pauses) > 1 and any(each.line is not None for each in looked.inner):
+        _looks[looked] = loop, pauses[1:]
+        loop.call_later(pauses[1], _look_again, admission)
+
+
+def _fail(ticket: Ticket, lack: tuple[str, list[Ticket]]) -> None:
+    run = ticket.inside.ending.run
+    ticket.admission.withdraw([ticket])
+    if ticket.turn is None:  # it asks once more, where it can fail
+        ticket.place[0].scope.parked.discard(ticket)
+        run.start_held(ticket, PENDING)
+    elif not ticket.turn.done():
+        ticket.turn.set_exception(_error(run, ticket.place, lack))
+
+
+def _in_vain(admission: Any) -> dict[Ticket, tuple[str, list[Ticket]]]:
+    """Return which calls of runs inside of tasks wait for what they cannot have, and for what, as `_lack` says."""
+    chains: dict[Any, list[Ticket]] = {}
+    waiting = {}
+    for ticket in admission.inner:
+        if ticket.line is not None:
+            place = ticket.inside, ticket.around
+            if place not in chains:
+                chains[place] = list(_around(ticket))
+            waiting[ticket] = chains[place]
+    while waiting:
         held = {each for chain in waiting.values() for each in chain}
-        hopeful = [each for each in waiting if _lack(each, held) is None]
-        if not hopeful:
-            return _lack(ticket, held)
-        for each in hopeful:
-            del waiting[each]
-    return None
+        lacks = {each: lack for each in waiting if (lack := _lack(each, held)) is not None}
+        if len(lacks) == len(waiting):
+            return lacks
+        waiting = {each: waiting[each] for each in lacks}
+    return {}
 
 
 def _described(ticket: Ticket) -> str:
@@ -82,17 +140,12 @@ def _described(ticket: Ticket) -> str:
 
 def _around(ticket: Ticket) -> Iterator[Ticket]:
     """Go through the calls that hold something until this one, which waits, has ended: from the inside outwards."""
-    inside: Inside | None = ticket.inside
-    held: Ticket | None = ticket.around
-    while held is not None:
-        if held.run is not None:
-            while inside is not None and inside.depth - 1 > held.run.depth:
-                if not _is_awaited(inside.caller, held.run.is_in_call):
-                    return
-                inside = inside.around
-            if held.admission is ticket.admission:
-                yield held
-        held = held.around
+    ending = ticket.inside.ending
+    if ending is None or ending.run is None:
+        return
+    for each in around(ticket.inside, ticket.around, None, ending.run.call_in):
+        if isinstance(each, Ticket) and each.admission is ticket.admission:
+            yield each
 
 
 def _lack(ticket: Ticket, held: Iterable[Ticket]) -> tuple[str, list[Ticket]] | None:
@@ -115,34 +168,3 @@ def _passes(admission: Any, gauge: Gauge) -> bool:
     """Say whether a limit on concurrency ends by itself."""
     standing = admission.limits.table.get((gauge.scope, "concurrency"))
     return standing is None or standing.until is not None
-
-
-def _is_awaited(task: asyncio.Task[Any] | None, is_in_call: Callable[[asyncio.Task[Any]], bool]) -> bool:
-    """Say whether some call of a task waits for an asyncio task, and does not just let it go on beside it."""
-    known: set[Any] = set()
-    waiting = [task]
-    while waiting:
-        each = waiting.pop()
-        if each is None or each in known:
-            continue
-        known.add(each)
-        if isinstance(each, asyncio.Task) and (each in waited_for or is_in_call(each)):
-            return True
-        for callback, _ in getattr(each, "_callbacks", None) or ():
-            waiting += _told_by(callback)
-    return False
-
-
-def _told_by(callback: Any) -> list[Any]:
-    """Return the futures that a callback of a future is to settle, and the tasks that it wakes."""
-    parts = [getattr(callback, "__self__", None)]
-    if isinstance(callback, partial):
-        parts += callback.args
-    if isinstance(callback, FunctionType):
-        cells = callback.__closure__ or ()
-        free = dict(zip(callback.__code__.co_freevars, cells, strict=True))
-        if "return_when" in free and free["return_when"].cell_contents == asyncio.FIRST_COMPLETED:
-            return []  # who waits may go on without it
-        parts += [cell.cell_contents for cell in cells]
-    parts += [getattr(part, "_on_completed_fut", None) for part in parts]  # of a TaskGroup
-    return [part for part in parts if isinstance(part, asyncio.Future)]

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.errors import ResourceNotFoundError
+from cascade.runtime.holding import give_up, hold
 from cascade.runtime.leftovers import after
 from cascade.runtime.openings import Opened, described, find, set_up, settled, tear_down, tear_down_orphaned
 from cascade.runtime.openings import value_of as value_of_outcome
+from cascade.runtime.stalls import Made, waiting_for
 from cascade.spec.events import ResourceReleased
 from cascade.spec.notes import spelled
 from cascade.spec.resource import Inject, Resource
@@ -22,12 +25,13 @@ log = logging.getLogger("cascade")
 Key = tuple[Any, ...]
 
 
-class _Standing:
+class _Standing(Made):
     """One resource that the engine keeps, or that is being set up."""
 
     __slots__ = ("is_bound", "loop", "task", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
         self.loop = loop
         self.task: asyncio.Task[tuple[Any, BaseException | None]]
         self.waiting = 0
@@ -60,8 +64,12 @@ class Kept:
         self.left: list[tuple[Any, asyncio.Future[None]]] = []
         """Calls of any run that were left behind in their threads, and a future for the end of each."""
 
-    async def provide(self, run: Any, resource: Resource) -> Any:
-        """Return the value of a resource, set up in this run if it is not there."""
+    async def provide(self, run: Any, resource: Resource, asker: str) -> Any:
+        """Return the value of a resource, set up in this run if it is not there.
+
+        Raises:
+            RuntimeError: its set-up waits for `asker`.
+        """
         key, here = self._key(resource), asyncio.get_running_loop()
         standing = self._standing.get(key)
         if standing is None or not standing.is_good(here):
@@ -74,7 +82,7 @@ class Kept:
         standing.waiting += 1
         try:
             if not task.done():
-                await asyncio.wait({task})
+                await _ready(standing, described(resource), asker)
         except asyncio.CancelledError:
             if standing.waiting == 1:  # nobody else wants it
                 await _end(task)
@@ -97,9 +105,11 @@ class Kept:
 
     async def _open_shared(self, run: Any, resource: Resource, standing: _Standing) -> Any:
         own: list[Opened] = []
+        hold(standing, run)
         try:
             return await self._open(run, resource, own, standing)
         finally:
+            give_up(standing)
             for opened in own:
                 standing.is_bound |= opened.is_bound
             for opened in own:
@@ -111,7 +121,7 @@ class Kept:
         for name, wanted in resource.needs.items():
             found = find(self._engine.resources, wanted, described(resource))
             if _scope_of(wanted, found) == "engine":
-                needed[name] = await self.provide(run, found)
+                needed[name] = await self.provide(run, found, described(resource))
                 standing.is_bound |= self._standing[self._key(found)].is_bound
             else:
                 needed[name] = await self._open(run, found, own, standing)
@@ -213,6 +223,30 @@ def refuse_narrower(resource: Resource, wanted: Inject, found: Resource) -> None
 def _scope_of(wanted: Inject, found: Resource) -> str:
     """Return the scope that was asked for: one that is in the place of another lives as long as that."""
     return (wanted.target if isinstance(wanted.target, Resource) else found).scope
+
+
+async def _ready(standing: _Standing, what: str, asker: str) -> None:
+    """Wait for a set-up, unless that waits for who asks."""
+    ready: asyncio.Future[None] = standing.loop.create_future()
+    wake = partial(_wake, ready)
+
+    def vain() -> Exception:
+        return RuntimeError(
+            f"{asker} asks for the {what}, whose set-up itself waits for it: they would wait for each other, for ever; "
+            "have the set-up call plain functions, or tasks that ask for other resources"
+        )
+
+    standing.task.add_done_callback(wake)
+    try:
+        with waiting_for(standing, ready, vain):
+            await ready
+    finally:
+        standing.task.remove_done_callback(wake)
+
+
+def _wake(ready: asyncio.Future[None], _: object) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 async def _end(task: asyncio.Task[Any]) -> None:

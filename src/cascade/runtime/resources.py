@@ -101,7 +101,7 @@ class Resources:
         resource = self.find(wanted, asker)
         self._check(resource, self._known)
         if resource.scope == "engine":
-            return await self._run.engine.kept.provide(self._run, resource)
+            return await self._run.engine.kept.provide(self._run, resource, asker)
         if resource.scope == "task":
             for opened in own:
                 if opened.resource is resource:

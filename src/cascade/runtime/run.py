@@ -14,7 +14,7 @@ from cascade.compiler.guesses import Guesses
 from cascade.errors import ConstraintError, JumpError
 from cascade.runtime.cancelling import CancelScope
 from cascade.runtime.frame import PENDING, Frame, World, root_frame
-from cascade.runtime.holding import held_here, stuck
+from cascade.runtime.holding import held_here, note_wait, stuck
 from cascade.runtime.identity import Names
 from cascade.runtime.inputs import fill
 from cascade.runtime.leftovers import after
@@ -159,7 +159,7 @@ class RunState(Telling):
     dash: ClassVar[Callable[..., Any]]
     dash_on: ClassVar[Callable[..., Any]]
     landed: ClassVar[Callable[..., Any]]
-    is_in_call: ClassVar[Callable[[asyncio.Task[Any]], bool]]
+    call_in: ClassVar[Callable[[asyncio.Task[Any]], Any]]
 
     @property
     def resources(self) -> Any:
@@ -317,7 +317,7 @@ class RunState(Telling):
         if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not self.governs(form)):
             ready.append((frame, i, PENDING))
             return PENDING
-        ticket = self.admission.ask(form.task.name, needed, self._start, (frame, i), share is not None)
+        ticket = self.admission.ask(form.task.name, needed, self.start_held, (frame, i), share is not None)
         if not ticket.is_in and self.depth and stuck(self, ticket) is not None:
             self.admission.withdraw([ticket])
             ready.append((frame, i, PENDING))  # it will come there once more, where it can fail
@@ -326,20 +326,20 @@ class RunState(Telling):
         if ticket.start is None:
             ready.append((frame, i, ticket))
         elif not ticket.is_in:
-            ticket.around = held_here.get()
+            note_wait(ticket)
             if self.context is None:
                 self.context = copy_context()
             if self.bus.wants(TaskBlocked):
                 self.publish_blocked(Spot(frame, i), ticket)
         return PENDING
 
-    def _start(self, ticket: Ticket) -> None:
+    def start_held(self, ticket: Ticket, begun: Any = None) -> None:
         """Start a call that has waited; with the context of its run, not of the call that made room for it."""
         context = copy_context() if self.context is None else self.context.copy()
         if context.get(held_here) is not ticket.around:
             context.run(held_here.set, ticket.around)
         frame, i = ticket.place
-        frame.scope.start_in(context, self.drive, self, frame, i, ticket)
+        frame.scope.start_in(context, self.drive, self, frame, i, begun or ticket)
 
     def call_node(self, spot: Spot, form: CallForm) -> CallNode:
         """Return what an executor is told of a call."""

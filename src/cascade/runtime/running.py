@@ -19,7 +19,7 @@ from cascade.runtime.schedule import drive
 from cascade.runtime.spot import Spot
 from cascade.runtime.subflows import run_once, run_subflow
 
-__all__ = ["call_at", "calls_of", "is_in_call", "running_calls"]
+__all__ = ["call_at", "calls_of", "call_in", "running_calls"]
 
 Found = tuple[RunState, Spot] | None
 """The call that a piece of running code is at; None: none of its own."""
@@ -53,11 +53,11 @@ def call_at(here: FrameType | None) -> str | None:
     return None if found is None else found[0].described(found[1])
 
 
-def is_in_call(task: asyncio.Task[Any]) -> bool:
-    """Say whether an asyncio task is in a call of some run."""
+def call_in(task: asyncio.Task[Any]) -> Found:
+    """Return the call of some run that an asyncio task is in; None: it is in none."""
     if task is asyncio.current_task():
-        return _innermost(_stack(sys._getframe())) is not None
-    return _innermost(_awaits(task.get_coro())) is not None
+        return _innermost(_stack(sys._getframe()))
+    return _innermost(_awaits(task.get_coro()))
 
 
 def _stack(frame: FrameType | None) -> Iterable[FrameType]:

@@ -47,6 +47,12 @@ class Spot:
         """Whether this call was counted as an entry of the loop that its node is."""
         self._copy: Copy | None = None
 
+    def is_same(self, other: Spot) -> bool:
+        """Say whether another one is of the same call."""
+        return self is other or (
+            self.world is other.world and self.number == other.number and self.suffix == other.suffix
+        )
+
     def copy(self, names: Any) -> Copy:
         """Return the copy of the node that runs here."""
         if self._copy is None:

@@ -41,6 +41,13 @@ class Ticket:
         self.inside: Any = None
         """The run that it is in, if that is inside of a task."""
 
+    def is_at(self, spot: Any) -> bool:
+        """Say whether it is the ticket of a call, or of a sub-flow, which any call of its run may be in."""
+        place = self.place
+        if isinstance(place, tuple):
+            return place[0] is spot.frame and place[1] == spot.register
+        return not self.name or (place is not None and bool(place.is_same(spot)))
+
     def tell(self) -> None:
         """Let the call know that it was let in."""
         if self.turn is not None:

@@ -7,14 +7,14 @@ the run, which a context that is left over would keep alive, and nothing at all 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
+from contextvars import Context, ContextVar, Token
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 __all__ = ["Inside", "depth_here", "inside_of", "waited_for"]
 
-waited_for: WeakSet[Any] = WeakSet()
-"""The asyncio tasks that a thread of a task does nothing but wait for."""
+waited_for: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+"""The asyncio tasks that a thread of a task does nothing but wait for, and its job."""
 _present: ContextVar[Inside | None] = ContextVar("cascade_inside", default=None)
 
 
@@ -48,7 +48,15 @@ class Inside:
     @property
     def caller(self) -> Any:
         """The asyncio task that awaits the run; None: none does, that is known of."""
-        return None if self._ending is None else self._ending.caller
+        ending = self._ending
+        if ending is None:
+            return None
+        return ending.caller if ending.reader is None else ending.caller or ending.reader()
+
+    @property
+    def ending(self) -> Any:
+        """What ends the run before its time; None: it has ended."""
+        return self._ending
 
     async def empty(self) -> None:
         """End the runs that are left over, and wait until they have ended."""
@@ -75,9 +83,13 @@ class Inside:
             return  # it was closed from elsewhere
 
 
-def inside_of() -> Inside | None:
-    """Return what is known of the run that this code is a part of; None: there is none, or it has ended."""
-    inside = _present.get()
+def inside_of(context: Context | None = None) -> Inside | None:
+    """Return what is known of the run that this code is a part of; None: there is none, or it has ended.
+
+    Args:
+        context: look there, and not where this is called.
+    """
+    inside = _present.get() if context is None else context.get(_present)
     return None if inside is None or inside.engine is None else inside
 
 

@@ -47,7 +47,7 @@ def _open(items: Items, values: dict[str, Any]) -> None:
     run, node, place = items.run, items.node, (items.frame, items.i)
     outlet: Outlet | None = run.outlet
     if outlet is not None and outlet.node is node and items.frame is items.frame.world.root:
-        outlet.drained = items.tell
+        outlet.drained, outlet.is_held_up = items.tell, items.is_held_up
         items.has_outlet = True
         items.sinks.append(outlet)
         items.results = None

@@ -37,13 +37,15 @@ class Sink:
 class Outlet(Sink):
     """Keeps the results of the map `node` until they are asked for; it makes the map wait when there are many."""
 
-    __slots__ = ("arrival", "drained", "node", "reader", "values")
+    __slots__ = ("arrival", "drained", "is_held_up", "node", "reader", "values")
 
     def __init__(self, node: Any) -> None:
         self.node = node
         self.values: deque[Any] = deque()
         self.drained: Callable[[], None] | None = None
         """Tells the map that there is room; None as long as the map has not begun."""
+        self.is_held_up: Callable[[], bool] | None = None
+        """Tells whether no result can come before a call that waits to be let in."""
         self.arrival: asyncio.Future[None] | None = None
         self.reader: asyncio.Task[Any] | None = None
         """Who asked last."""
@@ -63,6 +65,12 @@ class Outlet(Sink):
         if self.arrival is not None and not self.arrival.done():
             self.arrival.set_result(None)
 
+    def waiting_reader(self) -> asyncio.Task[Any] | None:
+        """Return who waits for results, if none can come before a call that waits to be let in."""
+        if self.arrival is None or self.arrival.done() or not (self.is_held_up is None or self.is_held_up()):
+            return None
+        return self.reader
+
     async def wait(self) -> None:
         """Wait for results, or for the end of the run."""
         self.arrival = asyncio.get_running_loop().create_future()
@@ -78,6 +86,7 @@ async def completed(start: Callable[[Outlet], Any], node: Any) -> AsyncGenerator
     run = start(outlet)
     task: asyncio.Task[Any] = run._task
     task.add_done_callback(outlet.wake)
+    run._ending.reader = outlet.waiting_reader
     values = outlet.values
     try:
         while values or not task.done():
@@ -95,6 +104,7 @@ async def completed(start: Callable[[Outlet], Any], node: Any) -> AsyncGenerator
             for value in result:
                 yield value
     finally:
+        run._ending.reader = None
         await _end(run, task)
 
 

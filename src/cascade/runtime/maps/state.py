@@ -136,6 +136,11 @@ class Items:
         self.blocked -= 1
         self.tell()
 
+    def is_held_up(self) -> bool:
+        """Say whether all items that were begun wait for a limit or a constraint, and nothing else goes on."""
+        begun = self.read - self.done - len(self.queue)
+        return 0 < begun == self.blocked and len(self.run.under_way) == 1
+
     def pending(self) -> int:
         """Return how many items were read and are not done, or done and not taken."""
         pending = self.read - self.done
