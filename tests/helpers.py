@@ -23,3 +23,16 @@ def run_python(code: str, *arguments: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def write_package(directory: Path, sources: dict[str, str]) -> Path:
+    """Write a package named cascade that holds these modules."""
+    package = directory / "cascade"
+    for name, source in sources.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source, encoding="utf-8")
+        for parent in path.parents:
+            if package in (parent, *parent.parents):
+                (parent / "__init__.py").touch()
+    return package

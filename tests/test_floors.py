@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.helpers import PACKAGE, modules
+from tests.helpers import PACKAGE, modules, write_package
 
 FLOORS = (  # lowest first; the rooms of one floor do not know each other
     {"errors"},
@@ -139,18 +139,6 @@ def test_only_the_standard_library_is_imported() -> None:
 
 
 # --- the rules themselves, on packages that break them
-
-
-def write_package(directory: Path, sources: dict[str, str]) -> Path:
-    """Write a package named cascade that holds these modules."""
-    package = directory / "cascade"
-    for name, source in sources.items():
-        path = package / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source, encoding="utf-8")
-        for parent in (path.parent, package):
-            (parent / "__init__.py").touch()
-    return package
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import PACKAGE
+from tests.helpers import PACKAGE, write_package
 from tools.house import __main__ as front
 from tools.house.calls import Calls
 from tools.house.entered import entered
@@ -16,15 +16,7 @@ from tools.house.source import House
 
 def write_house(folder: Path, sources: dict[str, str]) -> House:
     """Write a package named cascade that holds these modules, and read it."""
-    package = folder / "cascade"
-    for name, source in sources.items():
-        path = package / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(source, encoding="utf-8")
-        for parent in path.parents:
-            if package in (parent, *parent.parents):
-                (parent / "__init__.py").touch()
-    return House(package)
+    return House(write_package(folder, sources))
 
 
 def short(names: list[str]) -> list[str]:
