@@ -8,19 +8,23 @@ from typing import Any
 
 import pytest
 
-from cascade.compiler import loops as compiled_loops
-from cascade.compiler import lower, write
-from cascade.compiler.machine import Edge
-from cascade.compiler.routed import write_route
+from cascade.compiler.emit import block as write
+from cascade.compiler.emit import loop as compiled_loops
+from cascade.compiler.emit.router import write_route
+from cascade.compiler.lowering import lower
+from cascade.compiler.transition_profile import Edge
 from cascade.graph import build as building
 from cascade.graph.identity import PureCalls
-from cascade.runtime import flows, interpret, lanes, loops
-from cascade.runtime.frame import NOTHING, PENDING, Frame
+from cascade.runtime.compiled import root as flows
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.inputs import fill
-from cascade.runtime.lanes import Lane
+from cascade.runtime.interpreter import interpreter as interpret
+from cascade.runtime.loops import follower as loops
+from cascade.runtime.loops import transition as lanes
+from cascade.runtime.loops.transition import Lane
 from cascade.runtime.maps import calls
-from cascade.runtime.perform import _Attempts
-from cascade.runtime.run import RunState
+from cascade.runtime.policies.attempts import _Attempts
+from cascade.runtime.run.state import RunState
 from cascade.spec.operations import ROUTE
 from tests.strategies import Recipe, fixed_recipes
 from tests.test_agreement import check_agreement
@@ -190,7 +194,7 @@ def sequences_end_with_nothing(patch: Patch) -> None:
 
 def subflows_have_no_parameters(patch: Patch) -> None:
     """A sub-flow reads the defaults of its parameters."""
-    patch.setattr("cascade.runtime.subflows.fill", lambda graph, given, *others: fill(graph, {}, *others))
+    patch.setattr("cascade.runtime.policies.subflow.fill", lambda graph, given, *others: fill(graph, {}, *others))
 
 
 def one_entry_too_many(patch: Patch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.write import PIECE
+from cascade.compiler.emit.block import PIECE
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent
 from cascade.testing import SpySubscriber

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cascade.compiler.fuse import REASONS
+from cascade.compiler.analysis.order import REASONS
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from tests.oracle import Report, TooLong, Unspecified

@@ -11,8 +11,8 @@ import pytest
 
 import cascade as cs
 from cascade.runtime import Engine, MessageBus
+from cascade.runtime.event_loop.turns import turns_here
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
-from cascade.runtime.turns import turns_here
 
 Tier = Literal["auto", "interpret", "compile"]
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from cascade.app.standing import Report, spelled_time
 from cascade.app.words import WORDS, language, say
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import RunFinished, TaskRetrying
-from cascade.runtime.looking import MapSight, Sight
+from cascade.runtime.inspect.progress import MapSight, Sight
 
 
 class Clock:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.verify import verify
+from cascade.compiler.analysis.verify import verify
 from cascade.runtime import Engine
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.operations import IMPORT, LOOP, OPERATIONS

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.blocks import Fused
-from cascade.compiler.shapes import MOST_KEPT
+from cascade.compiler.analysis.shapes import MOST_KEPT
+from cascade.compiler.compiled_root import Fused
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from tests.workflows import every_tier, in_loop, inline, run

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.emitted import Loop
-from cascade.compiler.loops import emit_loop
+from cascade.compiler.code.emitted import Loop
+from cascade.compiler.emit.loop import emit_loop
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 from tests.workflows import Body, Way, awaited, every_tier, every_way, in_loop, inline, notes_of
@@ -27,7 +27,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> Emissions:
         found.append(emit_loop(*args))
         return found[-1]
 
-    monkeypatch.setattr("cascade.runtime.lanes.emit_loop", emitting)
+    monkeypatch.setattr("cascade.runtime.loops.transition.emit_loop", emitting)
     return found
 
 

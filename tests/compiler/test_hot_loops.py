@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.emitted import Loop
-from cascade.compiler.shapes import MOST_KEPT
+from cascade.compiler.analysis.shapes import MOST_KEPT
+from cascade.compiler.code.emitted import Loop
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler import blocks, emitted, source
-from cascade.compiler.blocks import MOST_CHAINED, Fused
-from cascade.compiler.emitted import Chain
-from cascade.compiler.write import PIECE
+from cascade.compiler import compiled_root as blocks
+from cascade.compiler.code import emitted, source
+from cascade.compiler.code.emitted import Chain
+from cascade.compiler.compiled_root import MOST_CHAINED, Fused
+from cascade.compiler.emit.block import PIECE
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished
 from tests.workflows import in_loop, inline, run

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.blocks import Fused
-from cascade.compiler.emitted import Loop
-from cascade.compiler.mapped import MOST_ITEMS
+from cascade.compiler.code.emitted import Loop
+from cascade.compiler.compiled_root import Fused
+from cascade.compiler.emit.map import MOST_ITEMS
 from cascade.errors import JumpError, StaticGraphError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.emitted import Loop
+from cascade.compiler.code.emitted import Loop
 from cascade.errors import JumpError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskExecutionStarted

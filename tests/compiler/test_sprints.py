@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.runtime import learning
 from cascade.runtime.events import TaskExecutionStarted
-from cascade.runtime.looking import look, state_of
-from cascade.runtime.run import RunState
-from cascade.runtime.sprints import Sprint
+from cascade.runtime.inspect.progress import look, state_of
+from cascade.runtime.loops import learning
+from cascade.runtime.loops.shared_transition import Sprint
+from cascade.runtime.run.state import RunState
 from tests.workflows import in_loop
 
 ASYNC = pytest.mark.parametrize("is_async", [False, True])
@@ -107,7 +107,10 @@ async def test_of_many_short_loops_only_the_first_learn(is_async: bool, monkeypa
         learned.append(follower.number)
         return learning.learn_jump(follower, *args)
 
-    for module in (sys.modules["cascade.runtime.loops"], sys.modules["cascade.runtime.sprints"]):
+    for module in (
+        sys.modules["cascade.runtime.loops.follower"],
+        sys.modules["cascade.runtime.loops.shared_transition"],
+    ):
         monkeypatch.setattr(module, "learn_jump", learn_jump)
     async with cs.Engine() as engine:
         result = await engine.run(loops(made(body, is_async), [(5, k) for k in range(200)]))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.runtime.ticker import Ticker
+from cascade.runtime.event_loop.ticker import Ticker
 
 FEW, MANY = 20, 100
 """Five times as many edges may take five times the steps and a little, where a quadratic step would take 25."""

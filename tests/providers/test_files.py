@@ -150,7 +150,7 @@ def test_a_display_gives_way_to_a_question_and_comes_back() -> None:
 
     from cascade.app.live import Live
     from cascade.app.standing import Report
-    from cascade.runtime.looking import Sight
+    from cascade.runtime.inspect.progress import Sight
 
     out = io.StringIO()
     live = Live(Console(file=out, force_terminal=True, width=80))

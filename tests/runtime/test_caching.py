@@ -16,8 +16,9 @@ import pytest
 
 import cascade as cs
 from cascade.adapters.caching import DiskStore, FileExistenceCache, MemoryStore
-from cascade.runtime import Engine, MessageBus, caching
+from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import RunWarning, TaskEvent, TaskExecutionStarted, TaskSkipped
+from cascade.runtime.policies import cache as caching
 from cascade.spec.caching import CacheEntry, CacheKey
 from cascade.testing import SpySubscriber
 from tests.workflows import Body, Tier, awaited, every_body, every_tier, in_loop, inline, run, turns

@@ -8,8 +8,8 @@ import pytest
 
 import cascade as cs
 from cascade.runtime import Engine, MessageBus
-from cascade.runtime.admission import Admission
-from cascade.runtime.capacities import Capacities
+from cascade.runtime.admission.admission import Admission
+from cascade.runtime.admission.capacities import Capacities
 from cascade.runtime.events import TaskBlocked, TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 from cascade.testing import SpySubscriber
 from tests.workflows import Tier, every_tier, in_loop, run, turns

@@ -14,7 +14,8 @@ import pytest
 import cascade as cs
 from cascade.adapters.executors import local, workers
 from cascade.adapters.executors.local import LocalExecutor
-from cascade.runtime import Engine, MessageBus, ticker
+from cascade.runtime import Engine, MessageBus
+from cascade.runtime.event_loop import ticker
 from cascade.runtime.events import TaskEvent, TaskExecutionStarted
 from cascade.spec import placement
 from cascade.spec.placement import SHORT, Profile, profile_of

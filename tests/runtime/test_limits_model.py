@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cascade.runtime.admission import Admission
+from cascade.runtime.admission.admission import Admission
 from cascade.spec.limits import rate_from
 from tests.runtime.limits_model import Call, Model
 from tests.virtual import VirtualLoop

@@ -7,9 +7,9 @@ import pytest
 
 import cascade as cs
 from cascade.runtime import Engine
-from cascade.runtime.admission import Admission
+from cascade.runtime.admission.admission import Admission
+from cascade.runtime.admission.limits import Bucket
 from cascade.runtime.events import TaskRetrying
-from cascade.runtime.limits import Bucket
 from cascade.testing import SpySubscriber
 from tests.runtime.limits_log import Log, arrives, with_virtual_engine
 from tests.virtual import VirtualLoop, in_virtual_time

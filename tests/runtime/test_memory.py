@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.runtime.frame import Frame
+from cascade.runtime.frames.frame import Frame
 from tests.workflows import AGAIN, Body, Way, awaited, blocking, every_body, every_way, inline
 
 FIRST, LAST = 2_000, 10_000 if AGAIN else 20_000

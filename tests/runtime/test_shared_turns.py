@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.runtime import Engine, turns
+from cascade.runtime import Engine
+from cascade.runtime.event_loop import turns
+from cascade.runtime.event_loop.ticker import Ticker
+from cascade.runtime.event_loop.turns import LINGER, LONGEST, Turns
 from cascade.runtime.events import TaskEvent
+from cascade.runtime.maps.comprehension import PIECE
 from cascade.runtime.maps.state import Items
-from cascade.runtime.maps.sweeps import PIECE
-from cascade.runtime.ticker import Ticker
-from cascade.runtime.turns import LINGER, LONGEST, Turns
 from tests.workflows import Tier, every_tier
 
 HOPS = 30

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.runtime.looking import look, state_of
-from cascade.runtime.maps.sweeps import Sweep
+from cascade.runtime.inspect.progress import look, state_of
+from cascade.runtime.maps.comprehension import Sweep
 from tests.workflows import in_loop
 
 COUNT = 400

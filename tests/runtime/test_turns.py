@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.runtime import Engine, ticker
+from cascade.runtime import Engine
+from cascade.runtime.event_loop import ticker
 from tests.workflows import Tier, every_tier
 
 

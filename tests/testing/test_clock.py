@@ -26,7 +26,7 @@ from cascade.runtime.events import (
     TaskRetrying,
     TaskSkipped,
 )
-from cascade.runtime.run import RunState
+from cascade.runtime.run.state import RunState
 from cascade.testing import SpyExecutor, SpySubscriber, VirtualClock
 from cascade.testing.loop import VirtualLoop
 from tests.workflows import Body, Tier, every_body, every_tier

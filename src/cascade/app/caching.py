@@ -9,13 +9,13 @@ from cascade.adapters.caching.graphs import GraphForm, params_of
 from cascade.adapters.caching.keys import inputs_of, key_of
 from cascade.app.blocking import block_on
 from cascade.errors import CacheError
-from cascade.runtime import caching
 from cascade.runtime.engine import Engine
-from cascade.runtime.frame import World
-from cascade.runtime.identity import Names
+from cascade.runtime.frames.frame import World
+from cascade.runtime.frames.node_ids import Names
 from cascade.runtime.inputs import check_known, fill
-from cascade.runtime.interpret import arguments
-from cascade.runtime.prepare import prepare
+from cascade.runtime.interpreter.interpreter import arguments
+from cascade.runtime.plan import prepare
+from cascade.runtime.policies import cache as caching
 from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value
 from cascade.spec.graph import Gate

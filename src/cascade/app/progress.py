@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from cascade.app.standing import Report, shortened, spelled_time
 from cascade.app.words import say
 from cascade.app.writing import can_spell, is_terminal
-from cascade.runtime.looking import look, state_of
-from cascade.runtime.run import RunState
+from cascade.runtime.inspect.progress import look, state_of
+from cascade.runtime.run.state import RunState
 
 __all__ = ["Display", "Lines", "Progress", "display_for"]
 

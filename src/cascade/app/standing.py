@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from cascade.app.words import say
-from cascade.runtime.looking import MapSight, Sight
+from cascade.runtime.inspect.progress import MapSight, Sight
 
 __all__ = ["Report", "loops", "shortened", "spelled_time"]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cascade.compiler.blocks import fuse
-from cascade.compiler.entry import FIRST, entry_plan
-from cascade.compiler.fuse import REASONS
-from cascade.compiler.lines import CannotEmit, Watch
-from cascade.compiler.loops import emit_loop
-from cascade.compiler.machine import EXPECTED, Edge, Entry
-from cascade.compiler.source import comment
+from cascade.compiler.analysis.order import REASONS
+from cascade.compiler.code.source import comment
+from cascade.compiler.code.source_writer import CannotEmit, Watch
+from cascade.compiler.compiled_root import fuse
+from cascade.compiler.emit.loop import emit_loop
+from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
+from cascade.compiler.transition_profile import EXPECTED, Edge, Entry
 from cascade.errors import JumpError
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.operations import CALLN

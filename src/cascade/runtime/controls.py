@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from cascade.errors import ConstraintError
-from cascade.runtime.admission import Admission
-from cascade.runtime.ticker import Ticker
+from cascade.runtime.admission.admission import Admission
+from cascade.runtime.event_loop.ticker import Ticker
 from cascade.spec.keywords import explains_options
 from cascade.spec.limits import GLOBAL, Kind, Limit, burst_from, concurrency_from, rate_from, scope_from, ttl_from
 

@@ -11,32 +11,33 @@ from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
-from cascade.compiler.lower import open_to_tail_calls
-from cascade.runtime.admission import Admission
+from cascade.compiler.lowering.lower import open_to_tail_calls
+from cascade.runtime.admission.admission import Admission
 from cascade.runtime.bus import MessageBus
-from cascade.runtime.caching import Caches
-from cascade.runtime.closing import TEARDOWN_FAILED, Closing
+from cascade.runtime.compiled.root import run_piece
+from cascade.runtime.compiled.target import carry_out
 from cascade.runtime.controls import Controls
-from cascade.runtime.ending import Ending
-from cascade.runtime.flows import run_piece
+from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.forks import remember
-from cascade.runtime.frame import World
+from cascade.runtime.frames.frame import World
+from cascade.runtime.frames.scope import to_the_end
+from cascade.runtime.handle import Run, loop_for_start
 from cascade.runtime.inputs import check_known, fill, told
-from cascade.runtime.kept import Kept
-from cascade.runtime.loops import Follower
-from cascade.runtime.maps import Outlet, completed, run_map
-from cascade.runtime.openings import checked
-from cascade.runtime.perform import invoke, perform
-from cascade.runtime.prepare import Plan, prepare
-from cascade.runtime.resources import Resources
-from cascade.runtime.run import RunState
-from cascade.runtime.running import call_in
-from cascade.runtime.schedule import drive
-from cascade.runtime.scope import to_the_end
-from cascade.runtime.sprints import dash, dash_on, landed
-from cascade.runtime.started import Run, loop_for_start
-from cascade.runtime.target import carry_out
-from cascade.runtime.ticker import Ticker
+from cascade.runtime.inspect.active_calls import call_in
+from cascade.runtime.interpreter.scheduler import drive
+from cascade.runtime.loops.follower import Follower
+from cascade.runtime.loops.shared_transition import dash, dash_on, landed
+from cascade.runtime.maps.runner import run_map
+from cascade.runtime.maps.sinks import Outlet, completed
+from cascade.runtime.plan import Plan, prepare
+from cascade.runtime.policies.attempts import invoke, perform
+from cascade.runtime.policies.cache import Caches
+from cascade.runtime.resources.engine_resources import Kept
+from cascade.runtime.resources.lifecycle import checked
+from cascade.runtime.resources.run_resources import Resources
+from cascade.runtime.run.state import RunState
+from cascade.runtime.run_scope import Ending
+from cascade.runtime.shutdown import TEARDOWN_FAILED, Closing
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of

@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakSet
 
 from cascade.adapters.executors.local import LocalExecutor
-from cascade.runtime.admission import Admission
+from cascade.runtime.admission.admission import Admission
 from cascade.spec.placement import forget_waiters
 
 __all__ = ["remember"]

@@ -112,7 +112,7 @@ class Block:
         self.uses: int = 0
         """How often it was run."""
         self.moves: bytearray | None = None
-        """The operations, with MOVE1 among them, once that was asked for; see `cascade.runtime.lasts`."""
+        """The operations, with MOVE1 among them, once that was asked for; see `runtime.interpreter.last_readers`."""
         self.read_by: dict[int, list[int]] | None = None
         """The registers that instructions read, where that is more than their references; None: it is not."""
         self.reads: dict[int, float] | None = None
@@ -192,7 +192,7 @@ class Blueprint:
         """The order to look at the strict instructions in; None: as they stand."""
         self.lower_state: Callable[[Blueprint, int], Block] = lower_state
         self.machine: Any = None
-        """What is known of its loops (`cascade.compiler.machine`)."""
+        """What is known of its loops (`cascade.compiler.transition_profile`)."""
         self.joins: Any = None
         """Which nodes are one copy in a loop and around it (`cascade.graph.joins`), once somebody needs it."""
 

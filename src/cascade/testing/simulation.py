@@ -10,8 +10,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from cascade.runtime.engine import Engine
-from cascade.runtime.run import RunState
-from cascade.runtime.ticker import Ticker
+from cascade.runtime.event_loop.ticker import Ticker
+from cascade.runtime.run.state import RunState
 from cascade.spec.contexts import contextmanager
 from cascade.spec.events import Event
 from cascade.spec.notes import note_more

@@ -17,8 +17,10 @@ from cascade.adapters.executors import processes
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.executors.workers import Workers
 from cascade.app.progress import Progress
-from cascade.runtime import admission, caching, engine
-from cascade.runtime.run import RunState
+from cascade.runtime import engine
+from cascade.runtime.admission import admission
+from cascade.runtime.policies import cache as caching
+from cascade.runtime.run.state import RunState
 from cascade.spec.contexts import contextmanager
 from cascade.testing.dial import Dial
 from cascade.testing.loop import VirtualLoop

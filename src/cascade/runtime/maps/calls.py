@@ -6,15 +6,15 @@ from collections import deque
 from types import CoroutineType
 from typing import Any
 
-from cascade.runtime.begun import Called
-from cascade.runtime.frame import NOTHING
-from cascade.runtime.loops import follow
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.frame import NOTHING
+from cascade.runtime.frames.scope import NodeFailure
+from cascade.runtime.frames.started import Called
+from cascade.runtime.interpreter.results import is_signal
+from cascade.runtime.loops.follower import follow
+from cascade.runtime.maps.comprehension import Sweep
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.maps.state import Items
-from cascade.runtime.maps.sweeps import Sweep
-from cascade.runtime.scope import NodeFailure
-from cascade.runtime.signals import is_signal
-from cascade.runtime.spot import Spot
 
 __all__ = ["call_in_place", "perform", "start_all", "take_over"]
 

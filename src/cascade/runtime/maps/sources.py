@@ -6,8 +6,8 @@ import sys
 from collections.abc import AsyncGenerator, Generator
 from typing import Any
 
-from cascade.runtime.scope import to_the_end
-from cascade.runtime.ticker import MOST_NUMBERS, Ticker
+from cascade.runtime.event_loop.ticker import MOST_NUMBERS, Ticker
+from cascade.runtime.frames.scope import to_the_end
 from cascade.spec.iterables import check_iterable, check_lengths, refuse_lengths
 from cascade.spec.mistakes import ATOMS, refuse_hidden
 

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
-from cascade.runtime.frame import NOTHING, PENDING, Frame
-from cascade.runtime.maps.blocks import Caller
-from cascade.runtime.maps.flows import Flow, flowing, is_sole_reader
-from cascade.runtime.maps.outlet import SKIPPED, Sink
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
+from cascade.runtime.frames.scope import NodeFailure, Scope
+from cascade.runtime.interpreter.scheduler import drive
+from cascade.runtime.maps.chunks import Caller
+from cascade.runtime.maps.pipes import Flow, flowing, is_sole_reader
+from cascade.runtime.maps.sinks import SKIPPED, Sink
 from cascade.runtime.maps.sources import Columns, Source
-from cascade.runtime.run import RunState
-from cascade.runtime.schedule import drive
-from cascade.runtime.scope import NodeFailure, Scope
-from cascade.runtime.spot import Spot
+from cascade.runtime.run.state import RunState
 from cascade.spec.events import RunWarning
 from cascade.spec.graph import Gate
 from cascade.spec.layout import order_of

@@ -1,0 +1,1 @@
+"""Questions about blueprints: order, skipping, shapes, mistakes."""

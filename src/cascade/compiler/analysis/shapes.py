@@ -1,0 +1,175 @@
+"""Shapes: what two graphs share that differ in their literals alone, and the functions kept for them.
+
+A function is kept with the task of the call that it is about (the target of a flow, a state of a loop), under the
+shape of what it carries out. So it goes when the task goes, and whoever declares the same again need not wait for
+it to be written and compiled again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+from cascade.compiler.transition_profile import Edge, Entry, Source
+from cascade.spec.blueprint import Block, Blueprint
+from cascade.spec.graph import Graph, Pack
+from cascade.spec.lazy import Lazy, LazyResult, MappedResult
+from cascade.spec.operations import CALL1, IMPORT
+from cascade.spec.placement import CallForm
+
+__all__ = ["MOST_KEPT", "MOST_NODES", "block_shape", "keep", "kept", "leaf_shape", "leaf_sort", "loop_shape"]
+
+MOST_KEPT = 32
+"""So many functions are kept for one task."""
+MOST_NODES = 5_000
+"""A larger graph keeps its functions itself: to compare its shape would cost more than it saves."""
+
+
+def kept(form: CallForm, shape: Any) -> Any:
+    """Return what is kept for a shape, or None."""
+    found = form.kept
+    made = None if found is None else found.get(shape)
+    if made is not None and found is not None:
+        found.move_to_end(shape)
+    return made
+
+
+def keep(form: CallForm, shape: Any, made: Any) -> None:
+    """Keep something for a shape; what was asked for longest ago has to go."""
+    if form.kept is None:
+        form.kept = OrderedDict()
+    form.kept[shape] = made
+    while len(form.kept) > MOST_KEPT:
+        form.kept.popitem(last=False)
+
+
+def block_shape(blueprint: Blueprint, block: Block) -> tuple[Any, ...]:
+    """Return what decides which lines are written for a block."""
+    graph = blueprint.graph
+    numbers = range(len(graph)) if block.origin is None else block.origin
+    return (
+        bytes(block.ops),
+        tuple(block.forms),
+        tuple(block.places),
+        tuple(block.operands),
+        tuple([(i, gate.first, *gate.key()) for i, gate in block.gates.items()]),
+        tuple([(i, tuple(map(_exactly, r.routes.items())), r.default) for i, r in block.routes.items()]),
+        tuple([_site(graph, i) for i in numbers]),
+        block.root,
+        block.strict,
+        blueprint.skips,
+    )
+
+
+def _exactly(item: tuple[Any, Any]) -> tuple[Any, ...]:
+    return (item[0].__class__, *item)
+
+
+def _site(graph: Graph, i: int) -> Any:
+    node = graph.nodes[i]
+    if isinstance(node, Pack):
+        keys = None if node.keys is None else tuple([(key.__class__, key) for key in node.keys])
+        return node.type, keys, node.remake
+    if isinstance(node, MappedResult):
+        options = (len(node.args), tuple(node.kwargs or ()), node.each, node.concurrency, node.window, node.errors)
+        return (_Code(node.code), node.lasti, node.label, options)
+    label = node.label if isinstance(node, LazyResult) else ""
+    return (_Code(node.code), node.lasti, label) if isinstance(node, Lazy) else None
+
+
+class _Code:
+    """A code object, known by identity: to hash one can take as long as to run it."""
+
+    __slots__ = ("code",)
+
+    def __init__(self, code: Any) -> None:
+        self.code = code
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Code) and self.code is other.code
+
+    def __hash__(self) -> int:
+        return id(self.code)
+
+
+def leaf_shape(graph: Graph, number: int, key: Any, cls: type) -> tuple[Any, ...] | None:
+    """Return what a state that jumps to itself, with data of one class, has in common with others like it.
+
+    None where more than literals feed the state, or more than its selector is declared for it: then it takes
+    a machine of its own to know its loop.
+    """
+    sort = leaf_sort(graph, number)
+    return None if sort is None else (*sort, key, cls)
+
+
+def leaf_sort(graph: Graph, number: int) -> tuple[Any, ...] | None:
+    """Return the part of `leaf_shape` that is known before the state has jumped.
+
+    The code object is in it by its id: what is kept by this must keep the code object alive.
+    """
+    node, gate = graph.nodes[number], graph.gates.get(number)
+    if gate is None or not (gate.is_shared or gate.is_plain) or not isinstance(node, LazyResult):
+        return None
+    if graph.kinds[number] == CALL1:
+        return None if graph.places[number] >= 0 else (id(node.code), node.lasti, node.label, 1)
+    references = graph.references(number)
+    if not references or max(references) >= 0:
+        return None
+    pattern: Any = len(references)
+    if pattern > 1 and len(slots := list(dict.fromkeys(references))) < pattern:
+        pattern = tuple(map(slots.index, references))
+    return id(node.code), node.lasti, node.label, pattern
+
+
+def loop_shape(
+    blueprints: list[Blueprint],
+    entries: list[Entry],
+    edges: list[Edge],
+    watch: Any,
+    inner: dict[Any, Any] | None = None,
+) -> tuple[Any, ...]:
+    """Return what decides which lines are written for a loop of these entries, which are in these blueprints."""
+    numbers = {entry: k for k, entry in enumerate(entries)}
+    sources: dict[Source, int] = {}
+    slots: dict[Any, int] = {}
+    imports: dict[Any, int] = {}
+    shapes: list[Any] = []
+    for blueprint, entry in zip(blueprints, entries, strict=True):
+        block, plan = entry.block, entry.plan
+        shapes.append(
+            (
+                entry.kind,
+                entry.form,
+                sources.setdefault(entry.source, len(sources)),
+                block_shape(blueprint, block) if entry.kind == "state" else _site(blueprint.graph, entry.number),
+                entry.register,
+                entry.loose,
+                tuple([step[0] for step in plan.steps]),
+                tuple(plan.placed),
+                tuple(plan.named.items()),
+                plan.first_override,
+                plan.size,
+            )
+        )
+        if len(entries) > 1:
+            known = [(entry.blueprint_id, slot) for slot in block.slots or ()]
+            shapes.append(tuple([slots.setdefault(one, len(slots)) for one in known]))
+        if entry.kind == "state" and blueprint.hoisted:
+            once = [(entry.blueprint_id, at) for op, at in zip(block.ops, block.places, strict=True) if op == IMPORT]
+            shapes.append(tuple([imports.setdefault(at, len(imports)) for at in once]))
+    ways = [
+        (
+            sources[edge.source],
+            numbers[edge.entry],
+            edge.is_jump,
+            edge.key if edge.by_value else id(edge.key),
+            edge.by_value,
+            edge.cls,
+            edge.names,
+            edge.count,
+            tuple(edge.updates),
+        )
+        for edge in edges
+    ]
+    inside = [(where, one.shape()) for where, one in (inner or {}).items()]
+    return (*shapes, *ways, *inside, watch)

@@ -1,0 +1,147 @@
+"""What was emitted: a function, and all that is needed to go on without it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import ref
+
+from cascade.compiler.code.guards import Guesses
+from cascade.compiler.code.source import make_function
+from cascade.compiler.code.source_writer import Held, Log, Place, Writer, held
+from cascade.compiler.transition_profile import Edge
+from cascade.spec.placement import placements
+
+__all__ = ["Chain", "Emitted", "Loop", "Stretch", "finished"]
+
+E = TypeVar("E", bound="Emitted")
+
+
+class Emitted:
+    """A function that was emitted, and what is needed to go on without it."""
+
+    __slots__ = (
+        *("forms", "function", "guesses", "inner", "is_async", "is_sure", "known", "log", "placed_at", "places"),
+        *("sites", "source"),
+    )
+
+    def __init__(self, function: Callable[..., Any], source: str, writer: Writer, is_async: bool) -> None:
+        self.function = function
+        self.source = source
+        self.places = writer.places
+        self.log: Log = writer.log
+        self.forms = list(dict.fromkeys(writer.forms))
+        self.inner = writer.inner
+        """The loops inside of it, by (entry, register)."""
+        self.is_sure = writer.is_sure
+        """The class of each result was known; if not, it is by now, and the function is better emitted again."""
+        self.is_async = is_async
+        self.placed_at = -1
+        self.known = writer.guesses
+        self.guesses: Guesses | None = None
+        self.sites = list(writer.sites)
+        """The (entry, register) that each site of events is."""
+
+    def guessing(self, ticker: Any) -> Guesses:
+        """Return the function with guesses that this ticker takes away; who calls it must hold them meanwhile."""
+        guesses = self.guesses
+        if guesses is None or guesses.is_retired or guesses.ticker is not ticker:
+            guesses = self.guesses = Guesses(self.function, self.known, ticker)
+            ticker.guesses.append(ref(guesses))
+        return guesses
+
+    def where(self, error: BaseException) -> tuple[Place | None, dict[str, Any]]:
+        """Return where an error came out of the function, and the local variables there.
+
+        Both stand in the error's traceback.
+        """
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code is self.function.__code__:  # further in are those of earlier raises of it
+                return self.places.get(trace.tb_lineno), dict(trace.tb_frame.f_locals)
+            trace = trace.tb_next
+        return None, {}
+
+    def held(self, place: Place, values: dict[str, Any]) -> Held:
+        """Return what is known of the registers at a place, whose local variables had these values."""
+        return held(self.log, place.at, values)
+
+    def may_run(self) -> bool:
+        """Say whether all its functions may be called in place now."""
+        if self.placed_at != placements[0]:
+            if not all(form.inline is not None or form.is_async for form in self.forms):
+                return False
+            self.placed_at = placements[0]
+        return True
+
+
+class Stretch(Emitted):
+    """Calls one after the other: from the values of `inputs` to those of `outputs`."""
+
+    __slots__ = ("has_maps", "inputs", "outputs", "reads", "steps", "unfit")
+
+    inputs: list[int]
+    outputs: list[int]
+    steps: list[int]
+    has_maps: bool
+    reads: dict[int, int] | None
+    """How often its calls read each register of a frame, once that was asked for."""
+    unfit: Counter[int]
+    """How often it was left before a map that could not be gone through in place."""
+
+
+class Chain:
+    """Coroutine functions that are awaited one after the other, because one would take too long to compile."""
+
+    __slots__ = ("forms", "has_maps", "is_sure", "parts")
+
+    is_async = True
+
+    def __init__(self, parts: list[Stretch]) -> None:
+        self.parts = parts
+        self.forms = list(dict.fromkeys(form for part in parts for form in part.forms))
+        self.has_maps = any(part.has_maps for part in parts)
+        self.is_sure = all(part.is_sure for part in parts)
+
+    @property
+    def unfit(self) -> Counter[int]:
+        """How often they were left before maps that could not be gone through in place."""
+        return sum((part.unfit for part in self.parts), Counter())
+
+    @property
+    def source(self) -> str:
+        """Their text."""
+        return "\n".join(part.source for part in self.parts)
+
+    def may_run(self) -> bool:
+        """Say whether all their functions may be called in place now."""
+        return all(part.may_run() for part in self.parts)
+
+
+class Loop(Emitted):
+    """A loop with all its states; loops of one shape share it."""
+
+    __slots__ = ("after", "constants", "edges", "imports", "offsets", "width")
+
+    edges: list[Edge]
+    """Keeps their keys alive, which the code knows by identity."""
+    offsets: list[int]
+    """Where the arguments of each entry begin among those of the function."""
+    width: int
+    """How many arguments the entries have together."""
+    constants: list[tuple[int, int]]
+    """What is passed behind the arguments: (entry, reference of a constant)."""
+    imports: list[tuple[int, int]]
+    """What is passed behind those: (entry, register of what runs once a run)."""
+    after: list[tuple[int, int, int]]
+    """What runs around the loop, and must have run: (entry, register, which of those that it comes after)."""
+
+
+def finished(kind: type[E], writer: Writer, name: str, is_async: bool) -> E:
+    """Return the function that a writer has the lines of."""
+    writer.names |= writer.guesses
+    source = writer.finish()
+    if any("stray()" in line for line in writer.text):
+        writer.stray()
+    return kind(make_function(name, source, writer.names), source, writer, is_async)

@@ -1,0 +1,298 @@
+"""Lines of emitted code: their text, the values that they name, and what is known at each of them.
+
+While lines are written, a log is kept of which local variable holds which register and where branches begin and end.
+So wherever a function is left, the line and its local variables tell what the interpreter needs to go on.
+"""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable
+from time import perf_counter, time
+from types import CoroutineType
+from typing import Any, NamedTuple
+
+from cascade.compiler.code.source import Namer
+from cascade.spec.events import TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
+from cascade.spec.marks import NOTHING, PENDING
+from cascade.spec.placement import CallForm
+from cascade.spec.signal import Signal
+
+__all__ = ["REST", "CannotEmit", "Held", "Leave", "Log", "Place", "Watch", "Writer", "held", "odd", "way_of"]
+
+Watch = tuple[bool, bool, bool]
+"""Whether somebody wants to know of each start, of each end and of each skip of a call."""
+
+REST = "if ticker.due: await look()"
+"""Where the event loop may need a turn."""
+DEEPEST = 24
+"""So deep may branches lie in each other; CPython allows 99 indents."""
+
+TELLERS = {"Started": "tell_started", "Finished": "tell_finished", "Skipped": "tell_skipped"}
+MARKS: dict[str, Any] = {"NOTHING": NOTHING, "PENDING": PENDING}
+PUBLISHING: dict[str, Any] = {
+    "Started": TaskExecutionStarted,
+    "Finished": TaskExecutionFinished,
+    "Skipped": TaskSkipped,
+    "new": tuple.__new__,
+    "time": time,
+    "clock": perf_counter,
+}
+RESERVED = ("NOTHING", "PENDING", "look", "odd", "signals", "stray", "ticker", "waiting", "way", "way_of")
+IN_LOOPS = ("Jump", "TailCall", "args", "data", "given", "here", "i", "j", "len", "result", "same", "state", "turn")
+WATCHED = ("first", "iteration", "sites", "start", "tell_finished", "tell_skipped", "tell_started")
+
+
+class Leave(BaseException):
+    """Raised in emitted code, to have the interpreter go on from here. It never reaches a user."""
+
+
+class CannotEmit(Exception):
+    """These instructions cannot become one function; says why, in words of `compiler.analysis.order.REASONS`."""
+
+
+class Place:
+    """Where a line of emitted code is: which entry, which register, and whether its call is over."""
+
+    __slots__ = ("at", "entry", "is_call", "is_over", "passed", "register")
+
+    def __init__(self, entry: int, register: int, is_over: bool, at: int, is_call: bool = False) -> None:
+        self.entry = entry
+        self.register = register
+        self.is_over = is_over
+        self.is_call = is_call
+        """Whether the line is the call itself, whose beginning has been told where somebody wants to know."""
+        self.at = at
+        """How much of the log of local variables had been written."""
+        self.passed: list[str] | None = None
+        """If the line looks for a jump's key, which other values lack: the variables passed to the call."""
+
+
+class Writer:
+    """The lines of one function, the values that they name, and what is known at each of them."""
+
+    def __init__(self, watch: Watch, loops: bool) -> None:
+        self.watch = watch
+        self.namer = Namer()
+        self.names: dict[str, Any] = {}
+        self.text: list[str] = []
+        self.places: dict[int, Place] = {}
+        self.log: Log = []
+        """What local variables come to hold, and where branches begin and end; see `held`."""
+        self.sites: dict[tuple[int, int], int] = {}
+        """The number of each (entry, register) that events come from."""
+        self.now = "first"
+        """The iteration of the events, as text."""
+        self.forms: list[CallForm] = []
+        self.guesses: dict[str, Any] = {}
+        """What coroutine functions compare results with, by name: classes, and keys of jumps."""
+        self.is_sure = True
+        """Each call had been made before, so the class of its result is known."""
+        self.inner: dict[tuple[int, int], dict[int, str]] = {}
+        """For each loop inside, by (entry, register): the variables of the arguments that its jumps give."""
+        self._values: dict[int, str] = {}
+        self._sites: list[str] = []
+        self._unpacked = 0
+        self._guesses: dict[int, str] = {}
+        self._looks: dict[CallForm, _Look] = {}
+        for reserved in (*RESERVED, *(IN_LOOPS if loops else ()), *((*WATCHED, *PUBLISHING) if any(watch) else ())):
+            self.namer.name(reserved)
+        if loops:
+            self._values[id(len)] = "len"
+
+    @property
+    def listeners(self) -> list[str]:
+        """The parameters for what is published."""
+        told = [name for name, is_wanted in zip(TELLERS.values(), self.watch, strict=True) if is_wanted]
+        return [*told, "first", "sites"] if told else []
+
+    def unpack(self) -> None:
+        """Leave a line for what puts the sites of events into variables of their own, once they are known."""
+        if any(self.watch):
+            self._unpacked = len(self.text)
+            self.line(1, "pass")
+
+    def finish(self) -> str:
+        """Return the source."""
+        if self.sites:
+            self.text[self._unpacked] = f"    {''.join(f'{name}, ' for name in self._sites)}= sites"
+        return "\n".join(self.text) + "\n"
+
+    def line(self, depth: int, text: str, said: str = "", place: Place | None = None) -> None:
+        """Add a line; `said` is its comment."""
+        if depth > DEEPEST:
+            raise CannotEmit("nesting")
+        line = "    " * depth + text
+        self.text.append(f"{line:<72}  {said}".rstrip() if said else line)
+        if place is not None:
+            self.places[len(self.text)] = place
+
+    def value(self, value: Any, wish: str) -> str:
+        """Return the name by which the code refers to a value."""
+        name = self._values.get(id(value))
+        if name is None:
+            name = self._values[id(value)] = self.namer.name(wish)
+            self.names[name] = value
+        return name
+
+    def mark(self, name: str) -> str:
+        """Return the name of a value that has the same name everywhere."""
+        self.names[name] = MARKS[name] if name in MARKS else PUBLISHING[name]
+        return name
+
+    def call(self, depth: int, place: Place, where: tuple[int, int], call: str, said: str) -> None:
+        """Add a call, and around it what is published of it."""
+        started, finished, _ = self.watch
+        if started:
+            self.publish(depth, "Started", where, "")
+        if finished:
+            self.line(depth, f"start = {self.mark('clock')}()")
+        self.line(depth, call, said, Place(place.entry, place.register, False, place.at, True))
+        if finished:
+            self.publish(depth, "Finished", where, ', "Succeeded", clock() - start, None, None')
+
+    def skipped(self, depth: int, where: tuple[int, int], why: str) -> None:
+        """Add that a call is skipped."""
+        self.publish(depth, "Skipped", where, f', "{why}"')
+
+    def publish(self, depth: int, event: str, where: tuple[int, int], more: str) -> None:
+        """Add the publishing of an event."""
+        if where not in self.sites:
+            self.sites[where] = len(self._sites)
+            self._sites.append(self.namer.name(f"site_{len(self._sites)}"))
+        site = self._sites[self.sites[where]]
+        made = f"{self.mark('new')}({self.mark(event)}, ({site}, {self.mark('time')}(), {self.now}{more}))"
+        self.line(depth, f"{TELLERS[event]}({made})")
+
+    def called(self, form: CallForm, placed: list[str], named: Iterable[tuple[str, str]] = ()) -> str:
+        """Return the text of a call."""
+        self.forms.append(form)
+        function = self.function(form)
+        passed = list(placed)
+        for name, local in named:
+            passed.append(f"{name}={local}" if is_word(name) else f"**{{{self.value(name, f'name_{name}')}: {local}}}")
+        return f"{'await ' if form.is_async else ''}{function}({', '.join(passed)})"
+
+    def function(self, form: CallForm | None) -> str:
+        """Return the name by which the code calls a task's function."""
+        return "" if form is None else self.value(form.func, form.task.name)
+
+    def looked_at(self, depth: int, local: str, form: CallForm, place: Place, rests: bool) -> None:
+        """Add the look at a result that tells signals from values.
+
+        Args:
+            rests: the event loop may have a turn behind it.
+        """
+        if form.seen is None:
+            self.is_sure = False
+            known = self._looks.setdefault(form, _Look(form))
+            look = self.value(known, f"odd_{form.task.name}")
+            self.line(depth, f"{look}({local})", "", place)
+            if rests:
+                self.line(depth, REST, "", place)
+        elif rests:
+            self.line(
+                depth,
+                f"if {local}.__class__ is not {self.guess(form.seen, form.seen.__name__)}: await look({local})",
+                "",
+                place,
+            )
+        else:
+            self.names["odd"] = odd
+            seen = self.guess(form.seen, form.seen.__name__) if form.is_async else self.cls(form.seen)
+            self.line(depth, f"if {local}.__class__ is not {seen}: odd({local})", "", place)
+
+    def cls(self, cls: type) -> str:
+        """Return the name by which the code refers to a class."""
+        return self.value(cls, cls.__name__)
+
+    def guess(self, value: Any, wish: str) -> str:
+        """Return the name by which the code refers to a class, or a key, as long as no turn is due."""
+        name = self._guesses.get(id(value))
+        if name is None:
+            name = self._guesses[id(value)] = self.namer.name(wish)
+            self.guesses[name] = value
+        return name
+
+    def stray(self) -> str:
+        """Return what leaves the emitted code, as text."""
+        self.names["stray"] = stray
+        return "stray()"
+
+
+Log = list[tuple[str, int, str]]
+
+
+class Held(NamedTuple):
+    """What is known of the registers at a place in emitted code."""
+
+    values: dict[int, Any]
+    reasons: dict[int, str]
+    """Why instructions among them were skipped."""
+    done: set[int]
+    """What has run, also where nobody needs its value any more."""
+
+
+def held(log: Log, end: int, values: dict[str, Any]) -> Held:
+    """Return what registers hold after so much of a log; `values` are the local variables."""
+    found: dict[int, str] = {}
+    flags: dict[int, str] = {}
+    begun: dict[int, str] = {}
+    before: list[tuple[dict[int, str], ...]] = []
+    done: dict[int, str] = {}
+    for what, register, name in log[:end]:
+        if what == "set":
+            found[register] = done[register] = name
+        elif what == "flag":
+            flags[register] = name
+        elif what == "skip":
+            begun[register] = name
+        elif what == "drop":
+            found.pop(register, None)
+        elif what == "open":
+            before.append((found, done, begun))
+            found, done, begun = dict(found), dict(done), dict(begun)
+        else:
+            found, done, begun = before.pop()
+    registers = {at: values[name] for at, name in found.items() if values.get(name, PENDING) is not PENDING}
+    reasons = {at: "UpstreamSkipped_Data" for at, value in registers.items() if value is NOTHING}
+    reasons |= {at: values[name] for at, name in flags.items() if at in done and values.get(name) is not None}
+    reasons |= {at: values[name] for at, name in begun.items() if at not in done}  # what stands in is to be seen
+    return Held(registers, reasons, {at for at in done if at not in found or at in registers})
+
+
+class _Look:
+    """Looks at the result of a call that nobody had seen a result of."""
+
+    __slots__ = ("form",)
+
+    def __init__(self, form: CallForm) -> None:
+        self.form = form
+
+    def __call__(self, value: Any) -> None:
+        odd(value)
+        self.form.seen = value.__class__
+
+
+def odd(value: Any) -> None:
+    """Leave if a result is more than a value: a signal, or something to await."""
+    if isinstance(value, (Signal, CoroutineType)):
+        raise Leave
+
+
+def stray() -> None:
+    """Leave."""
+    raise Leave
+
+
+def way_of(ways: dict[Any, int], key: Any) -> int:
+    """Return the number of a route; -1 if there is none of that key."""
+    try:
+        return ways.get(key, -1)
+    except TypeError:  # a key that cannot be hashed names no route
+        return -1
+
+
+def is_word(name: str) -> bool:
+    """Say whether a keyword can stand in a call as it is: `f(**{...})` takes names that are no identifiers."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name)

@@ -1,0 +1,358 @@
+"""Root blocks as functions: the whole of one where that is possible, else each stretch between managed calls.
+
+To emit and compile a call takes some 50 us, and no other thread runs while CPython compiles a function. So that a large
+block does not hold the event loop for long it is made piece by piece (`Making`), of functions of about `PIECE` calls.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Generator
+from functools import partial
+from threading import Lock
+
+from cascade.compiler.analysis.order import in_order
+from cascade.compiler.analysis.skipping import skipping
+from cascade.compiler.code.emitted import Chain, Stretch
+from cascade.compiler.code.source_writer import CannotEmit, Watch
+from cascade.compiler.emit.block import PIECE
+from cascade.compiler.emit.map import item_form
+from cascade.compiler.emit.straight_code import write_stretch
+from cascade.spec.blueprint import Block, Blueprint
+from cascade.spec.operations import CALL1, FUSED, GATED, LOOP, MANAGED, MAP, ROUTE, SUBFLOW
+from cascade.spec.placement import placements
+from cascade.spec.regions import MANAGED_REGION, is_managed, regions
+
+__all__ = ["Fused", "Making", "fuse"]
+
+MOST_UNFIT = 3
+"""So often may a function be left at a map that cannot be gone through in place."""
+
+MOST_WHOLE = 5_000
+"""A coroutine of more awaits is not worth its compilation."""
+
+MOST_AT_ONCE = 300
+"""A coroutine of more calls is made of several, where nothing can be skipped, or not at all."""
+
+MOST_CHAINED = 600
+"""So many calls has each of these: to go from one to the next costs as much as some 15 calls."""
+
+LARGE = 1_000
+"""To look at so many calls, before any is written, takes a few ms."""
+
+OPERANDS = 32
+"""To pass so many values takes as long to compile as a call of a few."""
+
+MOST_OPERANDS = 400
+"""What takes more values is left to the interpreter: each may be an argument of the function."""
+
+
+_WORDS = {MANAGED: "policy", MAP: "map", LOOP: "loop", SUBFLOW: "sub-flow"}
+
+
+class Fused:
+    """A root block made ready for one kind of watching."""
+
+    __slots__ = ("avoided", "has_maps", "is_sure", "maps", "pieces", "placed_at", "reasons", "steps", "whole")
+
+    def __init__(self) -> None:
+        self.whole: Stretch | Chain | None = None
+        """All of it, as one function from the constants to the value of the target, or a chain of them."""
+        self.pieces: list[Stretch] = []
+        self.steps: list[tuple[int, int, object, object]] | None = None
+        """What the interpreter goes through: pieces, and the instructions between them; None: nothing was fused."""
+        self.reasons: dict[int, str] = {}
+        """Why instructions were left to the interpreter, in words of `cascade.compiler.analysis.order.REASONS`."""
+        self.placed_at = placements[0]
+        self.is_sure = True
+        self.maps: frozenset[int] = frozenset()
+        """The maps that stand in functions, as far as they can."""
+        self.avoided: frozenset[int] = frozenset()
+        """The maps that are left to the interpreter because they could not be gone through in place."""
+        self.has_maps = False
+
+    def unfit(self) -> frozenset[int]:
+        """Return the maps that functions were often left at."""
+        stretches = self.pieces if self.whole is None else [self.whole]
+        return frozenset(i for one in stretches for i, count in one.unfit.items() if count > MOST_UNFIT)
+
+
+class Making:
+    """A root block that is being made ready, in pieces of some 10 ms."""
+
+    __slots__ = ("_begin", "_lock", "_work", "made", "shape")
+
+    def __init__(self, blueprint: Blueprint, watch: Watch, avoided: frozenset[int], shape: object) -> None:
+        self.shape = shape
+        """Under which it is kept for other blueprints, or None."""
+        self.made: Fused | None = None
+        self._begin = partial(_pieces, blueprint, watch, False, avoided)
+        self._work = self._begin()
+        self._lock = Lock()
+
+    def go_on(self) -> Fused | None:
+        """Do one more piece; return the block once it is all there. If another thread is at it, leave it to that."""
+        if self.made is None and self._lock.acquire(blocking=False):
+            try:
+                next(self._work)
+            except StopIteration as end:
+                self.made = end.value
+            except BaseException:  # Ctrl-C may come anywhere
+                self._work = self._begin()
+                raise
+            finally:
+                self._lock.release()
+        return self.made
+
+
+def fuse(blueprint: Blueprint, watch: Watch, expecting: bool = False) -> Fused:
+    """Return the root block of a blueprint as functions, as far as its instructions can be, made all at once.
+
+    Args:
+        expecting: take functions that nobody has timed for short ones.
+    """
+    work = _pieces(blueprint, watch, expecting, frozenset())
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            made: Fused = end.value
+            return made
+
+
+Pieces = Generator[None, None, Fused]
+"""Work that can be put aside at each yield."""
+
+
+def _pieces(blueprint: Blueprint, watch: Watch, expecting: bool, avoided: frozenset[int]) -> Pieces:
+    """Make the root block of a blueprint ready.
+
+    Args:
+        avoided: maps to be left to the interpreter.
+    """
+    block = blueprint.root
+    made = Fused()
+    made.avoided = avoided
+    if len(block) > LARGE:
+        yield
+    if not any(watch):
+        made.maps = _maps(blueprint, made.avoided, expecting)
+    loose = _loose(blueprint, made, expecting)
+    if not loose and len(block) <= MOST_WHOLE and block.root >= 0:
+        awaits = _awaits(block)
+        most = MOST_AT_ONCE if awaits else PIECE
+        try:
+            if len(block) <= most and _weight(block, range(len(block))) <= MOST_AT_ONCE:
+                make = _whole(blueprint, watch)
+                if len(block) > LARGE:
+                    yield
+                made.whole = make()
+            elif awaits and len(block) == block.strict and not blueprint.skips and not _wide(block):
+                made.whole = yield from _chain(blueprint, watch)
+        except CannotEmit as error:
+            made.reasons[block.root] = str(error)
+        if made.whole is not None:
+            made.is_sure, made.has_maps = made.whole.is_sure, made.whole.has_maps
+            made.reasons.clear()
+            return made
+    yield from _fuse_pieces(blueprint, watch, made)
+    return made
+
+
+def _whole(blueprint: Blueprint, watch: Watch) -> Callable[[], Stretch]:
+    block = blueprint.root
+    steps = list(range(block.strict))
+    title = f"{blueprint.graph.name(block.root)}_flow"
+    return write_stretch(blueprint, block, steps, range(block.strict), [block.root], watch, title)
+
+
+def _chain(blueprint: Blueprint, watch: Watch) -> Generator[None, None, Chain]:
+    """Return coroutine functions that are awaited one after the other."""
+    block = blueprint.root
+    steps = in_order(block, list(range(block.strict)), range(block.strict))
+    if len(block) > LARGE:
+        yield
+    readers = _readers(blueprint)
+    parts = []
+    for piece in _cut(block, steps, MOST_CHAINED):
+        yield
+        outputs = _outputs(piece, readers)
+        title = f"{blueprint.graph.name(piece[-1])}_flow"
+        make = write_stretch(blueprint, block, piece, range(block.strict), outputs, watch, title)
+        yield
+        parts.append(make())
+    return Chain(parts)
+
+
+def _wide(block: Block) -> list[int]:
+    """Return what takes too many values."""
+    kinds = block.kinds
+    return [i for i in range(block.strict) if kinds[i] > CALL1 and len(block.references(i)) > MOST_OPERANDS]
+
+
+def _weight(block: Block, steps: Collection[int]) -> int:
+    """Return how long it takes to compile instructions, in calls of a few values each."""
+    return len(steps) + sum(len(block.references(i)) for i in steps if block.kinds[i] > CALL1) // OPERANDS
+
+
+def _cut(block: Block, steps: list[int], most: int = PIECE) -> list[list[int]]:
+    """Cut instructions into pieces that do not take long to compile."""
+    pieces: list[list[int]] = []
+    weight = most
+    for i in steps:
+        own = 1 if block.kinds[i] <= CALL1 else 1 + len(block.references(i)) // OPERANDS
+        if weight + own > most:
+            pieces.append([])
+            weight = 0
+        pieces[-1].append(i)
+        weight += own
+    return pieces
+
+
+def _maps(blueprint: Blueprint, avoided: Collection[int], expecting: bool) -> frozenset[int]:
+    """Return the maps that may stand in functions; not those that others are to flow into, which may wait."""
+    block = blueprint.root
+    skips = skipping(block)[0] if blueprint.skips else frozenset()
+    found: set[int] = set()
+    for i in range(len(block)):
+        if block.ops[i] != MAP or i in avoided or i in skips:
+            continue
+        form = item_form(blueprint, block, i)
+        flows = any(at >= 0 and block.ops[at] == MAP and at not in found for at in block.references(i))
+        if form is not None and not flows and (form.inline is not None or expecting):
+            found.add(i)
+    return frozenset(found)
+
+
+def _waits_for_measure(blueprint: Blueprint, i: int) -> bool:
+    """Say whether nothing keeps a map out of functions but that its task runs in threads so far."""
+    form = item_form(blueprint, blueprint.root, i)
+    return form is not None and form.inline is None
+
+
+def _awaits(block: Block) -> bool:
+    return any(form is not None and form.is_async for form in block.forms)
+
+
+def _loose(blueprint: Blueprint, made: Fused, expecting: bool) -> bool:
+    """Note what must be left to the interpreter; say whether there is anything but coroutines."""
+    block = blueprint.root
+    found = False
+    for i in range(len(block)):
+        form = block.forms[i]
+        if i >= block.strict and i >= blueprint.graph.needed:
+            continue
+        if i in made.maps:
+            continue
+        if block.ops[i] in _WORDS or (is_managed(block, i) and not (form is not None and form.is_async)):
+            waits = block.ops[i] == MAP and _waits_for_measure(blueprint, i)
+            made.reasons[i] = "threads" if waits else _WORDS.get(block.ops[i], "threads")
+            found = True
+        elif form is not None and form.is_async:
+            made.reasons[i] = "side by side"
+        elif form is not None and form.inline is None and not expecting:
+            made.reasons[i] = "threads"
+            found = True
+    return found
+
+
+def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> Generator[None, None, None]:
+    block = blueprint.root
+    skips = skipping(block)[0] if blueprint.skips else frozenset()
+    for i in _wide(block):
+        made.reasons.setdefault(i, "size")
+    loose = {i for i in made.reasons if i < block.strict}
+    if len(block) > LARGE:
+        yield
+    readers = _readers(blueprint)
+    for i in range(block.strict):
+        late = block.late_needs(i)
+        if late and i not in loose and (block.ops[i] == ROUTE or block.ops[i] == GATED):
+            loose.add(i)  # what it may ask for is known to nobody else
+            made.reasons[i] = "late"
+    if len(block) > LARGE:
+        yield
+    numbers = regions(block, loose, made.maps)
+    for last in (False, False, True):  # what may be skipped must not be seen from outside, where nobody knows why
+        sizes = Counter(numbers[: block.strict])
+        seen = [
+            i
+            for i in range(block.strict)
+            if i in skips
+            and i not in loose
+            and (
+                last
+                or sizes[numbers[i]] > PIECE
+                or any(at < 0 or at >= block.strict or numbers[at] != numbers[i] for at in readers.get(i, (-1,)))
+            )
+        ]
+        if not seen:
+            break
+        loose.update(seen)
+        made.reasons |= dict.fromkeys(seen, "late")
+        if len(block) > LARGE:
+            yield
+        numbers = regions(block, loose, made.maps)
+    groups: dict[int, list[int]] = {}
+    for i in range(block.strict):
+        if numbers[i] != MANAGED_REGION:
+            groups.setdefault(numbers[i], []).append(i)
+    pieces = [piece for members in groups.values() for piece in _cut(block, members) if len(piece) > 1]
+    piece_of: dict[int, Stretch] = {}
+    weight = 0
+    for piece in pieces:
+        own = _weight(block, piece)
+        if weight + own > PIECE:
+            yield
+            weight = 0
+        weight += own
+        outputs = _outputs(piece, readers)
+        title = f"{blueprint.graph.name(piece[-1])}_stretch"
+        try:
+            make = write_stretch(blueprint, block, piece, range(block.strict), outputs, watch, title)
+        except CannotEmit as error:
+            made.reasons |= dict.fromkeys(piece, str(error))
+            continue
+        made.pieces.append(make())
+        piece_of |= dict.fromkeys(piece, made.pieces[-1])
+    made.is_sure = all(piece.is_sure for piece in made.pieces)
+    made.has_maps = any(piece.has_maps for piece in made.pieces)
+    if made.pieces:
+        made.steps = _steps(block, made.pieces, piece_of)
+
+
+def _outputs(piece: list[int], readers: dict[int, list[int]]) -> list[int]:
+    """Return what others read of some instructions."""
+    own = set(piece)
+    return [i for i in piece if any(at not in own for at in readers.get(i, ()))]
+
+
+def _steps(block: Block, pieces: list[Stretch], piece_of: dict[int, Stretch]) -> list[tuple[int, int, object, object]]:
+    """Return what the interpreter goes through: pieces, and the instructions between them."""
+    size = len(block)
+    places = {piece: size + at for at, piece in enumerate(pieces)}
+    steps: dict[int, tuple[int, int, object, object]] = {}
+    for i in range(block.strict):
+        if i in piece_of:
+            at = places[piece_of[i]]
+            steps.setdefault(at, (at, FUSED, None, piece_of[i]))
+        else:
+            steps[i] = (i, block.ops[i], block.forms[i], block.places[i])
+    return list(steps.values())
+
+
+def _readers(blueprint: Blueprint) -> dict[int, list[int]]:
+    """Return who reads each register of the root block; what is read from elsewhere has the reader -1."""
+    block, graph = blueprint.root, blueprint.graph
+    found: dict[int, list[int]] = {}
+    for i in range(len(block)):
+        for at in (*block.needs(i), *block.late_needs(i)):
+            if at >= 0:
+                found.setdefault(at, []).append(i)
+        gate = block.gates.get(i)
+        if gate is not None:
+            for at in gate.after:  # an entry of a loop looks at it from inside
+                found.setdefault(at, []).append(-1 if graph.jumps else i)
+    for at in (block.root, *blueprint.hoisted):
+        found.setdefault(at, []).append(-1)
+    return found

@@ -1,0 +1,1 @@
+"""Emitters: one for each kind of instruction, for straight code, and for loops."""

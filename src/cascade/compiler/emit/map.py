@@ -1,0 +1,133 @@
+"""Maps in emitted code: a comprehension, where a short function is called for each item of a list or tuple.
+
+What becomes of `double.map(x=rows)`:
+
+    if rows.__class__ is not list and rows.__class__ is not tuple or len(rows) > most: unfit()
+    if not turn: stray()
+    waiting, signals = iter(rows[:]), []
+    found = [one if one.__class__ is int else odd_item(one, signals) for item in waiting for one in (double(item),)]
+    if signals: stray()
+
+As in the interpreter, a result that is more than a value does not keep the other items from being called; then the
+interpreter takes over with all that was returned. Which item failed is read off the iterator.
+"""
+
+from __future__ import annotations
+
+from types import CoroutineType
+from typing import Any
+
+from cascade.compiler.code.source_writer import CannotEmit, Leave
+from cascade.compiler.emit.block import Body
+from cascade.spec.blueprint import Block, Blueprint
+from cascade.spec.layout import order_of
+from cascade.spec.lazy import MappedResult
+from cascade.spec.operations import MAP
+from cascade.spec.placement import CallForm
+from cascade.spec.signal import Signal
+
+__all__ = ["MOST_ITEMS", "Unfit", "has_maps", "item_form", "write_map"]
+
+MOST_ITEMS = 256
+"""A map of more items is left to the interpreter, which gives the event loop its turns between them."""
+
+
+class Unfit(Leave):
+    """Raised before the first call of a map over something that cannot be gone through in place."""
+
+
+def item_form(blueprint: Blueprint, block: Block, i: int) -> CallForm | None:
+    """Return how map `i` calls its task, if each call needs nothing but to be made; else None."""
+    node: MappedResult[Any] = blueprint.graph.nodes[block.source(i)]
+    gate = block.gates.get(i)
+    if gate is not None and not (gate.is_plain and gate.selector is None and i not in block.jumps):
+        return None
+    if node.concurrency is not None or node.window is not None or node.errors.on_error != "raise":
+        return None
+    task = node.task
+    if task.needs or task.is_async or task.mode not in ("auto", "inline"):
+        return None
+    return _passed(node)[1]
+
+
+def _passed(node: MappedResult[Any]) -> tuple[tuple[str, ...], CallForm]:
+    """Return the names of what goes by position behind the first arguments, and how the call is made."""
+    same = [name for name in node.kwargs or () if name not in node.each]
+    order, named = order_of(node.task, len(node.args), (*node.each, *same))
+    return order, node.task.form_of(named)
+
+
+def has_maps(block: Block, steps: list[int]) -> bool:
+    """Say whether there is a map among instructions."""
+    return any(block.ops[i] == MAP for i in steps)
+
+
+def write_map(body: Body, i: int) -> None:
+    """Write a map.
+
+    Raises:
+        CannotEmit: its items need more than to be called, it may be skipped, or somebody watches them.
+    """
+    block, writer = body.block, body.writer
+    form = item_form(body.blueprint, block, i)
+    references = block.references(i)
+    skipped = i in body.skips or any(body.may_lack(at) for at in references)
+    if form is None or skipped or any(writer.watch) or i in body.loose:
+        raise CannotEmit("map")
+    node: MappedResult[Any] = body.graph.nodes[block.source(i)]
+    order, _ = _passed(node)
+    passed = [body.local[at] for at in references]
+    first = passed[: len(node.args)]
+    given = dict(zip(node.kwargs or (), passed[len(first) :], strict=True))
+    lists = [given[name] for name in node.each]
+    place, length = body.place(i), writer.value(len, "len")
+    for at, each in enumerate(lists):
+        kinds = f"{each}.__class__ is not {writer.cls(list)} and {each}.__class__ is not {writer.cls(tuple)}"
+        size = f"{length}({each}) > {MOST_ITEMS}" if not at else f"{length}({each}) != {length}({lists[0]})"
+        writer.line(body.depth, f"if {kinds} or {size}: {writer.value(unfit, 'unfit')}()", "", place)
+    if body.turn_over:
+        writer.line(body.depth, f"if {body.turn_over}: {writer.stray()}", "", place)
+    writer.line(body.depth, f"waiting, signals = {writer.value(iter, 'iter')}({lists[0]}[:]), []")
+    items = [writer.namer.name("item") for _ in node.each]
+    given.update(zip(node.each, items, strict=True))
+    call = writer.called(form, [*first, *(given[name] for name in order)], [(name, given[name]) for name in form.names])
+    one, source = writer.namer.name("one"), "waiting"
+    if len(lists) > 1:
+        source = f"{writer.value(zip, 'zip')}(waiting, {', '.join(f'{each}[:]' for each in lists[1:])})"
+    if form.seen is None:
+        writer.is_sure = False
+        looked = f"{writer.value(_Look(form), f'odd_{form.task.name}')}({one}, signals)"
+    else:
+        odd = writer.value(odd_item, "odd_item")
+        looked = f"{one} if {one}.__class__ is {writer.cls(form.seen)} else {odd}({one}, signals)"
+    name = body.take(i)
+    text = f"{name} = [{looked} for {', '.join(items)} in {source} for {one} in ({call},)]"
+    writer.call(body.depth, place, (body.entry, i), text, body.said(i))
+    body.hold(i, name)
+    writer.line(body.depth, f"if signals: {writer.stray()}", "", body.place(i, True))
+
+
+class _Look:
+    """Looks at the results of a function that nobody had seen a result of."""
+
+    __slots__ = ("form",)
+
+    def __init__(self, form: CallForm) -> None:
+        self.form = form
+
+    def __call__(self, value: Any, signals: list[Any]) -> Any:
+        if not isinstance(value, (Signal, CoroutineType)):
+            self.form.seen = value.__class__
+        return odd_item(value, signals)
+
+
+def odd_item(value: Any, signals: list[Any]) -> Any:
+    """Return the result of an item, noted if it is more than a value."""
+    if isinstance(value, (Signal, CoroutineType)):
+        signals.append(value)
+    return value
+
+
+def unfit() -> None:
+    """Leave before a map that cannot be gone through in place."""
+    raise Unfit

@@ -1,0 +1,1 @@
+"""Lowering: Graph -> Blueprint, and how states are entered."""

@@ -1,0 +1,228 @@
+"""Graph -> Blueprint: which instruction each node becomes, and the blocks of the states of loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cascade.compiler.lowering.entry_plan import entry_plan
+from cascade.compiler.transition_profile import Machine
+from cascade.spec.blueprint import Block, Blueprint
+from cascade.spec.compose import SubflowResult
+from cascade.spec.control import Router
+from cascade.spec.graph import Gate, Graph, Routes
+from cascade.spec.inputs import Input
+from cascade.spec.lazy import LazyResult
+from cascade.spec.operations import CALL0, CALLN, GATED, IMPORT, LOOP, MANAGED, PACK, ROUTE, SUBFLOW
+
+__all__ = ["entry_plan", "lower", "map_inputs", "open_to_tail_calls"]
+
+
+def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
+    """Return the blueprint of `graph`.
+
+    Args:
+        order: the order in which a solver wants the strict nodes looked at; None: as they stand.
+    """
+    root = Block()
+    root.kinds, root.forms, root.places = graph.kinds, graph.forms, graph.places
+    root.operands, root.routes, root.jumps = graph.operands, graph.routes, graph.jumps
+    root.gates = dict(graph.gates)
+    root.root, root.strict = graph.root, graph.strict
+    root.ops = bytearray(graph.kinds) if graph.gates or graph.routes else graph.kinds
+    for i, gate in list(graph.gates.items()):
+        root.ops[i] = _operation(graph, i, gate)
+    skips = _mark_skippable(graph, root)
+    root.lazies = bool(len(graph) > graph.strict or graph.routes or graph.gates or SUBFLOW in graph.kinds)
+    blueprint = Blueprint(graph, root, _lower_state)
+    blueprint.skips = skips
+    blueprint.order = order
+    if graph.jumps:
+        blueprint.hoisted = _hoisted(graph)
+    blueprint.machine = Machine()
+    return blueprint
+
+
+def open_to_tail_calls(blueprint: Blueprint) -> None:
+    """Let tail calls enter a blueprint again and again: what is pure in it runs once a run, as where jumps do that."""
+    if not blueprint.states and not blueprint.hoisted:
+        blueprint.hoisted = _hoisted(blueprint.graph)
+        blueprint.root.moves = blueprint.root.reads = blueprint.root.read_by = (
+            None  # what else runs once a run is read late
+        )
+
+
+def _operation(graph: Graph, i: int, gate: Gate) -> int:
+    kind = graph.kinds[i]
+    if kind > CALLN:
+        return kind
+    if gate.selector is not None:
+        return LOOP
+    form = graph.forms[i]
+    if gate.is_policy or (form is not None and form.task.needs):
+        return MANAGED
+    return GATED if gate.condition is not None or gate.after else kind
+
+
+def _mark_skippable(graph: Graph, root: Block) -> bool:
+    """Say whether anything can be skipped.
+
+    Calls that a skipped input may reach become gated, and get what stands in for them when they are skipped.
+    """
+    conditions = any(gate.condition is not None for gate in graph.gates.values())
+    if not conditions and SUBFLOW not in graph.kinds:
+        return False
+    maybe = bytearray(len(graph))
+    ops, kinds = root.ops, root.kinds
+    if ops is kinds:
+        ops = root.ops = bytearray(kinds)
+    for i in range(len(graph)):
+        gate = root.gates.get(i)
+        loops = i in graph.jumps  # a state that it enters may be skipped; so of the items of a map
+        skips = loops or ops[i] in (ROUTE, SUBFLOW) or any(maybe[at] for at in graph.references(i) if at >= 0)
+        if gate is not None and not skips:
+            reads = (*gate.after, *(at for _, at in gate.amounts if at >= 0))
+            skips = gate.condition is not None or any(maybe[at] for at in reads)
+        if not skips:
+            continue
+        maybe[i] = 1
+        if isinstance(graph.nodes[i], LazyResult):
+            root.gates[i] = Gate() if gate is None else gate.copied()  # many nodes may share one
+            root.gates[i].first = _first(graph, i)
+        if ops[i] <= CALLN:
+            ops[i] = GATED
+    return True
+
+
+def _first(graph: Graph, i: int) -> int | None:
+    """The reference of the first argument of node `i`, if a reader may get that in place of a skipped result."""
+    node = graph.nodes[i]
+    references = graph.references(i)
+    at = 1 if node.config is not None and node.config.receiver else 0
+    if len(references) <= at or isinstance(node, SubflowResult):
+        return None
+    form = graph.forms[i]
+    if form is not None and form.names and len(references) - len(form.names) <= at:
+        shape = form.task.shape
+        order = (*shape.names, *shape.keywords) if shape is not None else form.names
+        named = sorted(form.names, key=lambda name: order.index(name) if name in order else len(order))
+        reference = references[len(references) - len(form.names) + form.names.index(named[0])]
+    else:
+        reference = references[at]
+    if node.config is not None and node.config.passes_first:
+        return reference
+    if reference < 0:
+        return reference if -1 - reference in graph.inputs else None
+    return reference if isinstance(graph.nodes[reference], (LazyResult, Router, Input)) else None
+
+
+def _hoisted(graph: Graph) -> frozenset[int]:
+    found: set[int] = set()
+    for i in range(len(graph)):
+        kind, form, gate = graph.kinds[i], graph.forms[i], graph.gates.get(i)
+        if kind != PACK and not (kind <= CALLN and form is not None and form.task.pure and i not in graph.jumps):
+            continue
+        needs = graph.references(i)
+        if gate is not None:
+            needs = [*needs, *(at for at in (gate.condition, gate.otherwise) if at is not None)]
+            needs += [at for _, at in gate.amounts]
+        if all(at < 0 or at in found for at in needs):
+            found.add(i)
+    return frozenset(i for i in found if graph.kinds[i] != PACK)  # each reader has a container of its own
+
+
+def _lower_state(blueprint: Blueprint, number: int) -> Block:
+    """Return the block of a state: registers for it and all that feeds it, but for what runs once a run."""
+    graph, hoisted = blueprint.graph, blueprint.hoisted
+    found = {number}
+    stack = [number]
+    while stack:
+        i = stack.pop()
+        if i in hoisted and i != number:
+            continue
+        for at in _feeds(graph, i):
+            if at >= 0 and at not in found:
+                found.add(at)
+                stack.append(at)
+    origin = sorted(found)
+    return _relocate(blueprint, number, origin)
+
+
+def _feeds(graph: Graph, i: int) -> list[int]:
+    feeds = list(graph.references(i))
+    router, gate = graph.routes.get(i), graph.gates.get(i)
+    if router is not None:
+        feeds += router.routes.values()
+        if router.default is not None:
+            feeds.append(router.default)
+    if gate is not None:
+        feeds += [at for at in (gate.condition, gate.otherwise) if at is not None]
+        feeds += [at for _, at in gate.amounts]
+    return feeds
+
+
+class _Moves(dict[int, int]):
+    """References of the graph -> references of a block; constants are numbered as they are met."""
+
+    def __init__(self, origin: list[int]) -> None:
+        super().__init__((number, at) for at, number in enumerate(origin))
+        self.slots: list[int] = []
+
+    def __missing__(self, reference: int) -> int:
+        self.slots.append(-1 - reference)
+        moved = self[reference] = -len(self.slots)
+        return moved
+
+    def maybe(self, reference: int | None) -> int | None:
+        return None if reference is None else self[reference]
+
+
+def _relocate(blueprint: Blueprint, number: int, origin: list[int]) -> Block:
+    graph, root = blueprint.graph, blueprint.root
+    moves = _Moves(origin)
+    block = Block()
+    block.origin, block.local = origin, dict(moves)
+    for at, i in enumerate(origin):
+        if i in blueprint.hoisted and i != number:
+            block.ops.append(IMPORT)
+            block.kinds.append(CALL0)
+            block.forms.append(graph.forms[i])
+            block.places.append(i)
+            continue
+        block.ops.append(root.ops[i])
+        block.kinds.append(root.kinds[i])
+        block.forms.append(root.forms[i])
+        references = [moves[reference] for reference in root.references(i)]
+        if root.kinds[i] == 0:
+            block.places.append(references[0])
+        else:
+            block.places.append(len(block.operands))
+            block.operands.append(len(references))
+            block.operands.extend(references)
+        gate, router = root.gates.get(i), root.routes.get(i)
+        if gate is not None:
+            block.gates[at] = _moved_gate(gate, moves)
+        if router is not None:
+            routes = {key: moves[reference] for key, reference in router.routes.items()}
+            block.routes[at] = Routes(routes, moves.maybe(router.default))
+        if i in graph.jumps:
+            block.jumps[at] = graph.jumps[i]
+    block.root = moves[number]
+    block.strict = 0
+    block.lazies = blueprint.skips or bool(block.routes) or any(gate.after for gate in block.gates.values())
+    block.slots = moves.slots
+    return block
+
+
+def _moved_gate(gate: Gate, moves: _Moves) -> Gate:
+    moved = gate.copied()
+    moved.condition, moved.otherwise = moves.maybe(gate.condition), moves.maybe(gate.otherwise)
+    moved.first = moves.maybe(gate.first)
+    moved.amounts = tuple((name, moves[at]) for name, at in gate.amounts)
+    return moved
+
+
+def map_inputs(blueprint: Blueprint, number: int) -> tuple[int, tuple[str, ...], tuple[str, ...], Any]:
+    """Return of a map: how many arguments go by position, the names of the others, those mapped over, the node."""
+    node = blueprint.graph.nodes[number]
+    return len(node.args), tuple(node.kwargs), node.each, node

@@ -1,0 +1,1 @@
+"""Admission: who may start, under limits and capacities."""

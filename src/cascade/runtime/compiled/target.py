@@ -1,0 +1,101 @@
+"""The target of a run: its root block is carried out, and gives a value or what it failed of."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from cascade.compiler.code.emitted import Chain
+from cascade.compiler.compiled_root import Making
+from cascade.errors import DependencyMissingError
+from cascade.runtime.compiled.root import Left, fused_for, run_chain, run_whole
+from cascade.runtime.frames.frame import NOTHING, Frame, World, root_frame, steps_of
+from cascade.runtime.frames.scope import Interrupted, NodeFailure
+from cascade.runtime.inputs import read_variables
+from cascade.runtime.interpreter.last_readers import find_lasts
+from cascade.runtime.interpreter.scheduler import evaluate
+from cascade.runtime.run.state import RunState
+
+__all__ = ["carry_out"]
+
+
+async def carry_out(run: RunState, world: World) -> tuple[Any, Any, list[BaseException]]:
+    """Run the root block; return its value, or what it failed of and what else failed."""
+    block = world.blueprint.root
+    try:
+        if world.blueprint.graph.inputs:
+            run.variables = read_variables(world.blueprint.graph, world.constants)
+        fused = fused_for(run, world) if block.strict else None
+        while isinstance(fused, Making):
+            await run.turn()
+            fused = fused_for(run, world)
+        whole = None if fused is None else fused.whole
+        agenda: list[Any] = []
+        ready: list[Any] = []
+        if whole is not None and whole.may_run() and not run.governs(*whole.forms):
+            frame = root_frame(world, run.scope) if run.observed else None
+            try:
+                if isinstance(whole, Chain):
+                    with run.bus.waiting_for(run.id):
+                        value = await run_chain(run, world, whole)
+                elif whole.is_async:
+                    with run.bus.waiting_for(run.id):
+                        value = await run_whole(run, world, whole, frame)
+                else:
+                    value = await run_whole(run, world, whole, frame)
+                if run.ending.look():
+                    raise asyncio.CancelledError
+                return value, None, []
+            except Left as left:
+                frame, agenda, ready = left.frame, left.agenda, left.ready
+            except NodeFailure as failure:
+                if run.ending.look():
+                    raise Interrupted([failure.error]) from None
+                raise
+        else:
+            if block.moves is None:
+                find_lasts(world.blueprint)
+            frame = root_frame(world, run.scope)
+            steps: Any = None
+            if fused is not None and fused.steps is not None:
+                frame.pieces, frame.watch, steps = fused.pieces, run.watch, iter(fused.steps)
+            agenda = [(frame, steps or steps_of(block, world.blueprint.order))]
+        if block.strict:
+            with run.bus.waiting_for(run.id):
+                await evaluate(run, frame, agenda, ready, [block.root])
+        if run.ending.look():
+            raise asyncio.CancelledError
+        value = frame.regs[block.root]
+        if run.observed:
+            run.publish_pruned_root(frame)
+        if value is NOTHING:
+            return None, _missing(run, frame), []
+        return value, None, []
+    except NodeFailure as failure:
+        return None, failure.error, failure.others
+    except Interrupted as cancel:
+        return None, asyncio.CancelledError(), cancel.others
+    except BaseException as error:
+        return None, error, []
+    finally:
+        value = None  # it may hold errors whose tracebacks lead here
+
+
+def _missing(run: RunState, frame: Frame) -> DependencyMissingError:
+    """Return the error for a target that gave nothing, with the way to the reason."""
+    block = frame.block
+    i, way = block.root, []
+    while True:
+        way.append(i)
+        skip = frame.skips.get(i)
+        below = [at for at in block.references(i) if at >= 0 and frame.regs[at] is NOTHING]
+        if not below or (skip is not None and skip.reason != "UpstreamSkipped_Data"):
+            break
+        i = below[0]
+    graph = frame.world.blueprint.graph
+    lines = [f"{graph.name(at)} (declared at {graph.declared(at)})" for at in way if graph.kinds[at] <= 2] or ["it"]
+    reason = skip.reason if skip is not None else "skipped"
+    return DependencyMissingError(
+        f"the target has no value: {' needs '.join(lines)}, which was skipped ({reason}) and has nothing to give "
+        "in its place; give it one with run_if(..., otherwise=...)"
+    )

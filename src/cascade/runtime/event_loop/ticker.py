@@ -1,0 +1,196 @@
+"""Tells code that runs on an event loop's thread when the loop should have a turn.
+
+A thread sets a flag every 10 ms while somebody sweeps; looking at it costs nothing, where a look at the clock
+would cost 40-50 ns a node. It also finds slow calls in place: if the flag was set twice by the time a call
+returned, that call took at least 10 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from typing import Any, Protocol
+from weakref import ref
+
+from cascade.compiler.code.guards import Guesses
+from cascade.runtime.event_loop.turns import Turns, turns_here
+
+__all__ = ["MOST_NUMBERS", "TICK", "Ticker"]
+
+TICK = 0.010
+IDLE_TICKS = 20
+LIVELY = 0.5
+SHORTEST = 0.001
+MOST_NUMBERS = 1 << 14
+_NUMBERS = list(range(MOST_NUMBERS))
+
+
+class Clearable(Protocol):
+    """What a tick clears: the numbers of a loop, the items of a block, the class that a sweep expects."""
+
+    def clear(self) -> None:
+        """Have the code that runs with it look around."""
+
+
+class Ticker:
+    """The flag of one event loop's thread; `due` is to be looked at after each call."""
+
+    __slots__ = ("armed", "asked", "due", "guesses", "idle", "late", "ticks", "turn", "urgent", "used")
+
+    def __init__(self) -> None:
+        self.due: bool = False
+        self.late: bool = False
+        """Somebody has asked for a turn in this iteration of the loop: nobody else should begin what may take long."""
+        self.asked: bool = False
+        """Not only a tick has set the flag: limits have changed, or the thread that ticks is gone."""
+        self.ticks: int = 0
+        self.urgent: bool = False
+        """The event loop should have a turn that was not due when the stretch of code began."""
+        self.armed: bool = False
+        self.used: bool = False
+        self.idle: int = 0
+        self.turn: Clearable | None = None
+        """What an emitted loop iterates over, or a sweep; a tick takes away what is left of it."""
+        self.guesses: list[ref[Guesses]] = []
+        """Of emitted coroutine functions; a tick takes them away."""
+
+    def numbers(self, count: int) -> list[int]:
+        """Return the numbers from 0 for an emitted loop, which end when the event loop should have a turn."""
+        self.begin()
+        turn = self.turn = _NUMBERS[:count]
+        return turn
+
+    def begin(self) -> None:
+        """Say that a stretch of code begins: ticks from before it are not its calls' fault."""
+        self.ticks = 0
+        self.urgent = False
+        self.used = True
+        if not self.armed:
+            _arm(self)
+
+    def hurry(self) -> None:
+        """Have all code that runs look around as soon as it can, and give the event loop a turn; from any thread."""
+        self.asked = True
+        self.tick()
+
+    def tick(self) -> None:
+        """Have code that runs give the event loop a turn as soon as it can."""
+        self.due = self.urgent = True
+        turn = self.turn
+        if turn is not None:
+            turn.clear()
+        for known in self.guesses.copy():
+            guesses = known()
+            if guesses is not None:
+                guesses.take()
+
+    def rested(self) -> None:
+        """Say that the event loop has its turn now."""
+        self.due = False
+        if self.asked:
+            self.asked = False
+            self.retire()
+        if self.guesses:
+            found = [(known, known()) for known in self.guesses]
+            self.guesses = [known for known, guesses in found if guesses is not None]
+            for _, guesses in found:
+                if guesses is not None:
+                    guesses.restore()
+
+    async def rest(self) -> None:
+        """Wait while the event loop has its turn."""
+        await turns_here().take(self)
+
+    def passed(self) -> None:
+        """Say that the event loop has had a turn: a tick that came while others ran asks for nothing more."""
+        if self.due:
+            self.rested()
+
+    def retire(self) -> None:
+        """Have each emitted coroutine look around behind its next await, not only the first that comes to it."""
+        retired, self.guesses = self.guesses, []
+        for known in retired:
+            guesses = known()
+            if guesses is not None:
+                guesses.is_retired = True
+                guesses.take()
+
+    def caught(self, form: Any) -> None:
+        """Take note of the call that had just returned when the flag was seen."""
+        if self.ticks >= 2 and form is not None and form.task.mode == "auto":
+            form.profile.demote()
+        self.ticks = 0
+
+
+_lock = threading.Lock()
+_armed: list[Ticker] = []
+_thread: threading.Thread | None = None
+
+
+def _arm(ticker: Ticker) -> None:
+    # Ctrl-C may break off between any two lines: what is not armed in the end is armed by the next who begins.
+    global _thread
+    with _lock:
+        ticker.idle = 0
+        if ticker not in _armed:
+            _armed.append(ticker)
+        if _thread is None or not _thread.is_alive():
+            _thread = threading.Thread(target=_tick, name="cascade-ticker", daemon=True)
+            _thread.start()
+        ticker.armed = True
+
+
+def _forget() -> None:
+    """In a forked child: the thread is not there, and who holds the lock is not either."""
+    global _lock, _thread
+    _lock = threading.Lock()
+    _thread = None
+    for ticker in _armed:
+        ticker.armed = False
+        ticker.hurry()  # whoever comes to its turn arms it again
+    _armed.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _pause() -> float:
+    """Return how long to sleep, in seconds, before this thread asks for the GIL, which it is given late."""
+    if time.monotonic() - Turns.busy_at < LIVELY:
+        return SHORTEST
+    return max(TICK - sys.getswitchinterval(), SHORTEST)
+
+
+def _tick() -> None:
+    global _thread
+    counted = time.monotonic()
+    while True:
+        time.sleep(_pause())
+        now = time.monotonic()
+        counts = now - counted >= TICK
+        if counts:
+            counted = now
+        for ticker in list(_armed):
+            ticker.ticks += counts
+            ticker.tick()
+            if not counts:
+                continue
+            if ticker.used:
+                ticker.used = False
+                ticker.idle = 0
+                continue
+            ticker.idle += 1
+            if ticker.idle > IDLE_TICKS:
+                with _lock:
+                    ticker.armed = False
+                    if ticker.used:  # just begun: it saw itself armed and relies on it
+                        ticker.armed = True
+                    else:
+                        _armed.remove(ticker)
+        with _lock:
+            if not _armed:
+                _thread = None
+                return

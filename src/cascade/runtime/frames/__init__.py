@@ -1,0 +1,1 @@
+"""What a run is made of: frames of registers, calls, scopes, ids."""

@@ -1,0 +1,240 @@
+"""Frames: the registers of a block while it runs, and what waits for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade.runtime.frames.node_instance import Copy
+from cascade.runtime.frames.scope import Scope
+from cascade.spec.blueprint import Block, Blueprint, EntryPlan
+from cascade.spec.marks import NOTHING, PENDING
+from cascade.spec.operations import FUSED
+
+__all__ = [
+    "NOTHING",
+    "PENDING",
+    "Frame",
+    "Skip",
+    "World",
+    "order_frame",
+    "root_frame",
+    "steps_of",
+]
+
+
+Steps = Any
+"""An iterator over (register, operation, form, place)."""
+
+
+class Skip:
+    """What is known of a skipped instruction, or of one that stands for it.
+
+    `strict` is what conditions and selectors read: the `otherwise`, never a passed-through value. `ran` says
+    that for `.after` it counts as run all the same.
+    """
+
+    __slots__ = ("ran", "reason", "strict")
+
+    def __init__(self, reason: str, ran: bool = False) -> None:
+        self.reason = reason
+        self.strict: Any = NOTHING
+        self.ran = ran
+
+
+class World:
+    """One execution of a blueprint: its constants with the inputs filled in, and its root frame."""
+
+    __slots__ = ("blueprint", "constants", "depth", "key", "root", "templates")
+
+    def __init__(self, blueprint: Blueprint, constants: list[Any], key: Any) -> None:
+        self.blueprint = blueprint
+        self.constants = constants
+        self.depth = 0
+        """How many sub-flows it is inside of."""
+        self.key = key
+        """What tells the nodes of this world from those of the others of the run."""
+        self.templates: dict[EntryPlan, list[Any]] = {}
+        self.root: Frame
+
+    def fresh_registers(self) -> list[Any]:
+        """Return registers for the root block."""
+        regs = [PENDING] * len(self.blueprint.root)
+        regs += reversed(self.constants)
+        return regs
+
+    def template(self, plan: EntryPlan, block: Block) -> list[Any]:
+        """Return the registers with which each entry by `plan` begins."""
+        found = self.templates.get(plan)
+        if found is None:
+            constants = self.constants
+            slots = block.slots or []
+            found = [PENDING] * plan.size + [constants[slot] for slot in reversed(slots)]
+            if len(self.templates) >= 1024:
+                self.templates.clear()
+            self.templates[plan] = found
+        return found
+
+    def let_go(self) -> None:
+        """Let go of all values, once nothing of it runs any more; nor is there a circle left with its frame."""
+        self.templates = {}
+        root: Frame | None = getattr(self, "root", None)
+        if root is not None:
+            root.regs.clear()  # frames that ended may have it still
+            root.skips = {}
+            root.waiters = {}
+            root.scope.forget()
+            del self.root
+
+
+class Frame:
+    """The registers of one block while it runs once."""
+
+    __slots__ = (
+        "block",
+        "demanded",
+        "iteration",
+        "left",
+        "looked",
+        "loop",
+        "operands",
+        "parent",
+        "pieces",
+        "regs",
+        "scope",
+        "skips",
+        "suffix",
+        "waiters",
+        "watch",
+        "world",
+    )
+
+    def __init__(self, world: World, block: Block, regs: list[Any], scope: Scope, parent: Frame | None) -> None:
+        self.world = world
+        self.block = block
+        self.regs = regs
+        self.operands = block.operands
+        self.scope = scope
+        self.parent = parent
+        """The frame around the loop that this is an entry of."""
+        self.demanded: bytearray | None = None
+        """Which instructions run or ran; None: exactly the steps of the plan."""
+        self.waiters: dict[int, list[Any]] = {}
+        """For a register without a value yet: (frame, register) of the instructions that wait, or futures."""
+        self.skips: dict[int, Skip] = {}
+        self.looked: dict[int | None, int] = {}
+        """For a parked instruction of several inputs: the operand that it waits for, all behind it being there."""
+        self.loop: Copy | None = None
+        """The innermost loop around."""
+        self.iteration = 0
+        self.left: dict[int, float] | None = None
+        """How often registers are still to be read; None: once, or nobody counts (see `interpreter.last_readers`)."""
+        self.pieces: Any = ()
+        """The stretches of instructions that were made functions; they count on behind the registers."""
+        self.watch: Any = None
+        """For whom they publish events."""
+        self.suffix = ""
+        """`[17]` inside item 17 of a map."""
+
+    def park(self, register: int, waiter: Any) -> None:
+        """Let `waiter` be woken when the register has a value."""
+        waiting = self.waiters.get(register)
+        if waiting is None:
+            self.waiters[register] = [waiter]
+        else:
+            waiting.append(waiter)
+
+    def strictly(self, reference: int) -> Any:
+        """Return what a condition or selector reads: never a passed-through value."""
+        skip = self.skips.get(reference) if self.skips else None
+        return self.regs[reference] if skip is None else skip.strict
+
+    def values(self, i: int) -> list[Any]:
+        """Return the values of the data that instruction `i` reads."""
+        regs = self.regs
+        return [regs[reference] for reference in self.block.references(i)]
+
+    def step(self, i: int) -> tuple[int, int, Any, Any]:
+        """Return instruction `i` as a step."""
+        block = self.block
+        if i >= len(block.places):
+            return (i, FUSED, None, self.pieces[i - len(block.places)])
+        return (i, (block.moves or block.ops)[i], block.forms[i], block.places[i])
+
+    def demand(self, register: int, agenda: list[tuple[Frame, Steps]]) -> None:
+        """Have an instruction run, and first all that it needs, unless it was asked for before."""
+        demanded = self.demanded
+        if demanded is None or demanded[register]:
+            return
+        block = self.block
+        found = []
+        stack = [register]
+        demanded[register] = 1
+        while stack:
+            i = stack.pop()
+            found.append(i)
+            for at in block.needs(i):
+                if at >= 0 and not demanded[at]:
+                    demanded[at] = 1
+                    stack.append(at)
+        found.sort()
+        agenda.append((self, iter([self.step(i) for i in found])))
+
+    def settle(self, i: int, value: Any) -> list[tuple[Frame, Steps]]:
+        """Set register `i`; return what waited for it, to be swept."""
+        self.regs[i] = value
+        waiting = self.waiters.pop(i, None)
+        agenda: list[tuple[Frame, Steps]] = []
+        if waiting is not None:
+            self.wake(waiting, agenda)
+        return agenda
+
+    @staticmethod
+    def wake(waiting: list[Any], agenda: list[tuple[Frame, Steps]]) -> None:
+        """Put what waited on the agenda, so that it runs in the order in which it came."""
+        for waiter in reversed(waiting):
+            if waiter.__class__ is tuple:
+                frame, i = waiter
+                agenda.append((frame, iter((frame.step(i),))))
+            elif not waiter.done():
+                waiter.set_result(None)
+
+
+def root_frame(world: World, scope: Scope) -> Frame:
+    """Make the root frame of a world."""
+    block = world.blueprint.root
+    frame = Frame(world, block, world.fresh_registers(), scope, None)
+    if block.reads is not None:
+        frame.left = dict(block.reads)
+    if block.lazies:
+        frame.demanded = bytearray(len(block))
+        frame.demanded[: block.strict] = b"\1" * block.strict
+    world.root = frame
+    return frame
+
+
+def order_frame(frame: Frame, number: int) -> tuple[Frame, int, bool]:
+    """Return where to look for an `.after` predecessor: a frame, its register, and whether it must be asked for.
+
+    The entry's own frame if it runs there, else the nearest frame around the loop that has it.
+    """
+    block = frame.block
+    register = number if block.local is None else block.local.get(number)
+    if register is not None and (block.local is None or (frame.demanded is not None and frame.demanded[register])):
+        return frame, register, block.local is None
+    around = frame.parent
+    while around is not None:
+        block = around.block
+        register = number if block.local is None else block.local.get(number)
+        if register is not None:
+            return around, register, True
+        around = around.parent
+    raise AssertionError(f"node {number} is in no frame around")
+
+
+def steps_of(block: Block, order: Any) -> Steps:
+    """Return the steps of all strict instructions, in a solver's order."""
+    ops = block.moves or block.ops
+    if order is not None:
+        return iter([(i, ops[i], block.forms[i], block.places[i]) for i in order])
+    strict = block.strict
+    return zip(range(strict), ops, block.forms, block.places, strict=False)

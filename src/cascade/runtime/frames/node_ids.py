@@ -1,0 +1,175 @@
+"""What nodes are called in events and errors: `name#number`, and `name#number.7` for further copies in loops.
+
+Two copies that may run at a time have two ids, and an id says only what the program says: the number of the node among
+those of its name, and behind a point, for each loop around that made a further copy, where among all nodes that loop
+begins. In a further attempt of a sub-flow, `~2` says which. Nothing depends on what came first, so ids are the same on
+every tier, and whether or not somebody listens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade.graph.joins import joins_of, targets_of
+from cascade.graph.nest import nest_of
+from cascade.runtime.frames.frame import Frame, World
+from cascade.runtime.frames.node_instance import Copy
+from cascade.spec.blueprint import Blueprint
+from cascade.spec.events import TaskSite
+from cascade.spec.operations import CALLN, MAP
+
+__all__ = ["Names"]
+
+
+class Inner:
+    """The key of the world of a sub-flow: one for all executions of it that are the same copy.
+
+    A key is known by identity, and what is asked of it is found out once, so that neither takes longer far inside.
+    """
+
+    __slots__ = ("attempts", "declared", "is_outside", "root")
+
+    def __init__(self, around: Any, loop: Copy | None, attempt: int, declared: Any) -> None:
+        is_inner = around.__class__ is Inner
+        self.declared: Any = declared or self
+        """The key without the loops that it is run in, and of its first attempt."""
+        self.is_outside: bool = loop is None and _is_outside(around)
+        self.root: Any = around.root if is_inner else around
+        """The key of the program that it stands in."""
+        self.attempts: str = (around.attempts if is_inner else "") + (f"~{attempt}" if attempt > 1 else "")
+        """What tells its nodes from those of attempts before: `~2` in the second."""
+
+
+class Names:
+    """Tells the copies of the nodes of one run from each other, and names them when somebody asks."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        self._copies: dict[tuple[Any, int, Copy | None, bool], Copy] = {}
+        self._own: Any = None
+        self._entries: dict[int, int] = {}
+        """How many entries loops of the run's own graph have had whose copies nobody has asked for."""
+        self._waiting: list[tuple[Any, Blueprint]] = []
+        self._places: dict[Any, tuple[int, list[int]]] = {}
+        """Of each graph: how many nodes come before, and the numbers of its own among those of their names."""
+        self._inner: dict[tuple[Any, int, Copy | None, int], Inner] = {}
+        self._count = 0
+        self._last: dict[str, int] = {}
+
+    def reach(self, key: Any, blueprint: Blueprint) -> None:
+        """Take in a program that the run comes to: its own (its key is None), then those that tail calls lead to."""
+        self._waiting.append((key, blueprint))
+
+    def copy(self, world: World, number: int, loop: Copy | None, entered: bool = False) -> Copy:
+        """Return the copy of node `number` that runs in `loop`; `entered` by a jump, or else for its value."""
+        key = (world.key, number, loop, entered)
+        found = self._copies.get(key)
+        if found is None:
+            found = self._copies[key] = self._make(world, number, loop, entered)
+        return found
+
+    def inner(self, around: Any, number: int, loop: Copy | None, attempt: int = 1) -> Inner:
+        """Return the key of a sub-flow that runs in a world and a loop."""
+        mark = (around, number, loop, attempt)
+        found = self._inner.get(mark)
+        if found is None:
+            declared = _declared(around)
+            is_declared = declared is around and loop is None and attempt == 1
+            found = Inner(around, loop, attempt, None if is_declared else self.inner(declared, number, None))
+            self._inner[mark] = found
+        return found
+
+    def forget(self) -> None:
+        """Let go of the world of the run, once it is over."""
+        self._own = None
+
+    def entered(self, world: World, number: int, count: int) -> None:
+        """Count entries of a loop of the run's own graph, outside of all loops, without making a copy for it."""
+        self._own = world
+        found = self._copies.get((None, number, None, False))
+        if found is not None:
+            found.entries += count
+        else:
+            self._entries[number] = self._entries.get(number, 0) + count
+
+    def has_looped(self, frame: Frame, i: int) -> bool:
+        """Say whether the copy of instruction `i` was a loop before, so that its calls are counted."""
+        if not self._copies and not self._entries:  # then nothing was
+            return False
+        return self.copy(frame.world, frame.block.source(i), frame.loop).has_looped(frame.suffix)
+
+    def copies(self) -> list[Copy]:
+        """Return all copies that were asked for so far."""
+        for number in list(self._entries):
+            self.copy(self._own, number, None)
+        return list(dict.fromkeys(self._copies.values()))
+
+    def _make(self, world: World, number: int, loop: Copy | None, entered: bool) -> Copy:
+        blueprint, key = world.blueprint, world.key
+        if loop is not None and loop.loop is None and loop.key == key and _is_outside(key):
+            if blueprint.joins is None:
+                blueprint.joins = joins_of(blueprint.graph, blueprint.hoisted)
+            joins = blueprint.joins.states if entered else blueprint.joins.values
+            if joins.get(number) == loop.number:
+                return self.copy(world, number, None)
+        copy = Copy(self, key, blueprint.graph, number, loop, entered)
+        if key is None and loop is None and not entered:
+            copy.entries = self._entries.pop(number, 0)
+        return copy
+
+    def site(self, copy: Copy) -> TaskSite:
+        """Return what events say of a copy."""
+        graph, number = copy.graph, copy.number
+        label = graph.name(number)
+        name = graph.nodes[number].task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
+        place = self._place(copy.key)[1][number]
+        attempts = copy.key.attempts if copy.key.__class__ is Inner else ""
+        return TaskSite(self.run_id, f"{label}#{place}{self._path(copy)}{attempts}", name)
+
+    def _path(self, copy: Copy) -> str:
+        """Return what tells a copy from the others of its node: the loops that it is in."""
+        parts = []
+        while (loop := copy.loop) is not None:
+            if copy.key.__class__ is str and loop.key is loop.loop is None and loop.number == loop.graph.root:
+                break  # a tail call of the run's target led here
+            parts.append(f".{self._place(loop.key)[0] + loop.number + 1}{'.0' if _is_apart(copy, loop) else ''}")
+            copy = loop
+        else:
+            if _root(copy.key) is not None:  # in the program that a tail call leads to, whatever led there
+                parts.append(".0")
+        return "".join(reversed(parts))
+
+    def _place(self, key: Any) -> tuple[int, list[int]]:
+        for start, blueprint in self._waiting:
+            nest = nest_of(blueprint)
+            keys: list[Any] = []
+            for graph, (around, number) in zip(nest.graphs, nest.owners, strict=True):
+                keys.append(start if around < 0 else self.inner(keys[around], number, None))
+                self._places[keys[-1]] = (self._count, [self._number(graph.name(i)) for i in range(len(graph))])
+                self._count += len(graph)
+        self._waiting.clear()
+        return self._places[_declared(key)]
+
+    def _number(self, name: str) -> int:
+        number = self._last[name] = self._last.get(name, 0) + 1
+        return number
+
+
+def _is_outside(key: Any) -> bool:
+    """Say whether a world is the run's own, or that of a sub-flow outside of all loops."""
+    return key.is_outside if key.__class__ is Inner else key is None
+
+
+def _root(key: Any) -> Any:
+    return key.root if key.__class__ is Inner else key
+
+
+def _declared(key: Any) -> Any:
+    """Return the key of a world without the loops that it is run in."""
+    return key.declared if key.__class__ is Inner else key
+
+
+def _is_apart(copy: Copy, loop: Copy) -> bool:
+    """Say whether a loop reads a node that its jumps may lead to as well, each time for a copy of its own."""
+    start = loop.number if loop.key == copy.key else copy.graph.root if copy.key.__class__ is str else -1
+    return not copy.entered and start >= 0 and copy.number in targets_of(copy.graph, start)

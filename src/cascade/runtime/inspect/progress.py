@@ -1,0 +1,130 @@
+"""How far a run has come, found by looking at its counters: it costs the run nothing until somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from types import FrameType
+from typing import Any, NamedTuple
+
+from cascade.adapters.executors.local import QUEUES, LocalExecutor
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.frame import PENDING, Frame
+from cascade.runtime.inspect.active_calls import _awaits, _innermost
+from cascade.runtime.interpreter.scheduler import drive, evaluate
+from cascade.runtime.loops.follower import Follower
+from cascade.runtime.run.state import RunState
+from cascade.spec.blueprint import Block
+from cascade.spec.operations import CALLN, MAP, SUBFLOW
+
+__all__ = ["MapSight", "Sight", "look", "state_of"]
+
+MOST_TASKS = 200
+"""So many asyncio tasks are looked into for the names of what is running."""
+MOST_COUNTED = 10_000
+"""Of more looping items than these the entries are not added up."""
+
+
+class MapSight(NamedTuple):
+    """How far one map has come."""
+
+    id: str
+    done: int
+    read: int
+    """How many of its items were taken in hand."""
+    total: int | None
+    """None: a stream, which does not say."""
+    failed: int
+
+
+class Sight(NamedTuple):
+    """How far a run has come."""
+
+    done: int
+    total: int
+    """Nodes of the outermost graph that certainly run; 0: not known."""
+    loops: dict[str, int]
+    """Entries of each loop, by its id."""
+    maps: list[MapSight]
+    running: list[str]
+    """Ids of calls that are going on."""
+
+
+def state_of(engine: Any) -> RunState | None:
+    """Return the run that an engine carries out, the first one of several."""
+    states = (ending.run for ending in engine._active.values())
+    return next((state for state in states if state is not None), None)
+
+
+def look(run: RunState, loop: asyncio.AbstractEventLoop) -> Sight:
+    """Return how far a run has come; on its loop's thread, between two turns."""
+    loops = {copy.site.task_id: count for copy in run.names.copies() if (count := _entries(copy))}
+    maps = [
+        MapSight(_id(run, Spot(frame, i)), items.done, items.read, items.source.count, items.failed)
+        for (frame, i), items in run.under_way.items()
+    ]
+    running: dict[str, None] = {}
+    nodes = (0, 0)
+    for task in islice(asyncio.all_tasks(loop), MOST_TASKS):
+        frames = list(_awaits(task.get_coro()))
+        found = _innermost(frames)
+        if found is not None and found[0] is run and not any(map(_is_queued, frames)):
+            running[_id(run, found[1])] = None
+        for frame in frames:
+            if frame.f_code is evaluate.__code__ and frame.f_locals.get("run") is run:
+                nodes = _nodes(frame.f_locals["frame"]) if nodes == (0, 0) else nodes
+            elif frame.f_code in (Follower.follow.__code__, drive.__code__):
+                _add_hot(run, frame, frames, loops)
+    return Sight(*nodes, loops, maps, sorted(running))
+
+
+def _is_queued(frame: FrameType) -> bool:
+    """Say whether a call still waits for a thread or a process to take it up."""
+    if frame.f_code is LocalExecutor.in_thread.__code__:
+        job = frame.f_locals.get("job")
+        return job is None or job.state == "waiting"
+    return frame.f_code in QUEUES
+
+
+def _id(run: RunState, spot: Spot) -> str:
+    return spot.copy(run.names).site_of(spot.suffix).task_id
+
+
+def _entries(copy: Any) -> int:
+    count: int = copy.entries
+    return count + sum(copy.items.values()) if len(copy.items) <= MOST_COUNTED else count
+
+
+_known: dict[int, tuple[Block, list[int]]] = {}
+
+
+def _nodes(frame: Frame) -> tuple[int, int]:
+    """Return how many nodes of a root frame are done, and how many there are."""
+    block = frame.block
+    known = _known.get(id(block))
+    if known is None or known[0] is not block:
+        kinds = block.kinds
+        at = [i for i in range(block.strict) if kinds[i] <= CALLN or kinds[i] in (MAP, SUBFLOW)]
+        _known.clear()
+        known = _known[id(block)] = block, at
+    regs = frame.regs
+    return sum([regs[i] is not PENDING for i in known[1]]), len(known[1])
+
+
+def _add_hot(run: RunState, frame: FrameType, frames: list[FrameType], loops: dict[str, int]) -> None:
+    """Add the entries that an emitted coroutine has not handed over yet: it counts them in its `i`."""
+    known = frame.f_locals
+    if known.get("run") is not run:
+        return
+    hot: Any
+    if frame.f_code is drive.__code__:
+        hot = known["known"][1] if known.get("work") is not None else None
+        if hot is None and known.get("outcome").__class__ is tuple:  # it waits for the event loop's turn
+            name = _id(run, Spot(known["frame"], known["i"]))
+            loops[name] = loops.get(name, 0) + known["outcome"][0] + 1
+    else:
+        hot = getattr(known.get("lane"), "hot", None)
+    for inner in frames if hot else ():
+        if inner.f_code is hot.loop.function.__code__:
+            name = _id(run, Spot(known["frame"], known["i"])) if "frame" in known else known["self"].copy.site.task_id
+            loops[name] = loops.get(name, 0) + (inner.f_locals.get("i") or 0)

@@ -1,0 +1,376 @@
+"""The interpreter: what the instructions of a Blueprint mean.
+
+`sweep` carries out, on the event loop's thread, all that can run now. Calls that take time (coroutines,
+threads, policies, loops, maps) it puts aside for `perform`; an instruction whose input has no value yet is
+parked with that input and swept again when it has one. So there is no queue and no counter per node.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from cascade.errors import RouterError
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, order_frame
+from cascade.runtime.frames.started import close
+from cascade.runtime.interpreter.last_readers import let_go
+from cascade.runtime.interpreter.results import plain_result
+from cascade.runtime.run.state import RunState
+from cascade.spec.graph import Gate
+from cascade.spec.operations import (
+    CALL0,
+    CALL1,
+    CALLN,
+    FUSED,
+    GATED,
+    IMPORT,
+    MAP,
+    MOVE1,
+    OPTIONAL,
+    PACK,
+    ROUTE,
+    SUBFLOW,
+)
+from cascade.spec.placement import CallForm
+
+__all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]
+
+Ready = tuple[Frame, int, Any]
+"""A call put aside: its frame, its register, and what it returned if it was begun in place already."""
+MOST_READY = 1024
+"""So many calls that take time are started before the event loop has a turn."""
+TURN: Final = object()
+"""What `sweep` returns when the event loop must have a turn before it goes on."""
+
+
+def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
+    """Carry out the steps on the agenda, the last entry first.
+
+    Calls that take time are added to `ready`. Returns None when the agenda is empty, TURN when the event loop
+    needs a turn first, or the form of a function whose first call should be timed first.
+
+    Raises:
+        NodeFailure: a task, or a condition's truth, raised.
+    """
+    ticker = run.ticker
+    # Plain calls in place are told apart by these; where each call needs more (events, another executor), none is.
+    call1, calls, move1 = (CALL1, CALLN, MOVE1) if run.inline and not run.observed else (-1, -1, -1)
+    while agenda:
+        frame, steps = agenda[-1]
+        regs, operands, waiters = frame.regs, frame.operands, frame.waiters
+        left, lets_go = frame.left, frame.block.moves is not None
+        i = -1
+        try:
+            for i, op, form, at in steps:
+                if op == call1:
+                    value = regs[at]
+                    if value is PENDING:
+                        frame.park(at, (frame, i))
+                        if ticker.due:
+                            return TURN
+                        continue
+                    call = form.inline
+                    value = _call(run, frame, i, form, (value,), ready) if call is None else call(value)
+                elif op == move1:
+                    value = regs[at]
+                    if value is PENDING:
+                        frame.park(at, (frame, i))
+                        if ticker.due:
+                            return TURN
+                        continue
+                    call = form.inline
+                    if call is None:
+                        value = _call(run, frame, i, form, (value,), ready)
+                    else:
+                        value = call(value)
+                        if value.__class__ is form.seen:
+                            if left is None or (reads := left[at]) == 1:
+                                regs[at] = None  # nobody else reads it
+                            else:
+                                left[at] = reads - 1
+                elif op <= calls and (call := form.inline) is not None and not form.names:
+                    if op == CALL0:
+                        value = call()
+                    elif i in frame.looked and _waits(frame, i, at):
+                        value = PENDING
+                    elif operands[at] == 2:  # the commonest number by far
+                        at, other = operands[at + 1], operands[at + 2]
+                        value, second = regs[at], regs[other]
+                        if value is PENDING or second is PENDING:
+                            _waits(frame, i, frame.block.places[i])
+                            value = PENDING
+                        else:
+                            value = call(value, second)
+                            second = None
+                            if left is not None and value.__class__ is form.seen:
+                                if (reads := left[at]) == 1:
+                                    regs[at] = None
+                                else:
+                                    left[at] = reads - 1
+                                if (reads := left[other]) == 1:
+                                    regs[other] = None
+                                else:
+                                    left[other] = reads - 1
+                    else:
+                        references = operands[at + 1 : at + 1 + operands[at]]
+                        values = [regs[reference] for reference in references]
+                        for value in values:
+                            if value is PENDING:
+                                _waits(frame, i, at)
+                                break
+                        else:
+                            value = call(*values)
+                            if left is not None and value.__class__ is form.seen:
+                                del values
+                                for at in references:
+                                    if (reads := left[at]) == 1:
+                                        regs[at] = None
+                                    else:
+                                        left[at] = reads - 1
+                else:
+                    value = _special(run, frame, i, CALL1 if op == MOVE1 else op, form, at, agenda, ready)
+                    if value is PENDING:
+                        if agenda[-1][1] is not steps:
+                            break  # it asked for others, which come first
+                    elif lets_go and (form is None or value.__class__ is form.seen):
+                        let_go(frame, i)
+                if form is None:
+                    if value is PENDING:
+                        continue
+                elif value.__class__ is not form.seen:
+                    if value is not PENDING:
+                        value = plain_result(run, frame, i, op, form, value, ready)
+                    if value is PENDING:
+                        if run.stall is not None:
+                            return run.take_stall()
+                        if ticker.due or len(ready) >= MOST_READY:
+                            return TURN
+                        continue
+                    if lets_go:
+                        let_go(frame, i)
+                regs[i] = value
+                if waiters and i in waiters:
+                    frame.wake(waiters.pop(i), agenda)
+                    if agenda[-1][1] is not steps:
+                        break
+                if ticker.due:
+                    ticker.caught(form)
+                    return TURN
+            else:
+                agenda.pop()
+        except BaseException as error:
+            for _, _, begun in ready:
+                close(begun)  # what a function returned, and nobody will await
+            frame.scope.send_away()
+            raise run.failure_at(Spot(frame, i), error) from None
+    return None
+
+
+def arguments(form: CallForm, values: Any) -> tuple[Any, dict[str, Any]]:
+    """Split values in the order of a call form into positional ones and keywords."""
+    names = form.names
+    if not names:
+        return values, {}
+    split = len(values) - len(names)
+    return values[:split], dict(zip(names, values[split:], strict=True))
+
+
+def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, ready: list[Ready]) -> Any:
+    """Call in place if that is allowed, with events if somebody listens; else put the call aside."""
+    if form.inline is None or not run.inline:
+        if run.governed:
+            return run.hold(frame, i, form, None, ready)
+        ready.append((frame, i, PENDING))
+        if not form.is_async and run.direct and not form.profile.measured and form.task.mode == "auto":
+            run.stall_for(form.profile)
+        return PENDING
+    args, kwargs = arguments(form, values)
+    if not run.observed:
+        return form.inline(*args, **kwargs)
+    if run.governs(form):
+        return run.hold(frame, i, form, None, ready)
+    return run.observe_call(Spot(frame, i), form.inline, args, kwargs)
+
+
+def _special(
+    run: RunState, frame: Frame, i: int, op: int, form: Any, at: Any, agenda: list[Any], ready: list[Ready]
+) -> Any:
+    """Carry out an instruction that is more than a call; PENDING if it has to wait."""
+    if op == IMPORT:
+        return _import(frame, i, at, agenda)
+    if op == FUSED:
+        for reference in at.inputs:
+            if frame.regs[reference] is PENDING:
+                frame.park(reference, (frame, i))
+                return PENDING
+        run.run_piece(run, frame, at, agenda, ready)
+        return PENDING
+    if i in frame.looked and _waits(frame, i, at):
+        return PENDING
+    regs, block = frame.regs, frame.block
+    references = block.references(i)
+    values = [regs[reference] for reference in references]
+    lacks = False
+    for value in values:
+        if value is PENDING:
+            _waits(frame, i, at)
+            return PENDING
+        if value is NOTHING:
+            lacks = True
+    gate = block.gates.get(i)
+    if gate is not None:
+        if i in frame.skips:  # decided before; its `otherwise` is there now
+            return stand_in(frame, frame.skips[i], gate, agenda, (frame, i))
+        reason = gate_reason(frame, gate, agenda, (frame, i))
+        if reason is PENDING:
+            return PENDING
+        if reason is None and lacks:
+            reason = "UpstreamSkipped_Data"
+        if reason is not None:
+            skip = frame.skips[i] = Skip(reason)
+            if run.observed and block.kinds[i] <= CALLN:
+                run.publish_skip(Spot(frame, i), reason)
+            return stand_in(frame, skip, gate, agenda, (frame, i))
+    elif op == OPTIONAL:
+        if lacks:
+            return None
+        if references[0] in frame.skips:
+            frame.skips[i] = frame.skips[references[0]]
+        return values[0]
+    elif lacks:
+        frame.skips[i] = Skip("UpstreamSkipped_Data")
+        return NOTHING
+    if op == PACK:
+        return frame.world.blueprint.graph.nodes[block.source(i)].make(values)
+    if op == ROUTE:
+        return _route(frame, i, references[0], agenda)
+    if op <= CALLN or (op == GATED and form.inline is not None):
+        return _call(run, frame, i, form, values, ready)
+    if op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None)):
+        return run.hold(frame, i, form, gate, ready)
+    ready.append((frame, i, PENDING))
+    return PENDING
+
+
+def _waits(frame: Frame, i: int, at: int) -> bool:
+    """Park an instruction with an input that has no value yet, if there is one.
+
+    The last such input, because what started last tends to end last; and those behind it have values from now
+    on, so the next look begins there. A container of many results is thus looked at a few times, not once each.
+    """
+    regs = frame.regs
+    kind = frame.block.kinds[i]
+    if kind == CALL1:
+        if regs[at] is PENDING:
+            frame.park(at, (frame, i))
+            return True
+        return False
+    if kind == CALL0:
+        return False
+    operands, looked = frame.operands, frame.looked
+    place = looked.pop(i, at + operands[at]) if looked else at + operands[at]
+    while place > at:
+        reference = operands[place]
+        if regs[reference] is PENDING:
+            looked[i] = place
+            frame.park(reference, (frame, i))
+            return True
+        place -= 1
+    return False
+
+
+def _import(frame: Frame, i: int, number: int, agenda: list[Any]) -> Any:
+    """Take the value of a node that runs once a run, in the root frame."""
+    root = frame.world.root
+    value = root.regs[number]
+    if value is PENDING:
+        root.park(number, (frame, i))
+        root.demand(number, agenda)
+        return PENDING
+    skip = root.skips.get(number)
+    if skip is not None:
+        frame.skips[i] = skip
+    return value
+
+
+def gate_reason(frame: Frame, gate: Gate, agenda: list[Any], waiter: Any) -> Any:
+    """Return why an instruction is skipped, None if nothing keeps it, or PENDING if that is not known yet.
+
+    Then `waiter` is parked, and what must run first is on the agenda.
+    """
+    if gate.condition is not None:
+        if frame.regs[gate.condition] is PENDING:
+            frame.park(gate.condition, waiter)
+            return PENDING
+        value = frame.strictly(gate.condition)
+        if value is NOTHING:
+            return "UpstreamSkipped_Condition"
+        if not value:
+            return "ConditionFalse"
+    mark = ~waiter[1] if waiter.__class__ is tuple else None  # beside the mark of its inputs
+    done = frame.looked.pop(mark, 0) if frame.looked else 0
+    for at in range(done, len(gate.after)):
+        place, register, ask = order_frame(frame, gate.after[at])
+        if place.regs[register] is PENDING:
+            if mark is not None:
+                frame.looked[mark] = at  # those before have values from now on
+            place.park(register, waiter)
+            if ask:
+                place.demand(register, agenda)
+            return PENDING
+        skip = place.skips.get(register)
+        if skip is not None and not skip.ran:
+            return "UpstreamSkipped_Sequence"
+    for _, reference in gate.amounts:
+        if frame.regs[reference] is PENDING:
+            frame.park(reference, waiter)
+            return PENDING
+    if gate.amounts and any(frame.regs[reference] is NOTHING for _, reference in gate.amounts):
+        return "UpstreamSkipped_Data"
+    return None
+
+
+def stand_in(frame: Frame, skip: Skip, gate: Gate, agenda: list[Any], waiter: Any) -> Any:
+    """Return what readers get for a skipped instruction: its `otherwise`, else its first argument, else NOTHING.
+
+    PENDING if the `otherwise` must run first; then `waiter` is parked with it.
+    """
+    if gate.otherwise is not None:
+        value = frame.regs[gate.otherwise]
+        if value is PENDING:
+            frame.park(gate.otherwise, waiter)
+            frame.demand(gate.otherwise, agenda)
+            return PENDING
+        skip.strict = frame.strictly(gate.otherwise)
+        return value
+    return NOTHING if gate.first is None else frame.regs[gate.first]
+
+
+def _route(frame: Frame, i: int, selector: int, agenda: list[Any]) -> Any:
+    key = frame.strictly(selector)
+    if key is NOTHING:
+        frame.skips[i] = Skip("UpstreamSkipped_Data")
+        return NOTHING
+    router = frame.block.routes[i]
+    try:
+        reference = router.routes.get(key, router.default)
+    except TypeError:  # a key that cannot be hashed names no route
+        reference = router.default
+    if reference is None:
+        node = frame.world.blueprint.graph.nodes[frame.block.source(i)]
+        known = ", ".join(map(repr, router.routes))
+        given = frame.world.blueprint.graph.inputs.get(-1 - selector)
+        shown = key if given is None else given.shown(key)
+        raise RouterError(
+            f"the selector of the router declared at {node.declared} gave {shown!r}, which has no route; "
+            f"the routes are: {known} (default=... would take any other key)"
+        )
+    value = frame.regs[reference]
+    if value is PENDING:
+        frame.park(reference, (frame, i))
+        frame.demand(reference, agenda)
+        return PENDING
+    skip = frame.skips.get(reference) if reference >= 0 else None
+    if skip is not None:
+        frame.skips[i] = skip
+    return value

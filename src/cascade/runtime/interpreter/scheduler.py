@@ -1,0 +1,213 @@
+"""Dataflow scheduling: a node starts when its inputs are there, and nothing waits for anything else."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+from cascade.runtime.admission.ticket import Ticket
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.frame import PENDING, Frame
+from cascade.runtime.frames.scope import Scope
+from cascade.runtime.interpreter.interpreter import TURN, Ready, arguments, sweep
+from cascade.runtime.interpreter.last_readers import let_go
+from cascade.runtime.interpreter.results import is_signal
+from cascade.runtime.run.deadlock import give_up, hold
+from cascade.runtime.run.state import RunState
+from cascade.spec.operations import CALL1, CALLN, LOOP, MOVE1
+from cascade.spec.placement import CallForm
+
+__all__ = ["advance", "complete", "drive", "evaluate"]
+
+
+async def advance(run: RunState, agenda: list[Any], mine: Scope) -> Ready | None:
+    """Sweep until nothing more can run at once, and start what takes time.
+
+    Returns one call of scope `mine` for the caller to go on with in place, which saves a task.
+    """
+    ready: list[Ready] = []
+    run.ticker.begin()
+    return await resume(run, agenda, ready, sweep(run, agenda, ready), mine)
+
+
+async def resume(run: RunState, agenda: list[Any], ready: list[Ready], outcome: Any, mine: Scope) -> Ready | None:
+    """Go on after a sweep that ended with `outcome`; see `advance`."""
+    while outcome is not None:
+        _start_all(run, ready)
+        ready.clear()
+        if outcome is TURN:
+            await run.turn()
+        else:
+            await run.wait_for_measure(outcome)
+        run.ticker.begin()
+        outcome = sweep(run, agenda, ready)
+    for at, call in enumerate(ready):
+        if call[0].scope is mine:
+            del ready[at]
+            _start_all(run, ready)
+            return call
+    _start_all(run, ready)
+    return None
+
+
+def _start_all(run: RunState, ready: list[Ready]) -> None:
+    """Start calls beside their hosts."""
+    create = asyncio.get_running_loop().create_task
+    for frame, i, begun in ready:
+        scope = frame.scope
+        if begun is PENDING and not scope.is_ending():
+            scope.add(create(drive(run, frame, i, begun, scope)))
+        else:
+            scope.start_watched(drive, run, frame, i, begun)
+
+
+async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope | None = None) -> None:
+    """Carry out a call that takes time, then what it makes possible.
+
+    Args:
+        beside: the scope whose child this is; None: its host. (One coroutine a child: each one more that stands
+            between a task and the event loop costs at every turn.)
+    """
+    scope, ticker = frame.scope, run.ticker
+    try:
+        if run.is_interrupted:
+            scope.check()  # since this was made
+        while True:
+            block = frame.block
+            form = block.forms[i]
+            dashed = run.dash(run, frame, i, form) if block.ops[i] == LOOP and begun is PENDING else None
+            if dashed is not None:  # awaited here, so that nothing stands between the task and the loop
+                (work, guesses, known), dashed = dashed, None
+                outcome = failure = None
+                while work is not None:
+                    try:
+                        outcome = await work
+                    except BaseException as error:
+                        failure = error
+                    work = None
+                    if guesses.is_retired:
+                        run.look()
+                    elif ticker.due and failure is None:
+                        await run.turn()
+                        work, guesses = run.dash_on(run, frame, i, known, outcome)
+                value = run.landed(run, frame, i, known, outcome, failure)
+                del work, guesses, outcome, failure
+            elif form is None or not form.is_async or not _is_plain(run, frame, i, form, begun):
+                value = await run.perform(run, frame, i, begun)
+            else:  # what `perform` would do, in one coroutine instead of three
+                try:
+                    if begun is not PENDING:  # a ticket
+                        if not run.admission.holds(begun):
+                            await run.admission.wait_again(begun)
+                        scope.parked.discard(begun)
+                        hold(begun, run)
+                    try:
+                        if run.is_interrupted:
+                            scope.check()  # while it waited
+                        if block.ops[i] == CALL1:
+                            value = await form.func(frame.regs[block.places[i]])
+                        else:
+                            args, kwargs = arguments(form, frame.values(i))
+                            value = await form.func(*args, **kwargs)
+                    finally:
+                        if begun is not PENDING:
+                            give_up(begun)
+                            run.admission.leave(begun.name, begun.needed)
+                except BaseException as error:
+                    if run.is_asked(error, scope):
+                        raise
+                    raise run.failure_at(Spot(frame, i), error) from None
+                if value.__class__ is not form.seen:
+                    if is_signal(value):
+                        value = await run.perform(run, frame, i, value)
+                    else:
+                        form.seen = value.__class__
+            if run.is_interrupted:
+                scope.check()  # the task may not have minded a cancel
+            if value.__class__ is run.follower:  # it is followed from here, so that nothing stands between
+                value = await value.follow()
+            if ticker.due:
+                await run.turn()
+            frame.regs[i], value = value, None
+            if block.moves is not None:
+                if frame.left is None and block.moves[i] == MOVE1:
+                    frame.regs[block.places[i]] = None
+                elif block.read_by is None or i in block.read_by:
+                    let_go(frame, i)
+            waiting = frame.waiters.pop(i, None) if frame.waiters else None
+            if waiting is None:
+                return
+            if len(waiting) == 1 and waiting[0].__class__ is tuple:
+                after, j = waiting[0]
+                form = after.block.forms[j] if j < len(after.block.forms) else None
+                if form is not None and form.is_async and after.block.ops[j] == CALL1 and after.scope is scope:
+                    frame, i, begun = after, j, PENDING  # a chain: this was its one input, so there is nothing to sweep
+                    continue
+            agenda: list[Any] = []
+            frame.wake(waiting, agenda)
+            if not agenda:
+                return
+            call = await advance(run, agenda, scope)
+            if call is None:
+                return
+            frame, i, begun = call
+    except BaseException as error:
+        if beside is None:
+            raise
+        beside.caught(error)
+    finally:
+        if beside is not None:
+            beside.leave()
+
+
+def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, begun: Any) -> bool:
+    """Say whether a call needs nothing but to be made, maybe with a ticket."""
+    op = frame.block.ops[i]
+    if begun is PENDING:
+        return op <= CALLN and run.direct and not run.observed
+    if begun.__class__ is not Ticket or op == LOOP or run.heard or not run.direct or form.task.needs:
+        return False
+    gate = frame.block.gates.get(i)
+    return (gate is None or gate.only_holds) and not run.names.has_looped(frame, i)
+
+
+async def evaluate(run: RunState, frame: Frame, agenda: list[Any], ready: list[Ready], wanted: list[int]) -> None:
+    """Carry out the agenda and the calls put aside; wait until the `wanted` registers of `frame` have values.
+
+    Raises:
+        NodeFailure: a node failed; nothing that was started here is running any more.
+    """
+    run.ticker.begin()
+    outcome = sweep(run, agenda, ready)
+    if outcome is not None or ready or frame.waiters or frame.scope.parked:
+        await complete(run, frame, agenda, ready, outcome, wanted)
+
+
+async def complete(
+    run: RunState, frame: Frame, agenda: list[Any], ready: list[Ready], outcome: Any, wanted: list[int]
+) -> None:
+    """Do for `evaluate` what its first sweep could not do at once."""
+    scope, regs = frame.scope, frame.regs
+    scope.begin()
+    try:
+        call = await resume(run, agenda, ready, outcome, scope)
+        if call is not None:
+            await drive(run, *call)
+        for at in wanted:
+            if regs[at] is PENDING:
+                await scope.wait_until(partial(_is_there, regs, at), partial(frame.park, at))
+        await scope.join()
+        scope.check()
+    except BaseException as error:
+        ending = await scope.close(error)
+        try:
+            if ending is error:
+                raise
+            raise ending from None
+        finally:
+            del ending  # its traceback leads here
+
+
+def _is_there(regs: list[Any], at: int) -> bool:
+    return regs[at] is not PENDING

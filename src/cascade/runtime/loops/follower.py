@@ -1,0 +1,389 @@
+"""Loops: following the jumps and tail calls of a task, in constant memory.
+
+One coroutine follows a whole loop, through all its states and whatever blueprints tail calls lead to. Each
+entry has registers of its own, so it starts from the declaration; what came before is let go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any
+
+from cascade.compiler.code.source_writer import Leave
+from cascade.compiler.lowering.entry_plan import FIRST, Key, entry_plan, override
+from cascade.errors import DependencyMissingError, JumpError
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, World
+from cascade.runtime.frames.scope import NodeFailure
+from cascade.runtime.interpreter.interpreter import Ready, gate_reason, stand_in, sweep
+from cascade.runtime.interpreter.results import refuse_jump, refuse_lazy
+from cascade.runtime.interpreter.scheduler import advance, complete, drive
+from cascade.runtime.loops.learning import learn_call, learn_item, learn_jump
+from cascade.runtime.loops.position import Standing
+from cascade.runtime.loops.shared_transition import Sprint, sprint
+from cascade.runtime.loops.tail_call import merge_tail
+from cascade.runtime.loops.tail_transitions import handover_key, learn_handover
+from cascade.runtime.run.state import RunState
+from cascade.spec.blueprint import EntryPlan, TailCall
+from cascade.spec.control import Jump, Value
+from cascade.spec.graph import Gate
+from cascade.spec.lazy import Lazy
+from cascade.spec.operations import CALLN, MAP
+from cascade.spec.placement import CallForm
+
+__all__ = ["Follower", "follow"]
+
+MOST_LANES = 16
+
+
+async def follow(
+    run: RunState,
+    spot: Spot,
+    value: Any,
+    form: CallForm,
+    args: Any,
+    kwargs: dict[str, Any],
+    gate: Gate | None,
+    item: tuple[Any, dict[str, Any]] | None,
+) -> Any:
+    """Go where a signal leads until a plain value comes; return that.
+
+    Args:
+        spot: where the call was that returned the signal; it moves along.
+        value: the signal.
+        form, args, kwargs, gate: that call.
+        item: in an item of a map, the arguments declared for it.
+    """
+    return await Follower(run, spot, value, form, args, kwargs, gate, item).follow()
+
+
+class Follower(Standing):
+    """One loop on its way: the state it is in, and how its last call was made."""
+
+    __slots__ = ()
+
+    def end(self, value: Any) -> Any:
+        """Return what the loop gives, and note if that was skipped."""
+        home, register = self.home, self.spot.register
+        if value is NOTHING and self.world is not home.world:
+            reason = "skipped" if self.skip is None else self.skip.reason
+            error = DependencyMissingError(
+                f"the target of the blueprint that a TailCall led to was skipped ({reason}) and has nothing to give in "
+                "its place; give it one with run_if(..., otherwise=...)"
+            )
+            raise self.run.failure_at(self.spot, error)
+        if self.item is None and self.skip is not None:
+            skip = home.skips[register] = Skip(self.skip.reason, ran=True)
+            skip.strict = self.skip.strict
+        return value
+
+    def _took_over(self) -> Any:
+        """Return what the state returned last in the loop that was begun with its first call."""
+        lane: Any = self.lanes[self.number][0]
+        outcome, error, self.outcome, self.error = self.outcome, self.error, None, None
+        return lane.left(None, outcome) if error is None else lane.caught(error)
+
+    async def follow(self) -> Any:
+        """Go where the signal leads until a plain value comes; return that."""
+        run, value, within = self.run, self.value, self.within
+        self.value = None
+        ticker = run.ticker
+        try:
+            within.check()  # the first call may not have minded a cancel
+            while ticker.late and not self.form.is_async and not isinstance(value, CoroutineType):
+                await run.turn()
+            while True:
+                try:
+                    cls = value.__class__
+                    if value is PENDING:
+                        value = self._took_over()
+                    elif cls is Jump or cls is TailCall:
+                        for lane in self.lanes.get(self.number, ()):
+                            if lane.takes(value):
+                                value = lane.enter(value)
+                                if value is PENDING and lane.is_waiting:
+                                    try:
+                                        outcome = await lane.begin_hot()
+                                    except BaseException as error:
+                                        if isinstance(error, Leave):
+                                            within.check()
+                                        value = lane.caught(error)
+                                    else:
+                                        value = lane.left(lane.signal, outcome)
+                                    if lane.guesses.is_retired:
+                                        run.look()
+                                        within.check()
+                                if value is PENDING:
+                                    value = await lane.finish()
+                                    within.check()  # the state may not have minded a cancel
+                                break
+                        else:
+                            if cls is Jump and not self.lanes and (fast := sprint(self, value)) is not None:
+                                self.lanes[self.number] = [fast]
+                                continue
+                            number, world, signal = self.number, self.world, value
+                            target, key, data = self.jump(value) if cls is Jump else (number, (), None)
+                            if target is None:
+                                return self.end(data)
+                            value = await (
+                                self.tail(signal) if cls is TailCall else self.enter(world, target, key, data)
+                            )
+                            within.check()
+                            self.learn(signal, world, number, target, key)
+                    elif isinstance(value, (Jump, TailCall)):
+                        value = await self.enter_slowly(value)
+                        within.check()
+                        if self.ended:
+                            return self.end(value)
+                    elif isinstance(value, CoroutineType):
+                        value = await value
+                        within.check()
+                        if isinstance(value, TailCall) and not self.spot.entered:
+                            self.count_before()
+                    elif isinstance(value, Lazy):
+                        refuse_lazy(self.form, value)
+                    else:
+                        return self.end(value)
+                except NodeFailure:
+                    raise
+                except BaseException as error:
+                    if run.is_asked(error, within):
+                        raise
+                    raise run.failure_at(self.spot, error) from None
+                if ticker.due and not isinstance(
+                    value, CoroutineType
+                ):  # which the end of the run would leave unawaited
+                    ticker.caught(self.form)
+                    await run.turn()
+        finally:
+            self.let_go()
+
+    async def enter_slowly(self, signal: Any) -> Any:
+        """Go where a jump or tail call leads, the long way; return what is returned there."""
+        if isinstance(signal, TailCall):
+            return await self.tail(signal)
+        target, key, data = self.jump(signal)
+        self.ended = target is None
+        return data if target is None else await self.enter(self.world, target, key, data)
+
+    def learn(self, signal: Any, world: World, number: int, target: int, key: Key) -> None:
+        """Keep a short way for more jumps or tail calls like one that was followed."""
+        home, lanes = self.home.world, self.lanes if self.world is world else self.elsewhere[world]
+        at_item = self.item is not None and number == self.home_number and world is home
+        source: Any = (number, len(self.item[0])) if at_item else number if world is home else (world.key, number)
+        if isinstance(signal, TailCall) and signal.target_blueprint_id is not None:
+            lane = None if home in (world, self.world) else learn_handover(self, signal, world, number)
+        elif isinstance(signal, TailCall):
+            lane = learn_call(self, signal, source)
+        elif self.item is None or world is not home:
+            lane = learn_jump(self, signal, source, target, key)
+        else:
+            lane = learn_item(self, signal, key) if at_item and target == number and key else None
+        if lane is not None and len(known := lanes.setdefault(number, [])) < MOST_LANES:
+            if known and known[0].__class__ is Sprint:  # the state does what others like it did not
+                known.clear()
+            known.append(lane)
+
+    # --- jumps
+
+    def jump(self, jump: Jump) -> tuple[int | None, Key, Any]:
+        """Return where a jump leads: a node, which arguments it overrides, and their values.
+
+        At a way out: None, and the value of the loop in the place of the values.
+        """
+        routes = self.routes
+        if routes is None:
+            refuse_jump(self.form, jump)
+        try:
+            target = routes[jump.target_key]
+        except (KeyError, TypeError):
+            known = ", ".join(map(repr, routes))
+            near = difflib.get_close_matches(str(jump.target_key), [key for key in routes if isinstance(key, str)], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise JumpError(
+                f"task {self.form.task.name!r} (declared at {self.form.task.declared}) returned {jump!r}, "
+                f"but its selector has no route {jump.target_key!r}; the routes are: {known}{hint} "
+                "(a Jump names a key of the dict given to cs.select_jump)"
+            ) from None
+        data = jump.data
+        if data is None:
+            return target, (), () if target is not None else None
+        cls = data.__class__
+        if cls is Value:
+            data = data.value
+        elif isinstance(data, Lazy):
+            raise JumpError(
+                f"task {self.form.task.name!r} (declared at {self.form.task.declared}) returned a Jump with {data!r} "
+                "as data; a running task cannot add to the graph: send a value"
+            )
+        elif isinstance(data, dict) and target is not None:
+            return target, tuple(data), tuple(data.values())
+        return (None, (), data) if target is None else (target, FIRST, (data,))
+
+    async def enter(self, world: World, target: int, key: Key, overrides: Any, called: bool = False) -> Any:
+        """Enter a state (or an exit, a node that is not bound); return what it returns."""
+        blueprint = world.blueprint
+        if target < 0:
+            if key:
+                raise JumpError(f"a Jump carries data to an input, which takes no arguments: {overrides!r}")
+            return world.constants[-1 - target]
+        if self.item is not None and target == self.home_number and world is self.home.world:
+            return await self.enter_item(key, overrides)
+        if not key and target in blueprint.hoisted:
+            return await self.once(world.root, target)
+        block = blueprint.state(target)
+        plan = block.plans.get(key) or entry_plan(blueprint, target, key)
+        root = block.root
+        gate = block.gates.get(root)
+        self.move(world, target, None if block.kinds[root] == MAP else block.jumps.get(root), gate, called)
+        frame = self.frame(plan, world, target, overrides)
+        agenda: list[Any] = [(frame, iter(plan.steps))]
+        ready: list[Ready] = []
+        outcome = None
+        if plan.steps:
+            self.run.ticker.begin()
+            outcome = sweep(self.run, agenda, ready)
+        return await self.complete_entry(plan, frame, agenda, ready, outcome)
+
+    async def complete_entry(self, plan: EntryPlan, frame: Frame, agenda: Any, ready: list[Ready], outcome: Any) -> Any:
+        """Do what is left of an entry after a first sweep of what feeds it; return what its state returns."""
+        block = frame.block
+        root = block.root
+        gate = block.gates.get(root)
+        if outcome is not None or ready or any(frame.regs[at] is PENDING for at in plan.wanted):
+            await complete(self.run, frame, agenda, ready, outcome, plan.wanted)
+        kind = block.kinds[root]
+        if kind > CALLN and kind != MAP:
+            self.skip = frame.skips.get(root)
+            self.pruned(frame, plan)
+            return frame.regs[root]
+        if block.lazies or (gate is not None and (gate.condition is not None or gate.after)):
+            skipped, value = await self.skipped(frame, plan, root, gate)
+            if skipped:
+                self.pruned(frame, plan)
+                return value
+        regs = frame.regs
+        args = [regs[reference] for reference in plan.placed]
+        kwargs = {name: regs[reference] for name, reference in plan.named.items()} if plan.named else {}
+        if kind == MAP:
+            value = await self.run.run_map(self.run, frame, root, args, kwargs)
+        else:
+            form = block.forms[root]
+            assert form is not None
+            if gate is not None and gate.amounts:
+                gate = self.run.settled(self.spot, gate, regs)
+            value = await self.call(form, args, kwargs, gate)
+        self.pruned(frame, plan)
+        return value
+
+    async def once(self, root: Frame, number: int) -> Any:
+        """Return what a node gives that runs once a run, however often it is entered."""
+
+        def question(agenda: list[Any], waiter: Any) -> Any:
+            if root.regs[number] is PENDING:
+                root.park(number, waiter)
+                root.demand(number, agenda)
+            return root.regs[number]
+
+        value = await self.ask(question)
+        self.skip = root.skips.get(number)
+        return value
+
+    async def enter_item(self, key: Key, overrides: Any) -> Any:
+        """Enter the item of a map again, with the arguments declared for it but for those overridden."""
+        graph = self.home.world.blueprint.graph
+        block = self.home.block
+        gate = block.gates.get(self.spot.register)
+        form = block.forms[self.spot.register]
+        assert form is not None
+        declared, named = self.item
+        args, kwargs = list(declared), dict(named)
+        receiver = 1 if gate is not None and gate.receiver else 0
+        for name, value in zip(key, overrides, strict=True):
+            if key is FIRST:
+                name = _first_name(form, receiver, self.described)
+            override(self.described, form, args, kwargs, name, value, receiver)
+        self.move(self.home.world, self.home_number, graph.jumps.get(self.home_number), gate)
+        if gate is not None and gate.amounts:
+            gate = self.run.settled(self.spot, gate, self.home.regs)
+        return await self.call(form, args, kwargs, gate)
+
+    async def call(self, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None) -> Any:
+        """Make a state's own call; return what it returns."""
+        run = self.run
+        self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
+        inline = form.inline
+        if inline is None or run.observed or not run.inline or form.task.needs or (gate is not None and gate.is_policy):
+            return await run.invoke(run, self.spot, form, args, kwargs, gate)
+        run.ticker.ticks = 0
+        return inline(*args, **kwargs)
+
+    async def skipped(self, frame: Frame, plan: EntryPlan, root: int, gate: Gate | None) -> tuple[bool, Any]:
+        """Say whether the state is skipped in this entry, and what stands in for it then."""
+        reason = None
+        if gate is not None:
+            reason = await self.ask(lambda agenda, waiter: gate_reason(frame, gate, agenda, waiter))
+        arguments = (*plan.placed, *plan.named.values())
+        if reason is None and any(frame.regs[reference] is NOTHING for reference in arguments):
+            reason = "UpstreamSkipped_Data"
+        if reason is None:
+            return False, None
+        skip = self.skip = Skip(reason, ran=True)
+        if self.run.observed and frame.block.kinds[root] <= CALLN:
+            self.run.publish_skip(self.spot, reason)
+        if gate is None or (gate.otherwise is None and not plan.keeps_first):
+            return True, NOTHING
+        return True, await self.ask(lambda agenda, waiter: stand_in(frame, skip, gate, agenda, waiter))
+
+    async def ask(self, question: Any) -> Any:
+        """Ask again until the answer is known, running what it needs."""
+        while True:
+            agenda: list[Any] = []
+            waiter = asyncio.get_running_loop().create_future()
+            answer = question(agenda, waiter)
+            if answer is not PENDING:
+                return answer
+            self.scope.begin()
+            try:
+                call = await advance(self.run, agenda, self.scope)
+                if call is not None:
+                    self.scope.start_watched(drive, self.run, *call)
+                await waiter
+                await self.scope.join()
+                self.scope.check()
+            except BaseException as error:
+                raise await self.scope.close(error) from None
+
+    def pruned(self, frame: Frame, plan: EntryPlan) -> None:
+        """Say of what an entry did not ask for that it was skipped."""
+        if frame.demanded is not None and self.run.observed:
+            self.run.publish_pruned(frame, [*plan.wanted])
+
+    # --- tail calls
+
+    async def tail(self, call: TailCall) -> Any:
+        """Make the call that a TailCall asks for; return what it returns."""
+        if call.target_blueprint_id is not None:
+            world = self.run.world_of(call.target_blueprint_id, self.form)
+            target, key = world.blueprint.graph.root, handover_key(call)
+            if key and target >= 0:
+                try:
+                    entry_plan(world.blueprint, target, key)
+                except JumpError as error:
+                    raise TypeError(f"a TailCall to blueprint {call.target_blueprint_id!r}: {error}") from None
+            return await self.enter(world, target, key, (*call.args, *call.kwargs.values()), called=True)
+        receiver = 1 if self.gate is not None and self.gate.receiver else 0
+        args, kwargs = merge_tail(self.form, self.args, self.kwargs, call, receiver)
+        self.move(self.world, self.number, self.routes, self.gate, called=True)
+        return await self.call(self.form, args, kwargs, self.gate)
+
+
+def _first_name(form: CallForm, receiver: int, described: Callable[[], str]) -> Any:
+    shape = form.task.shape
+    names = () if shape is None else (*shape.names[receiver:], *shape.keywords)
+    if not names:
+        raise JumpError(f"a Jump carries data to {described()}, which takes no argument for it")
+    return names[0]

@@ -1,0 +1,199 @@
+"""Sprints: the emitted loop of a state, at once, for other states that differ in their literals alone.
+
+Ten thousand agents that are declared as ten thousand loops have one shape. The first of them learns its loop; for
+the others, neither a block is lowered nor an edge learned unless they do what the first did not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, leaf_sort
+from cascade.compiler.code.guards import Guesses
+from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
+from cascade.compiler.transition_profile import Edge
+from cascade.runtime.compiled.root import settle
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.frame import PENDING, Frame, World
+from cascade.runtime.interpreter.interpreter import arguments
+from cascade.runtime.loops.learning import learn_jump
+from cascade.runtime.loops.linked_loop import ENDLESS, Bound
+from cascade.runtime.loops.transition import Lane
+from cascade.runtime.run.state import RunState
+from cascade.spec.control import Jump
+from cascade.spec.placement import CallForm
+
+__all__ = ["Sprint", "dash", "dash_on", "landed", "sprint"]
+
+NO_REGISTERS: list[Any] = []
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
+"""The classes of most data that a loop ends with."""
+
+
+def sprint(follower: Any, jump: Jump) -> Sprint | None:
+    """Return the short way for jumps like this one, if a state like this one has had it before.
+
+    If many states like it have come here already, it is made at once: they may all be in their first call.
+    """
+    run, number, graph = follower.run, follower.number, follower.world.blueprint.graph
+    form = follower.form
+    if run.observed or not (run.compiles and run.direct and run.inline):
+        return None
+    blueprint = follower.world.blueprint
+    if follower.item is not None or blueprint.skips:
+        return None
+    if follower.home.loop is not None and number not in blueprint.machine.edges:
+        return None  # the loop around is to know how this one goes on
+    try:
+        leaf = leaf_shape(graph, number, jump.target_key, jump.data.__class__)
+        known = None if leaf is None else kept(form, leaf)
+    except TypeError:  # such a key names no route
+        return None
+    if known.__class__ is int or (known is None and leaf is not None):
+        count = (known or 0) + 1
+        keep(form, leaf, count)
+        known = _learned_at_once(follower, jump, leaf) if count > run.patience_to_compile > 0 else None
+    if known is None:
+        return None
+    edge, hot, _ = known
+    routes = follower.routes
+    if routes is None or any(routes.get(edge.key, -1) != number for edge in hot.loop.edges):
+        return None
+    return Sprint(follower, edge, hot)
+
+
+def _learned_at_once(follower: Any, jump: Jump, leaf: Any) -> Known | None:
+    """Return the loop of a state that has jumped to itself once."""
+    number, routes = follower.number, follower.routes
+    by_name = jump.data is None or isinstance(jump.data, dict)
+    if by_name or jump.data.__class__ not in PLAIN or routes is None or routes.get(jump.target_key, -1) != number:
+        return None
+    entry_plan(follower.world.blueprint, number, FIRST)
+    lane = learn_jump(follower, jump, number, number, FIRST)
+    if lane is None:
+        return None
+    lane.emit_now()
+    known = kept(follower.form, leaf)
+    return known if known.__class__ is tuple else None
+
+
+Known = tuple[Edge, Bound, Any]
+"""What one state learned for others: its edge, the loop, and the code object where it was declared."""
+
+
+def dash(run: RunState, frame: Frame, i: int, form: CallForm) -> tuple[Coroutine[Any, Any, Any], Guesses, Known] | None:
+    """Return the emitted loop, begun with the first call of a bound coroutine function, if one like it had it before.
+
+    While it runs there is nothing else of it: what a loop has besides is made when it ends. The caller must hold all
+    that is returned until then.
+    """
+    if form.kept is None or not form.is_async or run.observed or not (run.compiles and run.direct and run.inline):
+        return None
+    world, number = frame.world, frame.block.source(i)
+    graph = world.blueprint.graph
+    sort = leaf_sort(graph, number)
+    known: Known | None = None if sort is None or world.blueprint.skips else kept(form, sort)
+    if known is None:
+        return None
+    hot = known[1]
+    if form.names or not hot.loop.may_run():
+        return None
+    routes = graph.jumps[number]
+    for edge in hot.loop.edges:
+        if routes.get(edge.key, -1) != number:
+            return None
+    run.ticker.begin()
+    guesses = run.guessing(hot.loop)
+    first = world.constants[-1 - graph.references(number)[0]]  # the argument that the data of a jump stands for
+    return guesses.function(range(ENDLESS), first, *_literals(world, number, hot)), guesses, known
+
+
+def dash_on(
+    run: RunState, frame: Frame, i: int, known: Known, outcome: Any
+) -> tuple[Coroutine[Any, Any, Any] | None, Guesses | None]:
+    """Return the loop of a dash again that was left with an outcome for no more than the event loop's turn."""
+    count, _, result, _ = outcome
+    edge, hot, _ = known
+    if run.observed or not hot.loop.may_run() or not edge.takes(result):
+        return None, None
+    run.ticker.begin()
+    guesses = run.guessing(hot.loop)
+    literals = _literals(frame.world, frame.block.source(i), hot)
+    return guesses.function(range(count + 1, ENDLESS), result.data, *literals), guesses
+
+
+def _literals(world: World, number: int, hot: Bound) -> list[Any]:
+    """Return the other arguments of a state, in the order in which its loop takes them."""
+    constants = hot.loop.constants
+    if not constants:
+        return []
+    slots = list(dict.fromkeys(world.blueprint.graph.references(number)))
+    return [world.constants[-1 - slots[-1 - at]] for _, at in constants]
+
+
+def landed(run: RunState, frame: Frame, i: int, known: Known, outcome: Any, error: BaseException | None) -> Any:
+    """Take over from a dash that ended with an outcome or an error.
+
+    Return what the loop gives, or what follows it on.
+    """
+    if error is None and frame.loop is None and frame.world.key is None:
+        count, _, result, _ = outcome
+        number = frame.block.source(i)
+        routes = frame.world.blueprint.graph.jumps[number]
+        is_simple = result.__class__ is Jump and result.data.__class__ in PLAIN and result.target_key.__class__ is str
+        if is_simple and routes.get(result.target_key, i) is None:  # a way out
+            run.names.entered(frame.world, number, count + 1)
+            return result.data
+    spot = Spot(frame, i)
+    spot.enter(spot.copy(run.names))
+    form = frame.block.forms[i]
+    assert form is not None
+    args, kwargs = arguments(form, frame.values(i))
+    follower = run.follower(run, spot, PENDING, form, args, kwargs, frame.block.gates.get(i), None)
+    lane = Sprint(follower, known[0], known[1])
+    lane.ahead = 1
+    follower.lanes[follower.number] = [lane]
+    follower.outcome, follower.error = outcome, error
+    return follower
+
+
+class Sprint(Lane):
+    """A lane whose edge and loop were learned by another state."""
+
+    __slots__ = ("ahead",)
+
+    def __init__(self, follower: Any, edge: Edge, hot: Bound) -> None:
+        super().__init__(follower, edge, follower.world.blueprint.machine, None, NO_REGISTERS)
+        self.hot = hot
+        self.ahead = 0
+        """How many of the loop's entries were counted before."""
+
+    def takes(self, signal: Any) -> bool:
+        """Say whether a jump goes along this edge, and its loop can still run."""
+        return self.edge.takes(signal) and not self.follower.run.observed and bool(self.hot.loop.may_run())
+
+    def enter(self, signal: Any) -> Any:
+        """Enter the state; return what it returns, or PENDING if the loop is a coroutine."""
+        if not self.hot.loop.is_async:
+            return self.run_hot(signal)
+        self.signal, self.is_waiting = signal, True
+        return PENDING
+
+    def left_to_go(self) -> int:
+        """Return how many entries the loop may still have."""
+        return ENDLESS
+
+    def values(self, signal: Any) -> list[Any]:
+        """Return what the emitted loop is called with behind its turn: the data, and the literals of this state."""
+        return [signal.data, *_literals(self.follower.world, self.follower.number, self.hot)]
+
+    def counted(self, k: int, i: int) -> None:
+        """Count the entries that the emitted loop has had, of which the last was its `i`-th, from 0."""
+        follower = self.follower
+        count, self.ahead = i + 1 - self.ahead, 0
+        follower.count += count
+        if count:
+            follower.kwargs = {}
+            follower.spot.enter_more(follower.copy, count)
+        settle(follower.run, self.hot.loop)

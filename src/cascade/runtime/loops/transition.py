@@ -1,0 +1,375 @@
+"""Lanes: the short way for a jump or tail call that is like one before, which nearly every one of a long loop is.
+
+A lane that has been used for a while runs as an emitted loop, with all the states that were seen to follow, and
+interprets only what that hands back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, loop_shape
+from cascade.compiler.code.emitted import Loop
+from cascade.compiler.code.source_writer import CannotEmit, Leave, Place
+from cascade.compiler.emit.inner_loop import inner_loops
+from cascade.compiler.emit.loop import emit_loop
+from cascade.compiler.emit.map import Unfit
+from cascade.compiler.transition_profile import Edge, Entry, Machine
+from cascade.runtime.compiled.deoptimization import spot_of
+from cascade.runtime.compiled.root import publish_end, restore, settle
+from cascade.runtime.event_loop.ticker import MOST_NUMBERS
+from cascade.runtime.frames.frame import PENDING, Frame, order_frame
+from cascade.runtime.frames.node_instance import Copy
+from cascade.runtime.interpreter.interpreter import Ready, sweep
+from cascade.runtime.loops.linked_loop import ENDLESS, Bound
+from cascade.runtime.loops.tail_call import merge_tail
+
+__all__ = ["Lane"]
+
+MOST_LOOPS = 64
+SOON = 4
+"""After so many uses of an edge that only this run knows, a loop is looked for that is kept: that takes a while."""
+
+
+class Lane:
+    """The short way along one edge, in one loop that is on its way."""
+
+    __slots__ = (
+        *("edge", "entry", "follower", "frame", "guesses", "hot", "is_waiting", "machine", "nodes", "signal"),
+        *("size", "template", "version", "watch"),
+    )
+
+    def __init__(self, follower: Any, edge: Edge, machine: Machine, frame: Frame | None, template: list[Any]) -> None:
+        self.follower = follower
+        self.edge = edge
+        self.entry: Entry = edge.entry
+        self.machine = machine
+        self.frame = frame
+        self.template = template
+        """The registers with which each entry begins."""
+        self.hot: Any = None
+        self.signal: Any = None
+        """What `finish` is to go on from."""
+        self.is_waiting = False
+        """It goes on in an emitted coroutine."""
+        self.size = 16
+        self.version = -1
+        self.watch: Any = None
+        self.nodes: list[Copy] | None = None
+        self.guesses: Any = None
+
+    def takes(self, signal: Any) -> bool:
+        """Say whether a jump or tail call goes along this edge."""
+        if not self.edge.takes(signal):
+            return False
+        if not self.edge.is_repeat:
+            return True
+        follower = self.follower
+        return follower.form is self.entry.form and len(follower.args) == self.entry.plan.size and not follower.kwargs
+
+    def enter(self, signal: Any) -> Any:
+        """Enter the state; return what it returns, or PENDING if `finish` must wait for something."""
+        run = self.follower.run
+        if run.compiles and self.is_hot():
+            if not self.hot.loop.is_async:
+                return self.run_hot(signal)
+            self.is_waiting = True
+        elif not self.edge.is_repeat and self.entry.plan.is_bare and self.follower.limit is None:
+            return self.interpret(signal)
+        self.signal = signal
+        return PENDING
+
+    def registers(self, signal: Any) -> list[Any]:
+        """Return fresh registers, with what a jump or tail call gives in its place."""
+        if self.edge.is_repeat:
+            receiver = 1 if self.follower.gate is not None and self.follower.gate.receiver else 0
+            args, _ = merge_tail(self.entry.form, self.follower.args, {}, signal, receiver)
+            return list(args)
+        regs = self.template.copy()
+        if not self.edge.is_jump:
+            for (register, _), value in zip(self.edge.updates, (*signal.args, *signal.kwargs.values()), strict=True):
+                regs[register] = value
+        elif self.edge.names is not None:
+            for (register, _), value in zip(self.edge.updates, signal.data.values(), strict=True):
+                regs[register] = value
+        elif self.edge.updates:
+            regs[self.edge.updates[0][0]] = signal.data
+        return regs
+
+    def interpret(self, signal: Any) -> Any:
+        """Enter a state that nothing can skip, instruction by instruction."""
+        follower, plan, frame = self.follower, self.entry.plan, self.frame
+        run = follower.run
+        follower.count += 1
+        follower.stand_at(self.entry)
+        iteration = follower.spot.enter(follower.copy)
+        regs = self.registers(signal)
+        if plan.steps:
+            assert frame is not None
+            frame.iteration, frame.regs = iteration, regs
+            ready: list[Ready] = []
+            agenda: list[Any] = [(frame, iter(plan.steps))]
+            run.ticker.ticks = 0
+            outcome = sweep(run, agenda, ready)
+            if outcome is not None or ready or any(regs[at] is PENDING for at in plan.wanted):
+                follower.rest = (plan, frame, agenda, ready, outcome)
+                return PENDING
+        args = follower.args = [regs[reference] for reference in plan.placed]
+        inline = self.entry.form.inline
+        if inline is None or run.observed or not run.inline:
+            return PENDING
+        return inline(*args)
+
+    async def finish(self) -> Any:
+        """Wait for what `enter` could not do at once; return what the state returned."""
+        follower = self.follower
+        run = follower.run
+        if self.signal is not None:
+            signal, self.signal = self.signal, None
+            return await follower.enter_slowly(signal)
+        if follower.rest is not None:
+            rest, follower.rest = follower.rest, None
+            return await follower.complete_entry(*rest)
+        form = self.entry.form
+        if form.is_async and run.direct and not run.observed:
+            return await form.func(*follower.args)
+        return await run.invoke(run, follower.spot, form, follower.args, {}, None)
+
+    # --- the emitted loop
+
+    def is_hot(self) -> bool:
+        """Say whether the emitted loop can take this entry; emit it when the lane has been used enough."""
+        run = self.follower.run
+        if not run.direct or not run.inline or (run.heard and run.bus.previews is not None):
+            return False
+        if (self.watch != run.watch or self.version != self.machine.version) and not self.emitted(run):
+            return False
+        if self.hot is False:
+            return False
+        if run.governed and run.governs(*self.hot.loop.forms):
+            return False
+        return self.hot.loop.may_run() and self.is_ready(run)
+
+    def emit_now(self) -> None:
+        """Emit the loop as if the lane had been used enough."""
+        run = self.follower.run
+        self.edge.uses = max(self.edge.uses, run.patience_to_compile)
+        self.is_hot()
+
+    def emitted(self, run: Any) -> bool:
+        """Find or make the emitted loop; say whether it is time for it."""
+        edge, machine, entry, patience = self.edge, self.machine, self.entry, run.patience_to_compile
+        edge.uses += 1
+        form = entry.form
+        if form.inline is None and not form.is_async:
+            return False
+        is_due = edge.uses > patience
+        if not is_due and (form.kept is None or edge.uses != (1 if entry.blueprint_id is None else SOON)):
+            return False
+        if edge.uses == patience + 1:
+            machine.version += 1
+        edges = machine.reached(entry, patience // 2 if is_due else 0)
+        entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
+        blueprint = self.follower.world.blueprint
+        inner = inner_loops(blueprint, entries, run.watch)
+        within = frozenset([(entries[k], i, one.edge) for (k, i), one in inner.items()])
+        mark = ((frozenset(entries), frozenset(edges), within), run.watch)
+        hot: Any = machine.made.get(mark)
+        if hot is None or (hot and not hot.loop.is_sure and all(form.seen is not None for form in hot.loop.forms)):
+            blueprints = [self.follower.world_at(entry).blueprint for entry in entries]
+            shape = loop_shape(blueprints, entries, edges, run.watch, inner)
+            loop: Loop | None = kept(form, shape)
+            if loop is None and not is_due:
+                return False
+            try:
+                if loop is None or not loop.is_sure:
+                    loop = emit_loop(blueprints, entries, edges, run.watch, inner)
+                    keep(form, shape, loop)
+                hot = Bound(loop, entries)
+            except CannotEmit as error:
+                machine.reasons.add(str(error))
+                hot = False
+            if len(machine.made) >= MOST_LOOPS:
+                machine.made.clear()
+            machine.made[mark] = hot
+        self.hot, self.nodes = hot, None
+        if hot is False or hot.loop.is_sure:
+            self.watch, self.version = run.watch, machine.version
+            if (
+                hot
+                and hot.is_leaf
+                and entry.blueprint_id is None
+                and edge.is_jump
+                and edge.names is None
+                and len(edge.updates) == 1
+            ):
+                leaf = leaf_shape(self.follower.world.blueprint.graph, entry.number, edge.key, edge.cls)
+                if leaf is not None and not any(run.watch):
+                    known = edge, hot, self.follower.world.blueprint.graph.nodes[entry.number].code
+                    keep(form, leaf, known)
+                    keep(form, leaf[:-2], known)
+        return True
+
+    def is_ready(self, run: Any) -> bool:
+        """Say whether all that the loop reads from around it is there, and nothing counts differently."""
+        hot, follower = self.hot, self.follower
+        if self.left_to_go() <= 0:
+            return False
+        is_limited = follower.limit is not None or hot.limit < ENDLESS
+        if hot.loop.inner and (follower.spot.suffix or is_limited):
+            return False  # they share the numbers of its turn, and count their entries as nodes of a loop
+        for entry, at in hot.imports:
+            root = follower.world_at(entry).root
+            if root.regs[at] is PENDING or at in root.skips:
+                return False
+        for entry, number in hot.after:
+            world = follower.world_at(entry)
+            around = follower.around(world)
+            place, register, _ = order_frame(Frame(world, entry.block, [], follower.scope, around), number)
+            if place.regs[register] is PENDING or register in place.skips:
+                return False
+        return not (run.observed and any(copy.entries or copy.items for copy in self.copies()))
+
+    def left_to_go(self) -> int:
+        """Return how many entries the loop may still have, whichever of its states come next."""
+        limit: int | None = self.follower.limit
+        least: int = self.hot.limit if limit is None else min(limit, self.hot.limit)
+        return least - int(self.follower.count)
+
+    def copies(self) -> list[Copy]:
+        """Return the copies of the nodes before the states; where one has looped itself, its entries are counted."""
+        if self.nodes is None:
+            follower = self.follower
+            entries, names = self.hot.entries, follower.run.names
+            self.nodes = [
+                names.copy(follower.world_at(entries[k]), entries[k].block.source(i), follower.copy)
+                for k, i in self.hot.loop.sites
+                if i != entries[k].register
+            ]
+        return self.nodes
+
+    def values(self, signal: Any) -> list[Any]:
+        """Return what the emitted loop is called with behind its turn."""
+        hot, follower = self.hot, self.follower
+        k = hot.entries.index(self.entry)
+        values: list[Any] = [None] * hot.loop.width
+        for entry, offset in zip(hot.entries, hot.loop.offsets, strict=True):
+            if entry.kind == "item":
+                values[offset : offset + entry.plan.size] = follower.item[0]
+        regs, at = self.registers(signal), hot.loop.offsets[k]
+        parameters = self.entry.parameters
+        values[at : at + len(parameters)] = regs[parameters.start : parameters.stop]
+        if len(hot.entries) > 1:
+            values.insert(0, k)
+        values += [follower.world_at(entry).constants[slot] for entry, slot in hot.slots]
+        values += [follower.world_at(entry).root.regs[at] for entry, at in hot.imports]
+        if hot.loop.inner:
+            names, entries = follower.run.names, hot.entries
+            sources = [(entries[k].block.source(i)) for k, i in hot.loop.inner]
+            values += [names.copy(follower.world, number, follower.copy) for number in sources]
+        if any(follower.run.watch):
+            values += [*follower.run.tellers(), follower.spot.had(follower.copy), self.sites()]
+        return values
+
+    def sites(self) -> list[Any]:
+        """Return where the events of each call come from."""
+        follower, entries = self.follower, self.hot.entries
+        names, found = follower.run.names, []
+        for k, i in self.hot.loop.sites:
+            number = entries[k].block.source(i)
+            if i != entries[k].register:
+                copy = names.copy(follower.world_at(entries[k]), number, follower.copy)
+            else:
+                copy = follower.copy_at(entries[k])
+            found.append(copy.site_of(follower.spot.suffix))
+        return found
+
+    def run_hot(self, signal: Any) -> Any:
+        """Run the emitted loop for one turn at the most; return what the state returned last, or PENDING."""
+        follower, hot = self.follower, self.hot
+        ticker = follower.run.ticker
+        self.size = min(self.size * 4, MOST_NUMBERS)
+        values = self.values(signal)
+        size = min(self.size, self.left_to_go())
+        try:
+            outcome = hot.loop.function(ticker.numbers(size), *values)
+        except BaseException as error:
+            return self.caught(error)
+        finally:
+            ticker.turn = None
+        return self.left(signal, outcome)
+
+    def begin_hot(self) -> Coroutine[Any, Any, Any]:
+        """Return the emitted loop as a coroutine; `left` or `caught` takes over from it."""
+        run = self.follower.run
+        run.ticker.begin()
+        self.is_waiting = False
+        values = self.values(self.signal)
+        self.guesses = run.guessing(self.hot.loop)
+        work: Coroutine[Any, Any, Any] = self.guesses.function(range(self.left_to_go()), *values)
+        return work
+
+    def left(self, signal: Any, outcome: tuple[Any, Any, Any, Any]) -> Any:
+        """Take over from the emitted loop where it was left, behind a state's own call."""
+        self.signal = None
+        i, k, result, args = outcome
+        if i is None:  # the turn was over before it began
+            return signal
+        self.counted(k, i)
+        if args is not None:
+            plan, count = self.hot.entries[k].plan, len(self.hot.entries[k].plan.placed)
+            self.follower.args, self.follower.kwargs = (
+                list(args[:count]),
+                dict(zip(plan.named, args[count:], strict=False)),
+            )
+        return result
+
+    def counted(self, k: int, i: int) -> None:
+        """Count the entries that the emitted loop has had, of which the last was its `i`-th, from 0, and state `k`."""
+        follower, hot = self.follower, self.hot
+        follower.stand_at(hot.entries[k])
+        follower.count += i + 1
+        follower.spot.enter_more(follower.copy, i + 1)
+        settle(follower.run, hot.loop)
+
+    def caught(self, error: BaseException) -> Any:
+        """Take over from the emitted loop where something was raised: an error, or `Leave`."""
+        self.signal = None
+        follower, hot = self.follower, self.hot
+        run = follower.run
+        place, values = hot.loop.where(error)
+        if place is None or (place.passed is not None and not isinstance(error, Exception)):
+            try:
+                raise error
+            finally:
+                del error, values  # the traceback leads here
+        k, i = place.entry, values.get("i") or 0
+        if place.passed is not None:  # it has no key, so it is no jump
+            return self.left(None, (i, k, values["result"], tuple([values[name] for name in place.passed])))
+        entry: Entry = hot.entries[k]
+        self.counted(k, i)
+        own = place.register == entry.register or place.register < 0
+        if isinstance(error, Unfit) and entry.missed(place.register, i):
+            self.machine.made.clear()
+            self.machine.version += 1
+        if isinstance(error, Leave):
+            return self.resume(entry, follower.frame_at(entry), place, values)
+        spot = follower.spot if own else spot_of(run, follower.frame_at(entry), place, values)
+        cancelled = run.is_asked(error, follower.within)
+        publish_end(run, spot, place, values, error, "Cancelled" if cancelled else "Failed")
+        try:
+            if own or cancelled:
+                raise error
+            raise run.failure_at(spot, error) from None
+        finally:
+            del error, values  # the traceback leads here
+
+    def resume(self, entry: Entry, frame: Frame, place: Place, values: dict[str, Any]) -> Any:
+        """Go on by interpreting, in the middle of an entry."""
+        follower = self.follower
+        run = follower.run
+        steps, ready = restore(run, frame, self.hot.loop, place, values, [step[0] for step in entry.plan.steps])
+        agenda: list[Any] = [(frame, iter(steps))]
+        follower.rest = (entry.plan, frame, agenda, ready, sweep(run, agenda, ready))
+        return PENDING

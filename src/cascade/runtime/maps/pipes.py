@@ -1,0 +1,268 @@
+"""Flows: results of a map that go to the next one item by item, before the whole map is done.
+
+A map that is about to wait looks at who waits for it. If that is a map that could begin, were the results there,
+it begins now and is fed. When nothing has to wait, nothing of this happens: the list is handed over when it is done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, order_frame
+from cascade.runtime.interpreter.interpreter import gate_reason
+from cascade.runtime.maps.sinks import SKIPPED, Sink
+from cascade.runtime.maps.sources import Batch, Source
+from cascade.spec.blueprint import Block
+from cascade.spec.iterables import refuse_lengths
+from cascade.spec.operations import MAP
+
+__all__ = ["Flow", "Flows", "flowing", "is_sole_reader"]
+
+
+class Flow(Sink):
+    """What one map hands to another: results with the numbers of their items, in any order.
+
+    Of a map that skips items, in the order of the items, because only then is known which number each has.
+    """
+
+    __slots__ = (
+        "arrived",
+        "at",
+        "chunks",
+        "closed",
+        "count",
+        "drained",
+        "early",
+        "giver",
+        "halves",
+        "is_fed",
+        "next",
+        "rank",
+        "skips",
+    )
+
+    def __init__(self, giver: Any, drained: Callable[[], None], skips: bool, is_fed: bool) -> None:
+        self.giver = giver
+        self.drained = drained
+        """Tells the giver that results were taken."""
+        self.arrived: Callable[[], None] | None = None
+        """Tells the taker that there is something new."""
+        self.chunks: deque[tuple[int, list[Any]]] = deque()
+        self.at = 0
+        """How much of the first chunk was taken."""
+        self.count = 0
+        self.halves = 0
+        """How many were taken that wait for what another map gives for the same item.
+
+        They hold the giver back: givers that read in order come to the same items, so none waits for ever. One that is
+        fed itself has an order of its own, and is not held back.
+        """
+        self.closed = False
+        self.skips = skips
+        self.is_fed = is_fed
+        """The giver has its items from a flow itself, in any order: what is early must not make it wait."""
+        self.early: dict[int, Any] = {}
+        self.next = self.rank = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many results nobody took yet."""
+        return self.count if self.is_fed else self.count + len(self.early) + self.halves
+
+    def put(self, first: int, values: list[Any]) -> None:
+        """Take results; of a map that skips items, hold back those that are early."""
+        if self.skips:
+            self.early.update(enumerate(values, first))
+            first, values = self.rank, []
+            while self.next in self.early:
+                value = self.early.pop(self.next)
+                self.next += 1
+                if value is not SKIPPED:
+                    values.append(value)
+            self.rank += len(values)
+        if values:
+            self.chunks.append((first, values))
+            self.count += len(values)
+            self.tell()
+
+    def take(self, most: int) -> tuple[int, list[Any]]:
+        """Take up to `most` results; there are some."""
+        first, values = self.chunks[0]
+        at = self.at
+        if at or len(values) > most:
+            self.at += most
+            taken = values[at : at + most]
+        else:
+            taken = values
+        if at + len(taken) == len(values):
+            self.chunks.popleft()
+            self.at = 0
+        self.count -= len(taken)
+        self.drained()
+        return first + at, taken
+
+    def close(self) -> None:
+        """Say that there is nothing more to come."""
+        self.closed = True
+        self.tell()
+
+    def tell(self) -> None:
+        """Wake the taker."""
+        if self.arrived is not None:
+            self.arrived()
+
+
+class Flows(Source):
+    """Items made of the results of maps that are under way, beside lists that are there.
+
+    Args:
+        wait: waits until it is told by `wake` and a condition holds.
+    """
+
+    __slots__ = ("complete", "flows", "lists", "names", "parts", "task", "total", "wait")
+
+    def __init__(self, task: Any, values: dict[str, Any], flows: dict[str, Flow], wait: Any, wake: Any) -> None:
+        self.task = task
+        self.names = tuple(values)
+        self.flows = flows
+        self.lists = {name: list(value) for name, value in values.items() if name not in flows}
+        self.wait = wait
+        self.parts: dict[int, dict[str, Any]] = {}
+        """Where several maps flow in: what is there of each item."""
+        self.complete: deque[int] = deque()
+        """The numbers of the items of which all parts are there."""
+        self.total = dict.fromkeys(flows, 0)
+        for flow in flows.values():
+            flow.arrived = wake
+        sizes = {None if flow.skips else flow.giver.source.count for flow in flows.values()}
+        sizes |= {len(values) for values in self.lists.values()}
+        super().__init__(sizes.pop() if len(sizes) == 1 else None)
+
+    def is_there(self) -> bool:
+        """Say whether there is something to read, or nothing will come any more."""
+        flows = self.flows.values()
+        if self.complete or any(flow.chunks for flow in flows) or all(flow.closed for flow in flows):
+            return True
+        return len(flows) > 1 and self.is_uneven()
+
+    async def read(self, most: int) -> Batch | None:
+        """Wait for results, and return items made of them."""
+        while True:
+            await self.wait(self.is_there)
+            if len(self.flows) == 1:
+                batch = self.read_one(most)
+            else:
+                batch = self.read_several(most)
+            if batch is not None:
+                return batch
+            if len(self.flows) > 1 and self.is_uneven():
+                self.check(True)
+            if all(flow.closed and not flow.chunks for flow in self.flows.values()):
+                self.check(True)
+                return None
+
+    def is_uneven(self) -> bool:
+        """Say whether one flow has ended and another has more, which would wait for its other half for ever."""
+        ended = [self.total[name] for name, flow in self.flows.items() if flow.closed and not flow.chunks]
+        return bool(ended) and max(self.total.values()) > min(ended)
+
+    def read_one(self, most: int) -> Batch | None:
+        """Take results of the one map that flows in."""
+        ((name, flow),) = self.flows.items()
+        if not flow.chunks:
+            return None
+        first, values = flow.take(most)
+        self.total[name] = max(self.total[name], first + len(values))
+        self.check()
+        end = first + len(values)
+        columns = [values if each == name else self.lists[each][first:end] for each in self.names]
+        return Batch(first, columns, 0, len(values))
+
+    def read_several(self, most: int) -> Batch | None:
+        """Take all that has come, and return up to `most` items that are complete."""
+        for name, flow in self.flows.items():
+            while flow.chunks:
+                first, values = flow.take(flow.count)
+                self.total[name] = max(self.total[name], first + len(values))
+                flow.halves += len(values)
+                for index, value in enumerate(values, first):
+                    part = self.parts.setdefault(index, {})
+                    part[name] = value
+                    if len(part) == len(self.flows):
+                        self.complete.append(index)
+        self.check()
+        if not self.complete:
+            return None
+        index = self.complete.popleft()
+        part = self.parts.pop(index)
+        for flow in self.flows.values():
+            flow.halves -= 1
+            flow.drained()
+        row = [part[each] if each in part else self.lists[each][index] for each in self.names]
+        return Batch(index, [[value] for value in row], 0, 1)
+
+    def check(self, at_end: bool = False) -> None:
+        """Raise ValueError if the inputs are seen to differ in length."""
+        sizes: dict[str, object] = {name: len(values) for name, values in self.lists.items()}
+        most = max(self.total.values())
+        if not at_end and all(most <= len(values) for values in self.lists.values()):
+            return
+        closed = {name: flow.closed and not flow.chunks for name, flow in self.flows.items()}
+        lengths = {name: total if closed[name] else f"{total} or more" for name, total in self.total.items()}
+        if not at_end or len({*sizes.values(), *lengths.values()}) > 1:
+            refuse_lengths(self.task, {name: {**sizes, **lengths}[name] for name in self.names})
+
+
+def flowing(under_way: dict[tuple[Frame, int], Any], frame: Frame, j: int) -> dict[str, int] | None:
+    """Return which inputs of instruction `j` are results of maps under way, if it is a map that can begin with them.
+
+    By name, with their registers.
+    """
+    block = frame.block
+    if j >= len(block.ops) or block.ops[j] != MAP:  # behind the registers, stretches are numbered
+        return None
+    node = frame.world.blueprint.graph.nodes[block.source(j)]
+    names = ("",) * len(node.args) + tuple(node.kwargs)
+    found: dict[str, int] = {}
+    for name, reference in zip(names, block.references(j), strict=True):
+        value = frame.regs[reference]
+        if value is NOTHING:
+            return None
+        if value is PENDING:
+            giver = under_way.get((frame, reference))
+            if giver is None or name not in node.each:
+                return None
+            found[name] = reference
+        elif name in node.each and (not hasattr(value, "__len__") or isinstance(value, (str, bytes))):
+            return None
+    return found if _is_open(frame, j) else None
+
+
+def _is_open(frame: Frame, j: int) -> bool:
+    """Say whether it is known already that the gate of instruction `j` lets it run."""
+    gate = frame.block.gates.get(j)
+    if gate is None:
+        return True
+    if gate.condition is not None and frame.regs[gate.condition] is PENDING:
+        return False
+    for number in gate.after:
+        place, register, _ = order_frame(frame, number)
+        if place.regs[register] is PENDING:
+            return False
+    return gate_reason(frame, gate, [], None) is None
+
+
+def is_sole_reader(known: dict[Block, Counter[int | None]], block: Block, i: int) -> bool:
+    """Say whether register `i` is read at one place only; `known` keeps what was counted."""
+    counts = known.get(block)
+    if counts is None:
+        counts = known[block] = Counter([block.root, block.root])  # the root is read from outside
+        for j in range(len(block)):
+            counts.update(block.references(j))
+        for router in block.routes.values():
+            counts.update([*router.routes.values(), router.default])
+        for gate in block.gates.values():
+            counts.update((gate.condition, gate.otherwise))
+    return counts[i] == 1

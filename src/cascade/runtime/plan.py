@@ -1,0 +1,226 @@
+"""Targets -> plans: what a run needs to know before it starts, kept on the target for the next run."""
+
+from __future__ import annotations
+
+from operator import is_
+from typing import TYPE_CHECKING, Any
+
+from cascade.compiler.lowering.lower import lower
+from cascade.errors import ParameterError, StaticGraphError
+from cascade.graph.build import build, target_of
+from cascade.graph.freeze import is_container
+from cascade.runtime.inputs import check_inputs, check_known
+from cascade.spec.blueprint import Blueprint
+from cascade.spec.compose import SubflowResult, subflow
+from cascade.spec.graph import Graph, Optional, Pack
+from cascade.spec.inputs import Param
+from cascade.spec.lazy import Lazy, configurations
+from cascade.spec.mistakes import check_target
+from cascade.spec.operations import LOOP, MANAGED, MAP, SUBFLOW
+from cascade.spec.signal import UNSET
+
+if TYPE_CHECKING:
+    from cascade.spec.protocols import Solver
+
+__all__ = ["Plan", "prepare"]
+
+MOST_PLAIN = 1000
+"""Larger graphs are not looked through: a task is nothing beside them."""
+LONG = frozenset([LOOP, MANAGED, MAP, SUBFLOW])
+"""What may await something that is no call."""
+
+
+class Plan:
+    """A blueprint, made for one target by one solver, and what is known of its parameters."""
+
+    __slots__ = ("blueprint", "is_plain", "params", "solver", "together", "version")
+
+    def __init__(self, blueprint: Blueprint, solver: Solver, params: dict[str, Param]) -> None:
+        self.blueprint = blueprint
+        self.solver = solver
+        self.version = configurations[0]
+        self.params = params
+        self.together: Together | None = None
+        """A container with the target of this plan in it."""
+        block = blueprint.root
+        self.is_plain: bool = (
+            len(block) <= MOST_PLAIN
+            and LONG.isdisjoint(block.ops)
+            and not any(form is not None and form.is_async for form in block.forms)
+        )
+        """A run is nothing but some calls of functions that are not async: it never awaits what users wrote."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names of the nodes that a run asks for; made when somebody listens, as there may be many."""
+        return target_names(self.blueprint.graph)
+
+
+class Together:
+    """The plan of a container of targets, kept with the first lazy value in it."""
+
+    __slots__ = ("pack", "plan")
+
+    def __init__(self, pack: Pack, plan: Plan) -> None:
+        self.pack = pack
+        self.plan = plan
+
+
+def target_names(graph: Graph) -> tuple[str, ...]:
+    """Return the names of the nodes that a run of the graph asks for."""
+    if graph.root < 0:
+        return (graph.inputs[-1 - graph.root].name,)
+    if not isinstance(graph.nodes[graph.root], Pack):
+        return (_target_name(graph, graph.root),)
+    return tuple(_target_name(graph, at) for at in graph.references(graph.root) if at >= 0)
+
+
+def _target_name(graph: Graph, at: int) -> str:
+    node = graph.nodes[at]
+    return node.result.label if isinstance(node, Optional) else graph.name(at)  # the last of a sequence
+
+
+def prepare(target: Any, solver: Solver) -> Plan | None:
+    """Return the plan for a target, or None for a plain value, which gives itself.
+
+    Raises:
+        StaticGraphError, CycleError, ParameterError: what was declared cannot be run.
+        TypeError: the target is a task that was not called.
+    """
+    kept = target.plan if isinstance(target, Lazy) else None
+    if kept.__class__ is Plan and kept.version == configurations[0] and kept.solver is solver:
+        return kept
+    if isinstance(target, Blueprint):
+        return Plan(target, solver, check_inputs(target.graph))
+    asked = target_of(_without_blueprints(target) if is_container(target) else target)
+    if not isinstance(asked, (Lazy, Pack)):
+        check_target(target, "cs.run")
+        return None
+    if isinstance(asked, Pack):
+        return _prepare_together(asked, solver)
+    plan = _plan(asked, solver)
+    if isinstance(target, Lazy):
+        plan.together = target.plan if target.plan.__class__ is Together else None
+        target.plan = plan
+    return plan
+
+
+def _plan(asked: Lazy | Pack, solver: Solver) -> Plan:
+    blueprint = _compile(asked, solver)
+    return Plan(blueprint, solver, check_inputs(blueprint.graph))
+
+
+def _prepare_together(pack: Pack, solver: Solver) -> Plan:
+    """Return the plan for a container of targets: the one kept with the first of them, if it is for the same."""
+    first = _first(pack)
+    own = first.plan
+    known = own.together if own.__class__ is Plan else own
+    if known.__class__ is Together and _are_same(known.pack, pack):
+        kept: Plan = known.plan
+        if kept.version == configurations[0] and kept.solver is solver:
+            return kept
+    plan = _plan(pack, solver)
+    if own.__class__ is Plan:
+        own.together = Together(pack, plan)
+    else:
+        first.plan = Together(pack, plan)
+    return plan
+
+
+def _first(pack: Pack) -> Any:
+    """Return the first lazy value in a container, without recursion by its depth."""
+    item: Any = pack
+    while isinstance(item, Pack):
+        item = next(each for each in item.items if isinstance(each, (Lazy, Pack)))  # a pack has one
+    return item.result if isinstance(item, Optional) else item
+
+
+def _are_same(one: Pack, other: Pack) -> bool:
+    """Say whether two containers of targets ask for the same."""
+    stack = [(one, other)]
+    while stack:
+        one, other = stack.pop()
+        if one.type is not other.type or one.remake != other.remake or len(one.items) != len(other.items):
+            return False
+        if not all(map(is_, one.keys or (), other.keys or ())):
+            return False
+        for item, its in zip(one.items, other.items, strict=True):
+            if isinstance(item, Pack) and isinstance(its, Pack):
+                stack.append((item, its))
+            elif isinstance(item, Optional) and isinstance(its, Optional):
+                if item.result is not its.result:
+                    return False
+            elif item is not its:
+                return False
+    return True
+
+
+def _compile(asked: Any, solver: Solver) -> Blueprint:
+    """Build, order and lower the target and the sub-flows inside it, without recursion by their depth."""
+    whole = _lowered(asked, solver)
+    stack = [whole]
+    while stack:
+        outer = stack.pop()
+        for i, node in enumerate(outer.graph.nodes) if SUBFLOW in outer.graph.kinds else ():
+            if isinstance(node, SubflowResult):
+                inner = _inner(node, solver)
+                if inner is None:
+                    continue
+                outer.subflows[i] = inner
+                stack.append(inner)
+    return whole
+
+
+def _inner(node: SubflowResult, solver: Solver) -> Blueprint | None:
+    if isinstance(node.target, Blueprint):
+        inner = node.target
+    else:
+        asked = target_of(node.target)
+        if not isinstance(asked, (Lazy, Pack)):
+            raise StaticGraphError(f"{node!r}: the target of a sub-flow is a lazy result, not {node.target!r}")
+        inner = _lowered(asked, solver)
+    known = check_inputs(inner.graph)
+    given = node.kwargs or {}
+    try:
+        check_known(known, given)
+    except ParameterError as error:
+        raise ParameterError(f"{node!r}: {error}") from None
+    for param in known.values():
+        if param.default is UNSET and param.name not in given:
+            raise ParameterError(
+                f"{node!r} needs the parameter {param.name!r} (declared at {param.declared}); "
+                f"give it: cs.subflow(..., params={{{param.name!r}: ...}})"
+            )
+    return inner
+
+
+def _lowered(asked: Any, solver: Solver) -> Blueprint:
+    graph = build(asked)
+    order = solver.solve(graph)
+    if order is not None:
+        order = list(order)
+        if sorted(order) != list(range(graph.strict)):
+            raise StaticGraphError(
+                f"the solver {type(solver).__name__} gave an order that is no permutation of the nodes 0 to "
+                f"{graph.strict - 1}"
+            )
+    return lower(graph, order)
+
+
+def _without_blueprints(target: Any) -> Any:
+    """Return a container of targets with blueprints made into sub-flows, which share the run's parameters."""
+    if isinstance(target, dict):
+        return {key: _as_lazy(value) for key, value in target.items()} if type(target) is dict else target
+    if type(target) in (list, tuple) and any(issubclass(cls, Blueprint) for cls in set(map(type, target))):
+        return type(target)(map(_as_lazy, target))
+    return target
+
+
+def _as_lazy(value: Any) -> Any:
+    if not isinstance(value, Blueprint):
+        return value
+    params: dict[str, Any] = {}
+    for given in value.graph.inputs.values():
+        if isinstance(given, Param):
+            params[given.name] = given
+    return subflow(value, params)

@@ -1,0 +1,278 @@
+"""Calls of nodes with a cache: a look first, one call for equal keys at a time, and what it returned is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from types import CoroutineType
+from typing import Any, Final
+
+from cascade.errors import CacheError
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.run.circular_waits import Made, waiting_for
+from cascade.runtime.run.deadlock import give_up, hold
+from cascade.runtime.run.state import RunState
+from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
+from cascade.spec.control import Value
+from cascade.spec.events import RunWarning
+from cascade.spec.lazy import Lazy
+from cascade.spec.notes import spelled
+from cascade.spec.placement import CallForm
+
+__all__ = ["Caches", "call_cached", "clock"]
+
+MISS: Final = object()
+clock = time.time
+"""What the age of an entry is told by, in seconds."""
+
+
+class Flight(Made):
+    """A call that is being made for a key, and those who wait for its outcome in the order in which they came."""
+
+    __slots__ = ("loop", "waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self.loop = loop
+        self.waiting: deque[asyncio.Future[bool]] = deque()
+
+
+class Caches:
+    """The stores of one engine, and which keys have a call on its way."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self._stores: dict[str | None, Any] = {}
+        self.flights: dict[tuple[int, str, str], Flight] = {}
+        self._kept: int | None = 0
+        """How many results are in the engine's own memory of which none was ever asked for again; else None."""
+
+    def kept(self, policy: Cached) -> None:
+        """Take note that a result was kept."""
+        if self._backend is None and policy.store is None and self._kept is not None:
+            self._kept += 1
+
+    def used(self, policy: Cached) -> None:
+        """Take note that a result was taken from where it was kept."""
+        if policy.store is None:
+            self._kept = None
+
+    def lost(self) -> str:
+        """Return what to tell if the engine ends now and takes results with it of which no use was made, or nothing."""
+        if not self._kept:
+            return ""
+        return (
+            f"{self._kept} result(s) that cs.cached() kept in memory are gone with this run, and none was used: "
+            'give it a folder, cs.cached("folder"), or a store that outlives the run; or make all runs on one cs.Engine'
+        )
+
+    def store(self, policy: Cached) -> Any:
+        """Return where a policy keeps its results."""
+        given = self._backend if policy.store is None else policy.store
+        if given is not None and not isinstance(given, str):
+            return given
+        found = self._stores.get(given)
+        if found is None:
+            from cascade.adapters.caching import DiskStore, MemoryStore
+
+            found = self._stores[given] = MemoryStore() if given is None else DiskStore(given)
+        return found
+
+
+async def call_cached(
+    run: RunState,
+    spot: Spot,
+    form: CallForm,
+    args: Any,
+    kwargs: dict[str, Any],
+    policy: Any,
+    work: Callable[[], Awaitable[Any]],
+) -> Any:
+    """Return what is kept for a call; else do `work`, keep what it returns, and return that.
+
+    Raises:
+        CacheError: the call cannot be keyed, or the cache itself fails.
+    """
+    cls = _KeyedCall if policy.__class__ is Cached else _CheckedCall
+    call = cls(run, spot, form, args, kwargs, policy)
+    return await call.perform(work)
+
+
+class _Call:
+    """One call of a node with a cache."""
+
+    def __init__(
+        self, run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], policy: Any
+    ) -> None:
+        self.run = run
+        self.spot = spot
+        self.form = form
+        self.args = args
+        self.kwargs = kwargs
+        self.policy = policy
+
+    def hit(self, value: Any) -> Any:
+        self.run.publish_skip(self.spot, "CacheHit")
+        return value
+
+    async def guarded(self, what: str, call: Callable[..., Any], *args: Any, in_thread: bool = False) -> Any:
+        """Ask the cache for something; what it raises becomes a CacheError that names the task."""
+        try:
+            if in_thread:
+                name = f"the cache of task {self.form.task.name!r}"
+                value = await self.run.in_thread(self.spot, name, call, *args)
+            else:
+                value = call(*args)
+            return await value if hasattr(value, "__await__") else value
+        except asyncio.CancelledError as error:
+            if self.run.is_asked(error, self.spot.scope):
+                raise
+            raise self.failure(what, error) from error
+        except Exception as error:
+            raise self.failure(what, error) from error
+
+    def failure(self, what: str, error: BaseException) -> CacheError:
+        task = self.form.task
+        words = str(error) if isinstance(error, CacheError) else spelled(error)
+        return CacheError(f"the cache of task {task.name!r} (declared at {task.declared}) failed to {what}: {words}")
+
+
+class _CheckedCall(_Call):
+    """A call under a policy of a third party, which decides by itself."""
+
+    async def perform(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        from cascade.adapters.caching.keys import inputs_of
+
+        node = self.run.call_node(self.spot, self.form)
+        inputs = inputs_of(self.form.task, self.args, self.kwargs)
+        found = await self.ask("check", node, inputs)
+        if found is not None:
+            return self.hit(found.value if found.__class__ is Value else found)
+        value = await work()
+        if not isinstance(value, Lazy):
+            await self.ask("save", node, inputs, value)
+        return value
+
+    async def ask(self, name: str, *args: Any) -> Any:
+        async def call() -> Any:
+            answer = getattr(self.policy, name)(*args)
+            if not hasattr(answer, "__await__"):
+                raise TypeError(f"{type(self.policy).__name__}.{name} is not async: write `async def {name}`")
+            return await answer
+
+        return await self.guarded(name, call)
+
+
+class _KeyedCall(_Call):
+    """A call whose results are kept by content."""
+
+    async def perform(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        from cascade.adapters.caching.keys import key_of
+
+        caches: Caches = self.run.engine.caches
+        self.store = store = caches.store(self.policy)
+        self.key: CacheKey = key_of(self.form.task, self.args, self.kwargs, self.policy)
+        mark = (id(store), self.key.task, self.key.digest)
+        loop = asyncio.get_running_loop()
+        flight: Flight | None = None
+        while flight is None and (ahead := caches.flights.get(mark)) is not None and ahead.loop is loop:
+            if not await self.outcome(caches, mark, ahead):
+                flight = ahead  # it failed, and this is the next in line
+            elif (value := await self.look()) is not MISS:
+                caches.used(self.policy)
+                return self.hit(value)
+        if flight is None:
+            flight = caches.flights[mark] = Flight(loop)
+        succeeded = False
+        flight.place = self.spot
+        hold(flight, self.run)
+        try:
+            value = await self.look()
+            if value is not MISS:
+                succeeded = True
+                caches.used(self.policy)
+                return self.hit(value)
+            value = await work()
+            if not isinstance(value, Lazy | CoroutineType):  # the run refuses or awaits these
+                await self.keep(value)
+                caches.kept(self.policy)
+                succeeded = True
+            return value
+        finally:
+            give_up(flight)
+            _land(caches, mark, flight, succeeded)
+
+    async def outcome(self, caches: Caches, mark: Any, flight: Flight) -> bool:
+        """Wait for a call that is on its way: True if it succeeded, False if it is for the one that waits to make it.
+
+        Raises:
+            CacheError: that call waits for this one.
+        """
+        waiter: asyncio.Future[bool] = flight.loop.create_future()
+        flight.waiting.append(waiter)
+
+        def vain() -> Exception:
+            by = flight.run.described(flight.place)
+            return CacheError(
+                f"{self.run.described(self.spot)} waits for a call of the same key that is on its way, {by}, which "
+                "itself waits for it: it would wait for itself, for ever; call it for another key, or without a cache"
+            )
+
+        try:
+            with waiting_for(flight, waiter, vain):
+                return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and not waiter.exception() and not waiter.result():
+                _pass_on(caches, mark, flight)
+            raise
+
+    async def look(self) -> Any:
+        """Return what is kept, or MISS."""
+        entry = await self.guarded("read", self.store.load, self.key, in_thread=self.in_threads())
+        if entry is None:
+            return MISS
+        if not isinstance(entry, CacheEntry | Corrupt):
+            problem = TypeError(f"{type(self.store).__name__}.load returned {entry!r}, not a CacheEntry or None")
+            raise self.failure("read", problem)
+        if isinstance(entry, Corrupt):
+            self.warn("CacheCorrupt", f"{entry.reason}; {self.run.described(self.spot)} is called again")
+            return MISS
+        ttl = self.policy.ttl
+        return MISS if ttl is not None and clock() - entry.saved >= ttl else entry.value
+
+    async def keep(self, value: Any) -> None:
+        entry = CacheEntry(value, clock(), self.key.parts, self.key.digest)
+        await self.guarded("keep its result", self.store.save, self.key, entry, in_thread=self.in_threads())
+
+    def in_threads(self) -> bool:
+        return bool(getattr(self.store, "in_threads", False))
+
+    def warn(self, code: str, message: str) -> None:
+        bus = self.run.bus
+        if bus.wants(RunWarning):
+            bus.publish(RunWarning(run_id=self.run.id, code=code, message=message))
+
+
+def _land(caches: Caches, mark: Any, flight: Flight, succeeded: bool) -> None:
+    """End a call: if it succeeded all who wait may look, else the first of them makes it."""
+    if succeeded:
+        if caches.flights.get(mark) is flight:
+            del caches.flights[mark]
+        while flight.waiting:
+            waiter = flight.waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(True)
+    else:
+        _pass_on(caches, mark, flight)
+
+
+def _pass_on(caches: Caches, mark: Any, flight: Flight) -> None:
+    while flight.waiting:
+        waiter = flight.waiting.popleft()
+        if not waiter.done():
+            waiter.set_result(False)
+            return
+    if caches.flights.get(mark) is flight:
+        del caches.flights[mark]

@@ -1,0 +1,1 @@
+"""Resources: set up when first needed, torn down once."""

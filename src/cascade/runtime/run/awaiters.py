@@ -1,0 +1,152 @@
+"""Who waits for what: which calls, set-ups and runs cannot end before something inside of them has.
+
+What is begun in a task is not always waited for. Only where each step outwards is a plain wait is it known that the
+outer one goes on when the inner one has ended, and not before: an asyncio task that a call awaits (by way of `gather`,
+a `TaskGroup`, `wait_for` or tasks of the user's own), or that a thread of a call does nothing but wait for. Whatever
+else there is (a call that looks from time to time, one that waits for the first of several) might go on by itself, so
+that nothing is said of it. asyncio's callbacks tell who is woken by what; nothing is noted while all goes well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import Context, ContextVar
+from functools import partial
+from types import FrameType, FunctionType
+from typing import Any
+
+from cascade.adapters.executors.workers import Job
+from cascade.spec.inside import Inside, inside_of, waited_for
+
+__all__ = ["Awaiters", "around", "held_here"]
+
+held_here: ContextVar[Any] = ContextVar("cascade_held", default=None)
+"""The last call around this code that was let in, or thing that is being made around it (see `run.circular_waits`)."""
+CallIn = Callable[[asyncio.Task[Any]], Any]
+
+
+class Awaiters:
+    """All who wait for one asyncio task and do nothing else."""
+
+    def __init__(self, task: asyncio.Task[Any] | None, call_in: CallIn) -> None:
+        self.tasks: set[Any] = set()
+        """The task, and the other asyncio tasks that wait for it."""
+        self.calls: list[tuple[Any, Any]] = []
+        """The calls among them, as (run, spot)."""
+        self.contexts: list[Context] = []
+        """Those of the threads among them."""
+        waiting: list[Any] = [task]
+        while waiting:
+            each = waiting.pop()
+            if each is None or each in self.tasks:
+                continue
+            self.tasks.add(each)
+            if isinstance(each, concurrent.futures.Future):
+                self._add_jobs(_jobs_that_wait(each))
+                continue
+            if isinstance(each, asyncio.Task):
+                if each in waited_for:
+                    self._add_jobs([waited_for[each]])
+                call = call_in(each)
+                if call is not None:
+                    self.calls.append(call)
+                    continue  # who waits for the call is another matter
+            for callback, _ in getattr(each, "_callbacks", None) or ():
+                waiting += _told_by(callback)
+
+    def _add_jobs(self, jobs: Iterable[Job]) -> None:
+        self.contexts += [context for job in jobs if (context := getattr(job, "context", None)) is not None]
+
+    def are_in(self, run_id: str) -> bool:
+        """Say whether a call of a run is among them."""
+        insides = [inside_of(context) for context in self.contexts]
+        return any(run.id == run_id for run, _ in self.calls) or any(
+            inside is not None and inside.run_id == run_id for inside in insides
+        )
+
+    def are_at(self, held: Any) -> bool:
+        """Say whether what holds something, or is being made, is among them."""
+        for context in self.contexts:
+            each = context.get(held_here)
+            while each is not None and each is not held:
+                each = each.around
+            if each is held:
+                return True
+        task = getattr(held, "task", None)
+        if task is not None:
+            return task in self.tasks
+        return any(run is held.run and held.is_at(spot) for run, spot in self.calls)
+
+
+def around(inside: Inside | None, held: Any, task: asyncio.Task[Any] | None, call_in: CallIn) -> Iterator[Any]:
+    """Go through what ends only after something that waits: from the inside outwards.
+
+    Args:
+        inside: the run that it is in.
+        held: the last thing around it that was noted by `holding.hold`.
+        task: the asyncio task that waits, if that is one of the user's; None: a call of the run does so itself.
+        call_in: tells in which call an asyncio task is.
+    """
+    by = None if task is None else Awaiters(task, call_in)
+    while inside is not None and inside.ending is not None:
+        while held is not None and (held.run is None or held.run.depth >= inside.depth - 1):
+            if held.run is not None and (by is None or by.are_at(held)):
+                yield held
+            held = held.around
+        if by is not None and not by.are_in(inside.run_id):
+            return
+        yield inside.ending
+        by = Awaiters(inside.caller, call_in)
+        inside = inside.around
+
+
+def _told_by(callback: Any) -> list[Any]:
+    """Return the futures that a callback of a future is to settle, and the tasks that it wakes."""
+    parts = [getattr(callback, "__self__", None)]
+    if isinstance(callback, partial):
+        parts += callback.args
+    if isinstance(callback, FunctionType):
+        cells = callback.__closure__ or ()
+        free = dict(zip(callback.__code__.co_freevars, cells, strict=True))
+        if "return_when" in free and free["return_when"].cell_contents == asyncio.FIRST_COMPLETED:
+            return []  # who waits may go on without it
+        parts += [cell.cell_contents for cell in cells]
+    parts += [getattr(part, "_on_completed_fut", None) for part in parts]  # of a TaskGroup
+    return [part for part in parts if isinstance(part, (asyncio.Future, concurrent.futures.Future))]
+
+
+def _jobs_that_wait(future: concurrent.futures.Future[Any]) -> Iterator[Job]:
+    """Go through the calls in threads that are in `future.result()`, or a `wait` for it, without a timeout."""
+    for innermost in sys._current_frames().values():
+        frame: FrameType | None = innermost
+        while frame is not None and frame.f_code not in _WAITS:
+            frame = frame.f_back
+        if frame is None or not _WAITS[frame.f_code](frame.f_locals, future):
+            continue
+        while frame is not None and frame.f_code is not Job.run.__code__:
+            frame = frame.f_back
+        if frame is not None:
+            yield frame.f_locals["self"]
+
+
+def _is_in_result(known: Mapping[str, Any], future: object) -> bool:
+    return known.get("self") is future and known.get("timeout", 0) is None
+
+
+def _is_in_wait(known: Mapping[str, Any], future: object) -> bool:
+    return (
+        known.get("timeout", 0) is None
+        and known.get("return_when") == concurrent.futures.ALL_COMPLETED
+        and isinstance(known.get("fs"), set)
+        and future in known["fs"]
+    )
+
+
+_WAITS = {
+    concurrent.futures.Future.result.__code__: _is_in_result,
+    concurrent.futures.Future.exception.__code__: _is_in_result,
+    concurrent.futures.wait.__code__: _is_in_wait,
+}

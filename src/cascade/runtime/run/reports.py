@@ -1,0 +1,210 @@
+"""What a run says of itself: events, and the words that name a node."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Callable
+from time import perf_counter, time
+from typing import Any
+
+from cascade.runtime.admission.ticket import Ticket
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.frame import Frame
+from cascade.runtime.frames.node_ids import Names
+from cascade.runtime.frames.scope import NodeFailure, preview_of
+from cascade.runtime.inputs import texts_of
+from cascade.spec.events import (
+    ResourceAcquired,
+    ResourceReleased,
+    RunFinished,
+    TaskBlocked,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskRetrying,
+    TaskSkipped,
+)
+from cascade.spec.graph import Graph
+from cascade.spec.inputs import MASK
+from cascade.spec.notes import note_place, spelled
+from cascade.spec.operations import CALLN, IMPORT
+from cascade.spec.signal import uncrossable
+
+__all__ = ["Telling"]
+
+_new = tuple.__new__
+
+
+class Telling:
+    """The methods of a run that say what happens; nothing is made that nobody listens to."""
+
+    __slots__ = ("unnoted",)
+
+    id: str
+    bus: Any
+    admission: Any
+    ending: Any
+    depth: int
+    names: Names
+    watch: tuple[bool, bool, bool]
+    secrets: dict[str, None]
+    unnoted: tuple[BaseException, str] | None
+    """The last failure that took no note, and what the note would have said."""
+
+    def keep_secrets(self, graph: Graph, constants: list[Any]) -> None:
+        """Take note of the secrets among the inputs of a graph, which are filled in."""
+        for slot, given in graph.inputs.items():
+            if given.secret:
+                self.secrets.update(dict.fromkeys(texts_of(constants[slot])))
+
+    def masked(self, text: str) -> str:
+        """Return text for an event without the secrets that are in it."""
+        for secret in sorted(self.secrets, key=len, reverse=True) if self.secrets else ():
+            text = text.replace(secret, MASK)
+        return text
+
+    def could_not_note(self, error: BaseException, place: str) -> None:
+        """Keep for the event of the run's end where an error came from that takes no note."""
+        self.unnoted = error, place
+
+    def place_of(self, error: BaseException) -> str:
+        """Return where an error came from that took no note, in brackets; it is let go of here."""
+        (failed, place), self.unnoted = self.unnoted or (None, ""), None
+        return f" ({place})" if failed is error else ""
+
+    def described(self, spot: Spot) -> str:
+        """Return the node of a call and where it was declared."""
+        site = spot.copy(self.names).site_of(spot.suffix)
+        return f"{site.task_id} (declared at {spot.world.blueprint.graph.declared(spot.number)})"
+
+    def failure_at(self, spot: Spot, error: BaseException, attempt: int = 1) -> NodeFailure:
+        """Return the failure of a node, its error with a note that says which it was, if it takes one."""
+        if isinstance(error, NodeFailure):
+            return error
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            wrapped = uncrossable(error)
+            wrapped.__cause__ = error
+            error = wrapped
+        place = f"in task {self.described(spot)}, iteration {spot.iteration}, attempt {attempt}"
+        if not note_place(error, place, self.depth):
+            self.could_not_note(error, place)
+        return NodeFailure(error)
+
+    # --- events
+
+    def observe_call(self, spot: Spot, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call in place, with events around the call."""
+        copy = spot.copy(self.names)
+        if copy.has_looped(spot.suffix):
+            spot.enter(copy)
+        self.publish_started(spot)
+        start = perf_counter()
+        try:
+            value = func(*args, **kwargs)
+        except BaseException as error:
+            self.publish_finished(spot, "Failed", perf_counter() - start, error, None)
+            raise
+        self.publish_finished(spot, "Succeeded", perf_counter() - start, None, value)
+        return value
+
+    def tellers(self) -> list[Callable[[Any], None]]:
+        """Return what emitted code publishes with: of each kind of event that somebody wants."""
+        kinds = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
+        return [self.bus.teller(kind) for kind, is_wanted in zip(kinds, self.watch, strict=True) if is_wanted]
+
+    def publish_started(self, spot: Spot) -> None:
+        """Say that a call begins."""
+        if self.bus.wants(TaskExecutionStarted):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(_new(TaskExecutionStarted, (site, time(), spot.iteration)))
+
+    def publish_finished(
+        self, spot: Spot, status: str, seconds: float, error: BaseException | None, value: Any
+    ) -> None:
+        """Say that a call has ended, after all its attempts."""
+        bus = self.bus
+        if bus.wants(TaskExecutionFinished):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            spelled_out = None if error is None else self.masked(spelled(error))
+            preview = (
+                None if bus.previews is None or error is not None else preview_of(value, bus.previews, self.masked)
+            )
+            bus.publish(
+                _new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled_out, preview))
+            )
+
+    def publish_end(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
+        """Say that the run has ended, with an error and those of other nodes or without."""
+        bus = self.bus
+        bus.flush()
+        if not bus.wants(RunFinished):
+            return
+        status: Any = "Succeeded"
+        if error is not None:
+            asked = isinstance(error, CancelledError) and self.ending.is_cancelled
+            status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
+        named = None if error is None else self.masked("; ".join(map(spelled, [error, *others]))) + self.place_of(error)
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message
+            named = f"{named} ({'; '.join(getattr(error, '__notes__', ['not of a task']))})"
+        bus.publish(RunFinished(run_id=self.id, status=status, duration=seconds, error=named))
+
+    def publish_skip(self, spot: Spot, reason: str) -> None:
+        """Say that a node does not run, and why."""
+        if self.bus.wants(TaskSkipped):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(_new(TaskSkipped, (site, time(), spot.iteration, reason)))
+
+    def publish_retry(self, spot: Spot, attempt: int, most: int, delay: float, error: BaseException) -> None:
+        """Say that an attempt failed and another follows."""
+        if self.bus.wants(TaskRetrying):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(
+                _new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, self.masked(spelled(error))))
+            )
+
+    def publish_blocked(self, spot: Spot, ticket: Ticket) -> None:
+        """Say that a limit or a constraint holds a call back."""
+        if self.bus.wants(TaskBlocked):
+            site = spot.copy(self.names).site_of(spot.suffix)
+            self.bus.publish(
+                TaskBlocked(
+                    run_id=self.id,
+                    task_id=site.task_id,
+                    task_name=site.task_name,
+                    iteration=spot.iteration,
+                    reason=self.admission.reason(ticket),
+                )
+            )
+
+    def publish_resource(self, name: str, acquired: bool) -> None:
+        """Say that a resource was set up or torn down."""
+        kind = ResourceAcquired if acquired else ResourceReleased
+        if self.bus.wants(kind):
+            self.bus.publish(kind(run_id=self.id, resource_name=name))
+
+    def publish_pruned_root(self, frame: Frame) -> None:
+        """Say of a root frame which nodes only unselected routes and unused `otherwise`s would have needed."""
+        graph = frame.world.blueprint.graph
+        demanded = frame.demanded
+        if demanded is not None and graph.needed > graph.strict:
+            for i in range(graph.strict, graph.needed):
+                if not demanded[i] and graph.kinds[i] <= CALLN:
+                    self.publish_skip(Spot(frame, i), "Pruned")
+
+    def publish_pruned(self, frame: Frame, wanted: list[int]) -> None:
+        """Say the same of an entry of a loop, for what feeds it in this entry."""
+        demanded, block = frame.demanded, frame.block
+        assert demanded is not None
+        seen: set[int] = set()
+        stack = [*wanted]
+        gate = block.gates.get(block.root)
+        if gate is not None and gate.otherwise is not None:
+            stack.append(gate.otherwise)
+        while stack:
+            i = stack.pop()
+            if i < 0 or i in seen:
+                continue
+            seen.add(i)
+            stack += (*block.needs(i), *block.late_needs(i))
+        for i in sorted(seen):
+            if not demanded[i] and block.kinds[i] <= CALLN and block.ops[i] != IMPORT:
+                self.publish_skip(Spot(frame, i), "Pruned")

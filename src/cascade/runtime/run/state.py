@@ -1,0 +1,400 @@
+"""The state of one run: what its parts ask of it, and what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, ClassVar
+
+from cascade.adapters.executors.local import LocalExecutor
+from cascade.compiler.code.emitted import Emitted
+from cascade.compiler.code.guards import Guesses
+from cascade.errors import ConstraintError, JumpError
+from cascade.runtime.admission.ticket import Ticket
+from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.cancel_scope import CancelScope
+from cascade.runtime.frames.frame import PENDING, Frame, World, root_frame
+from cascade.runtime.frames.node_ids import Names
+from cascade.runtime.frames.scope import Scope
+from cascade.runtime.inputs import fill
+from cascade.runtime.run.abandoned import after
+from cascade.runtime.run.deadlock import held_here, note_wait, stuck
+from cascade.runtime.run.reports import Telling
+from cascade.spec.blueprint import Block
+from cascade.spec.events import (
+    RunWarning,
+    TaskBlocked,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskSkipped,
+)
+from cascade.spec.graph import Gate
+from cascade.spec.placement import CallForm, Profile
+from cascade.spec.protocols import CallNode
+
+__all__ = ["RunState"]
+
+NOBODY = (False, False, False)
+MOST_GUESSES = 64
+
+
+class RunState(Telling):
+    """One run of one engine."""
+
+    __slots__ = (
+        "_resources",
+        "abandoned",
+        "admission",
+        "bus",
+        "compiles",
+        "context",
+        "depth",
+        "direct",
+        "ending",
+        "engine",
+        "executor",
+        "flows",
+        "governed",
+        "guesses",
+        "heard",
+        "id",
+        "inline",
+        "is_interrupted",
+        "known",
+        "lost",
+        "machine",
+        "names",
+        "observed",
+        "outlet",
+        "params",
+        "patience",
+        "patience_to_compile",
+        "readers",
+        "scope",
+        "secrets",
+        "shares",
+        "stall",
+        "ticker",
+        "under_way",
+        "variables",
+        "watch",
+        "worlds",
+    )
+
+    def __init__(self, engine: Any, ending: Any, params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+        self.engine = engine
+        self.ending = ending
+        self.id: str = ending.name
+        self.bus = engine.bus
+        self.executor: Any = engine.executor
+        self.inline = engine.runs_inline
+        """Short functions may be called in place."""
+        self.direct = type(self.executor).execute is LocalExecutor.execute
+        """The engine carries out the other calls, too, without asking `execute`."""
+        self.admission = engine.admission
+        self.compiles = engine.tier != "interpret"
+        self.patience_to_compile = 0 if engine.tier == "compile" else 16
+        """How many entries a loop has before it is emitted."""
+        self.ticker = engine.ticker
+        self.params = params
+        self.variables: dict[str, str | None] = {}
+        """What the run has found in the environment."""
+        self.secrets: dict[str, None] = {}
+        """Text that no event shows."""
+        self.depth = 0
+        """How many runs it is inside of."""
+        self.scope = Scope(self, ending)
+        """Of the root frame, and of those of the blueprints that tail calls lead to."""
+        self.names = Names(self.id)
+        self.known = known
+        self._resources: Any = None
+        self.context: Context | None = None
+        """What calls that had to wait see of the context variables of the run's caller."""
+        self.worlds: dict[str, World] = {}
+        """Those of the blueprints that tail calls led to, by the ids of these."""
+        self.machine: Any = None
+        """What is known of the loops that tail calls make of them (`cascade.compiler.transition_profile`)."""
+        self.stall: Profile | None = None
+        self.patience = 4
+        """How many more functions this run waits for whose first call turns out to be slow."""
+        self.abandoned: list[tuple[Any, Any, asyncio.Future[None]]] = []
+        """Calls that were left behind in their threads: whose they are, the job, a future for its end."""
+        self.outlet: Any = None
+        """Where the results of the target go one by one, if somebody iterates over them."""
+        self.under_way: dict[tuple[Frame, int], Any] = {}
+        """The maps that are going on."""
+        self.lost: dict[str, tuple[int, int, bool]] = {}
+        """Of maps that went on without items that failed: how many did, of how many, and whether a warning says so."""
+        self.flows: dict[tuple[Frame, int], Any] = {}
+        """For a map that was begun before its inputs are there: what flows into it."""
+        self.shares: dict[World, Mapping[str, str]] = {}
+        """Of the sub-flows under way that hold constraints, and those inside: what the capacities are called there."""
+        self.unnoted = None
+        self.readers: dict[Block, Any] = {}
+        """How often the registers of a block are read; counted when that matters."""
+        self.is_interrupted = False
+        """Something of the run has been asked to end: scopes are to be asked from now on."""
+        self.guesses: set[Guesses] = set()
+        """Of the emitted coroutines that it has begun: taken away when something is to end."""
+        self.observed = False
+        """Each call is to be looked at: somebody listens to task events, or some limit stands."""
+        self.governed = False
+        """Some limit stands in the engine."""
+        self.heard = False
+        """Somebody listens to task events."""
+        self.admission.runs.add(self)
+        self.see()
+
+    # What the modules that carry out instructions need of each other goes by way of the run, so that none imports
+    # in a circle; the engine's module sets it.
+    drive: ClassVar[Callable[..., Coroutine[Any, Any, None]]]
+    perform: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
+    invoke: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
+    run_map: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
+    run_piece: ClassVar[Callable[..., None]]
+    follower: ClassVar[Any] = None
+    make_resources: ClassVar[Any] = None
+    dash: ClassVar[Callable[..., Any]]
+    dash_on: ClassVar[Callable[..., Any]]
+    landed: ClassVar[Callable[..., Any]]
+    call_in: ClassVar[Callable[[asyncio.Task[Any]], Any]]
+
+    @property
+    def resources(self) -> Any:
+        """The resources that the tasks of the run see, made when one first asks."""
+        if self._resources is None:
+            self._resources = self.make_resources(self, self.known)
+        return self._resources
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no resource to tear down."""
+        return self._resources is None or self._resources.is_idle
+
+    # --- turns
+
+    def look(self) -> None:
+        """See whether somebody listens to task events, and whether some limit stands."""
+        before = self.watch, self.governed
+        self.see()
+        if before != (self.watch, self.governed):  # all coroutines are to know, not only the one that comes here first
+            self.ticker.retire()
+
+    def see(self) -> None:
+        """Do so for a run that has only begun."""
+        bus = self.bus
+        self.look_at_limits()
+        self.watch = NOBODY
+        if self.heard:
+            self.watch = (bus.wants(TaskExecutionStarted), bus.wants(TaskExecutionFinished), bus.wants(TaskSkipped))
+
+    def look_at_limits(self) -> None:
+        """See whether some limit stands."""
+        self.governed = governed = self.admission.stands
+        self.heard = heard = self.bus.is_watched
+        self.observed = governed or heard
+
+    def governs(self, *forms: CallForm) -> bool:
+        """Say whether a limit is for one of these calls, so that it cannot just be made."""
+        return self.governed and any(self.admission.governs(form.task.name) for form in forms)
+
+    async def turn(self) -> None:
+        """Give the event loop a turn, and batches, cancels and subscriptions their effect."""
+        bus = self.bus
+        bus.flush()
+        if bus.congested:
+            await bus.drain()
+        self.ticker.rested()
+        await self.ticker.rest()
+        self.ticker.passed()
+        self.ticker.begin()  # what goes on need not begin a stretch of its own, and relies on ticks that come
+        self.look()
+        if self.ending.look():  # a task did not mind
+            raise asyncio.CancelledError
+
+    def stall_for(self, profile: Profile) -> None:
+        """Ask the sweep to wait for the first measure of a function, as long as that has paid off so far."""
+        if self.patience > 0:
+            self.stall = profile
+
+    def take_stall(self) -> Profile | None:
+        """Return what the sweep should wait for."""
+        stall, self.stall = self.stall, None
+        return stall
+
+    async def wait_for_measure(self, profile: Profile) -> None:
+        """Wait until a function's first call is timed, or has been out for too long to be short."""
+        await self.executor.measured(profile)
+        if not profile.inline:
+            self.patience -= 1
+
+    def is_asked(self, error: BaseException, scope: CancelScope) -> bool:
+        """Say whether what came out of work in a scope is a cancel that was asked for, and not a task's own."""
+        if not isinstance(error, asyncio.CancelledError):
+            return False
+        if self.ending.look() or scope.is_ending():
+            return True
+        task = self.ending.task
+        if self.ending.in_place or task is None or task.cancelling() <= self.ending.own:
+            return False
+        self.ending.asked = self.is_interrupted = True  # all tasks of the event loop are being cancelled
+        return True
+
+    def guessing(self, emitted: Emitted) -> Guesses:
+        """Return an emitted coroutine function, which looks around when something of the run is to end."""
+        guesses = emitted.guessing(self.ticker)
+        if guesses not in self.guesses:
+            if len(self.guesses) >= MOST_GUESSES:
+                self.guesses = {one for one in self.guesses if not one.is_retired}
+            self.guesses.add(guesses)
+        return guesses
+
+    def interrupt(self) -> None:
+        """Have all code of the run look around as soon as it can: something has been asked to end."""
+        self.is_interrupted = True
+        for guesses in self.guesses:
+            guesses.is_retired = True
+            guesses.take()
+        self.guesses.clear()
+        self.ticker.tick()
+
+    def frame_of(self, world: World) -> Frame:
+        """Return the root frame of a world, made when it is first asked for."""
+        return root_frame(world, self.scope)
+
+    def let_go(self, world: World) -> None:
+        """Let go of all that the run has computed, once it is over: no value waits for the cyclic collector."""
+        for each in (world, *self.worlds.values()):
+            each.let_go()
+        self.worlds = {}
+        self.flows = {}
+        self._resources = self._resources if self.abandoned else None
+        self.scope.run = self.ending.run = None
+        self.ending.task = self.ending.caller = None  # which keep errors whose tracebacks lead here
+        self.names.forget()
+
+    # --- calls
+
+    async def place(
+        self, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], begun: Callable[[], None] | None = None
+    ) -> Any:
+        """Call a sync task where its function belongs, not in place if somebody is to hear when it has `begun`."""
+        grace, abandon = self.engine.thread_grace, partial(self.abandon, spot)
+        return await self.executor.place(form, args, kwargs, grace, abandon, begun)
+
+    async def in_thread(self, owner: Any, what: str, func: Callable[..., Any], *args: Any) -> Any:
+        """Run a piece of a resource, `what`, in a worker thread."""
+        executor = self.executor if self.direct else self.engine.spare_executor()
+        grace = self.engine.thread_grace
+        return await executor.in_thread(
+            func, args, {}, grace=grace, abandon=lambda job, ended: self.abandon(owner, job, ended, what)
+        )
+
+    def abandon(self, owner: Any, job: Any, ended: asyncio.Future[None], what: str = "") -> None:
+        """Leave a call behind that does not end; what its `owner` uses is torn down when it does."""
+        self.abandoned.append((owner, job, ended))
+        self.engine.kept.leave(job, ended)
+        if self.bus.wants(RunWarning):
+            message = (
+                f"{what or self.described(owner)} did not end within thread_grace={self.engine.thread_grace} seconds "
+                "of being cancelled; its thread goes on alone, and its result will be dropped"
+            )
+            opened = [*(() if self._resources is None else self._resources.open_for(owner)), *self.engine.kept.names]
+            if opened:
+                message += f"; open until it ends, or the program does: {', '.join(opened)}"
+            self.bus.publish(RunWarning(run_id=self.id, code="ThreadAbandoned", message=message))
+
+    def hold(self, frame: Frame, i: int, form: CallForm, gate: Gate | None, ready: list[Any]) -> Any:
+        """Put a call aside that may be under a limit or a constraint; return PENDING.
+
+        If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
+        """
+        constraints = None if gate is None else gate.constraints
+        share = self.shares.get(frame.world) if self.shares else None
+        needed = self.admission.capacities.needed(constraints and constraints.amounts, share)
+        if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not self.governs(form)):
+            ready.append((frame, i, PENDING))
+            return PENDING
+        ticket = self.admission.ask(form.task.name, needed, self.start_held, (frame, i), share is not None)
+        if not ticket.is_in and self.depth and stuck(self, ticket) is not None:
+            self.admission.withdraw([ticket])
+            ready.append((frame, i, PENDING))  # it will come there once more, where it can fail
+            return PENDING
+        frame.scope.parked.add(ticket)
+        if ticket.start is None:
+            ready.append((frame, i, ticket))
+        elif not ticket.is_in:
+            note_wait(ticket)
+            if self.context is None:
+                self.context = copy_context()
+            if self.bus.wants(TaskBlocked):
+                self.publish_blocked(Spot(frame, i), ticket)
+        return PENDING
+
+    def start_held(self, ticket: Ticket, begun: Any = None) -> None:
+        """Start a call that has waited; with the context of its run, not of the call that made room for it."""
+        context = copy_context() if self.context is None else self.context.copy()
+        if context.get(held_here) is not ticket.around:
+            context.run(held_here.set, ticket.around)
+        frame, i = ticket.place
+        frame.scope.start_in(context, self.drive, self, frame, i, begun or ticket)
+
+    def call_node(self, spot: Spot, form: CallForm) -> CallNode:
+        """Return what an executor is told of a call."""
+        site = spot.copy(self.names).site_of(spot.suffix)
+        task = form.task
+        return CallNode(site.task_id, site.task_name, form.func, task.mode, form.is_async, task.declared)
+
+    def world_of(self, blueprint_id: str, form: CallForm) -> World:
+        """Return the world of a registered blueprint; one for the run, however often a tail call leads there."""
+        world = self.worlds.get(blueprint_id)
+        if world is None:
+            blueprint = self.engine.blueprints.get(blueprint_id)
+            if blueprint is None:
+                known = ", ".join(map(repr, self.engine.blueprints)) or "none"
+                raise JumpError(
+                    f"task {form.task.name!r} (declared at {form.task.declared}) returned a TailCall to the blueprint "
+                    f"{blueprint_id!r}, which is not registered; registered are: {known} (engine.register_blueprint)"
+                )
+            self.admission.capacities.check(blueprint)
+            constants = fill(blueprint.graph, self.params, self.variables)
+            self.keep_secrets(blueprint.graph, constants)
+            world = self.worlds[blueprint_id] = World(blueprint, constants, blueprint_id)
+            self.names.reach(blueprint_id, blueprint)
+            frame = root_frame(world, self.scope)
+            frame.demanded = bytearray(len(blueprint.root))
+        return world
+
+    def has_left(self, *owners: Any) -> bool:
+        """Say whether a call of one of these was left behind and may still be going on."""
+        return any(left is owner for left, *_ in self.abandoned for owner in owners)
+
+    async def release(self, error: BaseException | None) -> BaseException | None:
+        """Tear down the run's resources, now or when the calls that were left behind have ended."""
+        await self.resources.stop()
+        if not self.abandoned:
+            return await self.resources.close(error)  # type: ignore[no-any-return]  # kept in no local: it leads here
+        after(
+            [(job, end) for _, job, end in self.abandoned],
+            lambda: self.resources.names,
+            lambda: self.engine.keep(self.resources.close_late(error)),
+            lambda: self.resources.close_orphaned(error),
+        )
+        return None
+
+    def settled(self, spot: Spot, gate: Gate, regs: list[Any]) -> Gate:
+        """Return a gate with the amounts of its constraints read.
+
+        Raises:
+            NodeFailure: one of them is none, or more than there is.
+        """
+        given = {name: regs[reference] for name, reference in gate.amounts}
+        try:
+            capacities = self.admission.capacities
+            held = capacities.held(self.shares.get(spot.world))
+            capacities.check_given(spot.world.blueprint.graph, spot.number, given, held)
+        except ConstraintError as error:
+            raise self.failure_at(spot, error) from None
+        return gate.holding(given)

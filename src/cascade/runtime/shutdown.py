@@ -1,0 +1,150 @@
+"""Ending: the runs of an engine one by one, and the engine with all that it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Self
+
+from cascade.adapters.executors.local import LocalExecutor
+from cascade.runtime.bus import MessageBus
+from cascade.runtime.frames.scope import to_the_end
+from cascade.runtime.maps.sinks import Outlet
+from cascade.runtime.resources.engine_resources import Kept
+from cascade.runtime.run.state import RunState
+from cascade.runtime.run_scope import Ending, Waiter
+from cascade.spec.notes import note_more, spelled
+from cascade.spec.protocols import Executor
+
+__all__ = ["TEARDOWN_FAILED", "Closing"]
+
+TEARDOWN_FAILED = "besides, a resource failed in its teardown: "
+
+
+class Closing:
+    """The methods of an engine that end something."""
+
+    bus: MessageBus
+    executor: Executor
+    kept: Kept
+    thread_grace: float
+
+    def __init__(self) -> None:
+        self._active: dict[str, Ending] = {}
+        self._ends: dict[str, asyncio.Future[None]] = {}
+        """For active runs that somebody waits for: resolved when they have ended."""
+        self._kept: set[asyncio.Task[Any]] = set()
+        self._outlets: dict[asyncio.Task[Any], Outlet] = {}
+        """Of active runs whose results somebody iterates over."""
+        self._spare: LocalExecutor | None = None
+
+    def parted(self) -> list[Any]:
+        """Forget, in a forked child, what goes on in the parent; return it."""
+        left = [*self._active.values(), *self._ends.values(), *self._kept, *self._outlets.items(), self._spare]
+        for each in (self._active, self._ends, self._kept, self._outlets):
+            each.clear()
+        self._spare = None
+        return left
+
+    async def _in_a_task(self, ending: Ending, execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+        """Run in a task of the run's own, so that a cancel of the caller is known, whatever a body makes of it."""
+        waiter = ending.waiter = Waiter(ending)
+        ending.move(ending.loop.create_task(waiter.told_by(execute, *args)))
+        self._active[ending.name] = ending
+        try:
+            value = await waiter
+            if waiter.is_asked:
+                raise asyncio.CancelledError
+            return value
+        finally:
+            ending.waiter = None
+            if not ending.is_over:  # it never began
+                self._ended(ending)
+            value = None
+            del waiter, ending, args  # the traceback leads here
+
+    def _ended(self, ending: Ending) -> None:
+        run_id = ending.name
+        ending.is_over = True
+        if self._active.get(run_id) is ending:
+            self._active.pop(run_id, None)
+            if self._ends and (end := self._ends.pop(run_id, None)) is not None and not end.done():
+                end.set_result(None)
+
+    async def _torn_down(self, run: RunState, error: BaseException | None) -> BaseException | None:
+        if run.is_idle:
+            return None
+        try:
+            failure, cancel = await to_the_end(run.release(error), self.thread_grace)
+        except BaseException as other:
+            return other
+        if cancel is not None and failure is not None:
+            note_more(cancel, TEARDOWN_FAILED + spelled(failure))
+        return cancel or failure
+
+    def cancel(self, run_id: str) -> bool:
+        """End a run by its id, as `Run.cancel` does; awaiting it raises CancelledError. From any thread.
+
+        Returns False if no run of this id is going on: it may just have ended.
+        """
+        ending = self._active.get(run_id)
+        if ending is None:
+            return False
+        ending.cancel()
+        return True
+
+    def spare_executor(self) -> LocalExecutor:
+        """Return threads for resources where another executor carries out the tasks."""
+        if self._spare is None:
+            self._spare = LocalExecutor()
+        return self._spare
+
+    def keep(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run something to its end that no run waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+
+    async def aclose(self) -> None:
+        """Wait for the runs that are going on, tear down resources of scope "engine", end worker threads and processes.
+
+        A run whose results the caller iterated over (`as_completed`) and has not taken is cancelled.
+
+        Raises:
+            whatever a resource raised in its teardown, once all is closed.
+        """
+        failure = await self._close(None)
+        if failure is not None:
+            raise failure
+
+    async def _close(self, error: BaseException | None) -> BaseException | None:
+        """Close the engine because of an error or without one; return what a resource raised in its teardown."""
+        here, loop = asyncio.current_task(), asyncio.get_running_loop()
+        for task, outlet in [*self._outlets.items()]:
+            if outlet.reader is here:  # nobody else will take the results that the run waits to be taken
+                task.cancel()
+        while names := [name for name, ending in self._active.items() if ending.task is not here]:
+            end = self._ends.setdefault(names[0], loop.create_future())
+            with self.bus.waiting_for(*names):
+                await asyncio.wait({end})
+        while self._kept:
+            await asyncio.wait(self._kept)
+        failure, cancel = await to_the_end(self.kept.close(error), self.thread_grace)
+        for executor in (self.executor, self._spare):
+            if isinstance(executor, LocalExecutor):
+                await executor.aclose()
+        if cancel is not None:
+            if failure is not None:
+                note_more(cancel, TEARDOWN_FAILED + spelled(failure))
+            raise cancel
+        return failure
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        failure = await self._close(error)
+        if failure is not None:
+            if error is None:
+                raise failure
+            note_more(error, TEARDOWN_FAILED + spelled(failure))
