@@ -8,20 +8,19 @@ from typing import Any
 
 import pytest
 
-from cascade.compiler.emit import block as write
-from cascade.compiler.emit import loop as compiled_loops
+from cascade.compiler.emit import block, loop
 from cascade.compiler.emit.router import write_route
 from cascade.compiler.lowering import lower
 from cascade.compiler.transition_profile import Edge
 from cascade.graph import build as building
 from cascade.graph.identity import PureCalls
-from cascade.runtime.compiled import root as flows
+from cascade.runtime.compiled import root
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.inputs import fill
-from cascade.runtime.interpreter import interpreter as interpret
-from cascade.runtime.loops import follower as loops
-from cascade.runtime.loops import transition as lanes
-from cascade.runtime.loops.transition import Lane
+from cascade.runtime.interpreter import interpreter
+from cascade.runtime.loops import follower as following
+from cascade.runtime.loops import transition as transitions
+from cascade.runtime.loops.transition import Transition
 from cascade.runtime.maps import calls
 from cascade.runtime.policies.attempts import _Attempts
 from cascade.runtime.run.state import RunState
@@ -63,11 +62,11 @@ def passed_values_are_conditions(patch: Patch) -> None:
 def otherwise_is_ignored(patch: Patch) -> None:
     """Readers of a skipped node get its first argument, whatever its `otherwise`."""
 
-    def stand_in(frame: Frame, skip: Any, gate: Any, agenda: Any, waiter: Any) -> Any:
+    def stand_in(frame: Frame, skip: Any, gate: Any, work: Any, waiter: Any) -> Any:
         return NOTHING if gate.first is None else frame.regs[gate.first]
 
-    patch.setattr(interpret, "stand_in", stand_in)
-    patch.setattr(loops, "stand_in", stand_in)
+    patch.setattr(interpreter, "stand_in", stand_in)
+    patch.setattr(following, "stand_in", stand_in)
 
 
 def nothing_passes_through(patch: Patch) -> None:
@@ -77,14 +76,14 @@ def nothing_passes_through(patch: Patch) -> None:
 
 def skipped_counts_as_run(patch: Patch) -> None:
     """`.after` is content with a skipped predecessor."""
-    plain = interpret.gate_reason
+    plain = interpreter.gate_reason
 
     def gate_reason(*args: Any) -> Any:
         reason = plain(*args)
         return None if reason == "UpstreamSkipped_Sequence" else reason
 
-    patch.setattr(interpret, "gate_reason", gate_reason)
-    patch.setattr(loops, "gate_reason", gate_reason)
+    patch.setattr(interpreter, "gate_reason", gate_reason)
+    patch.setattr(following, "gate_reason", gate_reason)
 
 
 def conditions_hold_once(patch: Patch) -> None:
@@ -93,29 +92,29 @@ def conditions_hold_once(patch: Patch) -> None:
     async def skipped(*args: Any) -> tuple[bool, Any]:
         return False, None
 
-    patch.setattr(loops.Follower, "skipped", skipped)
+    patch.setattr(following.Follower, "skipped", skipped)
 
 
 def overrides_are_lost(patch: Patch) -> None:
     """What a Jump sends along never arrives."""
-    plain = loops.Follower.jump
+    plain = following.Follower.jump
 
     def jump(follower: Any, signal: Any) -> Any:
         target, key, values = plain(follower, signal)
         return (target, key, values) if target is None else (target, (), ())
 
-    patch.setattr(loops.Follower, "jump", jump)
+    patch.setattr(following.Follower, "jump", jump)
 
 
 def overrides_stay(patch: Patch) -> None:
     """An override holds for all further entries on the short way."""
-    plain = Lane.registers
-    kept: dict[Lane, list[Any]] = {}
+    plain = Transition.registers
+    kept: dict[Transition, list[Any]] = {}
 
-    def registers(lane: Lane, jump: Any) -> list[Any]:
-        return kept.setdefault(lane, plain(lane, jump)).copy()
+    def registers(transition: Transition, jump: Any) -> list[Any]:
+        return kept.setdefault(transition, plain(transition, jump)).copy()
 
-    patch.setattr(Lane, "registers", registers)
+    patch.setattr(Transition, "registers", registers)
 
 
 def entries_share_what_feeds_them(patch: Patch) -> None:
@@ -145,19 +144,19 @@ def pure_twins_are_two(patch: Patch) -> None:
 
 def all_routes_run(patch: Patch) -> None:
     """A router runs every route before it chooses."""
-    plain = interpret._route
+    plain = interpreter._route
 
-    def route(frame: Frame, i: int, selector: int, agenda: list[Any]) -> Any:
+    def route(frame: Frame, i: int, selector: int, work: list[Any]) -> Any:
         router = frame.block.routes[i]
         late = [at for at in router.routes.values() if at >= 0 and frame.demanded and not frame.demanded[at]]
         if not late:
-            return plain(frame, i, selector, agenda)
-        agenda.append((frame, iter((frame.step(i),))))
+            return plain(frame, i, selector, work)
+        work.append((frame, iter((frame.step(i),))))
         for at in late:
-            frame.demand(at, agenda)
+            frame.demand(at, work)
         return PENDING
 
-    patch.setattr(interpret, "_route", route)
+    patch.setattr(interpreter, "_route", route)
 
 
 def pruning_is_not_told(patch: Patch) -> None:
@@ -199,13 +198,13 @@ def subflows_have_no_parameters(patch: Patch) -> None:
 
 def one_entry_too_many(patch: Patch) -> None:
     """A loop has one entry more than `max_iterations` allows."""
-    plain = loops.Follower.__init__
+    plain = following.Follower.__init__
 
     def begin(follower: Any, *args: Any) -> None:
         plain(follower, *args)
         follower.count = 0
 
-    patch.setattr(loops.Follower, "__init__", begin)
+    patch.setattr(following.Follower, "__init__", begin)
 
 
 def one_attempt_too_few(patch: Patch) -> None:
@@ -221,12 +220,12 @@ def one_attempt_too_few(patch: Patch) -> None:
 
 def emitted_loops_trust_keys(patch: Patch) -> None:
     """An emitted loop takes every Jump for one along the edge that it knows."""
-    plain = compiled_loops._LoopWriter.tests
+    plain = loop._LoopEmitter.tests
 
     def tests(writer: Any, edge: Any, by_key: bool) -> list[tuple[str, str]]:
         return [test for test in plain(writer, edge, False) if "target_key" not in test[0]]
 
-    patch.setattr(compiled_loops._LoopWriter, "tests", tests)
+    patch.setattr(loop._LoopEmitter, "tests", tests)
 
 
 def emitted_loops_forget_data(patch: Patch) -> None:
@@ -242,14 +241,14 @@ def emitted_loops_forget_data(patch: Patch) -> None:
 
 def emitted_code_keeps_no_order(patch: Patch) -> None:
     """An emitted state calls what feeds it a second time where it was left in the middle."""
-    plain = flows.restore
+    plain = root.rebuild_frame
 
     def restore(run: Any, frame: Any, emitted: Any, place: Any, values: Any, steps: list[int]) -> Any:
         _, ready = plain(run, frame, emitted, place, values, steps)
         return [frame.step(at) for at in steps if at != place.register], ready
 
-    patch.setattr(lanes, "restore", restore)
-    patch.setattr(flows, "restore", restore)
+    patch.setattr(transitions, "rebuild_frame", restore)
+    patch.setattr(root, "rebuild_frame", restore)
 
 
 def emitted_routes_run_all(patch: Patch) -> None:
@@ -265,12 +264,12 @@ def emitted_routes_run_all(patch: Patch) -> None:
         finally:
             body.block.routes[i].routes = routes
 
-    patch.setitem(write.Body.longer, ROUTE, route)
+    patch.setitem(block.BlockEmitter.longer, ROUTE, route)
 
 
 def emitted_conditions_hold(patch: Patch) -> None:
     """An emitted call is made although it should be skipped."""
-    patch.setattr(write.Body, "gated", lambda body, i: body.call(i))
+    patch.setattr(block.BlockEmitter, "gated", lambda body, i: body.call(i))
 
 
 BUGS: tuple[Callable[[Patch], None], ...] = (

@@ -103,8 +103,8 @@ def test_what_falls_back_does_so_for_a_reason_that_is_listed() -> None:
         for fused in blueprint.root.fused.values():
             reasons.update(fused.reasons.values())
             emitted += bool(fused.whole) + len(fused.pieces)
-        reasons.update(blueprint.machine.reasons)
-        emitted += sum(bool(loop) for loop in blueprint.machine.made.values())
+        reasons.update(blueprint.loop_profile.reasons)
+        emitted += sum(bool(loop) for loop in blueprint.loop_profile.made.values())
     assert emitted >= 20
     assert set(reasons) <= set(REASONS)
 
@@ -125,7 +125,7 @@ def test_loops_that_maps_and_loops_feed_mean_the_same(tier: Tier) -> None:
             except AssertionError as error:
                 error.add_note(f"{tier} {watched} {recipe}")
                 raise
-            for hot in built.target.plan.blueprint.machine.made.values():
+            for hot in built.target.plan.blueprint.loop_profile.made.values():
                 if hot:
                     emitted["a map"] += " signals = " in hot.loop.source
                     emitted["a loop"] += bool(hot.loop.inner)

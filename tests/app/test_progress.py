@@ -19,7 +19,7 @@ from cascade.app.standing import Report, spelled_time
 from cascade.app.words import WORDS, language, say
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import RunFinished, TaskRetrying
-from cascade.runtime.inspect.progress import MapSight, Sight
+from cascade.runtime.inspect.progress import MapProgress, RunProgress
 
 
 class Clock:
@@ -162,7 +162,7 @@ def test_the_end_of_a_run_tells_of_its_end(monkeypatch: pytest.MonkeyPatch) -> N
     """What goes on is looked at now and then; what is told was true at the end."""
     now, sights = 0.0, [["one#1", "two#1"], ["one#1"], ["one#1"], ["one#1", "f#1[3]"], ["f#1[3]"], []]
     monkeypatch.setattr(progress_module, "state_of", lambda engine: Run)
-    monkeypatch.setattr(progress_module, "look", lambda run, loop: Sight(0, 0, {}, [], sights.pop(0)))
+    monkeypatch.setattr(progress_module, "progress_of", lambda run, loop: RunProgress(0, 0, {}, [], sights.pop(0)))
 
     async def main() -> Progress:
         nonlocal now
@@ -252,14 +252,16 @@ def test_lines_come_after_a_while_and_then_now_and_then() -> None:
     written: list[float] = []
     lines = Lines(lambda report: written.append(report.seconds), 10, 30)
     for seconds in range(1, 80):
-        lines.show(Report("x", seconds, Sight(0, 0, {}, [], []), {}, []))
+        lines.show(Report("x", seconds, RunProgress(0, 0, {}, [], []), {}, []))
     assert written == [10, 40, 70]
 
 
 SEEN = Report(
     "train",
     65.0,
-    Sight(2, 3, {"step#1": 1234567}, [MapSight("part#1", 20, 25, 100, 2), MapSight("feed#1", 7, 9, None, 0)], []),
+    RunProgress(
+        2, 3, {"step#1": 1234567}, [MapProgress("part#1", 20, 25, 100, 2), MapProgress("feed#1", 7, 9, None, 0)], []
+    ),
     {"step#1": 50000.0, "part#1": 3.0},
     [(f"load#{n}", 7.0 - n) for n in range(1, 9)],
 )

@@ -11,7 +11,7 @@ import pytest
 
 import cascade as cs
 from cascade.compiler.analysis.shapes import MOST_KEPT
-from cascade.compiler.compiled_root import Fused
+from cascade.compiler.compiled_root import FusedRoot
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from tests.workflows import every_tier, in_loop, inline, run
@@ -33,9 +33,9 @@ async def wait(x: int) -> int:
     return x + 1
 
 
-def fused(target: Any) -> Fused:
+def fused(target: Any) -> FusedRoot:
     """How `target` ran last, where nobody watched."""
-    found: Fused = target.plan.blueprint.root.fused[False, False, False]
+    found: FusedRoot = target.plan.blueprint.root.fused[False, False, False]
     return found
 
 

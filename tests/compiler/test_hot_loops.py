@@ -13,7 +13,7 @@ import pytest
 
 import cascade as cs
 from cascade.compiler.analysis.shapes import MOST_KEPT
-from cascade.compiler.code.emitted import Loop
+from cascade.compiler.code.emitted import LoopCode
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 
@@ -42,9 +42,9 @@ def run(target: Any, tier: Any = "compile", **options: Any) -> Any:
     return asyncio.run(main())
 
 
-def hot_loops(target: Any) -> list[Loop]:
+def hot_loops(target: Any) -> list[LoopCode]:
     """The loops that were emitted while `target` ran."""
-    return [hot.loop for hot in target.plan.blueprint.machine.made.values() if hot]
+    return [hot.loop for hot in target.plan.blueprint.loop_profile.made.values() if hot]
 
 
 def test_the_emitted_source_reads_like_hand_written_code() -> None:

@@ -14,7 +14,7 @@ import cascade as cs
 from cascade.compiler import compiled_root as blocks
 from cascade.compiler.code import emitted, source
 from cascade.compiler.code.emitted import Chain
-from cascade.compiler.compiled_root import MOST_CHAINED, Fused
+from cascade.compiler.compiled_root import MOST_CHAINED, FusedRoot
 from cascade.compiler.emit.block import PIECE
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished
@@ -124,10 +124,10 @@ def fresh_wait() -> Any:
     return add_one
 
 
-def fused(target: Any) -> Fused:
+def fused(target: Any) -> FusedRoot:
     [found] = target.plan.blueprint.root.fused.values()
     assert not target.plan.blueprint.root.making
-    assert isinstance(found, Fused)
+    assert isinstance(found, FusedRoot)
     return found
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.code.emitted import Loop
-from cascade.compiler.compiled_root import Fused
+from cascade.compiler.code.emitted import LoopCode
+from cascade.compiler.compiled_root import FusedRoot
 from cascade.compiler.emit.map import MOST_ITEMS
 from cascade.errors import JumpError, StaticGraphError
 from cascade.runtime import Engine, MessageBus
@@ -41,13 +41,13 @@ def loop(step: Any) -> Any:
     return cs.bind(step, cs.select_jump({"again": step, "exit": None}))
 
 
-def fused(target: Any, *watch: Any) -> Fused:
-    found: Fused = target.plan.blueprint.root.fused[watch or (False, False, False)]
+def fused(target: Any, *watch: Any) -> FusedRoot:
+    found: FusedRoot = target.plan.blueprint.root.fused[watch or (False, False, False)]
     return found
 
 
-def hot_loops(target: Any) -> list[Loop]:
-    return [hot.loop for hot in target.plan.blueprint.machine.made.values() if hot]
+def hot_loops(target: Any) -> list[LoopCode]:
+    return [hot.loop for hot in target.plan.blueprint.loop_profile.made.values() if hot]
 
 
 def often(target: Any, count: int = 3, tier: Tier = "compile") -> Any:
@@ -74,11 +74,11 @@ def test_a_map_in_a_flow_is_a_comprehension() -> None:
         "    x = rows(n)",
         "    if x.__class__ is not list: odd(x)",
         "    if x.__class__ is not list and x.__class__ is not tuple or len(x) > 256: unfit()",
-        "    if ticker.urgent: stray()",
+        "    if ticker.urgent: deoptimize()",
         "    waiting, signals = iter(x[:]), []",
         "    xs = [one if one.__class__ is int else odd_item(one, signals)"
         " for item in waiting for one in (double(item),)]",
-        "    if signals: stray()",
+        "    if signals: deoptimize()",
         "    total_value = total(xs)",
         "    if total_value.__class__ is not int: odd(total_value)",
         "    return total_value",
@@ -89,7 +89,7 @@ def test_a_map_in_a_loop_is_a_comprehension_in_it() -> None:
     target = loop(countdown(100, total(double.map(x=rows(10)))))
     assert run(target, tier="compile") == 90
     lines = [line for hot in hot_loops(target) for line in code(hot.source)]
-    assert "        if not turn: stray()" in lines
+    assert "        if not turn: deoptimize()" in lines
     assert (
         "        xs = [one if one.__class__ is int else odd_item(one, signals)"
         " for item in waiting for one in (double(item),)]"
@@ -238,7 +238,7 @@ def test_a_map_that_cannot_be_done_in_place_is_left_out_after_a_while(given: Any
     assert "map" in fused(target).reasons.values()
     again = loop(countdown(100, total(double.map(x=some()))))
     run(again, tier="compile")
-    assert again.plan.blueprint.machine.reasons == {"map"}
+    assert again.plan.blueprint.loop_profile.reasons == {"map"}
     assert not hot_loops(again)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.code.emitted import Loop
+from cascade.compiler.code.emitted import LoopCode
 from cascade.errors import JumpError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskExecutionStarted
@@ -32,9 +32,9 @@ def outer(node: Any, **options: Any) -> Any:
     return cs.bind(node, cs.select_jump({"again": node, "exit": None}), **options)
 
 
-def nested_loops(target: Any) -> list[Loop]:
+def nested_loops(target: Any) -> list[LoopCode]:
     """The emitted loops that have others inside of them."""
-    return [hot.loop for hot in target.plan.blueprint.machine.made.values() if hot and hot.loop.inner]
+    return [hot.loop for hot in target.plan.blueprint.loop_profile.made.values() if hot and hot.loop.inner]
 
 
 def test_a_loop_in_a_loop_is_a_for_in_a_for() -> None:
@@ -52,7 +52,7 @@ def test_a_loop_in_a_loop_is_a_for_in_a_for() -> None:
         "            if fed.__class__ is not Jump or fed.target_key is not to_more"
         " or (data := fed.data).__class__ is not int: break",
         "            m_2 = data",
-        "        else: stray()",
+        "        else: deoptimize()",
         "        fed = end_of(fed, ends_count)",
         "        count_loop.entries += j + 1",
         "        result = countdown(n, fed)",
@@ -270,7 +270,7 @@ def test_a_loop_inside_that_often_goes_elsewhere_is_left_to_the_interpreter() ->
     target = outer(countdown(300, inner(step(3))))
     assert run(target, tier="compile") == "over"
     assert not nested_loops(target)
-    assert "loop" in target.plan.blueprint.machine.reasons
+    assert "loop" in target.plan.blueprint.loop_profile.reasons
 
 
 def test_a_graph_declared_anew_has_the_same_function() -> None:

@@ -150,11 +150,11 @@ def test_a_display_gives_way_to_a_question_and_comes_back() -> None:
 
     from cascade.app.live import Live
     from cascade.app.standing import Report
-    from cascade.runtime.inspect.progress import Sight
+    from cascade.runtime.inspect.progress import RunProgress
 
     out = io.StringIO()
     live = Live(Console(file=out, force_terminal=True, width=80))
-    report = Report("flow", 1.0, Sight(0, 1, {}, [], []), {}, [])
+    report = Report("flow", 1.0, RunProgress(0, 1, {}, [], []), {}, [])
     live.show(report)
     assert "flow" in out.getvalue()
     with terminal.alone():

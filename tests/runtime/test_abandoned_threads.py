@@ -365,19 +365,19 @@ def test_the_warning_names_what_stays_open() -> None:
 AT_EXIT = """
 import asyncio, os, sys, threading
 import cascade as cs
-from cascade.runtime import leftovers
+from cascade.runtime.run import abandoned
 
 ending = sys.argv[1]
 begun, release = threading.Event(), threading.Event()
-leftovers.PATIENCE = 0.0 if ending == "stays" else 50.0
+abandoned.PATIENCE = 0.0 if ending == "stays" else 50.0
 if ending == "ends":
-    wait_for = leftovers._changed.wait_for
+    wait_for = abandoned._changed.wait_for
 
     def wait(*args):  # the end of the program has begun
         release.set()
         return wait_for(*args)
 
-    leftovers._changed.wait_for = wait
+    abandoned._changed.wait_for = wait
 
 def say(text):  # in one go, as two threads may speak at once
     os.write(1, f"{text}\\n".encode())

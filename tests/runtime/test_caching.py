@@ -18,7 +18,7 @@ import cascade as cs
 from cascade.adapters.caching import DiskStore, FileExistenceCache, MemoryStore
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import RunWarning, TaskEvent, TaskExecutionStarted, TaskSkipped
-from cascade.runtime.policies import cache as caching
+from cascade.runtime.policies import cache
 from cascade.spec.caching import CacheEntry, CacheKey
 from cascade.testing import SpySubscriber
 from tests.workflows import Body, Tier, awaited, every_body, every_tier, in_loop, inline, run, turns
@@ -371,7 +371,7 @@ def test_a_result_older_than_its_ttl_is_made_anew(
     on_disk: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(caching, "clock", lambda: now)
+    monkeypatch.setattr(cache, "clock", lambda: now)
     counted = Counted()
     store = str(tmp_path) if on_disk else MemoryStore()
     seen = []

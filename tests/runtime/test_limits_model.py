@@ -181,7 +181,7 @@ class Sequence:
             self.check()
         assert not self.model.calls
         assert self.real.capacities.free == CAPACITIES
-        assert not self.real._lines
+        assert not self.real._queues
         assert not self.real._running
 
 
@@ -272,7 +272,7 @@ class Hasty(Sequence):
         self.check()
         assert all(task.done() for task, _ in self.calls.values()), "a call waits for ever"
         assert self.real.capacities.free == CAPACITIES
-        assert not self.real._lines
+        assert not self.real._queues
         assert not self.real._running
 
 

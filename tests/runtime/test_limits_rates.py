@@ -8,7 +8,7 @@ import pytest
 import cascade as cs
 from cascade.runtime import Engine
 from cascade.runtime.admission.admission import Admission
-from cascade.runtime.admission.limits import Bucket
+from cascade.runtime.admission.limits import TokenBucket
 from cascade.runtime.events import TaskRetrying
 from cascade.testing import SpySubscriber
 from tests.runtime.limits_log import Log, arrives, with_virtual_engine
@@ -279,14 +279,14 @@ class TestRates:
 
 class TestBucket:
     def test_it_starts_full_and_holds_one_second_s_worth(self) -> None:
-        bucket = Bucket(5, 100.0)
+        bucket = TokenBucket(5, 100.0)
         assert [bucket.tokens(now) for now in (100.0, 1_000.0)] == [5, 5]
         for _ in range(5):
             bucket.take(1_000.0)
         assert [bucket.tokens(now) for now in (1_000.0, 1_000.19, 1_000.2, 1_000.5, 1_002.0)] == [0, 0, 1, 2, 5]
 
     def test_at_least_one(self) -> None:
-        bucket = Bucket(0.2, 100.0)
+        bucket = TokenBucket(0.2, 100.0)
         assert bucket.tokens(100.0) == 1
         assert bucket.more_at(100.0) is None
         bucket.take(100.0)
@@ -296,7 +296,7 @@ class TestBucket:
     @pytest.mark.parametrize("rate", [0.1, 1 / 3, 0.7, 3, 7, 997, 1e4, 1e6])
     def test_at_the_time_that_it_names_there_is_a_token(self, rate: float) -> None:
         now = 1e6
-        bucket = Bucket(rate, now)
+        bucket = TokenBucket(rate, now)
         while bucket.tokens(now):
             bucket.take(now)
             if rate > 1e4:

@@ -14,7 +14,7 @@ from tests.workflows import Tier, every_tier, in_loop, turns
 def idle(engine: Engine) -> bool:
     """Say whether nobody waits, and nothing is held."""
     admission = engine.admission
-    return not admission._lines and not admission._running and admission.capacities.free == admission.capacities.whole
+    return not admission._queues and not admission._running and admission.capacities.free == admission.capacities.whole
 
 
 @every_tier
@@ -99,7 +99,7 @@ def test_calls_of_a_failed_run_wait_no_more(when: str, tier: Tier) -> None:
             waiting = [hold().with_constraints(seat=1) for _ in range(3)]
             with pytest.raises(ValueError, match="broken"):
                 await engine.run([*waiting, fail() if when == "at once" else fail(pause())])
-            assert not engine.admission._lines
+            assert not engine.admission._queues
             door.set()
             await holder
             assert idle(engine)
@@ -153,7 +153,7 @@ def test_a_call_let_in_before_limits_change_and_not_begun_waits_again_in_its_pla
             while not called:
                 await asyncio.sleep(0)
             door.set()
-            while engine.admission._running and len(next(iter(engine.admission._lines.values())).waiting) == 2:
+            while engine.admission._running and len(next(iter(engine.admission._queues.values())).waiting) == 2:
                 await asyncio.sleep(0)  # until b is let in; its task has not begun
             assert called == ["a"]
             if is_paused:

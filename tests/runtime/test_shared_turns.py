@@ -13,7 +13,7 @@ from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.event_loop.turns import LINGER, LONGEST, Turns
 from cascade.runtime.events import TaskEvent
 from cascade.runtime.maps.comprehension import PIECE
-from cascade.runtime.maps.state import Items
+from cascade.runtime.maps.state import MapState
 from tests.workflows import Tier, every_tier
 
 HOPS = 30
@@ -321,12 +321,12 @@ def test_a_turn_waits_for_the_next_question_only_where_that_has_paid_off(clock: 
 def test_the_results_of_a_long_map_are_never_copied_in_one_go(is_mixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     delivered, count = [], 4 * PIECE
 
-    def deliver(self: Items, first: int, values: list[Any], usual: Any = Items.deliver) -> None:
+    def deliver(self: MapState, first: int, values: list[Any], usual: Any = MapState.deliver) -> None:
         if self.results:
             delivered.append(len(values))
         usual(self, first, values)
 
-    monkeypatch.setattr(Items, "deliver", deliver)
+    monkeypatch.setattr(MapState, "deliver", deliver)
 
     async def main() -> None:
         async with Engine() as engine:

@@ -853,7 +853,7 @@ class TestAsCompleted:
                     with pytest.raises(LookupError) if ending == "failure" else contextlib.nullcontext():
                         await read(engine)
                     await turns()
-                    assert (engine._outlets, engine._active) == ({}, {})
+                    assert (engine._result_sinks, engine._active) == ({}, {})
 
         in_loop(main)
 

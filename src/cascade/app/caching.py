@@ -10,12 +10,12 @@ from cascade.adapters.caching.keys import inputs_of, key_of
 from cascade.app.blocking import block_on
 from cascade.errors import CacheError
 from cascade.runtime.engine import Engine
-from cascade.runtime.frames.frame import World
-from cascade.runtime.frames.node_ids import Names
+from cascade.runtime.frames.frame import Activation
+from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.inputs import check_known, fill
 from cascade.runtime.interpreter.interpreter import arguments
 from cascade.runtime.plan import prepare
-from cascade.runtime.policies import cache as caching
+from cascade.runtime.policies import cache
 from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value
 from cascade.spec.graph import Gate
@@ -74,21 +74,21 @@ def explain_cache(
         return CacheExplanation()
     given = {} if params is None else params
     check_known(set(plan.params), given)
-    world = World(plan.blueprint, fill(plan.blueprint.graph, given), None)
-    look = _Look(engine, world)
+    activation = Activation(plan.blueprint, fill(plan.blueprint.graph, given), None)
+    look = _Look(engine, activation)
     return block_on(look.all())
 
 
 class _Look:
     """One look at all nodes, with the values that are known without running anything."""
 
-    def __init__(self, engine: Engine, world: World) -> None:
+    def __init__(self, engine: Engine, activation: Activation) -> None:
         self.engine = engine
-        self.world = world
-        self.graph = world.blueprint.graph
-        self.names = Names("")
-        self.names.reach(None, world.blueprint)
-        self.values: list[Any] = [UNKNOWN] * len(self.graph) + [*reversed(world.constants)]
+        self.activation = activation
+        self.graph = activation.blueprint.graph
+        self.names = NodeIds("")
+        self.names.reach(None, activation.blueprint)
+        self.values: list[Any] = [UNKNOWN] * len(self.graph) + [*reversed(activation.constants)]
         self.found: dict[int, list[CachedNode]] = {}
 
     async def all(self) -> CacheExplanation:
@@ -138,7 +138,7 @@ class _Look:
         form = self.graph.forms[i]
         assert form is not None
         if self.graph.kinds[i] == SUBFLOW:
-            inner = self.world.blueprint.subflows[i]
+            inner = self.activation.blueprint.subflows[i]
             graph_form: Any = GraphForm(self.graph.name(i), self.graph.declared(i), inner, {})
             graph_form.look()
             sources = self.graph.nodes[i].kwargs
@@ -168,7 +168,7 @@ class _Look:
     ) -> tuple[CachedNode, Any]:
         task, policy = form.task, gate.cache
         if policy.__class__ is not Cached:
-            task_id = self.names.copy(self.world, i, None).site_of(suffix).task_id
+            task_id = self.names.copy(self.activation, i, None).site_of(suffix).task_id
             node = CallNode(task_id, task.name, form.func, task.mode, form.is_async, task.declared)
             found = await _answer(policy.check(node, inputs_of(task, args, kwargs)))
             if found is None:
@@ -182,7 +182,7 @@ class _Look:
         except CacheError as error:
             return self.node(i, suffix, "miss", str(error)), UNKNOWN
         if isinstance(entry, CacheEntry):
-            age = caching.clock() - entry.saved
+            age = cache.clock() - entry.saved
             if policy.ttl is None or age < policy.ttl:
                 return self.node(i, suffix, "hit", f"kept {age:.0f} s ago"), entry.value
             return self.node(i, suffix, "miss", f"kept {age:.0f} s ago, and its ttl is {policy.ttl:g} s"), UNKNOWN
@@ -202,7 +202,7 @@ class _Look:
         return f"it needs {self.graph.name(needs[0])}, which would have to run first"
 
     def node(self, i: int, suffix: str, status: Any, reason: str, changed: tuple[str, ...] = ()) -> CachedNode:
-        task_id = self.names.copy(self.world, i, None).site_of(suffix).task_id
+        task_id = self.names.copy(self.activation, i, None).site_of(suffix).task_id
         return CachedNode(task_id, self.graph.declared(i), status, changed, reason)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from cascade.app.standing import Report, shortened, spelled_time
 from cascade.app.words import say
 from cascade.app.writing import can_spell, is_terminal
-from cascade.runtime.inspect.progress import look, state_of
+from cascade.runtime.inspect.progress import progress_of, state_of
 from cascade.runtime.run.state import RunState
 
 __all__ = ["Display", "Lines", "Progress", "display_for"]
@@ -159,7 +159,7 @@ class Progress:
     def report(self, run: RunState) -> Report:
         """Look at a run."""
         now = self._clock()
-        sight = look(run, self._loop)
+        sight = progress_of(run, self._loop)
         self.loops = sight.loops
         self.failed.update({each.id: each.failed for each in sight.maps if each.failed})
         counts = {**sight.loops, **{each.id: each.done for each in sight.maps}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from cascade.app.words import say
-from cascade.runtime.inspect.progress import MapSight, Sight
+from cascade.runtime.inspect.progress import MapProgress, RunProgress
 
 __all__ = ["Report", "loops", "shortened", "spelled_time"]
 
@@ -17,7 +17,7 @@ class Report(NamedTuple):
 
     names: str
     seconds: float
-    sight: Sight
+    sight: RunProgress
     rates: dict[str, float]
     """Entries or items a second, by id."""
     running: list[tuple[str, float]]
@@ -47,7 +47,7 @@ class Report(NamedTuple):
         return say("so_far", names=self.names, seconds=spelled_time(self.seconds), what="; ".join(parts) or "...")
 
 
-def _items(seen: MapSight) -> str:
+def _items(seen: MapProgress) -> str:
     text = say("items", count=f"{seen.done:,}" + ("" if seen.total is None else f"/{seen.total:,}"))
     return text + (f", {say('items_failed', count=f'{seen.failed:,}')}" if seen.failed else "")
 
@@ -57,7 +57,7 @@ def counted(text: str, rate: float | None) -> str:
     return text if not rate else f"{text} ({say('rate', rate=f'{rate:,.0f}')})"
 
 
-def loops(sight: Sight) -> list[tuple[str, int]]:
+def loops(sight: RunProgress) -> list[tuple[str, int]]:
     """Return the loops with most entries."""
     return sorted(sight.loops.items(), key=lambda one: -one[1])[:MOST_NAMED]
 

@@ -82,8 +82,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "legend": (
         "# odd(x), odd_f(x): if x is no value (a Jump, a TailCall, a coroutine), the interpreter goes on from there; "
-        "so it does at stray()",
-        "# odd(x)、odd_f(x)：如果 x 不是普通值（Jump、TailCall、协程），由解释器从此处继续；stray() 也是如此",
+        "so it does at deoptimize()",
+        "# odd(x)、odd_f(x)：如果 x 不是普通值（Jump、TailCall、协程），由解释器从此处继续；deoptimize() 也是如此",
     ),
     "target_raised": ("{name!r} in {file} raised an error when it was called", "调用 {file} 中的 {name!r} 时出错"),
     "param_form": ("--param takes NAME=VALUE, not {given!r}", "--param 的格式是 名称=值，而不是 {given!r}"),

@@ -1,4 +1,4 @@
-"""Root blocks as functions: the whole of one where that is possible, else each stretch between managed calls.
+"""Root blocks as functions: the whole of one where that is possible, else the straight code between managed calls.
 
 To emit and compile a call takes some 50 us, and no other thread runs while CPython compiles a function. So that a large
 block does not hold the event loop for long it is made piece by piece (`Making`), of functions of about `PIECE` calls.
@@ -13,17 +13,17 @@ from threading import Lock
 
 from cascade.compiler.analysis.order import in_order
 from cascade.compiler.analysis.skipping import skipping
-from cascade.compiler.code.emitted import Chain, Stretch
+from cascade.compiler.code.emitted import Chain, StraightCode
 from cascade.compiler.code.source_writer import CannotEmit, Watch
 from cascade.compiler.emit.block import PIECE
 from cascade.compiler.emit.map import item_form
-from cascade.compiler.emit.straight_code import write_stretch
+from cascade.compiler.emit.straight_code import write_straight_code
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import CALL1, FUSED, GATED, LOOP, MANAGED, MAP, ROUTE, SUBFLOW
 from cascade.spec.placement import placements
 from cascade.spec.regions import MANAGED_REGION, is_managed, regions
 
-__all__ = ["Fused", "Making", "fuse"]
+__all__ = ["FusedRoot", "Making", "fuse"]
 
 MOST_UNFIT = 3
 """So often may a function be left at a map that cannot be gone through in place."""
@@ -50,15 +50,15 @@ MOST_OPERANDS = 400
 _WORDS = {MANAGED: "policy", MAP: "map", LOOP: "loop", SUBFLOW: "sub-flow"}
 
 
-class Fused:
+class FusedRoot:
     """A root block made ready for one kind of watching."""
 
     __slots__ = ("avoided", "has_maps", "is_sure", "maps", "pieces", "placed_at", "reasons", "steps", "whole")
 
     def __init__(self) -> None:
-        self.whole: Stretch | Chain | None = None
+        self.whole: StraightCode | Chain | None = None
         """All of it, as one function from the constants to the value of the target, or a chain of them."""
-        self.pieces: list[Stretch] = []
+        self.pieces: list[StraightCode] = []
         self.steps: list[tuple[int, int, object, object]] | None = None
         """What the interpreter goes through: pieces, and the instructions between them; None: nothing was fused."""
         self.reasons: dict[int, str] = {}
@@ -73,8 +73,8 @@ class Fused:
 
     def unfit(self) -> frozenset[int]:
         """Return the maps that functions were often left at."""
-        stretches = self.pieces if self.whole is None else [self.whole]
-        return frozenset(i for one in stretches for i, count in one.unfit.items() if count > MOST_UNFIT)
+        codes = self.pieces if self.whole is None else [self.whole]
+        return frozenset(i for one in codes for i, count in one.unfit.items() if count > MOST_UNFIT)
 
 
 class Making:
@@ -85,12 +85,12 @@ class Making:
     def __init__(self, blueprint: Blueprint, watch: Watch, avoided: frozenset[int], shape: object) -> None:
         self.shape = shape
         """Under which it is kept for other blueprints, or None."""
-        self.made: Fused | None = None
+        self.made: FusedRoot | None = None
         self._begin = partial(_pieces, blueprint, watch, False, avoided)
         self._work = self._begin()
         self._lock = Lock()
 
-    def go_on(self) -> Fused | None:
+    def go_on(self) -> FusedRoot | None:
         """Do one more piece; return the block once it is all there. If another thread is at it, leave it to that."""
         if self.made is None and self._lock.acquire(blocking=False):
             try:
@@ -105,7 +105,7 @@ class Making:
         return self.made
 
 
-def fuse(blueprint: Blueprint, watch: Watch, expecting: bool = False) -> Fused:
+def fuse(blueprint: Blueprint, watch: Watch, expecting: bool = False) -> FusedRoot:
     """Return the root block of a blueprint as functions, as far as its instructions can be, made all at once.
 
     Args:
@@ -116,11 +116,11 @@ def fuse(blueprint: Blueprint, watch: Watch, expecting: bool = False) -> Fused:
         try:
             next(work)
         except StopIteration as end:
-            made: Fused = end.value
+            made: FusedRoot = end.value
             return made
 
 
-Pieces = Generator[None, None, Fused]
+Pieces = Generator[None, None, FusedRoot]
 """Work that can be put aside at each yield."""
 
 
@@ -131,7 +131,7 @@ def _pieces(blueprint: Blueprint, watch: Watch, expecting: bool, avoided: frozen
         avoided: maps to be left to the interpreter.
     """
     block = blueprint.root
-    made = Fused()
+    made = FusedRoot()
     made.avoided = avoided
     if len(block) > LARGE:
         yield
@@ -159,11 +159,11 @@ def _pieces(blueprint: Blueprint, watch: Watch, expecting: bool, avoided: frozen
     return made
 
 
-def _whole(blueprint: Blueprint, watch: Watch) -> Callable[[], Stretch]:
+def _whole(blueprint: Blueprint, watch: Watch) -> Callable[[], StraightCode]:
     block = blueprint.root
     steps = list(range(block.strict))
     title = f"{blueprint.graph.name(block.root)}_flow"
-    return write_stretch(blueprint, block, steps, range(block.strict), [block.root], watch, title)
+    return write_straight_code(blueprint, block, steps, range(block.strict), [block.root], watch, title)
 
 
 def _chain(blueprint: Blueprint, watch: Watch) -> Generator[None, None, Chain]:
@@ -178,7 +178,7 @@ def _chain(blueprint: Blueprint, watch: Watch) -> Generator[None, None, Chain]:
         yield
         outputs = _outputs(piece, readers)
         title = f"{blueprint.graph.name(piece[-1])}_flow"
-        make = write_stretch(blueprint, block, piece, range(block.strict), outputs, watch, title)
+        make = write_straight_code(blueprint, block, piece, range(block.strict), outputs, watch, title)
         yield
         parts.append(make())
     return Chain(parts)
@@ -234,7 +234,7 @@ def _awaits(block: Block) -> bool:
     return any(form is not None and form.is_async for form in block.forms)
 
 
-def _loose(blueprint: Blueprint, made: Fused, expecting: bool) -> bool:
+def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool) -> bool:
     """Note what must be left to the interpreter; say whether there is anything but coroutines."""
     block = blueprint.root
     found = False
@@ -256,7 +256,7 @@ def _loose(blueprint: Blueprint, made: Fused, expecting: bool) -> bool:
     return found
 
 
-def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> Generator[None, None, None]:
+def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: FusedRoot) -> Generator[None, None, None]:
     block = blueprint.root
     skips = skipping(block)[0] if blueprint.skips else frozenset()
     for i in _wide(block):
@@ -298,7 +298,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> Generator[N
         if numbers[i] != MANAGED_REGION:
             groups.setdefault(numbers[i], []).append(i)
     pieces = [piece for members in groups.values() for piece in _cut(block, members) if len(piece) > 1]
-    piece_of: dict[int, Stretch] = {}
+    piece_of: dict[int, StraightCode] = {}
     weight = 0
     for piece in pieces:
         own = _weight(block, piece)
@@ -307,9 +307,9 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: Fused) -> Generator[N
             weight = 0
         weight += own
         outputs = _outputs(piece, readers)
-        title = f"{blueprint.graph.name(piece[-1])}_stretch"
+        title = f"{blueprint.graph.name(piece[-1])}_straight_code"
         try:
-            make = write_stretch(blueprint, block, piece, range(block.strict), outputs, watch, title)
+            make = write_straight_code(blueprint, block, piece, range(block.strict), outputs, watch, title)
         except CannotEmit as error:
             made.reasons |= dict.fromkeys(piece, str(error))
             continue
@@ -327,7 +327,9 @@ def _outputs(piece: list[int], readers: dict[int, list[int]]) -> list[int]:
     return [i for i in piece if any(at not in own for at in readers.get(i, ()))]
 
 
-def _steps(block: Block, pieces: list[Stretch], piece_of: dict[int, Stretch]) -> list[tuple[int, int, object, object]]:
+def _steps(
+    block: Block, pieces: list[StraightCode], piece_of: dict[int, StraightCode]
+) -> list[tuple[int, int, object, object]]:
     """Return what the interpreter goes through: pieces, and the instructions between them."""
     size = len(block)
     places = {piece: size + at for at, piece in enumerate(pieces)}

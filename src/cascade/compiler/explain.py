@@ -8,7 +8,7 @@ from cascade.compiler.code.source_writer import CannotEmit, Watch
 from cascade.compiler.compiled_root import fuse
 from cascade.compiler.emit.loop import emit_loop
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
-from cascade.compiler.transition_profile import EXPECTED, Edge, Entry
+from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint
 from cascade.errors import JumpError
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.operations import CALLN
@@ -52,7 +52,7 @@ MOST_LINES = 20
 
 def _loops(blueprint: Blueprint) -> list[str]:
     """Return the loops that run, or those that are to be expected where none has run yet."""
-    made = [hot.loop for (_, watch), hot in blueprint.machine.made.items() if hot and watch == NOBODY]
+    made = [hot.loop for (_, watch), hot in blueprint.loop_profile.made.items() if hot and watch == NOBODY]
     if made:
         return [loop.source for loop in dict.fromkeys(made)]
     found = []
@@ -73,9 +73,9 @@ def _loops(blueprint: Blueprint) -> list[str]:
     return found
 
 
-def _expected(blueprint: Blueprint, number: int) -> tuple[list[Entry], list[Edge]]:
+def _expected(blueprint: Blueprint, number: int) -> tuple[list[EntryPoint], list[Edge]]:
     """Return the states of a loop, each entered with data for its first argument, and the ways between them."""
-    entries: dict[int, Entry] = {}
+    entries: dict[int, EntryPoint] = {}
     edges: list[Edge] = []
     stack = [number]
     seen: set[int] = set()
@@ -99,7 +99,7 @@ def _expected(blueprint: Blueprint, number: int) -> tuple[list[Entry], list[Edge
     return list(entries.values()), [edge for edge in edges if edge.source in entries]
 
 
-def _entry(blueprint: Blueprint, number: int) -> Entry | None:
+def _entry(blueprint: Blueprint, number: int) -> EntryPoint | None:
     block = blueprint.state(number)
     root = block.root
     form, gate = block.forms[root], block.gates.get(root)
@@ -109,4 +109,4 @@ def _entry(blueprint: Blueprint, number: int) -> Entry | None:
         plan = entry_plan(blueprint, number, FIRST)
     except JumpError:
         plan = entry_plan(blueprint, number, ())
-    return Entry("state", block, root, plan, number, form)
+    return EntryPoint("state", block, root, plan, number, form)

@@ -14,7 +14,7 @@ from cascade.spec.control import Jump
 from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm
 
-__all__ = ["EXPECTED", "Edge", "Entry", "Machine", "Source", "same"]
+__all__ = ["EXPECTED", "Edge", "EntryPoint", "TransitionProfile", "Source", "same"]
 
 
 class EXPECTED:
@@ -33,7 +33,7 @@ MOST_MISSES = 8
 """So often in a row may a loop be left at a map or loop in an early iteration: that is slower than interpreting."""
 
 
-class Entry:
+class EntryPoint:
     """One way to run a state."""
 
     __slots__ = ("block", "blueprint_id", "form", "kind", "loose", "misses", "number", "plan", "register", "source")
@@ -106,7 +106,7 @@ class Edge:
     def __init__(
         self,
         source: Source,
-        entry: Entry,
+        entry: EntryPoint,
         key: Any,
         cls: type,
         names: tuple[str, ...] | None,
@@ -164,14 +164,14 @@ def same(key: Any, other: Any) -> bool:
     return key.__class__ is str and other.__class__ is str and key == other
 
 
-class Machine:
+class TransitionProfile:
     """The edges of one program that were seen so far, or of those that tail calls of one run lead to."""
 
     __slots__ = ("edges", "entries", "made", "reasons", "version")
 
     def __init__(self) -> None:
         self.edges: dict[Source, list[Edge]] = {}
-        self.entries: dict[Any, Entry] = {}
+        self.entries: dict[Any, EntryPoint] = {}
         self.made: dict[Any, Any] = {}
         """The loops that were emitted, by their edges and by who watches; False: there can be none."""
         self.reasons: set[str] = set()
@@ -199,7 +199,7 @@ class Machine:
         known.append(edge)
         return edge
 
-    def reached(self, entry: Entry, least: int) -> list[Edge]:
+    def reached(self, entry: EntryPoint, least: int) -> list[Edge]:
         """Return the edges that lead on from an entry, and on from there, as far as they were used so often."""
         found: dict[Edge, None] = {}
         stack = [entry]

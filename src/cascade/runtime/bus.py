@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
-from cascade.runtime.channels import PASSING, Batch, Call, Channel, Feed, Hub, present_call
+from cascade.runtime.channels import PASSING, BatchChannel, Channel, HandlerCall, Hub, StreamChannel, present_call
 from cascade.spec.contexts import contextmanager
 from cascade.spec.events import Event, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 
@@ -64,7 +64,7 @@ class MessageBus:
         check_event_type(event_type)
         if not callable(handler):
             raise TypeError(f"a handler is called with events, but {handler!r} cannot be called")
-        channel = (Batch if batch else Channel)(self._hub, (event_type,), handler)
+        channel = (BatchChannel if batch else Channel)(self._hub, (event_type,), handler)
         self._hub.add(channel)
         return Subscription(channel)
 
@@ -76,7 +76,7 @@ class MessageBus:
         unsubscribes it. When more than 10,000 events wait to be read, runs wait too.
         """
         check_event_type(event_type)
-        feed = Feed(self._hub, event_type, run_id)
+        feed = StreamChannel(self._hub, event_type, run_id)
         self._hub.add(feed)
         return Stream(feed)
 
@@ -156,7 +156,7 @@ class MessageBus:
         self._watched = (-1, False)
         for channel in left[0].channels:
             left.append({**channel.__dict__})
-            if isinstance(channel, Feed):
+            if isinstance(channel, StreamChannel):
                 channel.active = False
             else:
                 channel.begin(hub)
@@ -197,7 +197,7 @@ class MessageBus:
         return _NO_HANDLER if call is None else self._waiting(call, run_ids)
 
     @contextmanager
-    def _waiting(self, call: Call, run_ids: tuple[str, ...]) -> Iterator[None]:
+    def _waiting(self, call: HandlerCall, run_ids: tuple[str, ...]) -> Iterator[None]:
         call.waits_for.extend(run_ids)
         self._hub.moved()
         try:
@@ -225,7 +225,7 @@ class Stream(Generic[E]):
 
     __slots__ = ("_feed",)
 
-    def __init__(self, feed: Feed) -> None:
+    def __init__(self, feed: StreamChannel) -> None:
         self._feed = feed
 
     def __aiter__(self) -> AsyncIterator[E]:

@@ -26,7 +26,7 @@ EventTypes: TypeAlias = tuple[type[Event], ...]
 Handler: TypeAlias = Callable[[Any], object]
 Behind: TypeAlias = Callable[[], list["Channel"]]  # lists channels that somebody waits for
 
-__all__ = ["PASSING", "Batch", "Call", "Channel", "Feed", "Hub", "present_call"]
+__all__ = ["PASSING", "BatchChannel", "HandlerCall", "Channel", "StreamChannel", "Hub", "present_call"]
 
 PASSING: Final = (GeneratorExit, KeyboardInterrupt, SystemExit)
 """What no handler's failure is: it ends what is around it."""
@@ -35,7 +35,7 @@ FLUSH_AFTER: Final = 0.010  # seconds that a batch is held back at most
 TURN: Final = 0.010  # seconds that async handlers which never suspend hold the loop at most
 
 
-class Call:
+class HandlerCall:
     """One call of an async handler, while it is at work."""
 
     __slots__ = ("waits_for",)
@@ -44,7 +44,7 @@ class Call:
         self.waits_for: list[str] = []  # ids of runs
 
 
-present_call: Final = ContextVar[Call | None]("cascade_present_call", default=None)
+present_call: Final = ContextVar[HandlerCall | None]("cascade_present_call", default=None)
 """The call that the current code belongs to; tasks that a handler starts inherit it."""
 
 
@@ -71,7 +71,7 @@ class Channel:
         self.behind: int = 0  # events that wait for the subscriber
         self.accepted: int = 0  # calls of an async handler
         self.finished: int = 0
-        self.call: Call | None = None  # the one that is at work
+        self.call: HandlerCall | None = None  # the one that is at work
         self._queue: deque[tuple[Any, int]] = deque()  # what to call it with or await; how many events
         self._task: asyncio.Task[None] | None = None  # the pump
 
@@ -151,7 +151,7 @@ class Channel:
     async def _handle(self, argument: Any, task: asyncio.Task[None]) -> None:
         import asyncio
 
-        call = self.call = Call()
+        call = self.call = HandlerCall()
         present_call.set(call)
         self.hub.moved()
         try:
@@ -169,14 +169,14 @@ class Channel:
         finally:
             self._end(call)
 
-    def _end(self, call: Call | None) -> None:
+    def _end(self, call: HandlerCall | None) -> None:
         if call is not None and call is self.call:
             self.call = None
             self.finished += 1
             self.hub.moved()
 
 
-class Batch(Channel):
+class BatchChannel(Channel):
     """Collects events for a handler of lists."""
 
     def begin(self, hub: Hub) -> None:
@@ -208,7 +208,7 @@ class Batch(Channel):
             self.follow(result, len(events))
 
 
-class Feed(Channel):
+class StreamChannel(Channel):
     """Buffers events for the reader of a stream, until RunFinished."""
 
     behind: int
@@ -260,7 +260,7 @@ class Feed(Channel):
         """Do nothing: reading is the reader's business."""
 
 
-class Wait:
+class ChannelWait:
     """A run that waits for channels."""
 
     def __init__(self, hub: Hub, run_id: str | None, behind: Behind, future: asyncio.Future[None]) -> None:
@@ -276,7 +276,7 @@ class Wait:
         self.blocking = [each for each in self._behind() if not self._is_awaited(each, set())]
         return not self.blocking
 
-    def _is_awaited(self, channel: Channel, seen: set[Call]) -> bool:
+    def _is_awaited(self, channel: Channel, seen: set[HandlerCall]) -> bool:
         """Tell whether a handler is who waits here, or waits for this run, through whatever others."""
         call = channel.call
         if call is None or call in seen:
@@ -294,10 +294,10 @@ class Hub:
     def __init__(self) -> None:
         self.version: int = 0
         self.channels: tuple[Channel, ...] = ()
-        self.batches: tuple[Batch, ...] = ()
+        self.batches: tuple[BatchChannel, ...] = ()
         self.routes: dict[type, tuple[Channel, ...]] = {}  # by the exact type of an event
         self.timer: asyncio.TimerHandle | None = None
-        self.waits: tuple[Wait, ...] = ()
+        self.waits: tuple[ChannelWait, ...] = ()
         self._flusher = Channel(self, (), lambda _: self.flush())
         self._lock = Lock()
         self._somebody_left = False
@@ -329,7 +329,7 @@ class Hub:
 
     def _replace(self, channels: tuple[Channel, ...]) -> None:
         self.channels = channels
-        self.batches = tuple(each for each in channels if isinstance(each, Batch))
+        self.batches = tuple(each for each in channels if isinstance(each, BatchChannel))
         self.routes = {}  # after the channels, see `route`
         self.version += 1
 
@@ -374,7 +374,7 @@ class Hub:
 
         loop = asyncio.get_running_loop()
         while True:
-            wait = Wait(self, run_id, behind, loop.create_future())
+            wait = ChannelWait(self, run_id, behind, loop.create_future())
             if wait.look():
                 return
             for each in wait.blocking:

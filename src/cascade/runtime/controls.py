@@ -101,7 +101,7 @@ class Controls:
             here = asyncio.get_running_loop()
         except RuntimeError:
             here = None
-        loops = {run.ending.loop for run in runs}
+        loops = {run.run_scope.loop for run in runs}
         for loop in loops:
             if loop is here:
                 self.admission.changed()

@@ -15,29 +15,29 @@ from cascade.compiler.lowering.lower import open_to_tail_calls
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.compiled.root import run_piece
-from cascade.runtime.compiled.target import carry_out
+from cascade.runtime.compiled.target import run_root
 from cascade.runtime.controls import Controls
 from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.forks import remember
-from cascade.runtime.frames.frame import World
+from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.handle import Run, loop_for_start
 from cascade.runtime.inputs import check_known, fill, told
 from cascade.runtime.inspect.active_calls import call_in
 from cascade.runtime.interpreter.scheduler import drive
 from cascade.runtime.loops.follower import Follower
-from cascade.runtime.loops.shared_transition import dash, dash_on, landed
+from cascade.runtime.loops.shared_transition import finish_compiled, resume_compiled, start_compiled
 from cascade.runtime.maps.runner import run_map
-from cascade.runtime.maps.sinks import Outlet, completed
+from cascade.runtime.maps.sinks import ResultSink, completed
 from cascade.runtime.plan import Plan, prepare
 from cascade.runtime.policies.attempts import invoke, perform
 from cascade.runtime.policies.cache import Caches
-from cascade.runtime.resources.engine_resources import Kept
+from cascade.runtime.resources.engine_resources import EngineResources
 from cascade.runtime.resources.lifecycle import checked
-from cascade.runtime.resources.run_resources import Resources
+from cascade.runtime.resources.run_resources import RunResources
 from cascade.runtime.run.state import RunState
-from cascade.runtime.run_scope import Ending
-from cascade.runtime.shutdown import TEARDOWN_FAILED, Closing
+from cascade.runtime.run_scope import RunScope
+from cascade.runtime.shutdown import TEARDOWN_FAILED, Shutdown
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
@@ -61,12 +61,14 @@ _numbers = itertools.count(1)
 
 RunState.drive, RunState.perform, RunState.invoke = staticmethod(drive), staticmethod(perform), staticmethod(invoke)
 RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_piece)
-RunState.follower, RunState.make_resources = Follower, Resources
+RunState.follower, RunState.make_resources = Follower, RunResources
 RunState.call_in = staticmethod(call_in)
-RunState.dash, RunState.dash_on, RunState.landed = staticmethod(dash), staticmethod(dash_on), staticmethod(landed)
+RunState.start_compiled = staticmethod(start_compiled)
+RunState.resume_compiled = staticmethod(resume_compiled)
+RunState.finish_compiled = staticmethod(finish_compiled)
 
 
-class Engine(Controls, Closing):
+class Engine(Controls, Shutdown):
     """Runs lazy results.
 
     Args:
@@ -115,7 +117,7 @@ class Engine(Controls, Closing):
         self.thread_grace = thread_grace
         self.ticker: Ticker = Ticker()
         self.resources: dict[str, Resource] = {}
-        self.kept: Kept = Kept(self)
+        self.kept: EngineResources = EngineResources(self)
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
         self.blueprints: dict[str, Blueprint] = {}
@@ -207,14 +209,14 @@ class Engine(Controls, Closing):
         plan, constants, given, known = self._prepared(target, params, timeout, resources)
         if plan is None:
             return target
-        ending = Ending(self._name(run_id), timeout)
+        run_scope = RunScope(self._name(run_id), timeout)
         if not (plan.is_plain and self.runs_inline):
-            return await self._in_a_task(ending, self._execute, plan, constants, given, ending, known)
+            return await self._in_a_task(run_scope, self._execute, plan, constants, given, run_scope, known)
         try:
-            return await self._execute(plan, constants, given, ending, known)
+            return await self._execute(plan, constants, given, run_scope, known)
         finally:
-            if ending.cancels:
-                await ending.forgive()
+            if run_scope.cancels:
+                await run_scope.forgive()
 
     @overload
     def start(
@@ -294,26 +296,26 @@ class Engine(Controls, Closing):
         given = tuple(resources)
         self._prepared(mapped, params, None, given)
 
-        def start(outlet: Outlet) -> Run[Any]:
-            return self._start(mapped, self._name(run_id), self._prepared(mapped, params, None, given), outlet)
+        def start(result_sink: ResultSink) -> Run[Any]:
+            return self._start(mapped, self._name(run_id), self._prepared(mapped, params, None, given), result_sink)
 
         return completed(start, mapped)
 
     def _start(
-        self, target: Any, name: str, prepared: Any, outlet: Outlet | None = None, timeout: float | None = None
+        self, target: Any, name: str, prepared: Any, result_sink: ResultSink | None = None, timeout: float | None = None
     ) -> Run[Any]:
         loop = loop_for_start()
         plan, constants, given, known = prepared
-        ending = self._active[name] = Ending(name, timeout)
-        work = _itself(target) if plan is None else self._execute(plan, constants, given, ending, known, outlet)
+        run_scope = self._active[name] = RunScope(name, timeout)
+        work = _itself(target) if plan is None else self._execute(plan, constants, given, run_scope, known, result_sink)
         task = loop.create_task(work)
-        ending.move(task)
-        ending.caller = None
-        task.add_done_callback(lambda _: self._ended(ending))  # it may be cancelled before it begins
-        if outlet is not None:
-            self._outlets[task] = outlet
-            task.add_done_callback(self._outlets.pop)
-        return Run(ending, task, self.bus)
+        run_scope.move(task)
+        run_scope.caller = None
+        task.add_done_callback(lambda _: self._ended(run_scope))  # it may be cancelled before it begins
+        if result_sink is not None:
+            self._result_sinks[task] = result_sink
+            task.add_done_callback(self._result_sinks.pop)
+        return Run(run_scope, task, self.bus)
 
     def _prepared(
         self,
@@ -350,18 +352,18 @@ class Engine(Controls, Closing):
         plan: Plan,
         constants: list[Any],
         params: Mapping[str, Any],
-        ending: Ending,
+        run_scope: RunScope,
         known: Mapping[str, Resource],
-        outlet: Outlet | None = None,
+        result_sink: ResultSink | None = None,
     ) -> Any:
-        blueprint, run_id = plan.blueprint, ending.name
-        run = RunState(self, ending, params, known)
+        blueprint, run_id = plan.blueprint, run_scope.name
+        run = RunState(self, run_scope, params, known)
         run.names.reach(None, blueprint)
         run.keep_secrets(blueprint.graph, constants)
-        run.outlet = outlet
-        world = World(blueprint, constants, None)
-        self._active[run_id] = ending
-        inside = Inside(run, ending)
+        run.result_sink = result_sink
+        activation = Activation(blueprint, constants, None)
+        self._active[run_id] = run_scope
+        inside = Inside(run, run_scope)
         try:
             if run.governed:
                 self.admission.attend()
@@ -369,10 +371,10 @@ class Engine(Controls, Closing):
                 shown = told(blueprint, self.blueprints.values(), params, constants)
                 self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=shown))
             start = perf_counter()
-            ending.begin(run)
-            value, error, others = await carry_out(run, world)
-            if ending.seconds is not None:
-                error = ending.settle(error)
+            run_scope.begin(run)
+            value, error, others = await run_root(run, activation)
+            if run_scope.seconds is not None:
+                error = run_scope.settle(error)
             if inside.runs:
                 await to_the_end(inside.empty(), self.thread_grace)
             failure = await self._torn_down(run, error)
@@ -386,15 +388,15 @@ class Engine(Controls, Closing):
             await self.bus.settle(run_id)
         finally:
             self.admission.runs.discard(run)
-            self._ended(ending)
-            run.let_go(world)
-            inside.end(ending)
+            self._ended(run_scope)
+            run.let_go(activation)
+            inside.end(run_scope)
         try:
             if error is not None:
                 raise error
             return value
         finally:
-            del value, error, failure, others, run, ending  # tracebacks lead here, also of errors in the value
+            del value, error, failure, others, run, run_scope  # tracebacks lead here, also of errors in the value
 
 
 async def _itself(value: Any) -> Any:

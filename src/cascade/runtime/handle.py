@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Any, Generic, Literal
 
 from cascade.runtime.bus import MessageBus
-from cascade.runtime.run_scope import Ending
+from cascade.runtime.run_scope import RunScope
 from cascade.spec.lazy import R
 from cascade.spec.refusals import NoValue
 
@@ -17,9 +17,9 @@ __all__ = ["Run", "loop_for_start"]
 class Run(NoValue, Generic[R]):
     """A run that was started: await it for its result."""
 
-    def __init__(self, ending: Ending, task: asyncio.Task[R], bus: MessageBus) -> None:
-        self.id: str = ending.name
-        self._ending = ending
+    def __init__(self, run_scope: RunScope, task: asyncio.Task[R], bus: MessageBus) -> None:
+        self.id: str = run_scope.name
+        self._run_scope = run_scope
         self._task = task
         self._bus = bus
 
@@ -36,14 +36,14 @@ class Run(NoValue, Generic[R]):
         return "await it first: value = await run"
 
     def __await__(self) -> Generator[Any, None, R]:
-        if not self._task.done() and asyncio.get_running_loop() is not self._ending.loop:
+        if not self._task.done() and asyncio.get_running_loop() is not self._run_scope.loop:
             raise RuntimeError(
                 f"{self!r} goes on on another event loop than the one that awaits it here: await it where it was "
                 "started (asyncio.run_coroutine_threadsafe(...) asks from another thread), or start it on this loop"
             )
         if not self._task.done():
-            self._ending.caller = self._ending.caller or asyncio.current_task()
-        waiting, work = self._bus.waiting_for(self.id), self._ending.outcome(self._task).__await__()
+            self._run_scope.caller = self._run_scope.caller or asyncio.current_task()
+        waiting, work = self._bus.waiting_for(self.id), self._run_scope.outcome(self._task).__await__()
         del self  # the task keeps an error whose traceback leads here
         with waiting:
             try:
@@ -59,7 +59,7 @@ class Run(NoValue, Generic[R]):
         if not task.done():
             return "Running"
         if task.cancelled():  # asked for, or else a task of the run raised it
-            return "Cancelled" if self._ending.is_cancelled or not self._ending.is_over else "Failed"
+            return "Cancelled" if self._run_scope.is_cancelled or not self._run_scope.is_over else "Failed"
         error = task.exception()
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             return "Cancelled"
@@ -70,7 +70,7 @@ class Run(NoValue, Generic[R]):
 
         May be called from any thread. A run that has ended is left as it is.
         """
-        self._ending.cancel()
+        self._run_scope.cancel()
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}>"

@@ -40,7 +40,7 @@ class Plan:
         self.solver = solver
         self.version = configurations[0]
         self.params = params
-        self.together: Together | None = None
+        self.together: ContainerPlan | None = None
         """A container with the target of this plan in it."""
         block = blueprint.root
         self.is_plain: bool = (
@@ -56,7 +56,7 @@ class Plan:
         return target_names(self.blueprint.graph)
 
 
-class Together:
+class ContainerPlan:
     """The plan of a container of targets, kept with the first lazy value in it."""
 
     __slots__ = ("pack", "plan")
@@ -100,7 +100,7 @@ def prepare(target: Any, solver: Solver) -> Plan | None:
         return _prepare_together(asked, solver)
     plan = _plan(asked, solver)
     if isinstance(target, Lazy):
-        plan.together = target.plan if target.plan.__class__ is Together else None
+        plan.together = target.plan if target.plan.__class__ is ContainerPlan else None
         target.plan = plan
     return plan
 
@@ -115,15 +115,15 @@ def _prepare_together(pack: Pack, solver: Solver) -> Plan:
     first = _first(pack)
     own = first.plan
     known = own.together if own.__class__ is Plan else own
-    if known.__class__ is Together and _are_same(known.pack, pack):
+    if known.__class__ is ContainerPlan and _are_same(known.pack, pack):
         kept: Plan = known.plan
         if kept.version == configurations[0] and kept.solver is solver:
             return kept
     plan = _plan(pack, solver)
     if own.__class__ is Plan:
-        own.together = Together(pack, plan)
+        own.together = ContainerPlan(pack, plan)
     else:
-        first.plan = Together(pack, plan)
+        first.plan = ContainerPlan(pack, plan)
     return plan
 
 

@@ -8,17 +8,17 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from cascade.runtime.frames.cancel_scope import Clock
+from cascade.runtime.frames.cancel_scope import TimedScope
 from cascade.runtime.inspect.active_calls import call_in, calls_of
 from cascade.runtime.run.awaiters import Awaiters
 from cascade.runtime.run.circular_waits import waiting_for
 
-__all__ = ["Ending", "Waiter"]
+__all__ = ["RunScope", "Waiter"]
 
 MOST_SHOWN = 5
 
 
-class Ending(Clock):
+class RunScope(TimedScope):
     """The outermost scope of one run, and how it is ended from outside of the task that it runs in.
 
     A run that awaits what users wrote has a task of its own, so that each cancel of it is asked for here: whoever
@@ -158,11 +158,11 @@ class Ending(Clock):
 class Waiter(asyncio.Future[Any]):
     """What somebody waits for who awaits a run: cancelled, it has the run end, and is done when that is."""
 
-    def __init__(self, ending: Ending) -> None:
-        super().__init__(loop=ending.loop)
+    def __init__(self, run_scope: RunScope) -> None:
+        super().__init__(loop=run_scope.loop)
         self.is_asked: bool = False
         self._is_asking = False
-        self._ask = ending.ask
+        self._ask = run_scope.ask
 
     def cancel(self, msg: Any = None) -> bool:
         """Cancel the run."""

@@ -1,4 +1,4 @@
-"""Ending: the runs of an engine one by one, and the engine with all that it keeps."""
+"""Shutdown: of the runs of an engine one by one, and of the engine with all that it keeps."""
 
 from __future__ import annotations
 
@@ -9,64 +9,66 @@ from typing import Any, Self
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.frames.scope import to_the_end
-from cascade.runtime.maps.sinks import Outlet
-from cascade.runtime.resources.engine_resources import Kept
+from cascade.runtime.maps.sinks import ResultSink
+from cascade.runtime.resources.engine_resources import EngineResources
 from cascade.runtime.run.state import RunState
-from cascade.runtime.run_scope import Ending, Waiter
+from cascade.runtime.run_scope import RunScope, Waiter
 from cascade.spec.notes import note_more, spelled
 from cascade.spec.protocols import Executor
 
-__all__ = ["TEARDOWN_FAILED", "Closing"]
+__all__ = ["TEARDOWN_FAILED", "Shutdown"]
 
 TEARDOWN_FAILED = "besides, a resource failed in its teardown: "
 
 
-class Closing:
+class Shutdown:
     """The methods of an engine that end something."""
 
     bus: MessageBus
     executor: Executor
-    kept: Kept
+    kept: EngineResources
     thread_grace: float
 
     def __init__(self) -> None:
-        self._active: dict[str, Ending] = {}
+        self._active: dict[str, RunScope] = {}
         self._ends: dict[str, asyncio.Future[None]] = {}
         """For active runs that somebody waits for: resolved when they have ended."""
         self._kept: set[asyncio.Task[Any]] = set()
-        self._outlets: dict[asyncio.Task[Any], Outlet] = {}
+        self._result_sinks: dict[asyncio.Task[Any], ResultSink] = {}
         """Of active runs whose results somebody iterates over."""
         self._spare: LocalExecutor | None = None
 
     def parted(self) -> list[Any]:
         """Forget, in a forked child, what goes on in the parent; return it."""
-        left = [*self._active.values(), *self._ends.values(), *self._kept, *self._outlets.items(), self._spare]
-        for each in (self._active, self._ends, self._kept, self._outlets):
+        left = [*self._active.values(), *self._ends.values(), *self._kept, *self._result_sinks.items(), self._spare]
+        for each in (self._active, self._ends, self._kept, self._result_sinks):
             each.clear()
         self._spare = None
         return left
 
-    async def _in_a_task(self, ending: Ending, execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+    async def _in_a_task(
+        self, run_scope: RunScope, execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any
+    ) -> Any:
         """Run in a task of the run's own, so that a cancel of the caller is known, whatever a body makes of it."""
-        waiter = ending.waiter = Waiter(ending)
-        ending.move(ending.loop.create_task(waiter.told_by(execute, *args)))
-        self._active[ending.name] = ending
+        waiter = run_scope.waiter = Waiter(run_scope)
+        run_scope.move(run_scope.loop.create_task(waiter.told_by(execute, *args)))
+        self._active[run_scope.name] = run_scope
         try:
             value = await waiter
             if waiter.is_asked:
                 raise asyncio.CancelledError
             return value
         finally:
-            ending.waiter = None
-            if not ending.is_over:  # it never began
-                self._ended(ending)
+            run_scope.waiter = None
+            if not run_scope.is_over:  # it never began
+                self._ended(run_scope)
             value = None
-            del waiter, ending, args  # the traceback leads here
+            del waiter, run_scope, args  # the traceback leads here
 
-    def _ended(self, ending: Ending) -> None:
-        run_id = ending.name
-        ending.is_over = True
-        if self._active.get(run_id) is ending:
+    def _ended(self, run_scope: RunScope) -> None:
+        run_id = run_scope.name
+        run_scope.is_over = True
+        if self._active.get(run_id) is run_scope:
             self._active.pop(run_id, None)
             if self._ends and (end := self._ends.pop(run_id, None)) is not None and not end.done():
                 end.set_result(None)
@@ -87,10 +89,10 @@ class Closing:
 
         Returns False if no run of this id is going on: it may just have ended.
         """
-        ending = self._active.get(run_id)
-        if ending is None:
+        run_scope = self._active.get(run_id)
+        if run_scope is None:
             return False
-        ending.cancel()
+        run_scope.cancel()
         return True
 
     def spare_executor(self) -> LocalExecutor:
@@ -120,10 +122,10 @@ class Closing:
     async def _close(self, error: BaseException | None) -> BaseException | None:
         """Close the engine because of an error or without one; return what a resource raised in its teardown."""
         here, loop = asyncio.current_task(), asyncio.get_running_loop()
-        for task, outlet in [*self._outlets.items()]:
-            if outlet.reader is here:  # nobody else will take the results that the run waits to be taken
+        for task, result_sink in [*self._result_sinks.items()]:
+            if result_sink.reader is here:  # nobody else will take the results that the run waits to be taken
                 task.cancel()
-        while names := [name for name, ending in self._active.items() if ending.task is not here]:
+        while names := [name for name, run_scope in self._active.items() if run_scope.task is not here]:
             end = self._ends.setdefault(names[0], loop.create_future())
             with self.bus.waiting_for(*names):
                 await asyncio.wait({end})

@@ -169,8 +169,8 @@ class Blueprint:
         "graph",
         "hoisted",
         "joins",
+        "loop_profile",
         "lower_state",
-        "machine",
         "order",
         "root",
         "skips",
@@ -191,7 +191,7 @@ class Blueprint:
         self.order: Any = None
         """The order to look at the strict instructions in; None: as they stand."""
         self.lower_state: Callable[[Blueprint, int], Block] = lower_state
-        self.machine: Any = None
+        self.loop_profile: Any = None
         """What is known of its loops (`cascade.compiler.transition_profile`)."""
         self.joins: Any = None
         """Which nodes are one copy in a loop and around it (`cascade.graph.joins`), once somebody needs it."""

@@ -21,61 +21,61 @@ _present: ContextVar[Inside | None] = ContextVar("cascade_inside", default=None)
 class Inside:
     """What is known inside of one run, while it goes on."""
 
-    __slots__ = ("_ending", "_token", "around", "depth", "engine", "idle", "known", "loop", "run_id", "runs")
+    __slots__ = ("_run_scope", "_token", "around", "depth", "engine", "idle", "known", "loop", "run_id", "runs")
 
-    def __init__(self, run: Any, ending: Any) -> None:
+    def __init__(self, run: Any, run_scope: Any) -> None:
         around = _present.get()
         if around is not None and around.engine is None:  # it has ended
             around = None
         self.around: Inside | None = around
         """Of the run whose task has begun this one."""
-        self._ending: Any = ending
+        self._run_scope: Any = run_scope
         self.engine: Any = run.engine
         self.run_id: str = run.id
         self.known: Mapping[str, Any] = run.known
         """The resources that its tasks see."""
-        self.loop: Any = ending.loop
+        self.loop: Any = run_scope.loop
         self.depth: int = 1 if around is None else around.depth + 1
         """How many runs there are, from the outermost to this one."""
         self.runs: set[Any] = set()
         """Those that its tasks have begun, but for what they have started as runs of their own."""
         self.idle: Any = None
         run.depth = self.depth - 1
-        if around is not None and ending.caller is not None:
-            around.runs.add(ending)
+        if around is not None and run_scope.caller is not None:
+            around.runs.add(run_scope)
         self._token: Token[Inside | None] = _present.set(self)
 
     @property
     def caller(self) -> Any:
         """The asyncio task that awaits the run; None: none does, that is known of."""
-        ending = self._ending
-        if ending is None:
+        run_scope = self._run_scope
+        if run_scope is None:
             return None
-        return ending.caller if ending.reader is None else ending.caller or ending.reader()
+        return run_scope.caller if run_scope.reader is None else run_scope.caller or run_scope.reader()
 
     @property
-    def ending(self) -> Any:
+    def run_scope(self) -> Any:
         """What ends the run before its time; None: it has ended."""
-        return self._ending
+        return self._run_scope
 
     async def empty(self) -> None:
         """End the runs that are left over, and wait until they have ended."""
         import asyncio
 
-        for ending in self.runs:
-            ending.cancel()
+        for run_scope in self.runs:
+            run_scope.cancel()
         while self.runs:
             self.idle = asyncio.get_running_loop().create_future()
             await self.idle
 
-    def end(self, ending: Any) -> None:
+    def end(self, run_scope: Any) -> None:
         """Let go of everything, as the run has ended."""
         around = self.around
         if around is not None:
-            around.runs.discard(ending)
+            around.runs.discard(run_scope)
             if around.idle is not None and not around.idle.done():
                 around.idle.get_loop().call_soon_threadsafe(_resolve, around.idle)
-        self.around = self._ending = self.engine = self.loop = None
+        self.around = self._run_scope = self.engine = self.loop = None
         self.known = {}
         try:
             _present.reset(self._token)

@@ -19,7 +19,7 @@ from cascade.adapters.executors.workers import Workers
 from cascade.app.progress import Progress
 from cascade.runtime import engine
 from cascade.runtime.admission import admission
-from cascade.runtime.policies import cache as caching
+from cascade.runtime.policies import cache
 from cascade.runtime.run.state import RunState
 from cascade.spec.contexts import contextmanager
 from cascade.testing.dial import Dial
@@ -104,7 +104,7 @@ class Surroundings:
             (RunState, "abandon", self._abandon(RunState.abandon)),
             (RunState, "__init__", self._attended(RunState.__init__)),
             (engine, "Admission", self._admission),
-            (caching, "clock", self.clock.time),
+            (cache, "clock", self.clock.time),
             (Progress, "_tick", self._unless_virtual(Progress._tick)),
         ]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-from cascade.compiler.transition_profile import Edge, Entry, Source
+from cascade.compiler.transition_profile import Edge, EntryPoint, Source
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Graph, Pack
 from cascade.spec.lazy import Lazy, LazyResult, MappedResult
@@ -96,7 +96,7 @@ def leaf_shape(graph: Graph, number: int, key: Any, cls: type) -> tuple[Any, ...
     """Return what a state that jumps to itself, with data of one class, has in common with others like it.
 
     None where more than literals feed the state, or more than its selector is declared for it: then it takes
-    a machine of its own to know its loop.
+    a profile of its own to know its loop.
     """
     sort = leaf_sort(graph, number)
     return None if sort is None else (*sort, key, cls)
@@ -123,7 +123,7 @@ def leaf_sort(graph: Graph, number: int) -> tuple[Any, ...] | None:
 
 def loop_shape(
     blueprints: list[Blueprint],
-    entries: list[Entry],
+    entries: list[EntryPoint],
     edges: list[Edge],
     watch: Any,
     inner: dict[Any, Any] | None = None,

@@ -7,30 +7,30 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import ref
 
-from cascade.compiler.code.guards import Guesses
+from cascade.compiler.code.guards import Guards
 from cascade.compiler.code.source import make_function
-from cascade.compiler.code.source_writer import Held, Log, Place, Writer, held
+from cascade.compiler.code.source_writer import DeoptLog, DeoptPoint, FrameState, SourceWriter, frame_state
 from cascade.compiler.transition_profile import Edge
 from cascade.spec.placement import placements
 
-__all__ = ["Chain", "Emitted", "Loop", "Stretch", "finished"]
+__all__ = ["Chain", "EmittedCode", "LoopCode", "StraightCode", "finished"]
 
-E = TypeVar("E", bound="Emitted")
+E = TypeVar("E", bound="EmittedCode")
 
 
-class Emitted:
+class EmittedCode:
     """A function that was emitted, and what is needed to go on without it."""
 
     __slots__ = (
-        *("forms", "function", "guesses", "inner", "is_async", "is_sure", "known", "log", "placed_at", "places"),
+        *("forms", "function", "guards", "inner", "is_async", "is_sure", "known", "deopt_log", "placed_at", "places"),
         *("sites", "source"),
     )
 
-    def __init__(self, function: Callable[..., Any], source: str, writer: Writer, is_async: bool) -> None:
+    def __init__(self, function: Callable[..., Any], source: str, writer: SourceWriter, is_async: bool) -> None:
         self.function = function
         self.source = source
         self.places = writer.places
-        self.log: Log = writer.log
+        self.deopt_log: DeoptLog = writer.deopt_log
         self.forms = list(dict.fromkeys(writer.forms))
         self.inner = writer.inner
         """The loops inside of it, by (entry, register)."""
@@ -38,20 +38,20 @@ class Emitted:
         """The class of each result was known; if not, it is by now, and the function is better emitted again."""
         self.is_async = is_async
         self.placed_at = -1
-        self.known = writer.guesses
-        self.guesses: Guesses | None = None
+        self.known = writer.guards
+        self.guards: Guards | None = None
         self.sites = list(writer.sites)
         """The (entry, register) that each site of events is."""
 
-    def guessing(self, ticker: Any) -> Guesses:
-        """Return the function with guesses that this ticker takes away; who calls it must hold them meanwhile."""
-        guesses = self.guesses
-        if guesses is None or guesses.is_retired or guesses.ticker is not ticker:
-            guesses = self.guesses = Guesses(self.function, self.known, ticker)
-            ticker.guesses.append(ref(guesses))
-        return guesses
+    def guarded(self, ticker: Any) -> Guards:
+        """Return the function with guards that this ticker takes away; who calls it must hold them meanwhile."""
+        guards = self.guards
+        if guards is None or guards.is_retired or guards.ticker is not ticker:
+            guards = self.guards = Guards(self.function, self.known, ticker)
+            ticker.guards.append(ref(guards))
+        return guards
 
-    def where(self, error: BaseException) -> tuple[Place | None, dict[str, Any]]:
+    def where(self, error: BaseException) -> tuple[DeoptPoint | None, dict[str, Any]]:
         """Return where an error came out of the function, and the local variables there.
 
         Both stand in the error's traceback.
@@ -63,9 +63,9 @@ class Emitted:
             trace = trace.tb_next
         return None, {}
 
-    def held(self, place: Place, values: dict[str, Any]) -> Held:
+    def frame_state(self, place: DeoptPoint, values: dict[str, Any]) -> FrameState:
         """Return what is known of the registers at a place, whose local variables had these values."""
-        return held(self.log, place.at, values)
+        return frame_state(self.deopt_log, place.at, values)
 
     def may_run(self) -> bool:
         """Say whether all its functions may be called in place now."""
@@ -76,7 +76,7 @@ class Emitted:
         return True
 
 
-class Stretch(Emitted):
+class StraightCode(EmittedCode):
     """Calls one after the other: from the values of `inputs` to those of `outputs`."""
 
     __slots__ = ("has_maps", "inputs", "outputs", "reads", "steps", "unfit")
@@ -98,7 +98,7 @@ class Chain:
 
     is_async = True
 
-    def __init__(self, parts: list[Stretch]) -> None:
+    def __init__(self, parts: list[StraightCode]) -> None:
         self.parts = parts
         self.forms = list(dict.fromkeys(form for part in parts for form in part.forms))
         self.has_maps = any(part.has_maps for part in parts)
@@ -119,7 +119,7 @@ class Chain:
         return all(part.may_run() for part in self.parts)
 
 
-class Loop(Emitted):
+class LoopCode(EmittedCode):
     """A loop with all its states; loops of one shape share it."""
 
     __slots__ = ("after", "constants", "edges", "imports", "offsets", "width")
@@ -138,10 +138,10 @@ class Loop(Emitted):
     """What runs around the loop, and must have run: (entry, register, which of those that it comes after)."""
 
 
-def finished(kind: type[E], writer: Writer, name: str, is_async: bool) -> E:
+def finished(kind: type[E], writer: SourceWriter, name: str, is_async: bool) -> E:
     """Return the function that a writer has the lines of."""
-    writer.names |= writer.guesses
+    writer.names |= writer.guards
     source = writer.finish()
-    if any("stray()" in line for line in writer.text):
-        writer.stray()
+    if any("deoptimize()" in line for line in writer.text):
+        writer.deoptimize()
     return kind(make_function(name, source, writer.names), source, writer, is_async)

@@ -1,6 +1,6 @@
-"""Guesses: the classes that an emitted coroutine function expects of results, which a tick takes away.
+"""Guards: the classes that an emitted coroutine function expects of results, which a tick takes away.
 
-The function compares the class of each result with its guess anyway, to tell signals from values. If nothing has the
+The function compares the class of each result with its guard anyway, to tell signals from values. If nothing has the
 class any more, it looks closer, and finds that the event loop should have a turn: one look for both.
 """
 
@@ -12,13 +12,13 @@ from types import FunctionType
 from typing import Any
 from weakref import ref
 
-from cascade.compiler.code.source_writer import Leave, odd
+from cascade.compiler.code.source_writer import Deoptimize, odd
 
-__all__ = ["Guesses"]
+__all__ = ["Guards"]
 
 
-class Guesses:
-    """A copy of an emitted function with guesses of its own, for one event loop."""
+class Guards:
+    """A copy of an emitted function with guards of its own, for one event loop."""
 
     __slots__ = ("__weakref__", "classes", "function", "is_retired", "scope", "ticker")
 
@@ -34,18 +34,18 @@ class Guesses:
         self.is_retired = False
         """They are taken away for good: whoever runs with them is to look around, and to go on with others."""
 
-    def take(self) -> None:
+    def invalidate(self) -> None:
         """Have the function look closer at its next result; from any thread."""
         self.scope.update(dict.fromkeys(self.classes))
 
-    def restore(self) -> None:
+    def validate(self) -> None:
         """Have it expect again what it expected."""
         self.scope.update(self.classes)
 
 
-def _odd(known: ref[Guesses], value: Any) -> None:
-    """Leave if a result is more than a value, or if whoever runs with these guesses is to look around."""
+def _odd(known: ref[Guards], value: Any) -> None:
+    """Leave if a result is more than a value, or if whoever runs with these guards is to look around."""
     odd(value)
-    guesses = known()
-    if guesses is not None and guesses.is_retired:
-        raise Leave
+    guards = known()
+    if guards is not None and guards.is_retired:
+        raise Deoptimize

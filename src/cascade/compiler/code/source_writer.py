@@ -18,7 +18,19 @@ from cascade.spec.marks import NOTHING, PENDING
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
 
-__all__ = ["REST", "CannotEmit", "Held", "Leave", "Log", "Place", "Watch", "Writer", "held", "odd", "way_of"]
+__all__ = [
+    "REST",
+    "CannotEmit",
+    "FrameState",
+    "Deoptimize",
+    "DeoptLog",
+    "DeoptPoint",
+    "Watch",
+    "SourceWriter",
+    "frame_state",
+    "odd",
+    "way_of",
+]
 
 Watch = tuple[bool, bool, bool]
 """Whether somebody wants to know of each start, of each end and of each skip of a call."""
@@ -38,12 +50,12 @@ PUBLISHING: dict[str, Any] = {
     "time": time,
     "clock": perf_counter,
 }
-RESERVED = ("NOTHING", "PENDING", "look", "odd", "signals", "stray", "ticker", "waiting", "way", "way_of")
+RESERVED = ("NOTHING", "PENDING", "look", "odd", "signals", "deoptimize", "ticker", "waiting", "way", "way_of")
 IN_LOOPS = ("Jump", "TailCall", "args", "data", "given", "here", "i", "j", "len", "result", "same", "state", "turn")
 WATCHED = ("first", "iteration", "sites", "start", "tell_finished", "tell_skipped", "tell_started")
 
 
-class Leave(BaseException):
+class Deoptimize(BaseException):
     """Raised in emitted code, to have the interpreter go on from here. It never reaches a user."""
 
 
@@ -51,7 +63,7 @@ class CannotEmit(Exception):
     """These instructions cannot become one function; says why, in words of `compiler.analysis.order.REASONS`."""
 
 
-class Place:
+class DeoptPoint:
     """Where a line of emitted code is: which entry, which register, and whether its call is over."""
 
     __slots__ = ("at", "entry", "is_call", "is_over", "passed", "register")
@@ -68,7 +80,7 @@ class Place:
         """If the line looks for a jump's key, which other values lack: the variables passed to the call."""
 
 
-class Writer:
+class SourceWriter:
     """The lines of one function, the values that they name, and what is known at each of them."""
 
     def __init__(self, watch: Watch, loops: bool) -> None:
@@ -76,15 +88,15 @@ class Writer:
         self.namer = Namer()
         self.names: dict[str, Any] = {}
         self.text: list[str] = []
-        self.places: dict[int, Place] = {}
-        self.log: Log = []
-        """What local variables come to hold, and where branches begin and end; see `held`."""
+        self.places: dict[int, DeoptPoint] = {}
+        self.deopt_log: DeoptLog = []
+        """What local variables come to hold, and where branches begin and end; see `frame_state`."""
         self.sites: dict[tuple[int, int], int] = {}
         """The number of each (entry, register) that events come from."""
         self.now = "first"
         """The iteration of the events, as text."""
         self.forms: list[CallForm] = []
-        self.guesses: dict[str, Any] = {}
+        self.guards: dict[str, Any] = {}
         """What coroutine functions compare results with, by name: classes, and keys of jumps."""
         self.is_sure = True
         """Each call had been made before, so the class of its result is known."""
@@ -93,8 +105,8 @@ class Writer:
         self._values: dict[int, str] = {}
         self._sites: list[str] = []
         self._unpacked = 0
-        self._guesses: dict[int, str] = {}
-        self._looks: dict[CallForm, _Look] = {}
+        self._guards: dict[int, str] = {}
+        self._looks: dict[CallForm, _ResultLook] = {}
         for reserved in (*RESERVED, *(IN_LOOPS if loops else ()), *((*WATCHED, *PUBLISHING) if any(watch) else ())):
             self.namer.name(reserved)
         if loops:
@@ -118,7 +130,7 @@ class Writer:
             self.text[self._unpacked] = f"    {''.join(f'{name}, ' for name in self._sites)}= sites"
         return "\n".join(self.text) + "\n"
 
-    def line(self, depth: int, text: str, said: str = "", place: Place | None = None) -> None:
+    def line(self, depth: int, text: str, said: str = "", place: DeoptPoint | None = None) -> None:
         """Add a line; `said` is its comment."""
         if depth > DEEPEST:
             raise CannotEmit("nesting")
@@ -140,14 +152,14 @@ class Writer:
         self.names[name] = MARKS[name] if name in MARKS else PUBLISHING[name]
         return name
 
-    def call(self, depth: int, place: Place, where: tuple[int, int], call: str, said: str) -> None:
+    def call(self, depth: int, place: DeoptPoint, where: tuple[int, int], call: str, said: str) -> None:
         """Add a call, and around it what is published of it."""
         started, finished, _ = self.watch
         if started:
             self.publish(depth, "Started", where, "")
         if finished:
             self.line(depth, f"start = {self.mark('clock')}()")
-        self.line(depth, call, said, Place(place.entry, place.register, False, place.at, True))
+        self.line(depth, call, said, DeoptPoint(place.entry, place.register, False, place.at, True))
         if finished:
             self.publish(depth, "Finished", where, ', "Succeeded", clock() - start, None, None')
 
@@ -177,7 +189,7 @@ class Writer:
         """Return the name by which the code calls a task's function."""
         return "" if form is None else self.value(form.func, form.task.name)
 
-    def looked_at(self, depth: int, local: str, form: CallForm, place: Place, rests: bool) -> None:
+    def looked_at(self, depth: int, local: str, form: CallForm, place: DeoptPoint, rests: bool) -> None:
         """Add the look at a result that tells signals from values.
 
         Args:
@@ -185,7 +197,7 @@ class Writer:
         """
         if form.seen is None:
             self.is_sure = False
-            known = self._looks.setdefault(form, _Look(form))
+            known = self._looks.setdefault(form, _ResultLook(form))
             look = self.value(known, f"odd_{form.task.name}")
             self.line(depth, f"{look}({local})", "", place)
             if rests:
@@ -193,37 +205,37 @@ class Writer:
         elif rests:
             self.line(
                 depth,
-                f"if {local}.__class__ is not {self.guess(form.seen, form.seen.__name__)}: await look({local})",
+                f"if {local}.__class__ is not {self.guard(form.seen, form.seen.__name__)}: await look({local})",
                 "",
                 place,
             )
         else:
             self.names["odd"] = odd
-            seen = self.guess(form.seen, form.seen.__name__) if form.is_async else self.cls(form.seen)
+            seen = self.guard(form.seen, form.seen.__name__) if form.is_async else self.cls(form.seen)
             self.line(depth, f"if {local}.__class__ is not {seen}: odd({local})", "", place)
 
     def cls(self, cls: type) -> str:
         """Return the name by which the code refers to a class."""
         return self.value(cls, cls.__name__)
 
-    def guess(self, value: Any, wish: str) -> str:
+    def guard(self, value: Any, wish: str) -> str:
         """Return the name by which the code refers to a class, or a key, as long as no turn is due."""
-        name = self._guesses.get(id(value))
+        name = self._guards.get(id(value))
         if name is None:
-            name = self._guesses[id(value)] = self.namer.name(wish)
-            self.guesses[name] = value
+            name = self._guards[id(value)] = self.namer.name(wish)
+            self.guards[name] = value
         return name
 
-    def stray(self) -> str:
+    def deoptimize(self) -> str:
         """Return what leaves the emitted code, as text."""
-        self.names["stray"] = stray
-        return "stray()"
+        self.names["deoptimize"] = deoptimize
+        return "deoptimize()"
 
 
-Log = list[tuple[str, int, str]]
+DeoptLog = list[tuple[str, int, str]]
 
 
-class Held(NamedTuple):
+class FrameState(NamedTuple):
     """What is known of the registers at a place in emitted code."""
 
     values: dict[int, Any]
@@ -233,14 +245,14 @@ class Held(NamedTuple):
     """What has run, also where nobody needs its value any more."""
 
 
-def held(log: Log, end: int, values: dict[str, Any]) -> Held:
+def frame_state(deopt_log: DeoptLog, end: int, values: dict[str, Any]) -> FrameState:
     """Return what registers hold after so much of a log; `values` are the local variables."""
     found: dict[int, str] = {}
     flags: dict[int, str] = {}
     begun: dict[int, str] = {}
     before: list[tuple[dict[int, str], ...]] = []
     done: dict[int, str] = {}
-    for what, register, name in log[:end]:
+    for what, register, name in deopt_log[:end]:
         if what == "set":
             found[register] = done[register] = name
         elif what == "flag":
@@ -258,10 +270,10 @@ def held(log: Log, end: int, values: dict[str, Any]) -> Held:
     reasons = {at: "UpstreamSkipped_Data" for at, value in registers.items() if value is NOTHING}
     reasons |= {at: values[name] for at, name in flags.items() if at in done and values.get(name) is not None}
     reasons |= {at: values[name] for at, name in begun.items() if at not in done}  # what stands in is to be seen
-    return Held(registers, reasons, {at for at in done if at not in found or at in registers})
+    return FrameState(registers, reasons, {at for at in done if at not in found or at in registers})
 
 
-class _Look:
+class _ResultLook:
     """Looks at the result of a call that nobody had seen a result of."""
 
     __slots__ = ("form",)
@@ -277,12 +289,12 @@ class _Look:
 def odd(value: Any) -> None:
     """Leave if a result is more than a value: a signal, or something to await."""
     if isinstance(value, (Signal, CoroutineType)):
-        raise Leave
+        raise Deoptimize
 
 
-def stray() -> None:
+def deoptimize() -> None:
     """Leave."""
-    raise Leave
+    raise Deoptimize
 
 
 def way_of(ways: dict[Any, int], key: Any) -> int:

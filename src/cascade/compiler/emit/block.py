@@ -7,7 +7,7 @@ The names are those of the arguments that the values are passed as, so a chain o
     rows = clean(rows)                                           # clean flow.py:16
 
 The second line is how every result is looked at for signals: a result of the class that was seen before cannot be
-one, and `odd` raises `Leave` where one is. What the local variables hold at each line is noted, so that the
+one, and `odd` raises `Deoptimize` where one is. What the local variables hold at each line is noted, so that the
 interpreter can go on from any of them.
 """
 
@@ -18,18 +18,18 @@ from typing import Any, ClassVar
 
 from cascade.compiler.analysis.skipping import skipping
 from cascade.compiler.code.source import Namer, comment
-from cascade.compiler.code.source_writer import CannotEmit, Place, Writer
+from cascade.compiler.code.source_writer import CannotEmit, DeoptPoint, SourceWriter
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Pack
 from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, SUBFLOW
 
-__all__ = ["PIECE", "Body", "Branch"]
+__all__ = ["PIECE", "BlockEmitter", "Branch"]
 
 PIECE = 200
 """After so many calls, code without a loop asks whether the event loop should have a turn."""
 
 
-class Body:
+class BlockEmitter:
     """The instructions of one block, as far as one entry needs them."""
 
     longer: ClassVar[dict[int, Callable[[Any, int], None]]] = {}
@@ -37,7 +37,7 @@ class Body:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: SourceWriter,
         blueprint: Blueprint,
         block: Block,
         certain: Container[int],
@@ -111,17 +111,17 @@ class Body:
     def hold(self, register: int, name: str) -> None:
         """Note that a variable holds a register from here on."""
         self.local[register] = name
-        self.writer.log.append(("set", register, name))
+        self.writer.deopt_log.append(("set", register, name))
 
     def drop(self, register: int) -> str:
         """Note that nobody needs the variable of a register any more; return it."""
         name = self.local.pop(register)
-        self.writer.log.append(("drop", register, name))
+        self.writer.deopt_log.append(("drop", register, name))
         return name
 
-    def place(self, register: int, is_over: bool = False) -> Place:
+    def place(self, register: int, is_over: bool = False) -> DeoptPoint:
         """Return where the next line is: in the call of an instruction, or behind it."""
-        return Place(self.entry, register, is_over, len(self.writer.log))
+        return DeoptPoint(self.entry, register, is_over, len(self.writer.deopt_log))
 
     def said(self, i: int) -> str:
         """Return the comment of an instruction: its name and where it was declared."""
@@ -136,7 +136,7 @@ class Body:
         self.shared = self.asked_for_twice(steps)
         for register, name in self.shared.items():
             self.writer.line(self.depth, f"{name} = {self.writer.mark('PENDING')}")
-            self.writer.log.append(("set", register, name))
+            self.writer.deopt_log.append(("set", register, name))
         last: dict[int, int] = {}
         for at, i in enumerate(steps):
             for reference in self.reads(i):
@@ -329,7 +329,7 @@ class Body:
             self.call(i, name=name)
             writer.line(self.depth, f"{flag} = None")
         self.hold(i, name)
-        writer.log.append(("flag", i, flag))
+        writer.deopt_log.append(("flag", i, flag))
 
     def skip(self, i: int, name: str, why: str) -> None:
         """Write what stands in for a skipped call."""
@@ -337,7 +337,9 @@ class Body:
         flag = f'{self.flags[i]} = "{why}"'
         if writer.watch[2]:
             writer.line(self.depth, flag)
-            writer.log.append(("skip", i, self.flags[i]))  # it has been told: whoever goes on must not tell it again
+            writer.deopt_log.append(
+                ("skip", i, self.flags[i])
+            )  # it has been told: whoever goes on must not tell it again
             writer.skipped(self.depth, (self.entry, i), why)
         if gate.otherwise is not None:
             self.demand(gate.otherwise)
@@ -375,17 +377,17 @@ class Body:
 class Branch:
     """The lines of one branch: what it alone has computed is not known behind it."""
 
-    def __init__(self, body: Body) -> None:
-        self.body = body
+    def __init__(self, emitter: BlockEmitter) -> None:
+        self.emitter = emitter
 
     def __enter__(self) -> None:
-        body = self.body
-        body.depth += 1
-        body.writer.log.append(("open", 0, ""))
-        self.before = dict(body.local), {base: list(names) for base, names in body._free.items()}
+        emitter = self.emitter
+        emitter.depth += 1
+        emitter.writer.deopt_log.append(("open", 0, ""))
+        self.before = dict(emitter.local), {base: list(names) for base, names in emitter._free.items()}
 
     def __exit__(self, *error: object) -> None:
-        body = self.body
-        body.depth -= 1
-        body.writer.log.append(("close", 0, ""))
-        body.local, body._free = self.before
+        emitter = self.emitter
+        emitter.depth -= 1
+        emitter.writer.deopt_log.append(("close", 0, ""))
+        emitter.local, emitter._free = self.before

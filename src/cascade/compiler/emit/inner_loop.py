@@ -7,7 +7,7 @@ What becomes of the loop of `count(100)` that feeds another one:
         counted = count(n)
         if counted.__class__ is not Jump or ... (data := counted.data).__class__ is not int: break
         n = data
-    else: stray()
+    else: deoptimize()
     counted = end_of(counted, ends)
     count_loop.entries += j + 1
 
@@ -21,19 +21,19 @@ from types import CoroutineType
 from typing import Any, NamedTuple
 
 from cascade.compiler.code.source_writer import CannotEmit
-from cascade.compiler.emit.block import Body
-from cascade.compiler.emit.map import Unfit
-from cascade.compiler.transition_profile import Edge, Entry
+from cascade.compiler.emit.block import BlockEmitter
+from cascade.compiler.emit.map import UnfitMap
+from cascade.compiler.transition_profile import Edge, EntryPoint
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.control import Jump, Value
 from cascade.spec.lazy import Lazy
 from cascade.spec.operations import LOOP
 from cascade.spec.signal import Signal
 
-__all__ = ["Inner", "inner_loops", "write_loop"]
+__all__ = ["InnerLoop", "inner_loops", "write_loop"]
 
 
-class Inner(NamedTuple):
+class InnerLoop(NamedTuple):
     """How a loop inside of another one goes on."""
 
     edge: Edge
@@ -49,9 +49,9 @@ class Inner(NamedTuple):
         return id(edge.key), edge.by_value, edge.cls, self.given, ends
 
 
-def inner_loops(blueprint: Blueprint, entries: list[Entry], watch: Any) -> dict[tuple[int, int], Inner]:
+def inner_loops(blueprint: Blueprint, entries: list[EntryPoint], watch: Any) -> dict[tuple[int, int], InnerLoop]:
     """Return the loops that may stand inside of an emitted one: by the number of the entry, and register."""
-    found: dict[tuple[int, int], Inner] = {}
+    found: dict[tuple[int, int], InnerLoop] = {}
     if any(watch) or blueprint.skips:
         return found
     for k, entry in enumerate(entries):
@@ -63,14 +63,14 @@ def inner_loops(blueprint: Blueprint, entries: list[Entry], watch: Any) -> dict[
     return found
 
 
-def _inner(blueprint: Blueprint, block: Block, i: int) -> Inner | None:
+def _inner(blueprint: Blueprint, block: Block, i: int) -> InnerLoop | None:
     number, form, gate = block.source(i), block.forms[i], block.gates[i]
     routes = block.jumps.get(i)
     if form is None or form.is_async or form.task.needs or routes is None or not gate.is_plain:
         return None
     if any(target is not None and target != number for target in routes.values()):
         return None
-    edges = [edge for edge in blueprint.machine.edges.get(number, ()) if edge.is_jump]
+    edges = [edge for edge in blueprint.loop_profile.edges.get(number, ()) if edge.is_jump]
     if not edges:
         return None
     edge = max(edges, key=lambda one: one.uses)
@@ -86,52 +86,52 @@ def _inner(blueprint: Blueprint, block: Block, i: int) -> Inner | None:
             given.append((at, updates[other]))
         elif one >= 0 or other >= 0 or _slot(block, one) != _slot(entry.block, other):
             return None  # each entry has it made anew
-    return Inner(edge, tuple(given), tuple([(key, target is None) for key, target in routes.items()]))
+    return InnerLoop(edge, tuple(given), tuple([(key, target is None) for key, target in routes.items()]))
 
 
 def _slot(block: Block, reference: int) -> int:
     return -1 - reference if block.slots is None else block.slots[-1 - reference]
 
 
-def write_loop(body: Body, i: int) -> None:
+def write_loop(emitter: BlockEmitter, i: int) -> None:
     """Write a loop inside of another one.
 
     Raises:
         CannotEmit: not enough is known of it, or it does more than to jump to itself.
     """
-    writer, inner = body.writer, body.inner.get(i)
+    writer, inner = emitter.writer, emitter.inner.get(i)
     if inner is None:
         raise CannotEmit("loop")
-    block, edge, depth = body.block, inner.edge, body.depth
+    block, edge, depth = emitter.block, inner.edge, emitter.depth
     form = block.forms[i]
     assert form is not None
-    passed = [body.local[at] for at in block.references(i)]
+    passed = [emitter.local[at] for at in block.references(i)]
     given: dict[int, str] = {}
     for at, _ in inner.given:
-        given[at] = writer.namer.name(body.base(block.references(i)[at]))
+        given[at] = writer.namer.name(emitter.base(block.references(i)[at]))
         writer.line(depth, f"{given[at]} = {passed[at]}")
         passed[at] = given[at]
     writer.line(depth, "j = -1")
     writer.line(depth, "for j in turn:")
     split = len(passed) - len(form.names)
     text = writer.called(form, passed[:split], zip(form.names, passed[split:], strict=True))
-    name = body.take(i)
-    writer.call(depth + 1, body.place(i), (body.entry, i), f"{name} = {text}", body.said(i))
-    writer.line(depth + 1, f"if {_other_way(body, edge, name)}: break")
+    name = emitter.take(i)
+    writer.call(depth + 1, emitter.place(i), (emitter.entry, i), f"{name} = {text}", emitter.said(i))
+    writer.line(depth + 1, f"if {_other_way(emitter, edge, name)}: break")
     for at, how in inner.given:
         data = "data" if how is None else f"data[{writer.value(how, f'name_{how}')}]"
         writer.line(depth + 1, f"{given[at]} = {data}")
-    body.hold(i, name)
-    writer.inner[body.entry, i] = given
-    writer.line(depth, f"else: {writer.stray()}", "", body.place(i, True))
+    emitter.hold(i, name)
+    writer.inner[emitter.entry, i] = given
+    writer.line(depth, f"else: {writer.deoptimize()}", "", emitter.place(i, True))
     ends = writer.value(dict(inner.ends), f"ends_{form.task.name}")
-    writer.line(depth, f"{name} = {writer.value(end_of, 'end_of')}({name}, {ends})", "", body.place(i, True))
-    writer.line(depth, f"{body.copies[i]}.entries += j + 1")
+    writer.line(depth, f"{name} = {writer.value(end_of, 'end_of')}({name}, {ends})", "", emitter.place(i, True))
+    writer.line(depth, f"{emitter.copies[i]}.entries += j + 1")
 
 
-def _other_way(body: Body, edge: Edge, name: str) -> str:
+def _other_way(emitter: BlockEmitter, edge: Edge, name: str) -> str:
     """Return the test of whether a result does not go along an edge."""
-    writer = body.writer
+    writer = emitter.writer
     key = writer.value(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
     is_other = f"not same({name}.target_key, {key})" if edge.by_value else f"{name}.target_key is not {key}"
     data = f"(data := {name}.data)" if edge.updates or edge.names is not None else f"{name}.data"
@@ -147,10 +147,10 @@ def end_of(value: Any, ends: dict[Any, bool]) -> Any:
     if value.__class__ is Jump:
         try:
             if not ends[value.target_key]:
-                raise Unfit
+                raise UnfitMap
         except (KeyError, TypeError):
-            raise Unfit from None
+            raise UnfitMap from None
         value = value.data
     if isinstance(value, (Signal, CoroutineType, Lazy, Value)):
-        raise Unfit
+        raise UnfitMap
     return value

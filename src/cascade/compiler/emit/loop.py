@@ -20,12 +20,12 @@ has a variable that says which is next.
 from __future__ import annotations
 
 from cascade.compiler.analysis.order import in_order
-from cascade.compiler.code.emitted import Loop, finished
+from cascade.compiler.code.emitted import LoopCode, finished
 from cascade.compiler.code.source import comment
-from cascade.compiler.code.source_writer import CannotEmit, Place, Watch, Writer
-from cascade.compiler.emit.dispatch import Body
-from cascade.compiler.emit.inner_loop import Inner
-from cascade.compiler.transition_profile import EXPECTED, Edge, Entry, same
+from cascade.compiler.code.source_writer import CannotEmit, DeoptPoint, SourceWriter, Watch
+from cascade.compiler.emit.dispatch import BlockEmitter
+from cascade.compiler.emit.inner_loop import InnerLoop
+from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint, same
 from cascade.spec.blueprint import Blueprint, TailCall
 from cascade.spec.control import Jump
 from cascade.spec.graph import Gate
@@ -37,16 +37,16 @@ __all__ = ["emit_loop"]
 MOST_STEPS = 5_000
 FEW_STATES = 6
 WIDEST = 126
-PAUSE = "if not turn: stray()"
+PAUSE = "if not turn: deoptimize()"
 
 
 def emit_loop(
     blueprints: list[Blueprint],
-    entries: list[Entry],
+    entries: list[EntryPoint],
     edges: list[Edge],
     watch: Watch,
-    inner: dict[tuple[int, int], Inner] | None = None,
-) -> Loop:
+    inner: dict[tuple[int, int], InnerLoop] | None = None,
+) -> LoopCode:
     """Return a loop over these states.
 
     Args:
@@ -58,26 +58,26 @@ def emit_loop(
     Raises:
         CannotEmit: it cannot be one function.
     """
-    return _LoopWriter(blueprints, entries, edges, watch, inner or {}).loop()
+    return _LoopEmitter(blueprints, entries, edges, watch, inner or {}).loop()
 
 
 def _tuple(names: list[str]) -> str:
     return f"({', '.join(names)}{',' if len(names) == 1 else ''})"
 
 
-class _LoopWriter:
+class _LoopEmitter:
     def __init__(
         self,
         blueprints: list[Blueprint],
-        entries: list[Entry],
+        entries: list[EntryPoint],
         edges: list[Edge],
         watch: Watch,
-        inner: dict[tuple[int, int], Inner],
+        inner: dict[tuple[int, int], InnerLoop],
     ) -> None:
         self.blueprints = blueprints
         self.inner = inner
         self.copies: list[str] = []
-        self.writer = Writer(watch, loops=True)
+        self.writer = SourceWriter(watch, loops=True)
         self.writer.now = "iteration"
         self.entries = entries
         self.numbers = {entry: k for k, entry in enumerate(entries)}
@@ -94,18 +94,18 @@ class _LoopWriter:
         if sum(len(order) for order in self.orders) > MOST_STEPS:
             raise CannotEmit("size")
 
-    def forms_of(self, entry: Entry) -> list[CallForm]:
+    def forms_of(self, entry: EntryPoint) -> list[CallForm]:
         late = entry.block.forms if entry.block.lazies else []
         forms = [entry.form, *(step[2] for step in entry.plan.steps if step[1] != IMPORT), *late]
         return [form for form in forms if form is not None]
 
-    def loop(self) -> Loop:
+    def loop(self) -> LoopCode:
         writer, entries = self.writer, self.entries
         for entry in entries:
             for form in self.forms_of(entry):
                 writer.function(form)
         title = writer.namer.name(f"{entries[0].form.task.name}_loop")
-        bodies = [self.body(k, entry) for k, entry in enumerate(entries)]
+        bodies = [self.emitter(k, entry) for k, entry in enumerate(entries)]
         several = len(entries) > 1
         parameters = ["turn", *(["state"] if several else [])]
         parameters += [*self.parameters, *self.slots.values(), *self.imported.values(), *self.copies]
@@ -130,8 +130,8 @@ class _LoopWriter:
         signals = {"Jump": Jump, "TailCall": TailCall}
         writer.names |= {**signals, "len": len, "same": same}
         if self.is_async:
-            writer.guesses |= signals
-        made = finished(Loop, writer, title, self.is_async)
+            writer.guards |= signals
+        made = finished(LoopCode, writer, title, self.is_async)
         made.edges = [*self.edges, *(one.edge for one in self.inner.values())]
         made.offsets, made.width = self.offsets, len(self.parameters)
         made.constants, made.imports, made.after = self.constants, self.imports, self.after()
@@ -148,54 +148,54 @@ class _LoopWriter:
                         found.append((k, i, which))
         return found
 
-    def body(self, k: int, entry: Entry) -> Body:
+    def emitter(self, k: int, entry: EntryPoint) -> BlockEmitter:
         """Name what an entry is given: its own arguments, constants, and what runs once a run."""
-        body = Body(self.writer, self.blueprints[k], entry.block, entry.certain, k, PAUSE)
-        body.turn_over, body.loose = "" if self.is_async else "not turn", entry.loose
+        emitter = BlockEmitter(self.writer, self.blueprints[k], entry.block, entry.certain, k, PAUSE)
+        emitter.turn_over, emitter.loose = "" if self.is_async else "not turn", entry.loose
         for i in self.orders[k]:
             if (k, i) in self.inner and not self.is_async:  # whose numbers do not end at a tick
-                body.inner[i] = self.inner[k, i]
-                body.copies[i] = self.writer.namer.name(f"{body.graph.name(entry.block.source(i))}_loop")
-                self.copies.append(body.copies[i])
+                emitter.inner[i] = self.inner[k, i]
+                emitter.copies[i] = self.writer.namer.name(f"{emitter.graph.name(entry.block.source(i))}_loop")
+                self.copies.append(emitter.copies[i])
         plan, form = entry.plan, entry.form
         names = form.task.shape.names if form.task.shape is not None else ()
         passed = [(at, names[place]) for place, at in enumerate(plan.placed) if place < len(names)]
         passed += [(at, name) for name, at in plan.named.items()]
-        body.wish((), [one for one in passed if one[0] >= plan.first_override])
-        body.wish(self.orders[k], passed)
+        emitter.wish((), [one for one in passed if one[0] >= plan.first_override])
+        emitter.wish(self.orders[k], passed)
         self.offsets.append(len(self.parameters))
         for at in entry.parameters:
-            body.local[at] = self.writer.namer.name(body.base(at) if at in body.wishes else "data")
-            self.parameters.append(body.local[at])
+            emitter.local[at] = self.writer.namer.name(emitter.base(at) if at in emitter.wishes else "data")
+            self.parameters.append(emitter.local[at])
         slots = entry.block.slots
-        for at in sorted({*plan.placed, *plan.named.values(), *self.all_reads(body, self.orders[k])}, reverse=True):
+        for at in sorted({*plan.placed, *plan.named.values(), *self.all_reads(emitter, self.orders[k])}, reverse=True):
             if at < 0:
                 slot = entry.blueprint_id, -1 - at if slots is None else slots[-1 - at]
                 if slot not in self.slots:
                     self.constants.append((k, at))
-                    self.slots[slot] = self.writer.namer.name(body.base(at) if at in body.wishes else "constant")
-                body.local[at] = self.slots[slot]
+                    self.slots[slot] = self.writer.namer.name(emitter.base(at) if at in emitter.wishes else "constant")
+                emitter.local[at] = self.slots[slot]
             elif entry.kind == "state" and at < len(entry.block) and entry.block.ops[at] == IMPORT:
                 number = entry.blueprint_id, entry.block.places[at]
                 if number not in self.imported:
                     self.imports.append((k, at))
-                    self.imported[number] = self.writer.namer.name(body.base(at))
-                body.local[at] = self.imported[number]
-        return body
+                    self.imported[number] = self.writer.namer.name(emitter.base(at))
+                emitter.local[at] = self.imported[number]
+        return emitter
 
-    def all_reads(self, body: Body, order: list[int]) -> set[int]:
-        found = {at for i in order for at in body.reads(i)}
-        gate = self.gate(self.entries[body.entry])
+    def all_reads(self, emitter: BlockEmitter, order: list[int]) -> set[int]:
+        found = {at for i in order for at in emitter.reads(i)}
+        gate = self.gate(self.entries[emitter.entry])
         if gate is not None and gate.condition is not None:
             found.add(gate.condition)
         return found
 
     @staticmethod
-    def gate(entry: Entry) -> Gate | None:
+    def gate(entry: EntryPoint) -> Gate | None:
         """Return what holds for the state itself; what is called again has passed it."""
         return entry.block.gates.get(entry.register) if entry.kind == "state" else None
 
-    def choose(self, bodies: list[Body], start: int, stop: int, depth: int) -> None:
+    def choose(self, bodies: list[BlockEmitter], start: int, stop: int, depth: int) -> None:
         """Write the states from `start` to `stop`, the way to each being short."""
         writer = self.writer
         if stop - start > FEW_STATES:
@@ -206,48 +206,48 @@ class _LoopWriter:
             self.choose(bodies, middle, stop, depth + 1)
             return
         for k in range(start, stop):
-            body = bodies[k]
-            name = body.graph.name(self.entries[k].number)
+            emitter = bodies[k]
+            name = emitter.graph.name(self.entries[k].number)
             test = f"{'if' if k == start else 'elif'} state == {k}:" if k < stop - 1 else "else:"
             writer.line(depth, test, comment(name))
             writer.line(depth + 1, f"here = {k}")
-            writer.log.append(("open", 0, ""))
-            self.entry(body, k, depth + 1)
-            writer.log.append(("close", 0, ""))
+            writer.deopt_log.append(("open", 0, ""))
+            self.entry(emitter, k, depth + 1)
+            writer.deopt_log.append(("close", 0, ""))
 
-    def entry(self, body: Body, k: int, depth: int) -> None:
+    def entry(self, emitter: BlockEmitter, k: int, depth: int) -> None:
         """Write one state: what feeds it, its own call, and the ways on from it."""
         writer, entry = self.writer, self.entries[k]
         plan, form, root = entry.plan, entry.form, entry.register
-        body.depth = depth
+        emitter.depth = depth
         for at in entry.parameters:
-            writer.log.append(("set", at, body.local[at]))
+            writer.deopt_log.append(("set", at, emitter.local[at]))
         gate = self.gate(entry)
         condition = None if gate is None else gate.condition
         if writer.watch[2] and gate is not None and gate.otherwise is not None and gate.otherwise not in entry.certain:
             raise CannotEmit("late")  # what would stand in for the state is pruned in each entry
         arguments = [*plan.placed, *plan.named.values()]
         stand_in = None if gate is None or gate.otherwise not in entry.certain else gate.otherwise
-        body.write(self.orders[k], [*arguments, *(at for at in (condition, stand_in) if at is not None)])
-        place = body.place(root)
+        emitter.write(self.orders[k], [*arguments, *(at for at in (condition, stand_in) if at is not None)])
+        place = emitter.place(root)
         if condition is not None:
-            absent = body.absent(condition)
-            test = f"{'' if absent is None else f'{absent} or '}not {body.local[condition]}"
-            writer.line(depth, f"if {test}: {writer.stray()}", "", place)
-        lacking = [body.local[at] for at in dict.fromkeys(arguments) if body.may_lack(at)]
+            absent = emitter.absent(condition)
+            test = f"{'' if absent is None else f'{absent} or '}not {emitter.local[condition]}"
+            writer.line(depth, f"if {test}: {writer.deoptimize()}", "", place)
+        lacking = [emitter.local[at] for at in dict.fromkeys(arguments) if emitter.may_lack(at)]
         if lacking:
             nothing = writer.mark("NOTHING")
             test = " or ".join(f"{one} is {nothing}" for one in lacking)
-            writer.line(depth, f"if {test}: {writer.stray()}", "", place)
+            writer.line(depth, f"if {test}: {writer.deoptimize()}", "", place)
         for number in () if gate is None else gate.after:
             register = (entry.block.local or {}).get(number, -1)
-            if register in entry.certain and body.may_skip(register):
-                writer.line(depth, f"if {body.flags[register]} is not None: {writer.stray()}", "", place)
-        passed = [body.local[at] for at in plan.placed]
-        named = [(name, body.local[at]) for name, at in plan.named.items()]
+            if register in entry.certain and emitter.may_skip(register):
+                writer.line(depth, f"if {emitter.flags[register]} is not None: {writer.deoptimize()}", "", place)
+        passed = [emitter.local[at] for at in plan.placed]
+        named = [(name, emitter.local[at]) for name, at in plan.named.items()]
         call = writer.called(form, passed, named)
-        writer.call(depth, place, (k, root), f"result = {call}", body.said(root))
-        body.pruned()
+        writer.call(depth, place, (k, root), f"result = {call}", emitter.said(root))
+        emitter.pruned()
         self.ways_on(k, depth, passed, [local for _, local in named])
 
     def ways_on(self, k: int, depth: int, passed: list[str], named: list[str]) -> None:
@@ -265,7 +265,7 @@ class _LoopWriter:
             return
         place = None
         if all(edge.is_jump and edge.key is not None for edge in edges):
-            place = Place(k, entry.register, True, len(writer.log))
+            place = DeoptPoint(k, entry.register, True, len(writer.deopt_log))
             place.passed = [*passed, *named]
         if len(edges) == 1:
             self.ask(depth, "if", "or", [no for _, no in self.tests(edges[0], place is not None)], place)
@@ -281,7 +281,7 @@ class _LoopWriter:
         writer.line(depth, "else:")
         writer.line(depth + 1, leave)
 
-    def ask(self, depth: int, word: str, joined: str, tests: list[str], place: Place | None) -> None:
+    def ask(self, depth: int, word: str, joined: str, tests: list[str], place: DeoptPoint | None) -> None:
         """Write the head of a branch, a line for each test where one line would be long."""
         line = f"{word} {f' {joined} '.join(tests)}:"
         if len(line) + 4 * depth <= WIDEST:
@@ -339,8 +339,8 @@ class _LoopWriter:
         """Return the test of whether a key is that of an edge, and its opposite."""
         if edge.is_repeat:
             return f"{given} is None", f"{given} is not None"
-        guess = self.writer.guess if self.is_async and edge.key is not None else self.writer.value
-        key = guess(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
+        guard = self.writer.guard if self.is_async and edge.key is not None else self.writer.value
+        key = guard(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
         if edge.by_value:
             return f"same({given}, {key})", f"not same({given}, {key})"
         return f"{given} is {key}", f"{given} is not {key}"

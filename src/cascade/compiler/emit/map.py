@@ -3,10 +3,10 @@
 What becomes of `double.map(x=rows)`:
 
     if rows.__class__ is not list and rows.__class__ is not tuple or len(rows) > most: unfit()
-    if not turn: stray()
+    if not turn: deoptimize()
     waiting, signals = iter(rows[:]), []
     found = [one if one.__class__ is int else odd_item(one, signals) for item in waiting for one in (double(item),)]
-    if signals: stray()
+    if signals: deoptimize()
 
 As in the interpreter, a result that is more than a value does not keep the other items from being called; then the
 interpreter takes over with all that was returned. Which item failed is read off the iterator.
@@ -17,8 +17,8 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any
 
-from cascade.compiler.code.source_writer import CannotEmit, Leave
-from cascade.compiler.emit.block import Body
+from cascade.compiler.code.source_writer import CannotEmit, Deoptimize
+from cascade.compiler.emit.block import BlockEmitter
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.layout import order_of
 from cascade.spec.lazy import MappedResult
@@ -26,13 +26,13 @@ from cascade.spec.operations import MAP
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
 
-__all__ = ["MOST_ITEMS", "Unfit", "has_maps", "item_form", "write_map"]
+__all__ = ["MOST_ITEMS", "UnfitMap", "has_maps", "item_form", "write_map"]
 
 MOST_ITEMS = 256
 """A map of more items is left to the interpreter, which gives the event loop its turns between them."""
 
 
-class Unfit(Leave):
+class UnfitMap(Deoptimize):
     """Raised before the first call of a map over something that cannot be gone through in place."""
 
 
@@ -62,32 +62,32 @@ def has_maps(block: Block, steps: list[int]) -> bool:
     return any(block.ops[i] == MAP for i in steps)
 
 
-def write_map(body: Body, i: int) -> None:
+def write_map(emitter: BlockEmitter, i: int) -> None:
     """Write a map.
 
     Raises:
         CannotEmit: its items need more than to be called, it may be skipped, or somebody watches them.
     """
-    block, writer = body.block, body.writer
-    form = item_form(body.blueprint, block, i)
+    block, writer = emitter.block, emitter.writer
+    form = item_form(emitter.blueprint, block, i)
     references = block.references(i)
-    skipped = i in body.skips or any(body.may_lack(at) for at in references)
-    if form is None or skipped or any(writer.watch) or i in body.loose:
+    skipped = i in emitter.skips or any(emitter.may_lack(at) for at in references)
+    if form is None or skipped or any(writer.watch) or i in emitter.loose:
         raise CannotEmit("map")
-    node: MappedResult[Any] = body.graph.nodes[block.source(i)]
+    node: MappedResult[Any] = emitter.graph.nodes[block.source(i)]
     order, _ = _passed(node)
-    passed = [body.local[at] for at in references]
+    passed = [emitter.local[at] for at in references]
     first = passed[: len(node.args)]
     given = dict(zip(node.kwargs or (), passed[len(first) :], strict=True))
     lists = [given[name] for name in node.each]
-    place, length = body.place(i), writer.value(len, "len")
+    place, length = emitter.place(i), writer.value(len, "len")
     for at, each in enumerate(lists):
         kinds = f"{each}.__class__ is not {writer.cls(list)} and {each}.__class__ is not {writer.cls(tuple)}"
         size = f"{length}({each}) > {MOST_ITEMS}" if not at else f"{length}({each}) != {length}({lists[0]})"
-        writer.line(body.depth, f"if {kinds} or {size}: {writer.value(unfit, 'unfit')}()", "", place)
-    if body.turn_over:
-        writer.line(body.depth, f"if {body.turn_over}: {writer.stray()}", "", place)
-    writer.line(body.depth, f"waiting, signals = {writer.value(iter, 'iter')}({lists[0]}[:]), []")
+        writer.line(emitter.depth, f"if {kinds} or {size}: {writer.value(unfit, 'unfit')}()", "", place)
+    if emitter.turn_over:
+        writer.line(emitter.depth, f"if {emitter.turn_over}: {writer.deoptimize()}", "", place)
+    writer.line(emitter.depth, f"waiting, signals = {writer.value(iter, 'iter')}({lists[0]}[:]), []")
     items = [writer.namer.name("item") for _ in node.each]
     given.update(zip(node.each, items, strict=True))
     call = writer.called(form, [*first, *(given[name] for name in order)], [(name, given[name]) for name in form.names])
@@ -96,18 +96,18 @@ def write_map(body: Body, i: int) -> None:
         source = f"{writer.value(zip, 'zip')}(waiting, {', '.join(f'{each}[:]' for each in lists[1:])})"
     if form.seen is None:
         writer.is_sure = False
-        looked = f"{writer.value(_Look(form), f'odd_{form.task.name}')}({one}, signals)"
+        looked = f"{writer.value(_ItemLook(form), f'odd_{form.task.name}')}({one}, signals)"
     else:
         odd = writer.value(odd_item, "odd_item")
         looked = f"{one} if {one}.__class__ is {writer.cls(form.seen)} else {odd}({one}, signals)"
-    name = body.take(i)
+    name = emitter.take(i)
     text = f"{name} = [{looked} for {', '.join(items)} in {source} for {one} in ({call},)]"
-    writer.call(body.depth, place, (body.entry, i), text, body.said(i))
-    body.hold(i, name)
-    writer.line(body.depth, f"if signals: {writer.stray()}", "", body.place(i, True))
+    writer.call(emitter.depth, place, (emitter.entry, i), text, emitter.said(i))
+    emitter.hold(i, name)
+    writer.line(emitter.depth, f"if signals: {writer.deoptimize()}", "", emitter.place(i, True))
 
 
-class _Look:
+class _ItemLook:
     """Looks at the results of a function that nobody had seen a result of."""
 
     __slots__ = ("form",)
@@ -130,4 +130,4 @@ def odd_item(value: Any, signals: list[Any]) -> Any:
 
 def unfit() -> None:
     """Leave before a map that cannot be gone through in place."""
-    raise Unfit
+    raise UnfitMap

@@ -1,4 +1,4 @@
-"""Emitting a stretch: calls without a loop become one Python function."""
+"""Emitting straight code: calls without a loop become one Python function."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Container
 
 from cascade.compiler.analysis.order import in_order
-from cascade.compiler.code.emitted import Stretch, finished
-from cascade.compiler.code.source_writer import REST, Watch, Writer
-from cascade.compiler.emit.dispatch import Body
+from cascade.compiler.code.emitted import StraightCode, finished
+from cascade.compiler.code.source_writer import REST, SourceWriter, Watch
+from cascade.compiler.emit.dispatch import BlockEmitter
 from cascade.compiler.emit.map import has_maps
 from cascade.spec.blueprint import Block, Blueprint
 
-__all__ = ["write_stretch"]
+__all__ = ["write_straight_code"]
 
 
-def write_stretch(
+def write_straight_code(
     blueprint: Blueprint,
     block: Block,
     steps: list[int],
@@ -23,7 +23,7 @@ def write_stretch(
     outputs: list[int],
     watch: Watch,
     title: str,
-) -> Callable[[], Stretch]:
+) -> Callable[[], StraightCode]:
     """Write a function that carries out `steps`, which need nothing but to be called, one after the other.
 
     What is returned compiles it, which takes as long again.
@@ -36,16 +36,16 @@ def write_stretch(
         CannotEmit: these instructions cannot be one function.
     """
     steps = in_order(block, steps, certain)
-    writer = Writer(watch, loops=False)
-    body = Body(writer, blueprint, block, certain)
-    read = {at for i in steps for at in body.reads(i)}
+    writer = SourceWriter(watch, loops=False)
+    emitter = BlockEmitter(writer, blueprint, block, certain)
+    read = {at for i in steps for at in emitter.reads(i)}
     late = [at for at in read if at >= 0 and at not in certain]
     is_async = any(_is_async(block, i) for i in (*steps, *late))
-    body.pause = REST if is_async else ""
-    body.rests = is_async
+    emitter.pause = REST if is_async else ""
+    emitter.rests = is_async
     maps = has_maps(block, [*steps, *late])
-    body.turn_over = "ticker.due" if is_async else "ticker.urgent"
-    body.wish([*steps, *late])
+    emitter.turn_over = "ticker.due" if is_async else "ticker.urgent"
+    emitter.wish([*steps, *late])
     own = set(steps)
     inputs = sorted(
         (at for at in read if at < 0 or (at in certain and at not in own)), key=lambda at: (at >= 0, abs(at))
@@ -55,10 +55,10 @@ def write_stretch(
     name = writer.namer.name(title)
     parameters = []
     for at in inputs:
-        body.local[at] = writer.namer.name(body.base(at))
+        emitter.local[at] = writer.namer.name(emitter.base(at))
         if at >= 0:
-            writer.log.append(("set", at, body.local[at]))
-        parameters.append(body.local[at])
+            writer.deopt_log.append(("set", at, emitter.local[at]))
+        parameters.append(emitter.local[at])
     parameters += writer.listeners
     if is_async:
         parameters += ["ticker", "look"]
@@ -66,18 +66,18 @@ def write_stretch(
         parameters.append("ticker")
     writer.line(0, f"{'async ' if is_async else ''}def {name}({', '.join(parameters)}):")
     writer.unpack()
-    body.write(steps, outputs)
-    if outputs and body.may_lack(outputs[-1]):
-        test = f"if {body.local[outputs[-1]]} is {writer.mark('NOTHING')}: {writer.stray()}"
-        writer.line(1, test, "", body.place(-1))
-    body.pruned()
-    shared = [at for at in body.shared if at not in outputs]
+    emitter.write(steps, outputs)
+    if outputs and emitter.may_lack(outputs[-1]):
+        test = f"if {emitter.local[outputs[-1]]} is {writer.mark('NOTHING')}: {writer.deoptimize()}"
+        writer.line(1, test, "", emitter.place(-1))
+    emitter.pruned()
+    shared = [at for at in emitter.shared if at not in outputs]
     outputs = [*outputs, *shared]
-    returned = [body.local.get(at) or body.shared[at] for at in outputs]
+    returned = [emitter.local.get(at) or emitter.shared[at] for at in outputs]
     writer.line(1, f"return {', '.join(returned)}")
 
-    def make() -> Stretch:
-        made = finished(Stretch, writer, name, is_async)
+    def make() -> StraightCode:
+        made = finished(StraightCode, writer, name, is_async)
         made.inputs, made.outputs, made.steps = inputs, outputs, steps
         made.has_maps, made.unfit, made.reads = maps, Counter(), None
         return made

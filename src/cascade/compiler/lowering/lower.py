@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cascade.compiler.lowering.entry_plan import entry_plan
-from cascade.compiler.transition_profile import Machine
+from cascade.compiler.transition_profile import TransitionProfile
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router
@@ -39,7 +39,7 @@ def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
     blueprint.order = order
     if graph.jumps:
         blueprint.hoisted = _hoisted(graph)
-    blueprint.machine = Machine()
+    blueprint.loop_profile = TransitionProfile()
     return blueprint
 
 

@@ -1,4 +1,4 @@
-"""Who may start: calls under limits and constraints, first come first served (`lines` says how)."""
+"""Who may start: calls under limits and constraints, first come first served (`wait_queues` says how)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from weakref import WeakSet
 from cascade.runtime.admission.capacities import Capacities
 from cascade.runtime.admission.limits import Gauge, Limits
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.admission.wait_queues import Line, Round
+from cascade.runtime.admission.wait_queues import GrantPass, WaitQueue
 from cascade.spec.limits import GLOBAL
 
 __all__ = ["Admission"]
@@ -47,7 +47,7 @@ class Admission:
         """By the name of a task: the gauges of its own scopes, in the same order for all, and that of `global`."""
         self._running: dict[str, int] = {}
         """How many calls of each name were let in and run."""
-        self._lines: dict[Any, Line] = {}
+        self._queues: dict[Any, WaitQueue] = {}
         self.inner: WeakSet[Ticket] = WeakSet()
         """The calls of runs inside of tasks that had to wait."""
         self._numbers = count()
@@ -98,13 +98,13 @@ class Admission:
             gauge = self._gauges[scope] = kept.get(scope) or self._new_gauge(scope)
             most, rate = table.get((scope, "concurrency")), table.get((scope, "rate"))
             gauge.set((scope, "pause") in table, most and most.value, rate, now)
-        if self._lines:
+        if self._queues:
             self._line_up()
 
     def _line_up(self) -> None:
         """Put all who wait in the lines that they belong in, in the order in which they came."""
-        waiting = sorted((each for line in self._lines.values() for each in line.waiting), key=attrgetter("number"))
-        self._lines.clear()
+        waiting = sorted((each for queue in self._queues.values() for each in queue.waiting), key=attrgetter("number"))
+        self._queues.clear()
         for ticket in waiting:
             self._queue(ticket)
 
@@ -136,7 +136,7 @@ class Admission:
         ticket.start, ticket.place = start, place
         self._look()
         gauges, last = self._gauges_of(name)
-        if not self._lines:
+        if not self._queues:
             now = self.limits.clock() if gauges or last is not None else 0.0
             if (
                 all(gauge.is_open(now) for gauge in gauges)
@@ -208,7 +208,7 @@ class Admission:
                 self._take_back(ticket)
             else:
                 self._unqueue(ticket)
-        if self._lines:
+        if self._queues:
             self.let_in()
 
     def leave(self, name: str, needed: Mapping[str, float]) -> None:
@@ -216,7 +216,7 @@ class Admission:
         if not self._hand_on(name, needed):
             self._look()
             self._give_back(name, needed)
-            if self._lines:
+            if self._queues:
                 self.let_in()
 
     def _hand_on(self, name: str, needed: Mapping[str, float]) -> bool:
@@ -225,16 +225,16 @@ class Admission:
         Then what is free and what runs stay as they were when those behind it had to wait.
         """
         loop = self._loop
-        if len(self._lines) != 1 or self._table is not self.limits.table or loop is None or loop.is_closed():
+        if len(self._queues) != 1 or self._table is not self.limits.table or loop is None or loop.is_closed():
             return False
-        (line,) = self._lines.values()
-        ticket = line.heir(name, needed)
+        (queue,) = self._queues.values()
+        ticket = queue.heir(name, needed)
         if ticket is None:
             return False
         self._unqueue(ticket)
         ticket.version, ticket.is_in = self.version, True
         ticket.tell()
-        if line.waiting and line.first().needed != needed:  # it may want less
+        if queue.waiting and queue.first().needed != needed:  # it may want less
             self.let_in()
         return True
 
@@ -279,7 +279,7 @@ class Admission:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._lines.clear()
+            self._queues.clear()
             self._loop = loop
         return loop
 
@@ -287,55 +287,55 @@ class Admission:
         """Put a call at the end of its line; say whether it is the first there."""
         gauges, last = self._gauges_of(ticket.name)
         key = (gauges, last, frozenset(ticket.needed), ticket.number < 0)
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = Line(key, gauges, last)
-        ticket.line = line
-        line.waiting[ticket] = None
-        return len(line.waiting) == 1
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = WaitQueue(key, gauges, last)
+        ticket.queue = queue
+        queue.waiting[ticket] = None
+        return len(queue.waiting) == 1
 
     def _unqueue(self, ticket: Ticket) -> None:
-        line: Line | None = ticket.line
-        if line is not None:
-            del line.waiting[ticket]
-            ticket.line = None
-            if not line.waiting and self._lines.get(line.key) is line:
-                del self._lines[line.key]
+        queue: WaitQueue | None = ticket.queue
+        if queue is not None:
+            del queue.waiting[ticket]
+            ticket.queue = None
+            if not queue.waiting and self._queues.get(queue.key) is queue:
+                del self._queues[queue.key]
 
     def let_in(self) -> None:
         """Let in all who may start now."""
         if self._loop is not None and self._loop.is_closed():  # nobody waits there any more
-            self._lines.clear()
+            self._queues.clear()
         self._look()
-        if len(self._lines) == 1 and self._let_in_first():
+        if len(self._queues) == 1 and self._let_in_first():
             return
         now = self.limits.clock()
-        state = Round(now)
-        heads = [(line.first().number, line) for line in self._lines.values()]
+        state = GrantPass(now)
+        heads = [(queue.first().number, queue) for queue in self._queues.values()]
         if len(heads) > 1:
             heapify(heads)
         while heads:
-            line = heappop(heads)[1]
-            ticket = line.first()
+            queue = heappop(heads)[1]
+            ticket = queue.first()
             turn = ticket.turn
             if turn is not None and turn.cancelled():  # it is about to leave, and would not come to take it
                 self._unqueue(ticket)
-            elif state.lets_in(ticket, line, self.capacities):
+            elif state.lets_in(ticket, queue, self.capacities):
                 self._call(ticket, now)
             else:
                 continue  # the others in this line stand behind it
-            if line.waiting:
-                heappush(heads, (line.first().number, line))
+            if queue.waiting:
+                heappush(heads, (queue.first().number, queue))
         self._arm(state.due)
 
     def _let_in_first(self) -> bool:
         """Do the same in less time where all want the same and no rate has to be waited for, if that is so."""
-        (line,) = self._lines.values()
-        if line.has_rate:
+        (queue,) = self._queues.values()
+        if queue.has_rate:
             return False
-        gauges, fit = line.all, self.capacities.fit
-        while line.waiting:
-            ticket = line.first()
+        gauges, fit = queue.all, self.capacities.fit
+        while queue.waiting:
+            ticket = queue.first()
             if ticket.turn is not None and ticket.turn.cancelled():
                 self._unqueue(ticket)
             elif fit(ticket.needed) and all(gauge.has_place() for gauge in gauges):
@@ -354,7 +354,7 @@ class Admission:
 
     def reason(self, ticket: Ticket) -> str:
         """Say what holds a call back that waits in line."""
-        return str(ticket.line.reason(ticket, self.limits.clock()))
+        return str(ticket.queue.reason(ticket, self.limits.clock()))
 
     # --- changes and time
 

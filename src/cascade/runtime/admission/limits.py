@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from cascade.spec.limits import GLOBAL, Kind, Limit, matcher
 
-__all__ = ["Bucket", "Gauge", "Limits"]
+__all__ = ["TokenBucket", "Gauge", "Limits"]
 
 Key = tuple[str, Kind]
 
 
-class Standing(NamedTuple):
+class ActiveLimit(NamedTuple):
     """A limit in the table: how much, and when it ends by itself (by the clock of the table)."""
 
     value: float
@@ -27,7 +27,7 @@ class Limits:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
-        self.table: dict[Key, Standing] = {}
+        self.table: dict[Key, ActiveLimit] = {}
         self._lock = threading.Lock()
 
     def put(self, scope: str, values: dict[Kind, float], ttl: float | None, burst: int | None = None) -> None:
@@ -35,7 +35,7 @@ class Limits:
         until = None if ttl is None else self.clock() + ttl
         with self._lock:
             self.table = self.table | {
-                (scope, kind): Standing(value, until, burst if kind == "rate" else None)
+                (scope, kind): ActiveLimit(value, until, burst if kind == "rate" else None)
                 for kind, value in values.items()
             }
 
@@ -69,7 +69,7 @@ class Limits:
         return found
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket: it starts full and holds its burst, by default what comes in one second, at least one token.
 
     One number says it all: when the next token is there. It may lie in the past, by as much as the bucket holds.
@@ -144,20 +144,20 @@ class Gauge:
         self._pattern: re.Pattern[str] | None = None if scope == GLOBAL else matcher(scope)
         self.paused = False
         self.most: float | None = None
-        self.bucket: Bucket | None = None
+        self.bucket: TokenBucket | None = None
         self.running = 0
 
     def is_for(self, name: str) -> bool:
         """Say whether a task of this name is in the scope."""
         return self._pattern is None or self._pattern.match(name) is not None
 
-    def set(self, paused: bool, most: float | None, rate: Standing | None, now: float) -> None:
+    def set(self, paused: bool, most: float | None, rate: ActiveLimit | None, now: float) -> None:
         """Take over what stands now."""
         self.paused, self.most = paused, most
         if rate is None:
             self.bucket = None
         elif self.bucket is None:
-            self.bucket = Bucket(rate.value, now, rate.burst)
+            self.bucket = TokenBucket(rate.value, now, rate.burst)
         elif self.bucket.limit != (rate.value, rate.burst):
             self.bucket.change(rate.value, now, rate.burst)
 

@@ -12,7 +12,7 @@ class Ticket:
     """A call that asks to be let in, and what it was let in with."""
 
     __slots__ = (
-        *("__weakref__", "admission", "around", "buckets", "inside", "is_in", "line", "name", "needed"),
+        *("__weakref__", "admission", "around", "buckets", "inside", "is_in", "queue", "name", "needed"),
         *("number", "place", "run", "start", "turn", "version"),
     )
 
@@ -22,7 +22,7 @@ class Ticket:
         """Who came first has the smallest."""
         self.name = name
         self.needed = needed
-        self.line: Any = None
+        self.queue: Any = None
         self.turn: Any = None
         """A future for when it is let in; without one, `start` is called, unless it was let in at once."""
         self.start: Callable[[Ticket], None] | None = None
@@ -41,12 +41,12 @@ class Ticket:
         self.inside: Any = None
         """The run that it is in, if that is inside of a task."""
 
-    def is_at(self, spot: Any) -> bool:
+    def is_at(self, call: Any) -> bool:
         """Say whether it is the ticket of a call, or of a sub-flow, which any call of its run may be in."""
         place = self.place
         if isinstance(place, tuple):
-            return place[0] is spot.frame and place[1] == spot.register
-        return not self.name or (place is not None and bool(place.is_same(spot)))
+            return place[0] is call.frame and place[1] == call.register
+        return not self.name or (place is not None and bool(place.is_same(call)))
 
     def tell(self) -> None:
         """Let the call know that it was let in."""

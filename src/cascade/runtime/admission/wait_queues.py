@@ -1,4 +1,4 @@
-"""The lines in which calls wait: who is first, and what is spoken for.
+"""The queues in which calls wait: who is first, and what is spoken for.
 
 A call that may not start yet stands in several lines, one behind the other: one for each `task:` scope that it is
 in, one for the capacities that it needs, one for the scope `global`. It goes on to the next line once it could be
@@ -20,10 +20,10 @@ from cascade.runtime.admission.capacities import Capacities
 from cascade.runtime.admission.limits import Gauge
 from cascade.runtime.admission.ticket import Ticket
 
-__all__ = ["Line", "Round"]
+__all__ = ["WaitQueue", "GrantPass"]
 
 
-class Line:
+class WaitQueue:
     """The calls that wait for the same: limits of the same scopes, and capacities of the same names."""
 
     __slots__ = ("all", "gauges", "has_rate", "key", "last", "waiting")
@@ -66,7 +66,7 @@ class Line:
         return f"waits for {needs}" if needs else f"waits for its turn ({scopes})"
 
 
-class Round:
+class GrantPass:
     """What is spoken for while all lines are looked at once, in the order in which their first calls came."""
 
     __slots__ = ("due", "held", "now", "spoken")
@@ -79,23 +79,23 @@ class Round:
         self.due: float | None = None
         """When a rate will let one more call start."""
 
-    def lets_in(self, ticket: Ticket, line: Line, capacities: Capacities) -> bool:
+    def lets_in(self, ticket: Ticket, queue: WaitQueue, capacities: Capacities) -> bool:
         """Say whether a call may start now; if not, speak for what it is to have."""
-        last = line.last
-        if (last is not None and last.paused) or any(gauge.paused for gauge in line.gauges):
+        last = queue.last
+        if (last is not None and last.paused) or any(gauge.paused for gauge in queue.gauges):
             return False
         spoken = self.spoken
-        for at, gauge in enumerate(line.gauges):
+        for at, gauge in enumerate(queue.gauges):
             if not gauge.is_open(self.now, spoken.get(gauge, 0)):
-                self._wait(gauge, line.gauges[:at])
+                self._wait(gauge, queue.gauges[:at])
                 return False
         needed = ticket.needed
         if needed and not capacities.fit(needed, self.held):
             self.held.update(needed)
-            self._speak(line.gauges)
+            self._speak(queue.gauges)
             return False
         if last is not None and not last.is_open(self.now, spoken.get(last, 0)):
-            self._wait(last, line.gauges)
+            self._wait(last, queue.gauges)
             return False
         return True
 

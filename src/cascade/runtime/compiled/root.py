@@ -6,49 +6,49 @@ from time import perf_counter
 from typing import Any, NoReturn
 
 from cascade.compiler.analysis.shapes import MOST_NODES, block_shape, keep, kept
-from cascade.compiler.code.emitted import Chain, Emitted, Stretch
-from cascade.compiler.code.source_writer import Leave, Place, odd
-from cascade.compiler.compiled_root import Fused, Making
-from cascade.compiler.emit.map import Unfit
-from cascade.runtime.compiled.deoptimization import spot_of, take_over
-from cascade.runtime.frames.call import Spot
-from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, World, root_frame
+from cascade.compiler.code.emitted import Chain, EmittedCode, StraightCode
+from cascade.compiler.code.source_writer import Deoptimize, DeoptPoint, odd
+from cascade.compiler.compiled_root import FusedRoot, Making
+from cascade.compiler.emit.map import UnfitMap
+from cascade.runtime.compiled.deoptimization import call_at_point, resume_operation
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Skip, root_frame
 from cascade.runtime.frames.scope import NodeFailure
-from cascade.runtime.interpreter.last_readers import find_lasts, let_go_of, read_from
+from cascade.runtime.interpreter.last_readers import find_last_readers, read_from, release_reads_of
 from cascade.runtime.interpreter.results import plain_result
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import LOOP, MAP
 from cascade.spec.placement import CallForm, placements
 
-__all__ = ["Left", "fused_for", "restore", "run_chain", "run_piece", "run_whole"]
+__all__ = ["Deoptimized", "compiled_for", "rebuild_frame", "run_chain", "run_piece", "run_whole"]
 
 
-class Left(Exception):
-    """A function was left in the middle: `agenda` and `ready` are what is still to be done in `frame`."""
+class Deoptimized(Exception):
+    """A function was left in the middle: `work` and `deferred` are what is still to be done in `frame`."""
 
-    def __init__(self, frame: Frame, agenda: list[Any], ready: list[Any]) -> None:
+    def __init__(self, frame: Frame, work: list[Any], deferred: list[Any]) -> None:
         self.frame = frame
-        self.agenda = agenda
-        self.ready = ready
+        self.work = work
+        self.deferred = deferred
 
 
-def fused_for(run: RunState, world: World) -> Fused | Making | None:
+def compiled_for(run: RunState, activation: Activation) -> FusedRoot | Making | None:
     """Return the root block as functions, made when it has been used enough; None: interpret it.
 
     A flow that is declared anew for each run is used whenever one of its shape is. A large one is not made at once:
     each run makes a piece of it, and is interpreted. On the tier that compiles everything a run is given what is being
     made, and comes again when the event loop has had a turn.
     """
-    blueprint, patience = world.blueprint, run.patience_to_compile
+    blueprint, patience = activation.blueprint, run.patience_to_compile
     block = blueprint.root
     block.uses += 1
     if not run.compiles or blueprint.order is not None or not (run.direct and run.inline):
         return None
     if run.heard and run.bus.previews is not None:
         return None
-    mark: Any = run.watch if run.outlet is None else (*run.watch, "outlet")
-    fused: Fused | None = block.fused.get(mark)
+    mark: Any = run.watch if run.result_sink is None else (*run.watch, "result_sink")
+    fused: FusedRoot | None = block.fused.get(mark)
     shape = None
     avoided: frozenset[int] = frozenset()
     if fused is None:
@@ -59,7 +59,7 @@ def fused_for(run: RunState, world: World) -> Fused | Making | None:
             if form.uses > patience:
                 shape = (block_shape(blueprint, block), mark)
                 known = kept(form, shape)
-                if isinstance(known, Fused):
+                if isinstance(known, FusedRoot):
                     fused = block.fused[mark] = known
                 elif isinstance(known, Making):
                     block.making = {mark: known}
@@ -80,13 +80,15 @@ def fused_for(run: RunState, world: World) -> Fused | Making | None:
     if fused is not None and fused.has_maps and (unfit := fused.unfit()):
         avoided, fused = fused.avoided | unfit, None
     if fused is None or (block.making and mark in block.making):
-        if run.outlet is not None:
+        if run.result_sink is not None:
             avoided = frozenset(range(len(block)))  # its results are wanted one by one
         return _made(run, blueprint, mark, avoided, shape) or old
     return fused
 
 
-def _made(run: RunState, blueprint: Blueprint, mark: Any, avoided: frozenset[int], shape: Any) -> Fused | Making | None:
+def _made(
+    run: RunState, blueprint: Blueprint, mark: Any, avoided: frozenset[int], shape: Any
+) -> FusedRoot | Making | None:
     """Make one more piece of a root block; return it once it is all there."""
     block = blueprint.root
     if block.making is None:
@@ -122,94 +124,94 @@ def _has_moved(form: Any, why: str) -> bool:
     return why == "threads" and form is not None and form.inline is not None
 
 
-def _forms(fused: Fused) -> list[Any]:
+def _forms(fused: FusedRoot) -> list[Any]:
     pieces = [fused.whole] if fused.whole is not None else fused.pieces
     return [form for piece in pieces for form in piece.forms]
 
 
-def arguments(run: RunState, frame: Frame | None, world: World, stretch: Stretch) -> list[Any]:
-    """Return what a stretch is called with."""
+def arguments(run: RunState, frame: Frame | None, activation: Activation, code: StraightCode) -> list[Any]:
+    """Return what straight code is called with."""
     if frame is not None:
         regs = frame.regs
-        values = [regs[at] for at in stretch.inputs]
+        values = [regs[at] for at in code.inputs]
     else:
-        constants = world.constants
-        values = [constants[-1 - at] for at in stretch.inputs]
+        constants = activation.constants
+        values = [constants[-1 - at] for at in code.inputs]
     if any(run.watch):
         assert frame is not None
-        copies = [Spot(frame, i).copy(run.names) for _, i in stretch.sites]
+        copies = [Call(frame, i).copy(run.names) for _, i in code.sites]
         values += [*run.tellers(), frame.iteration, [copy.site_of(frame.suffix) for copy in copies]]
-    if stretch.is_async:
-        values += [run.ticker, _look(run, stretch)]
-    elif stretch.has_maps:
+    if code.is_async:
+        values += [run.ticker, _look(run, code)]
+    elif code.has_maps:
         values.append(run.ticker)
     return values
 
 
-def _look(run: RunState, stretch: Stretch) -> Any:
+def _look(run: RunState, code: StraightCode) -> Any:
     watch, ticker = run.watch, run.ticker
-    guesses = run.guessing(stretch)
+    guards = run.guarded(code)
 
     async def look(value: Any = None) -> None:
         """Leave if a value is a signal, or if a limit or a watcher came meanwhile; give the event loop its turn."""
         odd(value)
         if ticker.due:
             await run.turn()
-        elif guesses.is_retired:
+        elif guards.is_retired:
             run.look()
         run.scope.check()
-        if run.watch != watch or run.governs(*stretch.forms):
-            raise Leave
+        if run.watch != watch or run.governs(*code.forms):
+            raise Deoptimize
 
     return look
 
 
-async def run_whole(run: RunState, world: World, stretch: Stretch, frame: Frame | None) -> Any:
+async def run_whole(run: RunState, activation: Activation, code: StraightCode, frame: Frame | None) -> Any:
     """Run a root block that is one function; return the value of its target.
 
     Args:
         frame: the root frame, where somebody watches; it is made when it is needed.
 
     Raises:
-        Left: the function was left in the middle.
+        Deoptimized: the function was left in the middle.
         NodeFailure: a task raised.
     """
     ticker = run.ticker
     ticker.begin()
-    values = arguments(run, frame, world, stretch)
+    values = arguments(run, frame, activation, code)
     try:
-        if stretch.is_async:
-            guesses = run.guessing(stretch)
-            value = await guesses.function(*values)
+        if code.is_async:
+            guards = run.guarded(code)
+            value = await guards.function(*values)
         else:
-            value = stretch.function(*values)
+            value = code.function(*values)
     except BaseException as error:
         if frame is None:
-            frame = run.frame_of(world)
-        left = _caught(run, frame, stretch, error)
+            frame = run.frame_of(activation)
+        left = _caught(run, frame, code, error)
         del error
     else:
-        if stretch.outputs[1:]:
+        if code.outputs[1:]:
             value = value[0]
         if ticker.due:
-            settle(run, stretch)
+            settle(run, code)
             await run.turn()
         return value
     assert frame is not None
-    agenda, ready = left
-    raise Left(frame, [(frame, iter(agenda))], ready)
+    work, deferred = left
+    raise Deoptimized(frame, [(frame, iter(work))], deferred)
 
 
-async def run_chain(run: RunState, world: World, chain: Chain) -> Any:
+async def run_chain(run: RunState, activation: Activation, chain: Chain) -> Any:
     """Run a root block that is a chain of functions; the values that one leaves for others are in the root frame.
 
     Raises:
-        Left: a function was left in the middle.
+        Deoptimized: a function was left in the middle.
         NodeFailure: a task raised.
     """
-    if world.blueprint.root.moves is None:
-        find_lasts(world.blueprint)
-    frame = root_frame(world, run.scope)
+    if activation.blueprint.root.moves is None:
+        find_last_readers(activation.blueprint)
+    frame = root_frame(activation, run.scope)
     regs, watch = frame.regs, run.watch
     for number, part in enumerate(chain.parts):
         left: tuple[list[Any], list[Any]] | None = None
@@ -221,20 +223,20 @@ async def run_chain(run: RunState, world: World, chain: Chain) -> Any:
             run.ticker.begin()
             try:
                 if part.is_async:
-                    result = await run.guessing(part).function(*arguments(run, frame, world, part))
+                    result = await run.guarded(part).function(*arguments(run, frame, activation, part))
                 else:
-                    result = part.function(*arguments(run, frame, world, part))
+                    result = part.function(*arguments(run, frame, activation, part))
             except BaseException as error:
                 left = _caught(run, frame, part, error)
                 del error
         if left is not None:
             later = [frame.step(i) for other in chain.parts[number + 1 :] for i in sorted(other.steps)]
-            raise Left(frame, [(frame, iter(left[0] + later))], left[1])
+            raise Deoptimized(frame, [(frame, iter(left[0] + later))], left[1])
         for at, value in zip(part.outputs, result if part.outputs[1:] else (result,), strict=True):
             regs[at] = value
         if part.reads is None:
             part.reads = read_from(frame.block, part.steps, part.inputs)
-        let_go_of(frame, part.reads)
+        release_reads_of(frame, part.reads)
         del result
         value = None
     if run.ticker.due:
@@ -242,43 +244,45 @@ async def run_chain(run: RunState, world: World, chain: Chain) -> Any:
     return regs[frame.block.root]
 
 
-def run_piece(run: RunState, frame: Frame, stretch: Stretch, agenda: list[Any], ready: list[Any]) -> None:
-    """Run a stretch between managed calls, and wake what waited for its results."""
-    copies = [Spot(frame, i).copy(run.names) for _, i in stretch.sites] if any(run.watch) else ()
+def run_piece(run: RunState, frame: Frame, code: StraightCode, work: list[Any], deferred: list[Any]) -> None:
+    """Run straight code between managed calls, and wake what waited for its results."""
+    copies = [Call(frame, i).copy(run.names) for _, i in code.sites] if any(run.watch) else ()
     changed = run.watch != frame.watch or any(copy.entries or copy.items for copy in copies)
-    skips = frame.world.blueprint.skips and any(at in frame.skips or frame.regs[at] is NOTHING for at in stretch.inputs)
-    if changed or skips or not stretch.may_run() or run.governs(*stretch.forms):
-        agenda.append((frame, iter([frame.step(i) for i in sorted(stretch.steps)])))
+    skips = frame.activation.blueprint.skips and any(
+        at in frame.skips or frame.regs[at] is NOTHING for at in code.inputs
+    )
+    if changed or skips or not code.may_run() or run.governs(*code.forms):
+        work.append((frame, iter([frame.step(i) for i in sorted(code.steps)])))
         return
     try:
-        result = stretch.function(*arguments(run, frame, frame.world, stretch))
+        result = code.function(*arguments(run, frame, frame.activation, code))
     except BaseException as error:
-        steps, put_aside = _caught(run, frame, stretch, error)
-        ready += put_aside
-        agenda.append((frame, iter(steps)))
-        _wake(frame, stretch.steps, agenda)
+        steps, put_aside = _caught(run, frame, code, error)
+        deferred += put_aside
+        work.append((frame, iter(steps)))
+        _wake(frame, code.steps, work)
         return
-    outputs = stretch.outputs
+    outputs = code.outputs
     if run.ticker.due:
-        settle(run, stretch)
+        settle(run, code)
     results = (result,) if len(outputs) == 1 else result
     for at, value in zip(outputs, results, strict=True):
         frame.regs[at] = value
-    if stretch.reads is None:
-        stretch.reads = read_from(frame.block, stretch.steps, stretch.inputs)
-    let_go_of(frame, stretch.reads)
-    _wake(frame, outputs, agenda)
+    if code.reads is None:
+        code.reads = read_from(frame.block, code.steps, code.inputs)
+    release_reads_of(frame, code.reads)
+    _wake(frame, outputs, work)
 
 
-def _wake(frame: Frame, registers: list[int], agenda: list[Any]) -> None:
+def _wake(frame: Frame, registers: list[int], work: list[Any]) -> None:
     waiters = frame.waiters
     if waiters:
         for at in registers:
             if at in waiters and frame.regs[at] is not PENDING:
-                frame.wake(waiters.pop(at), agenda)
+                frame.wake(waiters.pop(at), work)
 
 
-def settle(run: RunState, emitted: Emitted) -> None:
+def settle(run: RunState, emitted: EmittedCode) -> None:
     """Take note of functions that ran when the event loop should have had a turn: one of them may be slow."""
     ticker = run.ticker
     if ticker.ticks >= 2 and not emitted.is_async:
@@ -288,80 +292,84 @@ def settle(run: RunState, emitted: Emitted) -> None:
     ticker.ticks = 0
 
 
-def _caught(run: RunState, frame: Frame, stretch: Stretch, error: BaseException) -> tuple[list[Any], list[Any]]:
-    """Return the steps still to be made, and calls to be put aside, where a stretch was left; raise what failed."""
-    place, values = stretch.where(error)
-    if place is None or not isinstance(error, Leave):
+def _caught(run: RunState, frame: Frame, code: StraightCode, error: BaseException) -> tuple[list[Any], list[Any]]:
+    """Return the steps still to be made, and calls to be put aside, where straight code was left; raise what failed."""
+    place, values = code.where(error)
+    if place is None or not isinstance(error, Deoptimize):
         try:
             _raise(run, frame, place, values, error)
         finally:
             del error, values  # the traceback leads here
     i = place.register
-    if isinstance(error, Unfit):
-        stretch.unfit[i] += 1
-    return restore(run, frame, stretch, place, values, sorted(stretch.steps))
+    if isinstance(error, UnfitMap):
+        code.unfit[i] += 1
+    return rebuild_frame(run, frame, code, place, values, sorted(code.steps))
 
 
-def _raise(run: RunState, frame: Frame, place: Place | None, values: dict[str, Any], error: BaseException) -> NoReturn:
-    """Raise what came out of a stretch, and say so."""
+def _raise(
+    run: RunState, frame: Frame, place: DeoptPoint | None, values: dict[str, Any], error: BaseException
+) -> NoReturn:
+    """Raise what came out of straight code, and say so."""
     try:
         if place is None:
             raise error
         if run.is_asked(error, frame.scope):
-            publish_end(run, Spot(frame, place.register), place, values, error, "Cancelled")
+            publish_end(run, Call(frame, place.register), place, values, error, "Cancelled")
             raise error
-        spot = spot_of(run, frame, place, values)
-        publish_end(run, spot, place, values, error, "Failed")
-        raise run.failure_at(spot, error) from None
+        call = call_at_point(run, frame, place, values)
+        publish_end(run, call, place, values, error, "Failed")
+        raise run.failure_at(call, error) from None
     finally:
         del error, values
 
 
 def publish_end(
-    run: RunState, spot: Spot, place: Place, values: dict[str, Any], error: BaseException, status: str
+    run: RunState, call: Call, place: DeoptPoint, values: dict[str, Any], error: BaseException, status: str
 ) -> None:
     """Say that a call in an emitted function failed, if its beginning was said."""
     start = values.get("start")
     if place.is_call and start is not None and run.watch[1]:
-        run.publish_finished(spot, status, perf_counter() - start, error, None)
+        run.publish_finished(call, status, perf_counter() - start, error, None)
 
 
-def restore(
-    run: RunState, frame: Frame, emitted: Emitted, place: Any, values: dict[str, Any], steps: list[int]
+def rebuild_frame(
+    run: RunState, frame: Frame, emitted: EmittedCode, place: Any, values: dict[str, Any], steps: list[int]
 ) -> tuple[list[Any], list[Any]]:
     """Put what a function has computed into registers; return the steps left to make and the calls put aside."""
-    held = emitted.held(place, values)
+    frame_state = emitted.frame_state(place, values)
     regs, block = frame.regs, frame.block
     aside = place.register if place.is_over else -1
-    for at in held.done:
-        regs[at] = held.values.get(at, NOTHING if at in held.reasons else None)  # nobody reads what is gone
+    for at in frame_state.done:
+        regs[at] = frame_state.values.get(
+            at, NOTHING if at in frame_state.reasons else None
+        )  # nobody reads what is gone
         if frame.demanded is not None and at < len(block):
             frame.demanded[at] = 1
-    for at, why in held.reasons.items():
+    for at, why in frame_state.reasons.items():
         skip = frame.skips[at] = Skip(why)
         gate = block.gates.get(at)
         if gate is not None and gate.otherwise is not None:
             skip.strict = regs[at]
-    ready: list[Any] = []
+    deferred: list[Any] = []
     if aside >= 0:
         value, regs[aside] = regs[aside], PENDING
         if block.ops[aside] in (MAP, LOOP):
-            begun = take_over(frame, emitted, place, values, value)
-            if begun is None:
+            started = resume_operation(frame, emitted, place, values, value)
+            if started is None:
                 aside = -1
             else:
-                ready.append((frame, aside, begun))
-            return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], ready
+                deferred.append((frame, aside, started))
+            return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], deferred
         form = block.forms[aside]
         assert form is not None
         try:
-            value = plain_result(run, frame, aside, block.ops[aside], form, value, ready)
+            value = plain_result(run, frame, aside, block.ops[aside], form, value, deferred)
         except BaseException as error:
             raise _at(run, frame, aside, error) from None
         if value is not PENDING:
             regs[aside] = value
-    return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], ready
+    return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], deferred
 
 
 def _at(run: RunState, frame: Frame, i: int, error: BaseException) -> NodeFailure:
-    return run.failure_at(Spot(frame, i), error)
+    return run.failure_at(Call(frame, i), error)

@@ -8,62 +8,62 @@ from typing import Any
 from cascade.compiler.code.emitted import Chain
 from cascade.compiler.compiled_root import Making
 from cascade.errors import DependencyMissingError
-from cascade.runtime.compiled.root import Left, fused_for, run_chain, run_whole
-from cascade.runtime.frames.frame import NOTHING, Frame, World, root_frame, steps_of
+from cascade.runtime.compiled.root import Deoptimized, compiled_for, run_chain, run_whole
+from cascade.runtime.frames.frame import NOTHING, Activation, Frame, root_frame, steps_of
 from cascade.runtime.frames.scope import Interrupted, NodeFailure
 from cascade.runtime.inputs import read_variables
-from cascade.runtime.interpreter.last_readers import find_lasts
+from cascade.runtime.interpreter.last_readers import find_last_readers
 from cascade.runtime.interpreter.scheduler import evaluate
 from cascade.runtime.run.state import RunState
 
-__all__ = ["carry_out"]
+__all__ = ["run_root"]
 
 
-async def carry_out(run: RunState, world: World) -> tuple[Any, Any, list[BaseException]]:
+async def run_root(run: RunState, activation: Activation) -> tuple[Any, Any, list[BaseException]]:
     """Run the root block; return its value, or what it failed of and what else failed."""
-    block = world.blueprint.root
+    block = activation.blueprint.root
     try:
-        if world.blueprint.graph.inputs:
-            run.variables = read_variables(world.blueprint.graph, world.constants)
-        fused = fused_for(run, world) if block.strict else None
+        if activation.blueprint.graph.inputs:
+            run.variables = read_variables(activation.blueprint.graph, activation.constants)
+        fused = compiled_for(run, activation) if block.strict else None
         while isinstance(fused, Making):
             await run.turn()
-            fused = fused_for(run, world)
+            fused = compiled_for(run, activation)
         whole = None if fused is None else fused.whole
-        agenda: list[Any] = []
-        ready: list[Any] = []
+        work: list[Any] = []
+        deferred: list[Any] = []
         if whole is not None and whole.may_run() and not run.governs(*whole.forms):
-            frame = root_frame(world, run.scope) if run.observed else None
+            frame = root_frame(activation, run.scope) if run.observed else None
             try:
                 if isinstance(whole, Chain):
                     with run.bus.waiting_for(run.id):
-                        value = await run_chain(run, world, whole)
+                        value = await run_chain(run, activation, whole)
                 elif whole.is_async:
                     with run.bus.waiting_for(run.id):
-                        value = await run_whole(run, world, whole, frame)
+                        value = await run_whole(run, activation, whole, frame)
                 else:
-                    value = await run_whole(run, world, whole, frame)
-                if run.ending.look():
+                    value = await run_whole(run, activation, whole, frame)
+                if run.run_scope.look():
                     raise asyncio.CancelledError
                 return value, None, []
-            except Left as left:
-                frame, agenda, ready = left.frame, left.agenda, left.ready
+            except Deoptimized as left:
+                frame, work, deferred = left.frame, left.work, left.deferred
             except NodeFailure as failure:
-                if run.ending.look():
+                if run.run_scope.look():
                     raise Interrupted([failure.error]) from None
                 raise
         else:
             if block.moves is None:
-                find_lasts(world.blueprint)
-            frame = root_frame(world, run.scope)
+                find_last_readers(activation.blueprint)
+            frame = root_frame(activation, run.scope)
             steps: Any = None
             if fused is not None and fused.steps is not None:
                 frame.pieces, frame.watch, steps = fused.pieces, run.watch, iter(fused.steps)
-            agenda = [(frame, steps or steps_of(block, world.blueprint.order))]
+            work = [(frame, steps or steps_of(block, activation.blueprint.order))]
         if block.strict:
             with run.bus.waiting_for(run.id):
-                await evaluate(run, frame, agenda, ready, [block.root])
-        if run.ending.look():
+                await evaluate(run, frame, work, deferred, [block.root])
+        if run.run_scope.look():
             raise asyncio.CancelledError
         value = frame.regs[block.root]
         if run.observed:
@@ -92,7 +92,7 @@ def _missing(run: RunState, frame: Frame) -> DependencyMissingError:
         if not below or (skip is not None and skip.reason != "UpstreamSkipped_Data"):
             break
         i = below[0]
-    graph = frame.world.blueprint.graph
+    graph = frame.activation.blueprint.graph
     lines = [f"{graph.name(at)} (declared at {graph.declared(at)})" for at in way if graph.kinds[at] <= 2] or ["it"]
     reason = skip.reason if skip is not None else "skipped"
     return DependencyMissingError(

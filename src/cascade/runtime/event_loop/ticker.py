@@ -1,6 +1,6 @@
 """Tells code that runs on an event loop's thread when the loop should have a turn.
 
-A thread sets a flag every 10 ms while somebody sweeps; looking at it costs nothing, where a look at the clock
+A thread sets a flag every 10 ms while somebody runs work; looking at it costs nothing, where a look at the clock
 would cost 40-50 ns a node. It also finds slow calls in place: if the flag was set twice by the time a call
 returned, that call took at least 10 ms.
 """
@@ -14,7 +14,7 @@ import time
 from typing import Any, Protocol
 from weakref import ref
 
-from cascade.compiler.code.guards import Guesses
+from cascade.compiler.code.guards import Guards
 from cascade.runtime.event_loop.turns import Turns, turns_here
 
 __all__ = ["MOST_NUMBERS", "TICK", "Ticker"]
@@ -28,7 +28,7 @@ _NUMBERS = list(range(MOST_NUMBERS))
 
 
 class Clearable(Protocol):
-    """What a tick clears: the numbers of a loop, the items of a block, the class that a sweep expects."""
+    """What a tick clears: the numbers of a loop, the items of a block, the class that a comprehension expects."""
 
     def clear(self) -> None:
         """Have the code that runs with it look around."""
@@ -37,7 +37,7 @@ class Clearable(Protocol):
 class Ticker:
     """The flag of one event loop's thread; `due` is to be looked at after each call."""
 
-    __slots__ = ("armed", "asked", "due", "guesses", "idle", "late", "ticks", "turn", "urgent", "used")
+    __slots__ = ("armed", "asked", "due", "guards", "idle", "late", "ticks", "turn", "urgent", "used")
 
     def __init__(self) -> None:
         self.due: bool = False
@@ -47,13 +47,13 @@ class Ticker:
         """Not only a tick has set the flag: limits have changed, or the thread that ticks is gone."""
         self.ticks: int = 0
         self.urgent: bool = False
-        """The event loop should have a turn that was not due when the stretch of code began."""
+        """The event loop should have a turn that was not due when the code began."""
         self.armed: bool = False
         self.used: bool = False
         self.idle: int = 0
         self.turn: Clearable | None = None
-        """What an emitted loop iterates over, or a sweep; a tick takes away what is left of it."""
-        self.guesses: list[ref[Guesses]] = []
+        """What an emitted loop iterates over, or a comprehension; a tick takes away what is left of it."""
+        self.guards: list[ref[Guards]] = []
         """Of emitted coroutine functions; a tick takes them away."""
 
     def numbers(self, count: int) -> list[int]:
@@ -63,7 +63,7 @@ class Ticker:
         return turn
 
     def begin(self) -> None:
-        """Say that a stretch of code begins: ticks from before it are not its calls' fault."""
+        """Say that code begins to run: ticks from before it are not its calls' fault."""
         self.ticks = 0
         self.urgent = False
         self.used = True
@@ -81,10 +81,10 @@ class Ticker:
         turn = self.turn
         if turn is not None:
             turn.clear()
-        for known in self.guesses.copy():
-            guesses = known()
-            if guesses is not None:
-                guesses.take()
+        for known in self.guards.copy():
+            guards = known()
+            if guards is not None:
+                guards.invalidate()
 
     def rested(self) -> None:
         """Say that the event loop has its turn now."""
@@ -92,12 +92,12 @@ class Ticker:
         if self.asked:
             self.asked = False
             self.retire()
-        if self.guesses:
-            found = [(known, known()) for known in self.guesses]
-            self.guesses = [known for known, guesses in found if guesses is not None]
-            for _, guesses in found:
-                if guesses is not None:
-                    guesses.restore()
+        if self.guards:
+            found = [(known, known()) for known in self.guards]
+            self.guards = [known for known, guards in found if guards is not None]
+            for _, guards in found:
+                if guards is not None:
+                    guards.validate()
 
     async def rest(self) -> None:
         """Wait while the event loop has its turn."""
@@ -110,12 +110,12 @@ class Ticker:
 
     def retire(self) -> None:
         """Have each emitted coroutine look around behind its next await, not only the first that comes to it."""
-        retired, self.guesses = self.guesses, []
+        retired, self.guards = self.guards, []
         for known in retired:
-            guesses = known()
-            if guesses is not None:
-                guesses.is_retired = True
-                guesses.take()
+            guards = known()
+            if guards is not None:
+                guards.is_retired = True
+                guards.invalidate()
 
     def caught(self, form: Any) -> None:
         """Take note of the call that had just returned when the flag was seen."""

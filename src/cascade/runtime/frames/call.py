@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from cascade.runtime.frames.frame import Frame, World
-from cascade.runtime.frames.node_instance import Copy
+from cascade.runtime.frames.frame import Activation, Frame
+from cascade.runtime.frames.node_instance import NodeInstance
 from cascade.runtime.frames.scope import Scope
 
-__all__ = ["Spot"]
+__all__ = ["Call"]
 
 
-class Spot:
-    """One call's place: node `number` of `world`, in the entry of `loop` that `iteration` counts.
+class Call:
+    """One call's place: node `number` of `activation`, in the entry of `loop` that `iteration` counts.
 
     Made cheaply for each call that takes time; what costs more is looked up when somebody asks.
     """
 
     __slots__ = (
         "_copy",
+        "activation",
         "entered",
         "frame",
         "iteration",
@@ -28,7 +29,6 @@ class Spot:
         "register",
         "scope",
         "suffix",
-        "world",
     )
 
     def __init__(self, frame: Frame, i: int, suffix: str = "", scope: Scope | None = None) -> None:
@@ -36,7 +36,7 @@ class Spot:
         self.scope: Scope = frame.scope if scope is None else scope
         """What it is a child of, or in the host of."""
         self.register = i
-        self.world: World = frame.world
+        self.activation: Activation = frame.activation
         self.number = frame.block.source(i)
         self.loop = frame.loop
         self.iteration = frame.iteration
@@ -45,21 +45,21 @@ class Spot:
         """Whether a jump led here."""
         self.entered = False
         """Whether this call was counted as an entry of the loop that its node is."""
-        self._copy: Copy | None = None
+        self._copy: NodeInstance | None = None
 
-    def is_same(self, other: Spot) -> bool:
+    def is_same(self, other: Call) -> bool:
         """Say whether another one is of the same call."""
         return self is other or (
-            self.world is other.world and self.number == other.number and self.suffix == other.suffix
+            self.activation is other.activation and self.number == other.number and self.suffix == other.suffix
         )
 
-    def copy(self, names: Any) -> Copy:
+    def copy(self, names: Any) -> NodeInstance:
         """Return the copy of the node that runs here."""
         if self._copy is None:
-            self._copy = names.copy(self.world, self.number, self.loop, self.jumped)
+            self._copy = names.copy(self.activation, self.number, self.loop, self.jumped)
         return self._copy
 
-    def enter(self, copy: Copy) -> int:
+    def enter(self, copy: NodeInstance) -> int:
         """Count an entry of the loop that `copy` is; return how many it had before in this run."""
         if self.suffix:
             count = copy.items.get(self.suffix, 0)
@@ -71,11 +71,11 @@ class Spot:
         self.iteration = count
         return count
 
-    def had(self, copy: Copy) -> int:
+    def had(self, copy: NodeInstance) -> int:
         """Return how many entries the loop that `copy` is has had in this run."""
         return copy.items.get(self.suffix, 0) if self.suffix else copy.entries
 
-    def enter_more(self, copy: Copy, count: int) -> None:
+    def enter_more(self, copy: NodeInstance, count: int) -> None:
         """Count `count` entries at once and stand at the last."""
         if self.suffix:
             first = copy.items.get(self.suffix, 0)
@@ -85,9 +85,9 @@ class Spot:
             copy.entries = first + count
         self.iteration = first + count - 1
 
-    def moved(self, world: World, number: int, loop: Copy, copy: Copy | None) -> None:
+    def moved(self, activation: Activation, number: int, loop: NodeInstance, copy: NodeInstance | None) -> None:
         """Go on at another node of a loop, or at another entry of the same."""
-        self.world = world
+        self.activation = activation
         self.number = number
         self.loop = loop
         self._copy = copy

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-__all__ = ["CancelScope", "Clock"]
+__all__ = ["CancelScope", "TimedScope"]
 
 
 class CancelScope:
@@ -54,18 +54,18 @@ class CancelScope:
 
     def cancel_task(self, task: asyncio.Task[Any]) -> None:
         """Cancel a task that this takes back by `uncancel_task`; the run is to know that nobody else did."""
-        if self.run is not None and task is self.run.ending.task:
-            self.run.ending.own += 1
+        if self.run is not None and task is self.run.run_scope.task:
+            self.run.run_scope.own += 1
         task.cancel()
 
     def uncancel_task(self, task: asyncio.Task[Any]) -> None:
         """Take back such a cancel, once the task has heard of it."""
-        if self.run is not None and task is self.run.ending.task:
-            self.run.ending.own -= 1
+        if self.run is not None and task is self.run.run_scope.task:
+            self.run.run_scope.own -= 1
         task.uncancel()
 
 
-class Clock(CancelScope):
+class TimedScope(CancelScope):
     """Work in one task that has so many seconds.
 
     When they are over it has failed of a TimeoutError, whatever it makes of being cancelled. If somebody ends what is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cascade.runtime.frames.node_instance import Copy
+from cascade.runtime.frames.node_instance import NodeInstance
 from cascade.runtime.frames.scope import Scope
 from cascade.spec.blueprint import Block, Blueprint, EntryPlan
 from cascade.spec.marks import NOTHING, PENDING
@@ -15,7 +15,7 @@ __all__ = [
     "PENDING",
     "Frame",
     "Skip",
-    "World",
+    "Activation",
     "order_frame",
     "root_frame",
     "steps_of",
@@ -41,7 +41,7 @@ class Skip:
         self.ran = ran
 
 
-class World:
+class Activation:
     """One execution of a blueprint: its constants with the inputs filled in, and its root frame."""
 
     __slots__ = ("blueprint", "constants", "depth", "key", "root", "templates")
@@ -52,7 +52,7 @@ class World:
         self.depth = 0
         """How many sub-flows it is inside of."""
         self.key = key
-        """What tells the nodes of this world from those of the others of the run."""
+        """What tells the nodes of this activation from those of the others of the run."""
         self.templates: dict[EntryPlan, list[Any]] = {}
         self.root: Frame
 
@@ -90,6 +90,7 @@ class Frame:
     """The registers of one block while it runs once."""
 
     __slots__ = (
+        "activation",
         "block",
         "demanded",
         "iteration",
@@ -105,11 +106,12 @@ class Frame:
         "suffix",
         "waiters",
         "watch",
-        "world",
     )
 
-    def __init__(self, world: World, block: Block, regs: list[Any], scope: Scope, parent: Frame | None) -> None:
-        self.world = world
+    def __init__(
+        self, activation: Activation, block: Block, regs: list[Any], scope: Scope, parent: Frame | None
+    ) -> None:
+        self.activation = activation
         self.block = block
         self.regs = regs
         self.operands = block.operands
@@ -123,13 +125,13 @@ class Frame:
         self.skips: dict[int, Skip] = {}
         self.looked: dict[int | None, int] = {}
         """For a parked instruction of several inputs: the operand that it waits for, all behind it being there."""
-        self.loop: Copy | None = None
+        self.loop: NodeInstance | None = None
         """The innermost loop around."""
         self.iteration = 0
         self.left: dict[int, float] | None = None
         """How often registers are still to be read; None: once, or nobody counts (see `interpreter.last_readers`)."""
         self.pieces: Any = ()
-        """The stretches of instructions that were made functions; they count on behind the registers."""
+        """The straight code that instructions were made into; they count on behind the registers."""
         self.watch: Any = None
         """For whom they publish events."""
         self.suffix = ""
@@ -160,7 +162,7 @@ class Frame:
             return (i, FUSED, None, self.pieces[i - len(block.places)])
         return (i, (block.moves or block.ops)[i], block.forms[i], block.places[i])
 
-    def demand(self, register: int, agenda: list[tuple[Frame, Steps]]) -> None:
+    def demand(self, register: int, work: list[tuple[Frame, Steps]]) -> None:
         """Have an instruction run, and first all that it needs, unless it was asked for before."""
         demanded = self.demanded
         if demanded is None or demanded[register]:
@@ -177,38 +179,38 @@ class Frame:
                     demanded[at] = 1
                     stack.append(at)
         found.sort()
-        agenda.append((self, iter([self.step(i) for i in found])))
+        work.append((self, iter([self.step(i) for i in found])))
 
     def settle(self, i: int, value: Any) -> list[tuple[Frame, Steps]]:
-        """Set register `i`; return what waited for it, to be swept."""
+        """Set register `i`; return what waited for it, to be run."""
         self.regs[i] = value
         waiting = self.waiters.pop(i, None)
-        agenda: list[tuple[Frame, Steps]] = []
+        work: list[tuple[Frame, Steps]] = []
         if waiting is not None:
-            self.wake(waiting, agenda)
-        return agenda
+            self.wake(waiting, work)
+        return work
 
     @staticmethod
-    def wake(waiting: list[Any], agenda: list[tuple[Frame, Steps]]) -> None:
-        """Put what waited on the agenda, so that it runs in the order in which it came."""
+    def wake(waiting: list[Any], work: list[tuple[Frame, Steps]]) -> None:
+        """Add what waited to the work, so that it runs in the order in which it came."""
         for waiter in reversed(waiting):
             if waiter.__class__ is tuple:
                 frame, i = waiter
-                agenda.append((frame, iter((frame.step(i),))))
+                work.append((frame, iter((frame.step(i),))))
             elif not waiter.done():
                 waiter.set_result(None)
 
 
-def root_frame(world: World, scope: Scope) -> Frame:
-    """Make the root frame of a world."""
-    block = world.blueprint.root
-    frame = Frame(world, block, world.fresh_registers(), scope, None)
+def root_frame(activation: Activation, scope: Scope) -> Frame:
+    """Make the root frame of an activation."""
+    block = activation.blueprint.root
+    frame = Frame(activation, block, activation.fresh_registers(), scope, None)
     if block.reads is not None:
         frame.left = dict(block.reads)
     if block.lazies:
         frame.demanded = bytearray(len(block))
         frame.demanded[: block.strict] = b"\1" * block.strict
-    world.root = frame
+    activation.root = frame
     return frame
 
 

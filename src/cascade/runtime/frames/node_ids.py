@@ -12,25 +12,25 @@ from typing import Any
 
 from cascade.graph.joins import joins_of, targets_of
 from cascade.graph.nest import nest_of
-from cascade.runtime.frames.frame import Frame, World
-from cascade.runtime.frames.node_instance import Copy
+from cascade.runtime.frames.frame import Activation, Frame
+from cascade.runtime.frames.node_instance import NodeInstance
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import TaskSite
 from cascade.spec.operations import CALLN, MAP
 
-__all__ = ["Names"]
+__all__ = ["NodeIds"]
 
 
-class Inner:
-    """The key of the world of a sub-flow: one for all executions of it that are the same copy.
+class SubflowKey:
+    """The key of the activation of a sub-flow: one for all executions of it that are the same copy.
 
     A key is known by identity, and what is asked of it is found out once, so that neither takes longer far inside.
     """
 
     __slots__ = ("attempts", "declared", "is_outside", "root")
 
-    def __init__(self, around: Any, loop: Copy | None, attempt: int, declared: Any) -> None:
-        is_inner = around.__class__ is Inner
+    def __init__(self, around: Any, loop: NodeInstance | None, attempt: int, declared: Any) -> None:
+        is_inner = around.__class__ is SubflowKey
         self.declared: Any = declared or self
         """The key without the loops that it is run in, and of its first attempt."""
         self.is_outside: bool = loop is None and _is_outside(around)
@@ -40,19 +40,19 @@ class Inner:
         """What tells its nodes from those of attempts before: `~2` in the second."""
 
 
-class Names:
+class NodeIds:
     """Tells the copies of the nodes of one run from each other, and names them when somebody asks."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
-        self._copies: dict[tuple[Any, int, Copy | None, bool], Copy] = {}
+        self._copies: dict[tuple[Any, int, NodeInstance | None, bool], NodeInstance] = {}
         self._own: Any = None
         self._entries: dict[int, int] = {}
         """How many entries loops of the run's own graph have had whose copies nobody has asked for."""
         self._waiting: list[tuple[Any, Blueprint]] = []
         self._places: dict[Any, tuple[int, list[int]]] = {}
         """Of each graph: how many nodes come before, and the numbers of its own among those of their names."""
-        self._inner: dict[tuple[Any, int, Copy | None, int], Inner] = {}
+        self._subflow_keys: dict[tuple[Any, int, NodeInstance | None, int], SubflowKey] = {}
         self._count = 0
         self._last: dict[str, int] = {}
 
@@ -60,32 +60,34 @@ class Names:
         """Take in a program that the run comes to: its own (its key is None), then those that tail calls lead to."""
         self._waiting.append((key, blueprint))
 
-    def copy(self, world: World, number: int, loop: Copy | None, entered: bool = False) -> Copy:
+    def copy(
+        self, activation: Activation, number: int, loop: NodeInstance | None, entered: bool = False
+    ) -> NodeInstance:
         """Return the copy of node `number` that runs in `loop`; `entered` by a jump, or else for its value."""
-        key = (world.key, number, loop, entered)
+        key = (activation.key, number, loop, entered)
         found = self._copies.get(key)
         if found is None:
-            found = self._copies[key] = self._make(world, number, loop, entered)
+            found = self._copies[key] = self._make(activation, number, loop, entered)
         return found
 
-    def inner(self, around: Any, number: int, loop: Copy | None, attempt: int = 1) -> Inner:
-        """Return the key of a sub-flow that runs in a world and a loop."""
+    def subflow_key(self, around: Any, number: int, loop: NodeInstance | None, attempt: int = 1) -> SubflowKey:
+        """Return the key of a sub-flow that runs in an activation and a loop."""
         mark = (around, number, loop, attempt)
-        found = self._inner.get(mark)
+        found = self._subflow_keys.get(mark)
         if found is None:
             declared = _declared(around)
             is_declared = declared is around and loop is None and attempt == 1
-            found = Inner(around, loop, attempt, None if is_declared else self.inner(declared, number, None))
-            self._inner[mark] = found
+            found = SubflowKey(around, loop, attempt, None if is_declared else self.subflow_key(declared, number, None))
+            self._subflow_keys[mark] = found
         return found
 
     def forget(self) -> None:
-        """Let go of the world of the run, once it is over."""
+        """Let go of the activation of the run, once it is over."""
         self._own = None
 
-    def entered(self, world: World, number: int, count: int) -> None:
+    def entered(self, activation: Activation, number: int, count: int) -> None:
         """Count entries of a loop of the run's own graph, outside of all loops, without making a copy for it."""
-        self._own = world
+        self._own = activation
         found = self._copies.get((None, number, None, False))
         if found is not None:
             found.entries += count
@@ -96,37 +98,37 @@ class Names:
         """Say whether the copy of instruction `i` was a loop before, so that its calls are counted."""
         if not self._copies and not self._entries:  # then nothing was
             return False
-        return self.copy(frame.world, frame.block.source(i), frame.loop).has_looped(frame.suffix)
+        return self.copy(frame.activation, frame.block.source(i), frame.loop).has_looped(frame.suffix)
 
-    def copies(self) -> list[Copy]:
+    def copies(self) -> list[NodeInstance]:
         """Return all copies that were asked for so far."""
         for number in list(self._entries):
             self.copy(self._own, number, None)
         return list(dict.fromkeys(self._copies.values()))
 
-    def _make(self, world: World, number: int, loop: Copy | None, entered: bool) -> Copy:
-        blueprint, key = world.blueprint, world.key
+    def _make(self, activation: Activation, number: int, loop: NodeInstance | None, entered: bool) -> NodeInstance:
+        blueprint, key = activation.blueprint, activation.key
         if loop is not None and loop.loop is None and loop.key == key and _is_outside(key):
             if blueprint.joins is None:
                 blueprint.joins = joins_of(blueprint.graph, blueprint.hoisted)
             joins = blueprint.joins.states if entered else blueprint.joins.values
             if joins.get(number) == loop.number:
-                return self.copy(world, number, None)
-        copy = Copy(self, key, blueprint.graph, number, loop, entered)
+                return self.copy(activation, number, None)
+        copy = NodeInstance(self, key, blueprint.graph, number, loop, entered)
         if key is None and loop is None and not entered:
             copy.entries = self._entries.pop(number, 0)
         return copy
 
-    def site(self, copy: Copy) -> TaskSite:
+    def site(self, copy: NodeInstance) -> TaskSite:
         """Return what events say of a copy."""
         graph, number = copy.graph, copy.number
         label = graph.name(number)
         name = graph.nodes[number].task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
         place = self._place(copy.key)[1][number]
-        attempts = copy.key.attempts if copy.key.__class__ is Inner else ""
+        attempts = copy.key.attempts if copy.key.__class__ is SubflowKey else ""
         return TaskSite(self.run_id, f"{label}#{place}{self._path(copy)}{attempts}", name)
 
-    def _path(self, copy: Copy) -> str:
+    def _path(self, copy: NodeInstance) -> str:
         """Return what tells a copy from the others of its node: the loops that it is in."""
         parts = []
         while (loop := copy.loop) is not None:
@@ -144,7 +146,7 @@ class Names:
             nest = nest_of(blueprint)
             keys: list[Any] = []
             for graph, (around, number) in zip(nest.graphs, nest.owners, strict=True):
-                keys.append(start if around < 0 else self.inner(keys[around], number, None))
+                keys.append(start if around < 0 else self.subflow_key(keys[around], number, None))
                 self._places[keys[-1]] = (self._count, [self._number(graph.name(i)) for i in range(len(graph))])
                 self._count += len(graph)
         self._waiting.clear()
@@ -156,20 +158,20 @@ class Names:
 
 
 def _is_outside(key: Any) -> bool:
-    """Say whether a world is the run's own, or that of a sub-flow outside of all loops."""
-    return key.is_outside if key.__class__ is Inner else key is None
+    """Say whether an activation is the run's own, or that of a sub-flow outside of all loops."""
+    return key.is_outside if key.__class__ is SubflowKey else key is None
 
 
 def _root(key: Any) -> Any:
-    return key.root if key.__class__ is Inner else key
+    return key.root if key.__class__ is SubflowKey else key
 
 
 def _declared(key: Any) -> Any:
-    """Return the key of a world without the loops that it is run in."""
-    return key.declared if key.__class__ is Inner else key
+    """Return the key of an activation without the loops that it is run in."""
+    return key.declared if key.__class__ is SubflowKey else key
 
 
-def _is_apart(copy: Copy, loop: Copy) -> bool:
+def _is_apart(copy: NodeInstance, loop: NodeInstance) -> bool:
     """Say whether a loop reads a node that its jumps may lead to as well, each time for a copy of its own."""
     start = loop.number if loop.key == copy.key else copy.graph.root if copy.key.__class__ is str else -1
     return not copy.entered and start >= 0 and copy.number in targets_of(copy.graph, start)

@@ -1,4 +1,4 @@
-"""Copies of nodes: the graph's own, and those that loops make."""
+"""Instances of nodes: the graph's own, and those that loops make."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from cascade.spec.events import TaskSite
 from cascade.spec.graph import Graph
 
-__all__ = ["Copy"]
+__all__ = ["NodeInstance"]
 
 
-class Copy:
-    """One copy of a node: the one of the graph around, or that of a loop which runs it again.
+class NodeInstance:
+    """One instance of a node: the one of the graph around, or that of a loop which runs it again.
 
     `entries` counts, for a node that is a loop, how many entries it has had in this run; `items` the same
     for each item of a map. `site` is what its events say of it, made when somebody asks.
@@ -21,10 +21,12 @@ class Copy:
 
     site: TaskSite
 
-    def __init__(self, names: Any, key: Any, graph: Graph, number: int, loop: Copy | None, entered: bool) -> None:
+    def __init__(
+        self, names: Any, key: Any, graph: Graph, number: int, loop: NodeInstance | None, entered: bool
+    ) -> None:
         self.names = names
         self.key = key
-        """The key of its world."""
+        """The key of its activation."""
         self.graph = graph
         self.number = number
         self.loop = loop

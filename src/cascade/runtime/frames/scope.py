@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.cancel_scope import CancelScope
-from cascade.runtime.frames.started import Begun, close
+from cascade.runtime.frames.started import Started, close
 from cascade.spec.shown import without_passwords
 
 __all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "to_the_end"]
@@ -79,14 +79,14 @@ class Scope(CancelScope):
         """Take a child in that calls `caught` and `leave` itself."""
         self._tasks.add(child)
 
-    def _start(self, work: Coroutine[Any, Any, None] | None, begun: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None] | None, started: Any) -> None:
         if work is not None:
             task = asyncio.get_running_loop().create_task(work)
             self._tasks.add(task)
-            if isinstance(begun, (CoroutineType, Begun)):
-                task.add_done_callback(lambda _: begun.close())
+            if isinstance(started, (CoroutineType, Started)):
+                task.add_done_callback(lambda _: started.close())
         else:
-            close(begun)
+            close(started)
 
     def start_in(self, context: Context, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
         """Do the same, with other context variables than those of here, for a call that had to wait."""

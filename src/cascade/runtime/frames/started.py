@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any
 
-__all__ = ["Begun", "Called", "Entered", "close"]
+__all__ = ["Started", "MapStarted", "LoopStarted", "close"]
 
 
-class Begun:
+class Started:
     """An instruction that emitted code had begun and the interpreter is to carry out to its end."""
 
     __slots__ = ()
@@ -17,7 +17,7 @@ class Begun:
         """Let go of what nobody came to await."""
 
 
-class Called(Begun):
+class MapStarted(Started):
     """A map whose function was called for all items, and returned more than a value for some."""
 
     __slots__ = ("values",)
@@ -32,7 +32,7 @@ class Called(Begun):
                 value.close()
 
 
-class Entered(Begun):
+class LoopStarted(Started):
     """A loop that has had some entries, and what the last of them returned."""
 
     __slots__ = ("args", "count", "kwargs", "value")
@@ -50,7 +50,7 @@ class Entered(Begun):
             self.value.close()
 
 
-def close(begun: Any) -> None:
+def close(started: Any) -> None:
     """Let go of what a call put aside returned, if somebody would have had to await it."""
-    if isinstance(begun, (CoroutineType, Begun)):
-        begun.close()
+    if isinstance(started, (CoroutineType, Started)):
+        started.close()

@@ -9,8 +9,8 @@ from types import FrameType
 from typing import Any
 
 from cascade.runtime.compiled.root import run_piece, run_whole
-from cascade.runtime.frames.call import Spot
-from cascade.runtime.interpreter.interpreter import sweep
+from cascade.runtime.frames.call import Call
+from cascade.runtime.interpreter.interpreter import run_ready
 from cascade.runtime.interpreter.scheduler import drive
 from cascade.runtime.loops.follower import Follower
 from cascade.runtime.maps.calls import perform as perform_item
@@ -21,7 +21,7 @@ from cascade.runtime.run.state import RunState
 
 __all__ = ["call_at", "calls_of", "call_in", "running_calls"]
 
-Found = tuple[RunState, Spot] | None
+Found = tuple[RunState, Call] | None
 """The call that a piece of running code is at; None: none of its own."""
 
 
@@ -34,10 +34,10 @@ def running_calls(loop: asyncio.AbstractEventLoop, here: FrameType | None = None
     """
     found: dict[tuple[str, str], tuple[RunState, str]] = {}
     for frames in (_stack(here), *(_awaits(task.get_coro()) for task in asyncio.all_tasks(loop))):
-        call = _innermost(frames)
-        if call is not None:
-            run, spot = call
-            described = run.described(spot)
+        at = _innermost(frames)
+        if at is not None:
+            run, call = at
+            described = run.described(call)
             found[run.id, described] = run, described
     return sorted(found.values(), key=lambda one: one[1])
 
@@ -84,8 +84,8 @@ def _innermost(frames: Iterable[FrameType]) -> Found:
     for frame in frames:
         if frame.f_code in (run_whole.__code__, run_piece.__code__):
             around = frame.f_locals
-        elif around and frame.f_code is around["stretch"].function.__code__:
-            found = _in_stretch(around, frame.f_lineno)
+        elif around and frame.f_code is around["code"].function.__code__:
+            found = _in_straight_code(around, frame.f_lineno)
         look = _KNOWN.get(frame.f_code)
         if look is not None:
             try:
@@ -96,35 +96,35 @@ def _innermost(frames: Iterable[FrameType]) -> Found:
 
 
 def _at_register(known: dict[str, Any]) -> Found:
-    return None if known["i"] < 0 else (known["run"], Spot(known["frame"], known["i"]))
+    return None if known["i"] < 0 else (known["run"], Call(known["frame"], known["i"]))
 
 
-def _in_stretch(around: dict[str, Any], line: int | None) -> Found:
+def _in_straight_code(around: dict[str, Any], line: int | None) -> Found:
     """Return which call of an emitted function is going on, by its line."""
     run = around["run"]
-    place = around["stretch"].places.get(line)
+    place = around["code"].places.get(line)
     if place is None or place.register < 0 or place.is_over:
         return None
-    frame = around["frame"] or run.frame_of(around["world"])
-    return run, Spot(frame, place.register)
+    frame = around["frame"] or run.frame_of(around["activation"])
+    return run, Call(frame, place.register)
 
 
-def _at_spot(known: dict[str, Any]) -> Found:
-    return known["run"], known["spot"]
+def _at_call(known: dict[str, Any]) -> Found:
+    return known["run"], known["call"]
 
 
 def _attempts(known: dict[str, Any]) -> Found:
     attempts = known["self"]
-    return None if attempts.started is None else (attempts.run, attempts.spot)
+    return None if attempts.started is None else (attempts.run, attempts.call)
 
 
 _KNOWN: dict[Any, Callable[[dict[str, Any]], Found]] = {
-    sweep.__code__: _at_register,
+    run_ready.__code__: _at_register,
     drive.__code__: _at_register,
     perform.__code__: _at_register,
-    invoke.__code__: _at_spot,
-    Follower.follow.__code__: lambda known: (known["run"], known["self"].spot),
-    perform_item.__code__: _at_spot,
+    invoke.__code__: _at_call,
+    Follower.follow.__code__: lambda known: (known["run"], known["self"].call),
+    perform_item.__code__: _at_call,
     _Attempts.run_all.__code__: _attempts,
     run_map.__code__: lambda known: None,  # its items are tasks of their own
     run_subflow.__code__: lambda known: None,

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from cascade.adapters.executors.local import QUEUES, LocalExecutor
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.inspect.active_calls import _awaits, _innermost
 from cascade.runtime.interpreter.scheduler import drive, evaluate
@@ -17,7 +17,7 @@ from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block
 from cascade.spec.operations import CALLN, MAP, SUBFLOW
 
-__all__ = ["MapSight", "Sight", "look", "state_of"]
+__all__ = ["MapProgress", "RunProgress", "progress_of", "state_of"]
 
 MOST_TASKS = 200
 """So many asyncio tasks are looked into for the names of what is running."""
@@ -25,7 +25,7 @@ MOST_COUNTED = 10_000
 """Of more looping items than these the entries are not added up."""
 
 
-class MapSight(NamedTuple):
+class MapProgress(NamedTuple):
     """How far one map has come."""
 
     id: str
@@ -37,7 +37,7 @@ class MapSight(NamedTuple):
     failed: int
 
 
-class Sight(NamedTuple):
+class RunProgress(NamedTuple):
     """How far a run has come."""
 
     done: int
@@ -45,22 +45,22 @@ class Sight(NamedTuple):
     """Nodes of the outermost graph that certainly run; 0: not known."""
     loops: dict[str, int]
     """Entries of each loop, by its id."""
-    maps: list[MapSight]
+    maps: list[MapProgress]
     running: list[str]
     """Ids of calls that are going on."""
 
 
 def state_of(engine: Any) -> RunState | None:
     """Return the run that an engine carries out, the first one of several."""
-    states = (ending.run for ending in engine._active.values())
+    states = (run_scope.run for run_scope in engine._active.values())
     return next((state for state in states if state is not None), None)
 
 
-def look(run: RunState, loop: asyncio.AbstractEventLoop) -> Sight:
+def progress_of(run: RunState, loop: asyncio.AbstractEventLoop) -> RunProgress:
     """Return how far a run has come; on its loop's thread, between two turns."""
     loops = {copy.site.task_id: count for copy in run.names.copies() if (count := _entries(copy))}
     maps = [
-        MapSight(_id(run, Spot(frame, i)), items.done, items.read, items.source.count, items.failed)
+        MapProgress(_id(run, Call(frame, i)), items.done, items.read, items.source.count, items.failed)
         for (frame, i), items in run.under_way.items()
     ]
     running: dict[str, None] = {}
@@ -75,7 +75,7 @@ def look(run: RunState, loop: asyncio.AbstractEventLoop) -> Sight:
                 nodes = _nodes(frame.f_locals["frame"]) if nodes == (0, 0) else nodes
             elif frame.f_code in (Follower.follow.__code__, drive.__code__):
                 _add_hot(run, frame, frames, loops)
-    return Sight(*nodes, loops, maps, sorted(running))
+    return RunProgress(*nodes, loops, maps, sorted(running))
 
 
 def _is_queued(frame: FrameType) -> bool:
@@ -86,8 +86,8 @@ def _is_queued(frame: FrameType) -> bool:
     return frame.f_code in QUEUES
 
 
-def _id(run: RunState, spot: Spot) -> str:
-    return spot.copy(run.names).site_of(spot.suffix).task_id
+def _id(run: RunState, call: Call) -> str:
+    return call.copy(run.names).site_of(call.suffix).task_id
 
 
 def _entries(copy: Any) -> int:
@@ -118,13 +118,13 @@ def _add_hot(run: RunState, frame: FrameType, frames: list[FrameType], loops: di
         return
     hot: Any
     if frame.f_code is drive.__code__:
-        hot = known["known"][1] if known.get("work") is not None else None
+        hot = known["known"][1] if known.get("compiled") is not None else None
         if hot is None and known.get("outcome").__class__ is tuple:  # it waits for the event loop's turn
-            name = _id(run, Spot(known["frame"], known["i"]))
+            name = _id(run, Call(known["frame"], known["i"]))
             loops[name] = loops.get(name, 0) + known["outcome"][0] + 1
     else:
-        hot = getattr(known.get("lane"), "hot", None)
+        hot = getattr(known.get("transition"), "hot", None)
     for inner in frames if hot else ():
         if inner.f_code is hot.loop.function.__code__:
-            name = _id(run, Spot(known["frame"], known["i"])) if "frame" in known else known["self"].copy.site.task_id
+            name = _id(run, Call(known["frame"], known["i"])) if "frame" in known else known["self"].copy.site.task_id
             loops[name] = loops.get(name, 0) + (inner.f_locals.get("i") or 0)

@@ -1,8 +1,8 @@
 """The interpreter: what the instructions of a Blueprint mean.
 
-`sweep` carries out, on the event loop's thread, all that can run now. Calls that take time (coroutines,
+`run_ready` carries out, on the event loop's thread, all that can run now. Calls that take time (coroutines,
 threads, policies, loops, maps) it puts aside for `perform`; an instruction whose input has no value yet is
-parked with that input and swept again when it has one. So there is no queue and no counter per node.
+parked with that input and run again when it has one. So there is no queue and no counter per node.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from cascade.errors import RouterError
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, order_frame
 from cascade.runtime.frames.started import close
-from cascade.runtime.interpreter.last_readers import let_go
+from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import plain_result
 from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Gate
@@ -33,20 +33,20 @@ from cascade.spec.operations import (
 )
 from cascade.spec.placement import CallForm
 
-__all__ = ["TURN", "Ready", "arguments", "gate_reason", "stand_in", "sweep"]
+__all__ = ["TURN", "Deferred", "arguments", "gate_reason", "stand_in", "run_ready"]
 
-Ready = tuple[Frame, int, Any]
+Deferred = tuple[Frame, int, Any]
 """A call put aside: its frame, its register, and what it returned if it was begun in place already."""
-MOST_READY = 1024
+MOST_DEFERRED = 1024
 """So many calls that take time are started before the event loop has a turn."""
 TURN: Final = object()
-"""What `sweep` returns when the event loop must have a turn before it goes on."""
+"""What `run_ready` returns when the event loop must have a turn before it goes on."""
 
 
-def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
-    """Carry out the steps on the agenda, the last entry first.
+def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
+    """Carry out the steps of the work, the last entry first.
 
-    Calls that take time are added to `ready`. Returns None when the agenda is empty, TURN when the event loop
+    Calls that take time are added to `deferred`. Returns None when no work is left, TURN when the event loop
     needs a turn first, or the form of a function whose first call should be timed first.
 
     Raises:
@@ -55,8 +55,8 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
     ticker = run.ticker
     # Plain calls in place are told apart by these; where each call needs more (events, another executor), none is.
     call1, calls, move1 = (CALL1, CALLN, MOVE1) if run.inline and not run.observed else (-1, -1, -1)
-    while agenda:
-        frame, steps = agenda[-1]
+    while work:
+        frame, steps = work[-1]
         regs, operands, waiters = frame.regs, frame.operands, frame.waiters
         left, lets_go = frame.left, frame.block.moves is not None
         i = -1
@@ -70,7 +70,7 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                             return TURN
                         continue
                     call = form.inline
-                    value = _call(run, frame, i, form, (value,), ready) if call is None else call(value)
+                    value = _call(run, frame, i, form, (value,), deferred) if call is None else call(value)
                 elif op == move1:
                     value = regs[at]
                     if value is PENDING:
@@ -80,7 +80,7 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                         continue
                     call = form.inline
                     if call is None:
-                        value = _call(run, frame, i, form, (value,), ready)
+                        value = _call(run, frame, i, form, (value,), deferred)
                     else:
                         value = call(value)
                         if value.__class__ is form.seen:
@@ -128,41 +128,41 @@ def sweep(run: RunState, agenda: list[Any], ready: list[Ready]) -> Any:
                                     else:
                                         left[at] = reads - 1
                 else:
-                    value = _special(run, frame, i, CALL1 if op == MOVE1 else op, form, at, agenda, ready)
+                    value = _special(run, frame, i, CALL1 if op == MOVE1 else op, form, at, work, deferred)
                     if value is PENDING:
-                        if agenda[-1][1] is not steps:
+                        if work[-1][1] is not steps:
                             break  # it asked for others, which come first
                     elif lets_go and (form is None or value.__class__ is form.seen):
-                        let_go(frame, i)
+                        release_reads(frame, i)
                 if form is None:
                     if value is PENDING:
                         continue
                 elif value.__class__ is not form.seen:
                     if value is not PENDING:
-                        value = plain_result(run, frame, i, op, form, value, ready)
+                        value = plain_result(run, frame, i, op, form, value, deferred)
                     if value is PENDING:
                         if run.stall is not None:
                             return run.take_stall()
-                        if ticker.due or len(ready) >= MOST_READY:
+                        if ticker.due or len(deferred) >= MOST_DEFERRED:
                             return TURN
                         continue
                     if lets_go:
-                        let_go(frame, i)
+                        release_reads(frame, i)
                 regs[i] = value
                 if waiters and i in waiters:
-                    frame.wake(waiters.pop(i), agenda)
-                    if agenda[-1][1] is not steps:
+                    frame.wake(waiters.pop(i), work)
+                    if work[-1][1] is not steps:
                         break
                 if ticker.due:
                     ticker.caught(form)
                     return TURN
             else:
-                agenda.pop()
+                work.pop()
         except BaseException as error:
-            for _, _, begun in ready:
-                close(begun)  # what a function returned, and nobody will await
+            for _, _, started in deferred:
+                close(started)  # what a function returned, and nobody will await
             frame.scope.send_away()
-            raise run.failure_at(Spot(frame, i), error) from None
+            raise run.failure_at(Call(frame, i), error) from None
     return None
 
 
@@ -175,12 +175,12 @@ def arguments(form: CallForm, values: Any) -> tuple[Any, dict[str, Any]]:
     return values[:split], dict(zip(names, values[split:], strict=True))
 
 
-def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, ready: list[Ready]) -> Any:
+def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, deferred: list[Deferred]) -> Any:
     """Call in place if that is allowed, with events if somebody listens; else put the call aside."""
     if form.inline is None or not run.inline:
         if run.governed:
-            return run.hold(frame, i, form, None, ready)
-        ready.append((frame, i, PENDING))
+            return run.hold(frame, i, form, None, deferred)
+        deferred.append((frame, i, PENDING))
         if not form.is_async and run.direct and not form.profile.measured and form.task.mode == "auto":
             run.stall_for(form.profile)
         return PENDING
@@ -188,22 +188,22 @@ def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, read
     if not run.observed:
         return form.inline(*args, **kwargs)
     if run.governs(form):
-        return run.hold(frame, i, form, None, ready)
-    return run.observe_call(Spot(frame, i), form.inline, args, kwargs)
+        return run.hold(frame, i, form, None, deferred)
+    return run.observe_call(Call(frame, i), form.inline, args, kwargs)
 
 
 def _special(
-    run: RunState, frame: Frame, i: int, op: int, form: Any, at: Any, agenda: list[Any], ready: list[Ready]
+    run: RunState, frame: Frame, i: int, op: int, form: Any, at: Any, work: list[Any], deferred: list[Deferred]
 ) -> Any:
     """Carry out an instruction that is more than a call; PENDING if it has to wait."""
     if op == IMPORT:
-        return _import(frame, i, at, agenda)
+        return _import(frame, i, at, work)
     if op == FUSED:
         for reference in at.inputs:
             if frame.regs[reference] is PENDING:
                 frame.park(reference, (frame, i))
                 return PENDING
-        run.run_piece(run, frame, at, agenda, ready)
+        run.run_piece(run, frame, at, work, deferred)
         return PENDING
     if i in frame.looked and _waits(frame, i, at):
         return PENDING
@@ -220,8 +220,8 @@ def _special(
     gate = block.gates.get(i)
     if gate is not None:
         if i in frame.skips:  # decided before; its `otherwise` is there now
-            return stand_in(frame, frame.skips[i], gate, agenda, (frame, i))
-        reason = gate_reason(frame, gate, agenda, (frame, i))
+            return stand_in(frame, frame.skips[i], gate, work, (frame, i))
+        reason = gate_reason(frame, gate, work, (frame, i))
         if reason is PENDING:
             return PENDING
         if reason is None and lacks:
@@ -229,8 +229,8 @@ def _special(
         if reason is not None:
             skip = frame.skips[i] = Skip(reason)
             if run.observed and block.kinds[i] <= CALLN:
-                run.publish_skip(Spot(frame, i), reason)
-            return stand_in(frame, skip, gate, agenda, (frame, i))
+                run.publish_skip(Call(frame, i), reason)
+            return stand_in(frame, skip, gate, work, (frame, i))
     elif op == OPTIONAL:
         if lacks:
             return None
@@ -241,14 +241,14 @@ def _special(
         frame.skips[i] = Skip("UpstreamSkipped_Data")
         return NOTHING
     if op == PACK:
-        return frame.world.blueprint.graph.nodes[block.source(i)].make(values)
+        return frame.activation.blueprint.graph.nodes[block.source(i)].make(values)
     if op == ROUTE:
-        return _route(frame, i, references[0], agenda)
+        return _route(frame, i, references[0], work)
     if op <= CALLN or (op == GATED and form.inline is not None):
-        return _call(run, frame, i, form, values, ready)
+        return _call(run, frame, i, form, values, deferred)
     if op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None)):
-        return run.hold(frame, i, form, gate, ready)
-    ready.append((frame, i, PENDING))
+        return run.hold(frame, i, form, gate, deferred)
+    deferred.append((frame, i, PENDING))
     return PENDING
 
 
@@ -279,13 +279,13 @@ def _waits(frame: Frame, i: int, at: int) -> bool:
     return False
 
 
-def _import(frame: Frame, i: int, number: int, agenda: list[Any]) -> Any:
+def _import(frame: Frame, i: int, number: int, work: list[Any]) -> Any:
     """Take the value of a node that runs once a run, in the root frame."""
-    root = frame.world.root
+    root = frame.activation.root
     value = root.regs[number]
     if value is PENDING:
         root.park(number, (frame, i))
-        root.demand(number, agenda)
+        root.demand(number, work)
         return PENDING
     skip = root.skips.get(number)
     if skip is not None:
@@ -293,10 +293,10 @@ def _import(frame: Frame, i: int, number: int, agenda: list[Any]) -> Any:
     return value
 
 
-def gate_reason(frame: Frame, gate: Gate, agenda: list[Any], waiter: Any) -> Any:
+def gate_reason(frame: Frame, gate: Gate, work: list[Any], waiter: Any) -> Any:
     """Return why an instruction is skipped, None if nothing keeps it, or PENDING if that is not known yet.
 
-    Then `waiter` is parked, and what must run first is on the agenda.
+    Then `waiter` is parked, and what must run first is in the work.
     """
     if gate.condition is not None:
         if frame.regs[gate.condition] is PENDING:
@@ -316,7 +316,7 @@ def gate_reason(frame: Frame, gate: Gate, agenda: list[Any], waiter: Any) -> Any
                 frame.looked[mark] = at  # those before have values from now on
             place.park(register, waiter)
             if ask:
-                place.demand(register, agenda)
+                place.demand(register, work)
             return PENDING
         skip = place.skips.get(register)
         if skip is not None and not skip.ran:
@@ -330,7 +330,7 @@ def gate_reason(frame: Frame, gate: Gate, agenda: list[Any], waiter: Any) -> Any
     return None
 
 
-def stand_in(frame: Frame, skip: Skip, gate: Gate, agenda: list[Any], waiter: Any) -> Any:
+def stand_in(frame: Frame, skip: Skip, gate: Gate, work: list[Any], waiter: Any) -> Any:
     """Return what readers get for a skipped instruction: its `otherwise`, else its first argument, else NOTHING.
 
     PENDING if the `otherwise` must run first; then `waiter` is parked with it.
@@ -339,14 +339,14 @@ def stand_in(frame: Frame, skip: Skip, gate: Gate, agenda: list[Any], waiter: An
         value = frame.regs[gate.otherwise]
         if value is PENDING:
             frame.park(gate.otherwise, waiter)
-            frame.demand(gate.otherwise, agenda)
+            frame.demand(gate.otherwise, work)
             return PENDING
         skip.strict = frame.strictly(gate.otherwise)
         return value
     return NOTHING if gate.first is None else frame.regs[gate.first]
 
 
-def _route(frame: Frame, i: int, selector: int, agenda: list[Any]) -> Any:
+def _route(frame: Frame, i: int, selector: int, work: list[Any]) -> Any:
     key = frame.strictly(selector)
     if key is NOTHING:
         frame.skips[i] = Skip("UpstreamSkipped_Data")
@@ -357,9 +357,9 @@ def _route(frame: Frame, i: int, selector: int, agenda: list[Any]) -> Any:
     except TypeError:  # a key that cannot be hashed names no route
         reference = router.default
     if reference is None:
-        node = frame.world.blueprint.graph.nodes[frame.block.source(i)]
+        node = frame.activation.blueprint.graph.nodes[frame.block.source(i)]
         known = ", ".join(map(repr, router.routes))
-        given = frame.world.blueprint.graph.inputs.get(-1 - selector)
+        given = frame.activation.blueprint.graph.inputs.get(-1 - selector)
         shown = key if given is None else given.shown(key)
         raise RouterError(
             f"the selector of the router declared at {node.declared} gave {shown!r}, which has no route; "
@@ -368,7 +368,7 @@ def _route(frame: Frame, i: int, selector: int, agenda: list[Any]) -> Any:
     value = frame.regs[reference]
     if value is PENDING:
         frame.park(reference, (frame, i))
-        frame.demand(reference, agenda)
+        frame.demand(reference, work)
         return PENDING
     skip = frame.skips.get(reference) if reference >= 0 else None
     if skip is not None:

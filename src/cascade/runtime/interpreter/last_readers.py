@@ -15,7 +15,7 @@ from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import CALL0, CALL1, MOVE1, PACK
 
-__all__ = ["find_lasts", "let_go", "let_go_of", "read_from"]
+__all__ = ["find_last_readers", "release_reads", "release_reads_of", "read_from"]
 
 MOVES = bytes(MOVE1 if op == CALL1 else op for op in range(256))
 SINGLE = bytes(kind == CALL1 for kind in range(256))
@@ -23,7 +23,7 @@ SEVERAL = bytes(kind > CALL0 for kind in range(256))
 """For each kind: whether its operands are in the list of operands."""
 
 
-def find_lasts(blueprint: Blueprint) -> None:
+def find_last_readers(blueprint: Blueprint) -> None:
     """Note in the root block how often each register is read, and which calls let go of what they read."""
     block = blueprint.root
     strict, root = block.strict, block.root
@@ -85,7 +85,7 @@ def read_from(block: Block, steps: list[int], inputs: list[int]) -> dict[int, in
     return dict(Counter(at for i in steps for at in _read_by(block, i) if at in known))
 
 
-def let_go_of(frame: Frame, reads: dict[int, int]) -> None:
+def release_reads_of(frame: Frame, reads: dict[int, int]) -> None:
     """Let go of what instructions that have their values now, and read this often, were the last to read."""
     left, regs = frame.left, frame.regs
     for at, count in reads.items():
@@ -95,7 +95,7 @@ def let_go_of(frame: Frame, reads: dict[int, int]) -> None:
             regs[at] = None
 
 
-def let_go(frame: Frame, i: int) -> None:
+def release_reads(frame: Frame, i: int) -> None:
     """Let go of what instruction `i`, which has its value now, was the last to read."""
     block, left, regs = frame.block, frame.left, frame.regs
     if left is None:

@@ -22,10 +22,10 @@ def is_signal(value: Any) -> bool:
     return isinstance(value, (Signal, CoroutineType))
 
 
-def plain_result(run: RunState, frame: Frame, i: int, op: int, form: CallForm, value: Any, ready: list[Any]) -> Any:
+def plain_result(run: RunState, frame: Frame, i: int, op: int, form: CallForm, value: Any, deferred: list[Any]) -> Any:
     """Look closely at a result whose class differs from the last one's; return it if it is a plain value.
 
-    A tail call, or a coroutine that a sync function returned, goes on outside of the sweep: PENDING.
+    A tail call, or a coroutine that a sync function returned, goes on beside the interpreter: PENDING.
 
     Raises:
         JumpError: a Jump from a task that is not bound.
@@ -39,7 +39,7 @@ def plain_result(run: RunState, frame: Frame, i: int, op: int, form: CallForm, v
     if isinstance(value, Lazy):
         refuse_lazy(form, value)
     if isinstance(value, (TailCall, CoroutineType)):
-        ready.append((frame, i, value))
+        deferred.append((frame, i, value))
         return PENDING
     return value
 

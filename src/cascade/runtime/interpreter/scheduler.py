@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import Scope
-from cascade.runtime.interpreter.interpreter import TURN, Ready, arguments, sweep
-from cascade.runtime.interpreter.last_readers import let_go
+from cascade.runtime.interpreter.interpreter import TURN, Deferred, arguments, run_ready
+from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.run.deadlock import give_up, hold
 from cascade.runtime.run.state import RunState
@@ -21,48 +21,50 @@ from cascade.spec.placement import CallForm
 __all__ = ["advance", "complete", "drive", "evaluate"]
 
 
-async def advance(run: RunState, agenda: list[Any], mine: Scope) -> Ready | None:
-    """Sweep until nothing more can run at once, and start what takes time.
+async def advance(run: RunState, work: list[Any], mine: Scope) -> Deferred | None:
+    """Run until nothing more can run at once, and start what takes time.
 
     Returns one call of scope `mine` for the caller to go on with in place, which saves a task.
     """
-    ready: list[Ready] = []
+    deferred: list[Deferred] = []
     run.ticker.begin()
-    return await resume(run, agenda, ready, sweep(run, agenda, ready), mine)
+    return await resume(run, work, deferred, run_ready(run, work, deferred), mine)
 
 
-async def resume(run: RunState, agenda: list[Any], ready: list[Ready], outcome: Any, mine: Scope) -> Ready | None:
-    """Go on after a sweep that ended with `outcome`; see `advance`."""
+async def resume(
+    run: RunState, work: list[Any], deferred: list[Deferred], outcome: Any, mine: Scope
+) -> Deferred | None:
+    """Go on after `run_ready` ended with `outcome`; see `advance`."""
     while outcome is not None:
-        _start_all(run, ready)
-        ready.clear()
+        _start_all(run, deferred)
+        deferred.clear()
         if outcome is TURN:
             await run.turn()
         else:
             await run.wait_for_measure(outcome)
         run.ticker.begin()
-        outcome = sweep(run, agenda, ready)
-    for at, call in enumerate(ready):
+        outcome = run_ready(run, work, deferred)
+    for at, call in enumerate(deferred):
         if call[0].scope is mine:
-            del ready[at]
-            _start_all(run, ready)
+            del deferred[at]
+            _start_all(run, deferred)
             return call
-    _start_all(run, ready)
+    _start_all(run, deferred)
     return None
 
 
-def _start_all(run: RunState, ready: list[Ready]) -> None:
+def _start_all(run: RunState, deferred: list[Deferred]) -> None:
     """Start calls beside their hosts."""
     create = asyncio.get_running_loop().create_task
-    for frame, i, begun in ready:
+    for frame, i, started in deferred:
         scope = frame.scope
-        if begun is PENDING and not scope.is_ending():
-            scope.add(create(drive(run, frame, i, begun, scope)))
+        if started is PENDING and not scope.is_ending():
+            scope.add(create(drive(run, frame, i, started, scope)))
         else:
-            scope.start_watched(drive, run, frame, i, begun)
+            scope.start_watched(drive, run, frame, i, started)
 
 
-async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope | None = None) -> None:
+async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope | None = None) -> None:
     """Carry out a call that takes time, then what it makes possible.
 
     Args:
@@ -76,32 +78,32 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
         while True:
             block = frame.block
             form = block.forms[i]
-            dashed = run.dash(run, frame, i, form) if block.ops[i] == LOOP and begun is PENDING else None
-            if dashed is not None:  # awaited here, so that nothing stands between the task and the loop
-                (work, guesses, known), dashed = dashed, None
+            begun = run.start_compiled(run, frame, i, form) if block.ops[i] == LOOP and started is PENDING else None
+            if begun is not None:  # awaited here, so that nothing stands between the task and the loop
+                (compiled, guards, known), begun = begun, None
                 outcome = failure = None
-                while work is not None:
+                while compiled is not None:
                     try:
-                        outcome = await work
+                        outcome = await compiled
                     except BaseException as error:
                         failure = error
-                    work = None
-                    if guesses.is_retired:
+                    compiled = None
+                    if guards.is_retired:
                         run.look()
                     elif ticker.due and failure is None:
                         await run.turn()
-                        work, guesses = run.dash_on(run, frame, i, known, outcome)
-                value = run.landed(run, frame, i, known, outcome, failure)
-                del work, guesses, outcome, failure
-            elif form is None or not form.is_async or not _is_plain(run, frame, i, form, begun):
-                value = await run.perform(run, frame, i, begun)
+                        compiled, guards = run.resume_compiled(run, frame, i, known, outcome)
+                value = run.finish_compiled(run, frame, i, known, outcome, failure)
+                del compiled, guards, outcome, failure
+            elif form is None or not form.is_async or not _is_plain(run, frame, i, form, started):
+                value = await run.perform(run, frame, i, started)
             else:  # what `perform` would do, in one coroutine instead of three
                 try:
-                    if begun is not PENDING:  # a ticket
-                        if not run.admission.holds(begun):
-                            await run.admission.wait_again(begun)
-                        scope.parked.discard(begun)
-                        hold(begun, run)
+                    if started is not PENDING:  # a ticket
+                        if not run.admission.holds(started):
+                            await run.admission.wait_again(started)
+                        scope.parked.discard(started)
+                        hold(started, run)
                     try:
                         if run.is_interrupted:
                             scope.check()  # while it waited
@@ -111,13 +113,13 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                             args, kwargs = arguments(form, frame.values(i))
                             value = await form.func(*args, **kwargs)
                     finally:
-                        if begun is not PENDING:
-                            give_up(begun)
-                            run.admission.leave(begun.name, begun.needed)
+                        if started is not PENDING:
+                            give_up(started)
+                            run.admission.leave(started.name, started.needed)
                 except BaseException as error:
                     if run.is_asked(error, scope):
                         raise
-                    raise run.failure_at(Spot(frame, i), error) from None
+                    raise run.failure_at(Call(frame, i), error) from None
                 if value.__class__ is not form.seen:
                     if is_signal(value):
                         value = await run.perform(run, frame, i, value)
@@ -134,7 +136,7 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                 if frame.left is None and block.moves[i] == MOVE1:
                     frame.regs[block.places[i]] = None
                 elif block.read_by is None or i in block.read_by:
-                    let_go(frame, i)
+                    release_reads(frame, i)
             waiting = frame.waiters.pop(i, None) if frame.waiters else None
             if waiting is None:
                 return
@@ -142,16 +144,17 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
                 after, j = waiting[0]
                 form = after.block.forms[j] if j < len(after.block.forms) else None
                 if form is not None and form.is_async and after.block.ops[j] == CALL1 and after.scope is scope:
-                    frame, i, begun = after, j, PENDING  # a chain: this was its one input, so there is nothing to sweep
+                    # A chain: this was its one input, so there is nothing else to run.
+                    frame, i, started = after, j, PENDING
                     continue
-            agenda: list[Any] = []
-            frame.wake(waiting, agenda)
-            if not agenda:
+            work: list[Any] = []
+            frame.wake(waiting, work)
+            if not work:
                 return
-            call = await advance(run, agenda, scope)
+            call = await advance(run, work, scope)
             if call is None:
                 return
-            frame, i, begun = call
+            frame, i, started = call
     except BaseException as error:
         if beside is None:
             raise
@@ -161,37 +164,37 @@ async def drive(run: RunState, frame: Frame, i: int, begun: Any, beside: Scope |
             beside.leave()
 
 
-def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, begun: Any) -> bool:
+def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, started: Any) -> bool:
     """Say whether a call needs nothing but to be made, maybe with a ticket."""
     op = frame.block.ops[i]
-    if begun is PENDING:
+    if started is PENDING:
         return op <= CALLN and run.direct and not run.observed
-    if begun.__class__ is not Ticket or op == LOOP or run.heard or not run.direct or form.task.needs:
+    if started.__class__ is not Ticket or op == LOOP or run.heard or not run.direct or form.task.needs:
         return False
     gate = frame.block.gates.get(i)
     return (gate is None or gate.only_holds) and not run.names.has_looped(frame, i)
 
 
-async def evaluate(run: RunState, frame: Frame, agenda: list[Any], ready: list[Ready], wanted: list[int]) -> None:
-    """Carry out the agenda and the calls put aside; wait until the `wanted` registers of `frame` have values.
+async def evaluate(run: RunState, frame: Frame, work: list[Any], deferred: list[Deferred], wanted: list[int]) -> None:
+    """Carry out the work and the calls put aside; wait until the `wanted` registers of `frame` have values.
 
     Raises:
         NodeFailure: a node failed; nothing that was started here is running any more.
     """
     run.ticker.begin()
-    outcome = sweep(run, agenda, ready)
-    if outcome is not None or ready or frame.waiters or frame.scope.parked:
-        await complete(run, frame, agenda, ready, outcome, wanted)
+    outcome = run_ready(run, work, deferred)
+    if outcome is not None or deferred or frame.waiters or frame.scope.parked:
+        await complete(run, frame, work, deferred, outcome, wanted)
 
 
 async def complete(
-    run: RunState, frame: Frame, agenda: list[Any], ready: list[Ready], outcome: Any, wanted: list[int]
+    run: RunState, frame: Frame, work: list[Any], deferred: list[Deferred], outcome: Any, wanted: list[int]
 ) -> None:
-    """Do for `evaluate` what its first sweep could not do at once."""
+    """Do for `evaluate` what its first run could not do at once."""
     scope, regs = frame.scope, frame.regs
     scope.begin()
     try:
-        call = await resume(run, agenda, ready, outcome, scope)
+        call = await resume(run, work, deferred, outcome, scope)
         if call is not None:
             await drive(run, *call)
         for at in wanted:

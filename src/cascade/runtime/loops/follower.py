@@ -12,20 +12,20 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
 
-from cascade.compiler.code.source_writer import Leave
+from cascade.compiler.code.source_writer import Deoptimize
 from cascade.compiler.lowering.entry_plan import FIRST, Key, entry_plan, override
 from cascade.errors import DependencyMissingError, JumpError
-from cascade.runtime.frames.call import Spot
-from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, World
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Skip
 from cascade.runtime.frames.scope import NodeFailure
-from cascade.runtime.interpreter.interpreter import Ready, gate_reason, stand_in, sweep
+from cascade.runtime.interpreter.interpreter import Deferred, gate_reason, run_ready, stand_in
 from cascade.runtime.interpreter.results import refuse_jump, refuse_lazy
 from cascade.runtime.interpreter.scheduler import advance, complete, drive
 from cascade.runtime.loops.learning import learn_call, learn_item, learn_jump
-from cascade.runtime.loops.position import Standing
-from cascade.runtime.loops.shared_transition import Sprint, sprint
+from cascade.runtime.loops.position import LoopPosition
+from cascade.runtime.loops.shared_transition import SharedTransition, shared_transition
 from cascade.runtime.loops.tail_call import merge_tail
-from cascade.runtime.loops.tail_transitions import handover_key, learn_handover
+from cascade.runtime.loops.tail_transitions import learn_tail_transition, tail_key
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
@@ -36,12 +36,12 @@ from cascade.spec.placement import CallForm
 
 __all__ = ["Follower", "follow"]
 
-MOST_LANES = 16
+MOST_TRANSITIONS = 16
 
 
 async def follow(
     run: RunState,
-    spot: Spot,
+    call: Call,
     value: Any,
     form: CallForm,
     args: Any,
@@ -52,29 +52,29 @@ async def follow(
     """Go where a signal leads until a plain value comes; return that.
 
     Args:
-        spot: where the call was that returned the signal; it moves along.
+        call: where the call was that returned the signal; it moves along.
         value: the signal.
         form, args, kwargs, gate: that call.
         item: in an item of a map, the arguments declared for it.
     """
-    return await Follower(run, spot, value, form, args, kwargs, gate, item).follow()
+    return await Follower(run, call, value, form, args, kwargs, gate, item).follow()
 
 
-class Follower(Standing):
+class Follower(LoopPosition):
     """One loop on its way: the state it is in, and how its last call was made."""
 
     __slots__ = ()
 
     def end(self, value: Any) -> Any:
         """Return what the loop gives, and note if that was skipped."""
-        home, register = self.home, self.spot.register
-        if value is NOTHING and self.world is not home.world:
+        home, register = self.home, self.call.register
+        if value is NOTHING and self.activation is not home.activation:
             reason = "skipped" if self.skip is None else self.skip.reason
             error = DependencyMissingError(
                 f"the target of the blueprint that a TailCall led to was skipped ({reason}) and has nothing to give in "
                 "its place; give it one with run_if(..., otherwise=...)"
             )
-            raise self.run.failure_at(self.spot, error)
+            raise self.run.failure_at(self.call, error)
         if self.item is None and self.skip is not None:
             skip = home.skips[register] = Skip(self.skip.reason, ran=True)
             skip.strict = self.skip.strict
@@ -82,9 +82,9 @@ class Follower(Standing):
 
     def _took_over(self) -> Any:
         """Return what the state returned last in the loop that was begun with its first call."""
-        lane: Any = self.lanes[self.number][0]
+        transition: Any = self.transitions[self.number][0]
         outcome, error, self.outcome, self.error = self.outcome, self.error, None, None
-        return lane.left(None, outcome) if error is None else lane.caught(error)
+        return transition.left(None, outcome) if error is None else transition.caught(error)
 
     async def follow(self) -> Any:
         """Go where the signal leads until a plain value comes; return that."""
@@ -101,38 +101,42 @@ class Follower(Standing):
                     if value is PENDING:
                         value = self._took_over()
                     elif cls is Jump or cls is TailCall:
-                        for lane in self.lanes.get(self.number, ()):
-                            if lane.takes(value):
-                                value = lane.enter(value)
-                                if value is PENDING and lane.is_waiting:
+                        for transition in self.transitions.get(self.number, ()):
+                            if transition.takes(value):
+                                value = transition.enter(value)
+                                if value is PENDING and transition.is_waiting:
                                     try:
-                                        outcome = await lane.begin_hot()
+                                        outcome = await transition.begin_hot()
                                     except BaseException as error:
-                                        if isinstance(error, Leave):
+                                        if isinstance(error, Deoptimize):
                                             within.check()
-                                        value = lane.caught(error)
+                                        value = transition.caught(error)
                                     else:
-                                        value = lane.left(lane.signal, outcome)
-                                    if lane.guesses.is_retired:
+                                        value = transition.left(transition.signal, outcome)
+                                    if transition.guards.is_retired:
                                         run.look()
                                         within.check()
                                 if value is PENDING:
-                                    value = await lane.finish()
+                                    value = await transition.finish()
                                     within.check()  # the state may not have minded a cancel
                                 break
                         else:
-                            if cls is Jump and not self.lanes and (fast := sprint(self, value)) is not None:
-                                self.lanes[self.number] = [fast]
+                            if (
+                                cls is Jump
+                                and not self.transitions
+                                and (fast := shared_transition(self, value)) is not None
+                            ):
+                                self.transitions[self.number] = [fast]
                                 continue
-                            number, world, signal = self.number, self.world, value
+                            number, activation, signal = self.number, self.activation, value
                             target, key, data = self.jump(value) if cls is Jump else (number, (), None)
                             if target is None:
                                 return self.end(data)
                             value = await (
-                                self.tail(signal) if cls is TailCall else self.enter(world, target, key, data)
+                                self.tail(signal) if cls is TailCall else self.enter(activation, target, key, data)
                             )
                             within.check()
-                            self.learn(signal, world, number, target, key)
+                            self.learn(signal, activation, number, target, key)
                     elif isinstance(value, (Jump, TailCall)):
                         value = await self.enter_slowly(value)
                         within.check()
@@ -141,7 +145,7 @@ class Follower(Standing):
                     elif isinstance(value, CoroutineType):
                         value = await value
                         within.check()
-                        if isinstance(value, TailCall) and not self.spot.entered:
+                        if isinstance(value, TailCall) and not self.call.entered:
                             self.count_before()
                     elif isinstance(value, Lazy):
                         refuse_lazy(self.form, value)
@@ -152,7 +156,7 @@ class Follower(Standing):
                 except BaseException as error:
                     if run.is_asked(error, within):
                         raise
-                    raise run.failure_at(self.spot, error) from None
+                    raise run.failure_at(self.call, error) from None
                 if ticker.due and not isinstance(
                     value, CoroutineType
                 ):  # which the end of the run would leave unawaited
@@ -167,25 +171,34 @@ class Follower(Standing):
             return await self.tail(signal)
         target, key, data = self.jump(signal)
         self.ended = target is None
-        return data if target is None else await self.enter(self.world, target, key, data)
+        return data if target is None else await self.enter(self.activation, target, key, data)
 
-    def learn(self, signal: Any, world: World, number: int, target: int, key: Key) -> None:
+    def learn(self, signal: Any, activation: Activation, number: int, target: int, key: Key) -> None:
         """Keep a short way for more jumps or tail calls like one that was followed."""
-        home, lanes = self.home.world, self.lanes if self.world is world else self.elsewhere[world]
-        at_item = self.item is not None and number == self.home_number and world is home
-        source: Any = (number, len(self.item[0])) if at_item else number if world is home else (world.key, number)
+        home, transitions = (
+            self.home.activation,
+            self.transitions if self.activation is activation else self.elsewhere[activation],
+        )
+        at_item = self.item is not None and number == self.home_number and activation is home
+        source: Any = (
+            (number, len(self.item[0])) if at_item else number if activation is home else (activation.key, number)
+        )
         if isinstance(signal, TailCall) and signal.target_blueprint_id is not None:
-            lane = None if home in (world, self.world) else learn_handover(self, signal, world, number)
+            transition = (
+                None
+                if home in (activation, self.activation)
+                else learn_tail_transition(self, signal, activation, number)
+            )
         elif isinstance(signal, TailCall):
-            lane = learn_call(self, signal, source)
-        elif self.item is None or world is not home:
-            lane = learn_jump(self, signal, source, target, key)
+            transition = learn_call(self, signal, source)
+        elif self.item is None or activation is not home:
+            transition = learn_jump(self, signal, source, target, key)
         else:
-            lane = learn_item(self, signal, key) if at_item and target == number and key else None
-        if lane is not None and len(known := lanes.setdefault(number, [])) < MOST_LANES:
-            if known and known[0].__class__ is Sprint:  # the state does what others like it did not
+            transition = learn_item(self, signal, key) if at_item and target == number and key else None
+        if transition is not None and len(known := transitions.setdefault(number, [])) < MOST_TRANSITIONS:
+            if known and known[0].__class__ is SharedTransition:  # the state does what others like it did not
                 known.clear()
-            known.append(lane)
+            known.append(transition)
 
     # --- jumps
 
@@ -223,38 +236,40 @@ class Follower(Standing):
             return target, tuple(data), tuple(data.values())
         return (None, (), data) if target is None else (target, FIRST, (data,))
 
-    async def enter(self, world: World, target: int, key: Key, overrides: Any, called: bool = False) -> Any:
+    async def enter(self, activation: Activation, target: int, key: Key, overrides: Any, called: bool = False) -> Any:
         """Enter a state (or an exit, a node that is not bound); return what it returns."""
-        blueprint = world.blueprint
+        blueprint = activation.blueprint
         if target < 0:
             if key:
                 raise JumpError(f"a Jump carries data to an input, which takes no arguments: {overrides!r}")
-            return world.constants[-1 - target]
-        if self.item is not None and target == self.home_number and world is self.home.world:
+            return activation.constants[-1 - target]
+        if self.item is not None and target == self.home_number and activation is self.home.activation:
             return await self.enter_item(key, overrides)
         if not key and target in blueprint.hoisted:
-            return await self.once(world.root, target)
+            return await self.once(activation.root, target)
         block = blueprint.state(target)
         plan = block.plans.get(key) or entry_plan(blueprint, target, key)
         root = block.root
         gate = block.gates.get(root)
-        self.move(world, target, None if block.kinds[root] == MAP else block.jumps.get(root), gate, called)
-        frame = self.frame(plan, world, target, overrides)
-        agenda: list[Any] = [(frame, iter(plan.steps))]
-        ready: list[Ready] = []
+        self.move(activation, target, None if block.kinds[root] == MAP else block.jumps.get(root), gate, called)
+        frame = self.frame(plan, activation, target, overrides)
+        work: list[Any] = [(frame, iter(plan.steps))]
+        deferred: list[Deferred] = []
         outcome = None
         if plan.steps:
             self.run.ticker.begin()
-            outcome = sweep(self.run, agenda, ready)
-        return await self.complete_entry(plan, frame, agenda, ready, outcome)
+            outcome = run_ready(self.run, work, deferred)
+        return await self.complete_entry(plan, frame, work, deferred, outcome)
 
-    async def complete_entry(self, plan: EntryPlan, frame: Frame, agenda: Any, ready: list[Ready], outcome: Any) -> Any:
-        """Do what is left of an entry after a first sweep of what feeds it; return what its state returns."""
+    async def complete_entry(
+        self, plan: EntryPlan, frame: Frame, work: Any, deferred: list[Deferred], outcome: Any
+    ) -> Any:
+        """Do what is left of an entry after a first run of what feeds it; return what its state returns."""
         block = frame.block
         root = block.root
         gate = block.gates.get(root)
-        if outcome is not None or ready or any(frame.regs[at] is PENDING for at in plan.wanted):
-            await complete(self.run, frame, agenda, ready, outcome, plan.wanted)
+        if outcome is not None or deferred or any(frame.regs[at] is PENDING for at in plan.wanted):
+            await complete(self.run, frame, work, deferred, outcome, plan.wanted)
         kind = block.kinds[root]
         if kind > CALLN and kind != MAP:
             self.skip = frame.skips.get(root)
@@ -274,18 +289,18 @@ class Follower(Standing):
             form = block.forms[root]
             assert form is not None
             if gate is not None and gate.amounts:
-                gate = self.run.settled(self.spot, gate, regs)
-            value = await self.call(form, args, kwargs, gate)
+                gate = self.run.settled(self.call, gate, regs)
+            value = await self.call_state(form, args, kwargs, gate)
         self.pruned(frame, plan)
         return value
 
     async def once(self, root: Frame, number: int) -> Any:
         """Return what a node gives that runs once a run, however often it is entered."""
 
-        def question(agenda: list[Any], waiter: Any) -> Any:
+        def question(work: list[Any], waiter: Any) -> Any:
             if root.regs[number] is PENDING:
                 root.park(number, waiter)
-                root.demand(number, agenda)
+                root.demand(number, work)
             return root.regs[number]
 
         value = await self.ask(question)
@@ -294,10 +309,10 @@ class Follower(Standing):
 
     async def enter_item(self, key: Key, overrides: Any) -> Any:
         """Enter the item of a map again, with the arguments declared for it but for those overridden."""
-        graph = self.home.world.blueprint.graph
+        graph = self.home.activation.blueprint.graph
         block = self.home.block
-        gate = block.gates.get(self.spot.register)
-        form = block.forms[self.spot.register]
+        gate = block.gates.get(self.call.register)
+        form = block.forms[self.call.register]
         assert form is not None
         declared, named = self.item
         args, kwargs = list(declared), dict(named)
@@ -306,18 +321,18 @@ class Follower(Standing):
             if key is FIRST:
                 name = _first_name(form, receiver, self.described)
             override(self.described, form, args, kwargs, name, value, receiver)
-        self.move(self.home.world, self.home_number, graph.jumps.get(self.home_number), gate)
+        self.move(self.home.activation, self.home_number, graph.jumps.get(self.home_number), gate)
         if gate is not None and gate.amounts:
-            gate = self.run.settled(self.spot, gate, self.home.regs)
-        return await self.call(form, args, kwargs, gate)
+            gate = self.run.settled(self.call, gate, self.home.regs)
+        return await self.call_state(form, args, kwargs, gate)
 
-    async def call(self, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None) -> Any:
+    async def call_state(self, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None) -> Any:
         """Make a state's own call; return what it returns."""
         run = self.run
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         inline = form.inline
         if inline is None or run.observed or not run.inline or form.task.needs or (gate is not None and gate.is_policy):
-            return await run.invoke(run, self.spot, form, args, kwargs, gate)
+            return await run.invoke(run, self.call, form, args, kwargs, gate)
         run.ticker.ticks = 0
         return inline(*args, **kwargs)
 
@@ -325,7 +340,7 @@ class Follower(Standing):
         """Say whether the state is skipped in this entry, and what stands in for it then."""
         reason = None
         if gate is not None:
-            reason = await self.ask(lambda agenda, waiter: gate_reason(frame, gate, agenda, waiter))
+            reason = await self.ask(lambda work, waiter: gate_reason(frame, gate, work, waiter))
         arguments = (*plan.placed, *plan.named.values())
         if reason is None and any(frame.regs[reference] is NOTHING for reference in arguments):
             reason = "UpstreamSkipped_Data"
@@ -333,24 +348,24 @@ class Follower(Standing):
             return False, None
         skip = self.skip = Skip(reason, ran=True)
         if self.run.observed and frame.block.kinds[root] <= CALLN:
-            self.run.publish_skip(self.spot, reason)
+            self.run.publish_skip(self.call, reason)
         if gate is None or (gate.otherwise is None and not plan.keeps_first):
             return True, NOTHING
-        return True, await self.ask(lambda agenda, waiter: stand_in(frame, skip, gate, agenda, waiter))
+        return True, await self.ask(lambda work, waiter: stand_in(frame, skip, gate, work, waiter))
 
     async def ask(self, question: Any) -> Any:
         """Ask again until the answer is known, running what it needs."""
         while True:
-            agenda: list[Any] = []
+            work: list[Any] = []
             waiter = asyncio.get_running_loop().create_future()
-            answer = question(agenda, waiter)
+            answer = question(work, waiter)
             if answer is not PENDING:
                 return answer
             self.scope.begin()
             try:
-                call = await advance(self.run, agenda, self.scope)
-                if call is not None:
-                    self.scope.start_watched(drive, self.run, *call)
+                mine = await advance(self.run, work, self.scope)
+                if mine is not None:
+                    self.scope.start_watched(drive, self.run, *mine)
                 await waiter
                 await self.scope.join()
                 self.scope.check()
@@ -367,18 +382,18 @@ class Follower(Standing):
     async def tail(self, call: TailCall) -> Any:
         """Make the call that a TailCall asks for; return what it returns."""
         if call.target_blueprint_id is not None:
-            world = self.run.world_of(call.target_blueprint_id, self.form)
-            target, key = world.blueprint.graph.root, handover_key(call)
+            activation = self.run.activation_of(call.target_blueprint_id, self.form)
+            target, key = activation.blueprint.graph.root, tail_key(call)
             if key and target >= 0:
                 try:
-                    entry_plan(world.blueprint, target, key)
+                    entry_plan(activation.blueprint, target, key)
                 except JumpError as error:
                     raise TypeError(f"a TailCall to blueprint {call.target_blueprint_id!r}: {error}") from None
-            return await self.enter(world, target, key, (*call.args, *call.kwargs.values()), called=True)
+            return await self.enter(activation, target, key, (*call.args, *call.kwargs.values()), called=True)
         receiver = 1 if self.gate is not None and self.gate.receiver else 0
         args, kwargs = merge_tail(self.form, self.args, self.kwargs, call, receiver)
-        self.move(self.world, self.number, self.routes, self.gate, called=True)
-        return await self.call(self.form, args, kwargs, self.gate)
+        self.move(self.activation, self.number, self.routes, self.gate, called=True)
+        return await self.call_state(self.form, args, kwargs, self.gate)
 
 
 def _first_name(form: CallForm, receiver: int, described: Callable[[], str]) -> Any:

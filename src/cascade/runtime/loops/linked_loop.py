@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from cascade.compiler.code.emitted import Loop
-from cascade.compiler.transition_profile import Entry
+from cascade.compiler.code.emitted import LoopCode
+from cascade.compiler.transition_profile import EntryPoint
 
-__all__ = ["ENDLESS", "Bound"]
+__all__ = ["ENDLESS", "LinkedLoop"]
 
 ENDLESS = 1 << 62
 """The entries of a loop without a limit."""
 
 
-class Bound:
+class LinkedLoop:
     """An emitted loop, and what its parts are in one program."""
 
     __slots__ = ("after", "entries", "imports", "is_leaf", "limit", "loop", "slots")
 
-    def __init__(self, loop: Loop, entries: list[Entry]) -> None:
+    def __init__(self, loop: LoopCode, entries: list[EntryPoint]) -> None:
         self.loop = loop
         self.entries = entries
-        self.slots: list[tuple[Entry, int]] = []
+        self.slots: list[tuple[EntryPoint, int]] = []
         """The constants that the function takes, with an entry in whose blueprint they are."""
         for k, at in loop.constants:
             known = entries[k].block.slots

@@ -5,30 +5,32 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any
 
-from cascade.compiler.transition_profile import Entry
+from cascade.compiler.transition_profile import EntryPoint
 from cascade.errors import JumpError
-from cascade.runtime.frames.call import Spot
-from cascade.runtime.frames.frame import Frame, Skip, World
-from cascade.runtime.frames.node_instance import Copy
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.frame import Activation, Frame, Skip
+from cascade.runtime.frames.node_instance import NodeInstance
 from cascade.runtime.frames.scope import Scope
-from cascade.runtime.loops.transition import Lane
+from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block, EntryPlan
 from cascade.spec.graph import Gate
 from cascade.spec.placement import CallForm
 
-__all__ = ["Standing"]
+__all__ = ["LoopPosition"]
 
 MOST_FRAMES = 256
 """So many kinds of entries have a frame that serves again."""
 
 
-class Standing:
+class LoopPosition:
     """The place of one loop, which moves from entry to entry."""
 
     __slots__ = (
         "_scope",
+        "activation",
         "args",
+        "call",
         "copy",
         "count",
         "elsewhere",
@@ -41,7 +43,6 @@ class Standing:
         "home_number",
         "item",
         "kwargs",
-        "lanes",
         "limit",
         "number",
         "outcome",
@@ -49,16 +50,15 @@ class Standing:
         "routes",
         "run",
         "skip",
-        "spot",
+        "transitions",
         "value",
         "within",
-        "world",
     )
 
     def __init__(
         self,
         run: RunState,
-        spot: Spot,
+        call: Call,
         value: Any,
         form: CallForm,
         args: Any,
@@ -67,39 +67,39 @@ class Standing:
         item: Any,
     ) -> None:
         self.run = run
-        self.spot = spot
+        self.call = call
         self.value = value
         self.outcome: Any = None
         self.error: BaseException | None = None
-        """How the loop ended that was begun with the first call; see `cascade.runtime.loops.shared_transition.dash`."""
+        """How the loop ended that was begun with the first call; see `shared_transition.start_compiled`."""
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         self.item = item
-        self.home = spot.frame
-        self.within: Scope = spot.scope
+        self.home = call.frame
+        self.within: Scope = call.scope
         """What the whole loop ends with."""
-        self.home_number = self.number = spot.number
-        self.world: World = spot.world
-        self.routes = self.world.blueprint.graph.jumps.get(spot.number)
-        self.copy = spot.copy(run.names)
+        self.home_number = self.number = call.number
+        self.activation: Activation = call.activation
+        self.routes = self.activation.blueprint.graph.jumps.get(call.number)
+        self.copy = call.copy(run.names)
         self.count = 1
         self.limit: int | None = None if gate is None else gate.max_iterations
         """How many entries the loop may have: the least that a state it has entered allows."""
         self.skip: Skip | None = None
         self._scope: Scope | None = None
         self.frames: dict[EntryPlan, Frame] = {}
-        self.lanes: dict[int, list[Lane]] = {}
+        self.transitions: dict[int, list[Transition]] = {}
         """The short ways on from each node of the blueprint where the loop is."""
-        self.elsewhere: dict[World, dict[int, list[Lane]]] = {}
+        self.elsewhere: dict[Activation, dict[int, list[Transition]]] = {}
         """Those of the others where it was."""
         self.rest: Any = None
         """What is left of an entry that an emitted loop was left in."""
         self.ended = False
-        if not spot.entered and not isinstance(value, CoroutineType):
+        if not call.entered and not isinstance(value, CoroutineType):
             self.count_before()
 
     def let_go(self) -> None:
         """Let go of all values, and of the ways on, which lead back here, once the loop is over."""
-        self.frames, self.lanes, self.elsewhere = {}, {}, {}
+        self.frames, self.transitions, self.elsewhere = {}, {}, {}
         self.args, self.kwargs, self.item = (), {}, None
         self.value = self.outcome = self.error = self.rest = None
         if self._scope is not None:
@@ -107,11 +107,11 @@ class Standing:
 
     def count_before(self) -> None:
         """Count what a node had before as its first entry, where a tail call makes a loop of it."""
-        spot, copy = self.spot, self.copy
-        before = spot.iteration
-        spot.enter(copy)
-        if spot.suffix:
-            copy.items[spot.suffix] = max(copy.items[spot.suffix], before + 1)
+        call, copy = self.call, self.copy
+        before = call.iteration
+        call.enter(copy)
+        if call.suffix:
+            copy.items[call.suffix] = max(copy.items[call.suffix], before + 1)
         copy.entries = max(copy.entries, before + 1)
 
     @property
@@ -121,94 +121,94 @@ class Standing:
             self._scope = Scope(self.run, self.within)
         return self._scope
 
-    def stand_at(self, entry: Entry) -> None:
+    def stand_at(self, entry: EntryPoint) -> None:
         """Be where an entry is, after others have counted it."""
-        world = self.world_at(entry)
-        if entry.number != self.number or world is not self.world:
+        activation = self.activation_at(entry)
+        if entry.number != self.number or activation is not self.activation:
             self.number = entry.number
-            self.go_to(world)
-            same = world is self.home.world and entry.number == self.home_number
-            self.spot.moved(world, entry.number, self.copy, self.copy if same else None)
-            self.routes = self.world.blueprint.graph.jumps.get(entry.number)
+            self.go_to(activation)
+            same = activation is self.home.activation and entry.number == self.home_number
+            self.call.moved(activation, entry.number, self.copy, self.copy if same else None)
+            self.routes = self.activation.blueprint.graph.jumps.get(entry.number)
         self.form, self.gate, self.kwargs = entry.form, entry.block.gates.get(entry.register), {}
 
-    def world_at(self, entry: Entry) -> World:
-        """Return the world that an entry is in."""
-        return self.world if entry.blueprint_id is None else self.run.worlds[entry.blueprint_id]
+    def activation_at(self, entry: EntryPoint) -> Activation:
+        """Return the activation that an entry is in."""
+        return self.activation if entry.blueprint_id is None else self.run.activations[entry.blueprint_id]
 
-    def go_to(self, world: World) -> None:
-        """Be in a blueprint: the lanes are those between its nodes and away from them."""
-        if world is not self.world:
-            self.elsewhere[self.world] = self.lanes
-            self.lanes = self.elsewhere.setdefault(world, {})
-            self.world = world
+    def go_to(self, activation: Activation) -> None:
+        """Be in a blueprint: the transitions are those between its nodes and away from them."""
+        if activation is not self.activation:
+            self.elsewhere[self.activation] = self.transitions
+            self.transitions = self.elsewhere.setdefault(activation, {})
+            self.activation = activation
 
-    def around(self, world: World) -> Frame | None:
-        """Return the frame around the loop, for entries in a world."""
-        return self.home if world is self.home.world else world.root
+    def around(self, activation: Activation) -> Frame | None:
+        """Return the frame around the loop, for entries in an activation."""
+        return self.home if activation is self.home.activation else activation.root
 
-    def copy_at(self, entry: Entry) -> Copy:
+    def copy_at(self, entry: EntryPoint) -> NodeInstance:
         """Return the copy of a state's own node."""
-        world = self.world_at(entry)
-        if world is self.home.world and entry.number == self.home_number:
+        activation = self.activation_at(entry)
+        if activation is self.home.activation and entry.number == self.home_number:
             return self.copy
-        return self.run.names.copy(world, entry.number, self.copy, True)
+        return self.run.names.copy(activation, entry.number, self.copy, True)
 
     def block_at(self, number: int) -> tuple[Block, int]:
         """Return the block that a node is in where the loop is, and its register there."""
-        if self.world is self.home.world and number == self.home_number:
-            return self.home.block, self.spot.register
-        block = self.world.blueprint.state(number)
+        if self.activation is self.home.activation and number == self.home_number:
+            return self.home.block, self.call.register
+        block = self.activation.blueprint.state(number)
         return block, block.root
 
     def described(self) -> str:
         """Return the node where the loop began."""
-        graph = self.home.world.blueprint.graph
+        graph = self.home.activation.blueprint.graph
         return f"{graph.name(self.home_number)} (declared at {graph.declared(self.home_number)})"
 
-    def move(self, world: World, target: int, routes: Any, gate: Gate | None, called: bool = False) -> None:
+    def move(self, activation: Activation, target: int, routes: Any, gate: Gate | None, called: bool = False) -> None:
         """Count an entry and go to its node; an exit does not count, but what a tail call leads to does."""
-        spot = self.spot
+        call = self.call
         if routes is not None or called:
             self.count += 1
             if gate is not None and gate.max_iterations is not None:
                 self.limit = min(gate.max_iterations, self.limit or gate.max_iterations)
             if self.limit is not None and self.count > self.limit:
-                graph = world.blueprint.graph
+                graph = activation.blueprint.graph
                 raise JumpError(
                     f"the loop of {graph.name(target)} (declared at {graph.declared(target)}) has had "
                     f"{self.limit} entries and would go on: max_iterations={self.limit} ends it here"
                 )
         self.routes = routes
-        spot.enter(self.copy)
-        if target != self.number or world is not self.world:
+        call.enter(self.copy)
+        if target != self.number or activation is not self.activation:
             self.number = target
-            self.go_to(world)
-            same = world is self.home.world and target == self.home_number
-            spot.moved(world, target, self.copy, self.copy if same else None)
+            self.go_to(activation)
+            same = activation is self.home.activation and target == self.home_number
+            call.moved(activation, target, self.copy, self.copy if same else None)
 
-    def frame_at(self, entry: Entry) -> Frame:
+    def frame_at(self, entry: EntryPoint) -> Frame:
         """Return a frame for the middle of an entry."""
-        return self.frame(entry.plan, self.world, entry.number, ())
+        return self.frame(entry.plan, self.activation, entry.number, ())
 
-    def frame(self, plan: EntryPlan, world: World, target: int, overrides: Any) -> Frame:
+    def frame(self, plan: EntryPlan, activation: Activation, target: int, overrides: Any) -> Frame:
         """Return a frame for one entry; the last one by the same plan is over, so its frame serves again."""
-        block = world.blueprint.state(target)
-        regs = world.template(plan, block).copy()
+        block = activation.blueprint.state(target)
+        regs = activation.template(plan, block).copy()
         at = plan.first_override
         for value in overrides:
             regs[at] = value
             at += 1
         frame = self.frames.get(plan)
-        if frame is None or frame.world is not world:
+        if frame is None or frame.activation is not activation:
             if len(self.frames) >= MOST_FRAMES:
                 self.frames.clear()
-            frame = self.frames[plan] = Frame(world, block, regs, self.scope, self.around(world))
+            frame = self.frames[plan] = Frame(activation, block, regs, self.scope, self.around(activation))
             frame.loop = self.copy
-            frame.suffix = self.spot.suffix
+            frame.suffix = self.call.suffix
         else:
             frame.regs = regs
-        frame.iteration = self.spot.iteration
+        frame.iteration = self.call.iteration
         if block.lazies:
             frame.skips = {}
             frame.waiters = {}

@@ -1,4 +1,4 @@
-"""Sprints: the emitted loop of a state, at once, for other states that differ in their literals alone.
+"""Transitions of one shape: the emitted loop of a state, at once, for other states that differ in their literals alone.
 
 Ten thousand agents that are declared as ten thousand loops have one shape. The first of them learns its loop; for
 the others, neither a block is lowered nor an edge learned unless they do what the first did not.
@@ -10,40 +10,40 @@ from collections.abc import Coroutine
 from typing import Any
 
 from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, leaf_sort
-from cascade.compiler.code.guards import Guesses
+from cascade.compiler.code.guards import Guards
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
 from cascade.compiler.transition_profile import Edge
 from cascade.runtime.compiled.root import settle
-from cascade.runtime.frames.call import Spot
-from cascade.runtime.frames.frame import PENDING, Frame, World
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.frame import PENDING, Activation, Frame
 from cascade.runtime.interpreter.interpreter import arguments
 from cascade.runtime.loops.learning import learn_jump
-from cascade.runtime.loops.linked_loop import ENDLESS, Bound
-from cascade.runtime.loops.transition import Lane
+from cascade.runtime.loops.linked_loop import ENDLESS, LinkedLoop
+from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState
 from cascade.spec.control import Jump
 from cascade.spec.placement import CallForm
 
-__all__ = ["Sprint", "dash", "dash_on", "landed", "sprint"]
+__all__ = ["SharedTransition", "start_compiled", "resume_compiled", "finish_compiled", "shared_transition"]
 
 NO_REGISTERS: list[Any] = []
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
 """The classes of most data that a loop ends with."""
 
 
-def sprint(follower: Any, jump: Jump) -> Sprint | None:
+def shared_transition(follower: Any, jump: Jump) -> SharedTransition | None:
     """Return the short way for jumps like this one, if a state like this one has had it before.
 
     If many states like it have come here already, it is made at once: they may all be in their first call.
     """
-    run, number, graph = follower.run, follower.number, follower.world.blueprint.graph
+    run, number, graph = follower.run, follower.number, follower.activation.blueprint.graph
     form = follower.form
     if run.observed or not (run.compiles and run.direct and run.inline):
         return None
-    blueprint = follower.world.blueprint
+    blueprint = follower.activation.blueprint
     if follower.item is not None or blueprint.skips:
         return None
-    if follower.home.loop is not None and number not in blueprint.machine.edges:
+    if follower.home.loop is not None and number not in blueprint.loop_profile.edges:
         return None  # the loop around is to know how this one goes on
     try:
         leaf = leaf_shape(graph, number, jump.target_key, jump.data.__class__)
@@ -60,7 +60,7 @@ def sprint(follower: Any, jump: Jump) -> Sprint | None:
     routes = follower.routes
     if routes is None or any(routes.get(edge.key, -1) != number for edge in hot.loop.edges):
         return None
-    return Sprint(follower, edge, hot)
+    return SharedTransition(follower, edge, hot)
 
 
 def _learned_at_once(follower: Any, jump: Jump, leaf: Any) -> Known | None:
@@ -69,20 +69,22 @@ def _learned_at_once(follower: Any, jump: Jump, leaf: Any) -> Known | None:
     by_name = jump.data is None or isinstance(jump.data, dict)
     if by_name or jump.data.__class__ not in PLAIN or routes is None or routes.get(jump.target_key, -1) != number:
         return None
-    entry_plan(follower.world.blueprint, number, FIRST)
-    lane = learn_jump(follower, jump, number, number, FIRST)
-    if lane is None:
+    entry_plan(follower.activation.blueprint, number, FIRST)
+    transition = learn_jump(follower, jump, number, number, FIRST)
+    if transition is None:
         return None
-    lane.emit_now()
+    transition.emit_now()
     known = kept(follower.form, leaf)
     return known if known.__class__ is tuple else None
 
 
-Known = tuple[Edge, Bound, Any]
+Known = tuple[Edge, LinkedLoop, Any]
 """What one state learned for others: its edge, the loop, and the code object where it was declared."""
 
 
-def dash(run: RunState, frame: Frame, i: int, form: CallForm) -> tuple[Coroutine[Any, Any, Any], Guesses, Known] | None:
+def start_compiled(
+    run: RunState, frame: Frame, i: int, form: CallForm
+) -> tuple[Coroutine[Any, Any, Any], Guards, Known] | None:
     """Return the emitted loop, begun with the first call of a bound coroutine function, if one like it had it before.
 
     While it runs there is nothing else of it: what a loop has besides is made when it ends. The caller must hold all
@@ -90,10 +92,10 @@ def dash(run: RunState, frame: Frame, i: int, form: CallForm) -> tuple[Coroutine
     """
     if form.kept is None or not form.is_async or run.observed or not (run.compiles and run.direct and run.inline):
         return None
-    world, number = frame.world, frame.block.source(i)
-    graph = world.blueprint.graph
+    activation, number = frame.activation, frame.block.source(i)
+    graph = activation.blueprint.graph
     sort = leaf_sort(graph, number)
-    known: Known | None = None if sort is None or world.blueprint.skips else kept(form, sort)
+    known: Known | None = None if sort is None or activation.blueprint.skips else kept(form, sort)
     if known is None:
         return None
     hot = known[1]
@@ -104,67 +106,69 @@ def dash(run: RunState, frame: Frame, i: int, form: CallForm) -> tuple[Coroutine
         if routes.get(edge.key, -1) != number:
             return None
     run.ticker.begin()
-    guesses = run.guessing(hot.loop)
-    first = world.constants[-1 - graph.references(number)[0]]  # the argument that the data of a jump stands for
-    return guesses.function(range(ENDLESS), first, *_literals(world, number, hot)), guesses, known
+    guards = run.guarded(hot.loop)
+    first = activation.constants[-1 - graph.references(number)[0]]  # the argument that the data of a jump stands for
+    return guards.function(range(ENDLESS), first, *_literals(activation, number, hot)), guards, known
 
 
-def dash_on(
+def resume_compiled(
     run: RunState, frame: Frame, i: int, known: Known, outcome: Any
-) -> tuple[Coroutine[Any, Any, Any] | None, Guesses | None]:
-    """Return the loop of a dash again that was left with an outcome for no more than the event loop's turn."""
+) -> tuple[Coroutine[Any, Any, Any] | None, Guards | None]:
+    """Return the loop again, if it was left with an outcome for no more than the event loop's turn."""
     count, _, result, _ = outcome
     edge, hot, _ = known
     if run.observed or not hot.loop.may_run() or not edge.takes(result):
         return None, None
     run.ticker.begin()
-    guesses = run.guessing(hot.loop)
-    literals = _literals(frame.world, frame.block.source(i), hot)
-    return guesses.function(range(count + 1, ENDLESS), result.data, *literals), guesses
+    guards = run.guarded(hot.loop)
+    literals = _literals(frame.activation, frame.block.source(i), hot)
+    return guards.function(range(count + 1, ENDLESS), result.data, *literals), guards
 
 
-def _literals(world: World, number: int, hot: Bound) -> list[Any]:
+def _literals(activation: Activation, number: int, hot: LinkedLoop) -> list[Any]:
     """Return the other arguments of a state, in the order in which its loop takes them."""
     constants = hot.loop.constants
     if not constants:
         return []
-    slots = list(dict.fromkeys(world.blueprint.graph.references(number)))
-    return [world.constants[-1 - slots[-1 - at]] for _, at in constants]
+    slots = list(dict.fromkeys(activation.blueprint.graph.references(number)))
+    return [activation.constants[-1 - slots[-1 - at]] for _, at in constants]
 
 
-def landed(run: RunState, frame: Frame, i: int, known: Known, outcome: Any, error: BaseException | None) -> Any:
-    """Take over from a dash that ended with an outcome or an error.
+def finish_compiled(
+    run: RunState, frame: Frame, i: int, known: Known, outcome: Any, error: BaseException | None
+) -> Any:
+    """Take over from a loop begun with its first call that ended with an outcome or an error.
 
     Return what the loop gives, or what follows it on.
     """
-    if error is None and frame.loop is None and frame.world.key is None:
+    if error is None and frame.loop is None and frame.activation.key is None:
         count, _, result, _ = outcome
         number = frame.block.source(i)
-        routes = frame.world.blueprint.graph.jumps[number]
+        routes = frame.activation.blueprint.graph.jumps[number]
         is_simple = result.__class__ is Jump and result.data.__class__ in PLAIN and result.target_key.__class__ is str
         if is_simple and routes.get(result.target_key, i) is None:  # a way out
-            run.names.entered(frame.world, number, count + 1)
+            run.names.entered(frame.activation, number, count + 1)
             return result.data
-    spot = Spot(frame, i)
-    spot.enter(spot.copy(run.names))
+    call = Call(frame, i)
+    call.enter(call.copy(run.names))
     form = frame.block.forms[i]
     assert form is not None
     args, kwargs = arguments(form, frame.values(i))
-    follower = run.follower(run, spot, PENDING, form, args, kwargs, frame.block.gates.get(i), None)
-    lane = Sprint(follower, known[0], known[1])
-    lane.ahead = 1
-    follower.lanes[follower.number] = [lane]
+    follower = run.follower(run, call, PENDING, form, args, kwargs, frame.block.gates.get(i), None)
+    transition = SharedTransition(follower, known[0], known[1])
+    transition.ahead = 1
+    follower.transitions[follower.number] = [transition]
     follower.outcome, follower.error = outcome, error
     return follower
 
 
-class Sprint(Lane):
-    """A lane whose edge and loop were learned by another state."""
+class SharedTransition(Transition):
+    """A transition whose edge and loop were learned by another state."""
 
     __slots__ = ("ahead",)
 
-    def __init__(self, follower: Any, edge: Edge, hot: Bound) -> None:
-        super().__init__(follower, edge, follower.world.blueprint.machine, None, NO_REGISTERS)
+    def __init__(self, follower: Any, edge: Edge, hot: LinkedLoop) -> None:
+        super().__init__(follower, edge, follower.activation.blueprint.loop_profile, None, NO_REGISTERS)
         self.hot = hot
         self.ahead = 0
         """How many of the loop's entries were counted before."""
@@ -186,7 +190,7 @@ class Sprint(Lane):
 
     def values(self, signal: Any) -> list[Any]:
         """Return what the emitted loop is called with behind its turn: the data, and the literals of this state."""
-        return [signal.data, *_literals(self.follower.world, self.follower.number, self.hot)]
+        return [signal.data, *_literals(self.follower.activation, self.follower.number, self.hot)]
 
     def counted(self, k: int, i: int) -> None:
         """Count the entries that the emitted loop has had, of which the last was its `i`-th, from 0."""
@@ -195,5 +199,5 @@ class Sprint(Lane):
         follower.count += count
         if count:
             follower.kwargs = {}
-            follower.spot.enter_more(follower.copy, count)
+            follower.call.enter_more(follower.copy, count)
         settle(follower.run, self.hot.loop)

@@ -1,6 +1,6 @@
-"""Lanes: the short way for a jump or tail call that is like one before, which nearly every one of a long loop is.
+"""Transitions: the short way for a jump or tail call that is like one before, which nearly every one of a long loop is.
 
-A lane that has been used for a while runs as an emitted loop, with all the states that were seen to follow, and
+A transition that has been used for a while runs as an emitted loop, with all the states that were seen to follow, and
 interprets only what that hands back.
 """
 
@@ -10,41 +10,43 @@ from collections.abc import Coroutine
 from typing import Any
 
 from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, loop_shape
-from cascade.compiler.code.emitted import Loop
-from cascade.compiler.code.source_writer import CannotEmit, Leave, Place
+from cascade.compiler.code.emitted import LoopCode
+from cascade.compiler.code.source_writer import CannotEmit, Deoptimize, DeoptPoint
 from cascade.compiler.emit.inner_loop import inner_loops
 from cascade.compiler.emit.loop import emit_loop
-from cascade.compiler.emit.map import Unfit
-from cascade.compiler.transition_profile import Edge, Entry, Machine
-from cascade.runtime.compiled.deoptimization import spot_of
-from cascade.runtime.compiled.root import publish_end, restore, settle
+from cascade.compiler.emit.map import UnfitMap
+from cascade.compiler.transition_profile import Edge, EntryPoint, TransitionProfile
+from cascade.runtime.compiled.deoptimization import call_at_point
+from cascade.runtime.compiled.root import publish_end, rebuild_frame, settle
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
 from cascade.runtime.frames.frame import PENDING, Frame, order_frame
-from cascade.runtime.frames.node_instance import Copy
-from cascade.runtime.interpreter.interpreter import Ready, sweep
-from cascade.runtime.loops.linked_loop import ENDLESS, Bound
+from cascade.runtime.frames.node_instance import NodeInstance
+from cascade.runtime.interpreter.interpreter import Deferred, run_ready
+from cascade.runtime.loops.linked_loop import ENDLESS, LinkedLoop
 from cascade.runtime.loops.tail_call import merge_tail
 
-__all__ = ["Lane"]
+__all__ = ["Transition"]
 
 MOST_LOOPS = 64
 SOON = 4
 """After so many uses of an edge that only this run knows, a loop is looked for that is kept: that takes a while."""
 
 
-class Lane:
+class Transition:
     """The short way along one edge, in one loop that is on its way."""
 
     __slots__ = (
-        *("edge", "entry", "follower", "frame", "guesses", "hot", "is_waiting", "machine", "nodes", "signal"),
+        *("edge", "entry", "follower", "frame", "guards", "hot", "is_waiting", "loop_profile", "nodes", "signal"),
         *("size", "template", "version", "watch"),
     )
 
-    def __init__(self, follower: Any, edge: Edge, machine: Machine, frame: Frame | None, template: list[Any]) -> None:
+    def __init__(
+        self, follower: Any, edge: Edge, loop_profile: TransitionProfile, frame: Frame | None, template: list[Any]
+    ) -> None:
         self.follower = follower
         self.edge = edge
-        self.entry: Entry = edge.entry
-        self.machine = machine
+        self.entry: EntryPoint = edge.entry
+        self.loop_profile = loop_profile
         self.frame = frame
         self.template = template
         """The registers with which each entry begins."""
@@ -56,8 +58,8 @@ class Lane:
         self.size = 16
         self.version = -1
         self.watch: Any = None
-        self.nodes: list[Copy] | None = None
-        self.guesses: Any = None
+        self.nodes: list[NodeInstance] | None = None
+        self.guards: Any = None
 
     def takes(self, signal: Any) -> bool:
         """Say whether a jump or tail call goes along this edge."""
@@ -103,17 +105,17 @@ class Lane:
         run = follower.run
         follower.count += 1
         follower.stand_at(self.entry)
-        iteration = follower.spot.enter(follower.copy)
+        iteration = follower.call.enter(follower.copy)
         regs = self.registers(signal)
         if plan.steps:
             assert frame is not None
             frame.iteration, frame.regs = iteration, regs
-            ready: list[Ready] = []
-            agenda: list[Any] = [(frame, iter(plan.steps))]
+            deferred: list[Deferred] = []
+            work: list[Any] = [(frame, iter(plan.steps))]
             run.ticker.ticks = 0
-            outcome = sweep(run, agenda, ready)
-            if outcome is not None or ready or any(regs[at] is PENDING for at in plan.wanted):
-                follower.rest = (plan, frame, agenda, ready, outcome)
+            outcome = run_ready(run, work, deferred)
+            if outcome is not None or deferred or any(regs[at] is PENDING for at in plan.wanted):
+                follower.rest = (plan, frame, work, deferred, outcome)
                 return PENDING
         args = follower.args = [regs[reference] for reference in plan.placed]
         inline = self.entry.form.inline
@@ -134,16 +136,16 @@ class Lane:
         form = self.entry.form
         if form.is_async and run.direct and not run.observed:
             return await form.func(*follower.args)
-        return await run.invoke(run, follower.spot, form, follower.args, {}, None)
+        return await run.invoke(run, follower.call, form, follower.args, {}, None)
 
     # --- the emitted loop
 
     def is_hot(self) -> bool:
-        """Say whether the emitted loop can take this entry; emit it when the lane has been used enough."""
+        """Say whether the emitted loop can take this entry; emit it when the transition has been used enough."""
         run = self.follower.run
         if not run.direct or not run.inline or (run.heard and run.bus.previews is not None):
             return False
-        if (self.watch != run.watch or self.version != self.machine.version) and not self.emitted(run):
+        if (self.watch != run.watch or self.version != self.loop_profile.version) and not self.emitted(run):
             return False
         if self.hot is False:
             return False
@@ -152,14 +154,14 @@ class Lane:
         return self.hot.loop.may_run() and self.is_ready(run)
 
     def emit_now(self) -> None:
-        """Emit the loop as if the lane had been used enough."""
+        """Emit the loop as if the transition had been used enough."""
         run = self.follower.run
         self.edge.uses = max(self.edge.uses, run.patience_to_compile)
         self.is_hot()
 
     def emitted(self, run: Any) -> bool:
         """Find or make the emitted loop; say whether it is time for it."""
-        edge, machine, entry, patience = self.edge, self.machine, self.entry, run.patience_to_compile
+        edge, loop_profile, entry, patience = self.edge, self.loop_profile, self.entry, run.patience_to_compile
         edge.uses += 1
         form = entry.form
         if form.inline is None and not form.is_async:
@@ -168,34 +170,34 @@ class Lane:
         if not is_due and (form.kept is None or edge.uses != (1 if entry.blueprint_id is None else SOON)):
             return False
         if edge.uses == patience + 1:
-            machine.version += 1
-        edges = machine.reached(entry, patience // 2 if is_due else 0)
+            loop_profile.version += 1
+        edges = loop_profile.reached(entry, patience // 2 if is_due else 0)
         entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
-        blueprint = self.follower.world.blueprint
+        blueprint = self.follower.activation.blueprint
         inner = inner_loops(blueprint, entries, run.watch)
         within = frozenset([(entries[k], i, one.edge) for (k, i), one in inner.items()])
         mark = ((frozenset(entries), frozenset(edges), within), run.watch)
-        hot: Any = machine.made.get(mark)
+        hot: Any = loop_profile.made.get(mark)
         if hot is None or (hot and not hot.loop.is_sure and all(form.seen is not None for form in hot.loop.forms)):
-            blueprints = [self.follower.world_at(entry).blueprint for entry in entries]
+            blueprints = [self.follower.activation_at(entry).blueprint for entry in entries]
             shape = loop_shape(blueprints, entries, edges, run.watch, inner)
-            loop: Loop | None = kept(form, shape)
+            loop: LoopCode | None = kept(form, shape)
             if loop is None and not is_due:
                 return False
             try:
                 if loop is None or not loop.is_sure:
                     loop = emit_loop(blueprints, entries, edges, run.watch, inner)
                     keep(form, shape, loop)
-                hot = Bound(loop, entries)
+                hot = LinkedLoop(loop, entries)
             except CannotEmit as error:
-                machine.reasons.add(str(error))
+                loop_profile.reasons.add(str(error))
                 hot = False
-            if len(machine.made) >= MOST_LOOPS:
-                machine.made.clear()
-            machine.made[mark] = hot
+            if len(loop_profile.made) >= MOST_LOOPS:
+                loop_profile.made.clear()
+            loop_profile.made[mark] = hot
         self.hot, self.nodes = hot, None
         if hot is False or hot.loop.is_sure:
-            self.watch, self.version = run.watch, machine.version
+            self.watch, self.version = run.watch, loop_profile.version
             if (
                 hot
                 and hot.is_leaf
@@ -204,9 +206,9 @@ class Lane:
                 and edge.names is None
                 and len(edge.updates) == 1
             ):
-                leaf = leaf_shape(self.follower.world.blueprint.graph, entry.number, edge.key, edge.cls)
+                leaf = leaf_shape(self.follower.activation.blueprint.graph, entry.number, edge.key, edge.cls)
                 if leaf is not None and not any(run.watch):
-                    known = edge, hot, self.follower.world.blueprint.graph.nodes[entry.number].code
+                    known = edge, hot, self.follower.activation.blueprint.graph.nodes[entry.number].code
                     keep(form, leaf, known)
                     keep(form, leaf[:-2], known)
         return True
@@ -217,16 +219,16 @@ class Lane:
         if self.left_to_go() <= 0:
             return False
         is_limited = follower.limit is not None or hot.limit < ENDLESS
-        if hot.loop.inner and (follower.spot.suffix or is_limited):
+        if hot.loop.inner and (follower.call.suffix or is_limited):
             return False  # they share the numbers of its turn, and count their entries as nodes of a loop
         for entry, at in hot.imports:
-            root = follower.world_at(entry).root
+            root = follower.activation_at(entry).root
             if root.regs[at] is PENDING or at in root.skips:
                 return False
         for entry, number in hot.after:
-            world = follower.world_at(entry)
-            around = follower.around(world)
-            place, register, _ = order_frame(Frame(world, entry.block, [], follower.scope, around), number)
+            activation = follower.activation_at(entry)
+            around = follower.around(activation)
+            place, register, _ = order_frame(Frame(activation, entry.block, [], follower.scope, around), number)
             if place.regs[register] is PENDING or register in place.skips:
                 return False
         return not (run.observed and any(copy.entries or copy.items for copy in self.copies()))
@@ -237,13 +239,13 @@ class Lane:
         least: int = self.hot.limit if limit is None else min(limit, self.hot.limit)
         return least - int(self.follower.count)
 
-    def copies(self) -> list[Copy]:
+    def copies(self) -> list[NodeInstance]:
         """Return the copies of the nodes before the states; where one has looped itself, its entries are counted."""
         if self.nodes is None:
             follower = self.follower
             entries, names = self.hot.entries, follower.run.names
             self.nodes = [
-                names.copy(follower.world_at(entries[k]), entries[k].block.source(i), follower.copy)
+                names.copy(follower.activation_at(entries[k]), entries[k].block.source(i), follower.copy)
                 for k, i in self.hot.loop.sites
                 if i != entries[k].register
             ]
@@ -262,14 +264,14 @@ class Lane:
         values[at : at + len(parameters)] = regs[parameters.start : parameters.stop]
         if len(hot.entries) > 1:
             values.insert(0, k)
-        values += [follower.world_at(entry).constants[slot] for entry, slot in hot.slots]
-        values += [follower.world_at(entry).root.regs[at] for entry, at in hot.imports]
+        values += [follower.activation_at(entry).constants[slot] for entry, slot in hot.slots]
+        values += [follower.activation_at(entry).root.regs[at] for entry, at in hot.imports]
         if hot.loop.inner:
             names, entries = follower.run.names, hot.entries
             sources = [(entries[k].block.source(i)) for k, i in hot.loop.inner]
-            values += [names.copy(follower.world, number, follower.copy) for number in sources]
+            values += [names.copy(follower.activation, number, follower.copy) for number in sources]
         if any(follower.run.watch):
-            values += [*follower.run.tellers(), follower.spot.had(follower.copy), self.sites()]
+            values += [*follower.run.tellers(), follower.call.had(follower.copy), self.sites()]
         return values
 
     def sites(self) -> list[Any]:
@@ -279,10 +281,10 @@ class Lane:
         for k, i in self.hot.loop.sites:
             number = entries[k].block.source(i)
             if i != entries[k].register:
-                copy = names.copy(follower.world_at(entries[k]), number, follower.copy)
+                copy = names.copy(follower.activation_at(entries[k]), number, follower.copy)
             else:
                 copy = follower.copy_at(entries[k])
-            found.append(copy.site_of(follower.spot.suffix))
+            found.append(copy.site_of(follower.call.suffix))
         return found
 
     def run_hot(self, signal: Any) -> Any:
@@ -306,8 +308,8 @@ class Lane:
         run.ticker.begin()
         self.is_waiting = False
         values = self.values(self.signal)
-        self.guesses = run.guessing(self.hot.loop)
-        work: Coroutine[Any, Any, Any] = self.guesses.function(range(self.left_to_go()), *values)
+        self.guards = run.guarded(self.hot.loop)
+        work: Coroutine[Any, Any, Any] = self.guards.function(range(self.left_to_go()), *values)
         return work
 
     def left(self, signal: Any, outcome: tuple[Any, Any, Any, Any]) -> Any:
@@ -330,11 +332,11 @@ class Lane:
         follower, hot = self.follower, self.hot
         follower.stand_at(hot.entries[k])
         follower.count += i + 1
-        follower.spot.enter_more(follower.copy, i + 1)
+        follower.call.enter_more(follower.copy, i + 1)
         settle(follower.run, hot.loop)
 
     def caught(self, error: BaseException) -> Any:
-        """Take over from the emitted loop where something was raised: an error, or `Leave`."""
+        """Take over from the emitted loop where something was raised: an error, or `Deoptimize`."""
         self.signal = None
         follower, hot = self.follower, self.hot
         run = follower.run
@@ -347,29 +349,31 @@ class Lane:
         k, i = place.entry, values.get("i") or 0
         if place.passed is not None:  # it has no key, so it is no jump
             return self.left(None, (i, k, values["result"], tuple([values[name] for name in place.passed])))
-        entry: Entry = hot.entries[k]
+        entry: EntryPoint = hot.entries[k]
         self.counted(k, i)
         own = place.register == entry.register or place.register < 0
-        if isinstance(error, Unfit) and entry.missed(place.register, i):
-            self.machine.made.clear()
-            self.machine.version += 1
-        if isinstance(error, Leave):
+        if isinstance(error, UnfitMap) and entry.missed(place.register, i):
+            self.loop_profile.made.clear()
+            self.loop_profile.version += 1
+        if isinstance(error, Deoptimize):
             return self.resume(entry, follower.frame_at(entry), place, values)
-        spot = follower.spot if own else spot_of(run, follower.frame_at(entry), place, values)
+        call = follower.call if own else call_at_point(run, follower.frame_at(entry), place, values)
         cancelled = run.is_asked(error, follower.within)
-        publish_end(run, spot, place, values, error, "Cancelled" if cancelled else "Failed")
+        publish_end(run, call, place, values, error, "Cancelled" if cancelled else "Failed")
         try:
             if own or cancelled:
                 raise error
-            raise run.failure_at(spot, error) from None
+            raise run.failure_at(call, error) from None
         finally:
             del error, values  # the traceback leads here
 
-    def resume(self, entry: Entry, frame: Frame, place: Place, values: dict[str, Any]) -> Any:
+    def resume(self, entry: EntryPoint, frame: Frame, place: DeoptPoint, values: dict[str, Any]) -> Any:
         """Go on by interpreting, in the middle of an entry."""
         follower = self.follower
         run = follower.run
-        steps, ready = restore(run, frame, self.hot.loop, place, values, [step[0] for step in entry.plan.steps])
-        agenda: list[Any] = [(frame, iter(steps))]
-        follower.rest = (entry.plan, frame, agenda, ready, sweep(run, agenda, ready))
+        steps, deferred = rebuild_frame(
+            run, frame, self.hot.loop, place, values, [step[0] for step in entry.plan.steps]
+        )
+        work: list[Any] = [(frame, iter(steps))]
+        follower.rest = (entry.plan, frame, work, deferred, run_ready(run, work, deferred))
         return PENDING

@@ -1,4 +1,4 @@
-"""Blocks: calls of a short function for many items, in one comprehension each.
+"""Chunks: calls of a short function for many items, in one comprehension each.
 
 Nothing is asked between two calls but whether the class of a result is known to be plain. What a comprehension iterates
 over is shared with the ticker, which takes away what is left of it.
@@ -13,7 +13,7 @@ from typing import Any
 
 from cascade.runtime.interpreter.results import is_signal
 
-__all__ = ["Caller"]
+__all__ = ["ChunkCaller"]
 
 Odd = Callable[[Any], Any]
 MOST_ODD = 64
@@ -45,7 +45,7 @@ def _fill(call: Any, rows: Any, plain: set[type], odd: Odd, out: list[Any]) -> N
         append(value if value.__class__ in plain else odd(value))
 
 
-class Caller:
+class ChunkCaller:
     """Calls the function of one map for blocks of items.
 
     Args:

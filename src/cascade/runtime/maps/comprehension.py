@@ -1,4 +1,4 @@
-"""Sweeps: calls of a short function for all items of a list, in one comprehension.
+"""Comprehensions: calls of a short function for all items of a list, in one comprehension.
 
 Nothing is asked between two calls but whether a result has the class expected. A tick takes that class away, so the
 next result is looked at closer, and the comprehension awaits the turn of the event loop where it stands.
@@ -10,14 +10,14 @@ from collections.abc import Callable, Coroutine
 from types import CoroutineType
 from typing import Any
 
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.maps.sources import Batch
-from cascade.runtime.maps.state import Items
+from cascade.runtime.maps.state import MapState
 
-__all__ = ["Sweep"]
+__all__ = ["Comprehension"]
 
 MOST_BEFORE = 1 << 12
 PIECE = 1 << 17
@@ -25,8 +25,8 @@ PIECE = 1 << 17
 
 
 # `for value in (call(item),)` is an assignment (CPython 3.9 made it one), to a variable of the comprehension's own.
-def _sweeper() -> tuple[Callable[..., Coroutine[Any, Any, list[Any]]], Callable[[type | None], None]]:
-    """Return a sweep, and what tells it which class of results it expects: None to have it look closer."""
+def _make_comprehension() -> tuple[Callable[..., Coroutine[Any, Any, list[Any]]], Callable[[type | None], None]]:
+    """Return a comprehension, and what tells it which class of results it expects: None to have it look closer."""
     seen: type | None = None
 
     async def work(calls: Any, is_plain: Any, turn: Any) -> list[Any]:
@@ -49,14 +49,14 @@ def _itself(value: Any) -> Any:
     return value
 
 
-def _few(items: Items) -> list[Any]:
-    results, seen = items.results, items.caller.seen
+def _few(state: MapState) -> list[Any]:
+    results, seen = state.results, state.caller.seen
     if results and len(results) <= MOST_BEFORE and all(value.__class__ is seen for value in results):
         return results
     return []
 
 
-class Sweep:
+class Comprehension:
     """Calls for what is left of a batch, unless it cannot go on behind a turn.
 
     The list that it makes begins with the few results that were there before: to put it behind them, when it is done,
@@ -67,21 +67,21 @@ class Sweep:
         *("at", "batch", "before", "done", "expect", "is_ended", "is_waiting", "items", "marked", "waiting", "work"),
     )
 
-    def __init__(self, items: Items, batch: Batch) -> None:
-        self.items, self.batch = items, batch
+    def __init__(self, state: MapState, batch: Batch) -> None:
+        self.items, self.batch = state, batch
         self.waiting: Any = iter(batch.columns[0])
         self.waiting.__setstate__(batch.at)
         self.at = batch.at
-        self.before = _few(items)
+        self.before = _few(state)
         """The results that were there, if they are few and of the class expected."""
-        self.done = items.done
+        self.done = state.done
         self.marked: list[tuple[int, Any]] = []
         """What was found that is more than a value, with the positions of its items."""
         self.is_waiting = False
         """The event loop has its turn: what is raised now was not raised by a call."""
         self.is_ended = False
         """It has ended before its items did."""
-        self.work, self.expect = _sweeper()
+        self.work, self.expect = _make_comprehension()
 
     async def run(self) -> list[Any]:
         """Return the results; the places of what is more than a value stay empty.
@@ -89,10 +89,10 @@ class Sweep:
         Raises:
             NodeFailure: a call failed.
         """
-        items, caller, ticker = self.items, self.items.caller, self.items.run.ticker
+        state, caller, ticker = self.items, self.items.caller, self.items.run.ticker
         self.begin()
         try:
-            calls = (caller.bound(items.form.inline), self.waiting)
+            calls = (caller.bound(state.form.inline), self.waiting)
             values = await self.work(((_itself, self.before), calls), self.is_plain, self.turn)
         except BaseException as error:
             for _, signal in self.marked:
@@ -103,7 +103,7 @@ class Sweep:
             raise self.failure(error) from None
         finally:
             ticker.turn = None
-        items.done = self.done
+        state.done = self.done
         for position, _ in self.marked:
             values[position - self.at + len(self.before)] = NOTHING
         return values
@@ -132,18 +132,18 @@ class Sweep:
         return not self.items.run.ticker.due and caller.may_sweep
 
     async def turn(self) -> bool:
-        """Give the event loop its turn, and end the sweep if it cannot go on behind it."""
-        items, run = self.items, self.items.run
-        if not (self.marked or items.takers() or self.is_long()) and items.caller.may_sweep:
+        """Give the event loop its turn, and end the comprehension if it cannot go on behind it."""
+        state, run = self.items, self.items.run
+        if not (self.marked or state.takers() or self.is_long()) and state.caller.may_sweep:
             run.ticker.turn = None
-            run.ticker.caught(items.form)
-            items.form.seen = items.caller.seen
-            items.done = self.done + self.position() - self.at
+            run.ticker.caught(state.form)
+            state.form.seen = state.caller.seen
+            state.done = self.done + self.position() - self.at
             self.is_waiting = True
             await run.turn()
             self.is_waiting = False
             run.ticker.begin()
-            if items.may_sweep(self.at) and not run.governs(items.form):
+            if state.may_sweep(self.at) and not run.governs(state.form):
                 self.begin()
                 return True
         self.is_ended = True
@@ -156,18 +156,18 @@ class Sweep:
 
     def hand_on(self, values: list[Any]) -> int:
         """Put the results where they belong; return how many there are."""
-        items, before = self.items, len(self.before)
+        state, before = self.items, len(self.before)
         count = len(values) - before
-        if before and items.results is self.before and not items.sinks:
-            items.results = values
-            items.done += count
+        if before and state.results is self.before and not state.sinks:
+            state.results = values
+            state.done += count
         else:
             del values[:before]
-            items.deliver(self.at, values)
+            state.deliver(self.at, values)
         return count
 
     def position(self) -> int:
-        """Return how many items were called for, with those before the sweep; to be asked while a call is looked at."""
+        """Return how many items were called for, with those before it; to be asked while a call is looked at."""
         column = self.batch.columns[0]
         if column.__class__ is range:
             return len(column) - int(self.waiting.__length_hint__())
@@ -179,10 +179,10 @@ class Sweep:
         cause = error.__cause__
         if error.__class__ is RuntimeError and cause.__class__ is StopIteration and _has_passed(cause):
             error = cause  # a coroutine makes the one of the other
-        items = self.items
-        return items.run.failure_at(Spot(items.frame, items.i, f"[{self.position() - 1}]"), error)
+        state = self.items
+        return state.run.failure_at(Call(state.frame, state.i, f"[{self.position() - 1}]"), error)
 
 
 def _has_passed(error: Any) -> bool:
-    """Say whether an exception has come out of a sweep."""
+    """Say whether an exception has come out of a comprehension."""
     return error.__traceback__ is not None and error.__traceback__.tb_frame.f_globals is globals()

@@ -1,4 +1,4 @@
-"""Flows: results of a map that go to the next one item by item, before the whole map is done.
+"""Pipes: results of a map that go to the next one item by item, before the whole map is done.
 
 A map that is about to wait looks at who waits for it. If that is a map that could begin, were the results there,
 it begins now and is fed. When nothing has to wait, nothing of this happens: the list is handed over when it is done.
@@ -18,10 +18,10 @@ from cascade.spec.blueprint import Block
 from cascade.spec.iterables import refuse_lengths
 from cascade.spec.operations import MAP
 
-__all__ = ["Flow", "Flows", "flowing", "is_sole_reader"]
+__all__ = ["Pipe", "PipeSource", "open_pipes", "is_sole_reader"]
 
 
-class Flow(Sink):
+class Pipe(Sink):
     """What one map hands to another: results with the numbers of their items, in any order.
 
     Of a map that skips items, in the order of the items, because only then is known which number each has.
@@ -62,7 +62,7 @@ class Flow(Sink):
         self.closed = False
         self.skips = skips
         self.is_fed = is_fed
-        """The giver has its items from a flow itself, in any order: what is early must not make it wait."""
+        """The giver has its items from a pipe itself, in any order: what is early must not make it wait."""
         self.early: dict[int, Any] = {}
         self.next = self.rank = 0
 
@@ -114,66 +114,66 @@ class Flow(Sink):
             self.arrived()
 
 
-class Flows(Source):
+class PipeSource(Source):
     """Items made of the results of maps that are under way, beside lists that are there.
 
     Args:
         wait: waits until it is told by `wake` and a condition holds.
     """
 
-    __slots__ = ("complete", "flows", "lists", "names", "parts", "task", "total", "wait")
+    __slots__ = ("complete", "lists", "names", "parts", "pipes", "task", "total", "wait")
 
-    def __init__(self, task: Any, values: dict[str, Any], flows: dict[str, Flow], wait: Any, wake: Any) -> None:
+    def __init__(self, task: Any, values: dict[str, Any], pipes: dict[str, Pipe], wait: Any, wake: Any) -> None:
         self.task = task
         self.names = tuple(values)
-        self.flows = flows
-        self.lists = {name: list(value) for name, value in values.items() if name not in flows}
+        self.pipes = pipes
+        self.lists = {name: list(value) for name, value in values.items() if name not in pipes}
         self.wait = wait
         self.parts: dict[int, dict[str, Any]] = {}
         """Where several maps flow in: what is there of each item."""
         self.complete: deque[int] = deque()
         """The numbers of the items of which all parts are there."""
-        self.total = dict.fromkeys(flows, 0)
-        for flow in flows.values():
-            flow.arrived = wake
-        sizes = {None if flow.skips else flow.giver.source.count for flow in flows.values()}
+        self.total = dict.fromkeys(pipes, 0)
+        for pipe in pipes.values():
+            pipe.arrived = wake
+        sizes = {None if pipe.skips else pipe.giver.source.count for pipe in pipes.values()}
         sizes |= {len(values) for values in self.lists.values()}
         super().__init__(sizes.pop() if len(sizes) == 1 else None)
 
     def is_there(self) -> bool:
         """Say whether there is something to read, or nothing will come any more."""
-        flows = self.flows.values()
-        if self.complete or any(flow.chunks for flow in flows) or all(flow.closed for flow in flows):
+        pipes = self.pipes.values()
+        if self.complete or any(pipe.chunks for pipe in pipes) or all(pipe.closed for pipe in pipes):
             return True
-        return len(flows) > 1 and self.is_uneven()
+        return len(pipes) > 1 and self.is_uneven()
 
     async def read(self, most: int) -> Batch | None:
         """Wait for results, and return items made of them."""
         while True:
             await self.wait(self.is_there)
-            if len(self.flows) == 1:
+            if len(self.pipes) == 1:
                 batch = self.read_one(most)
             else:
                 batch = self.read_several(most)
             if batch is not None:
                 return batch
-            if len(self.flows) > 1 and self.is_uneven():
+            if len(self.pipes) > 1 and self.is_uneven():
                 self.check(True)
-            if all(flow.closed and not flow.chunks for flow in self.flows.values()):
+            if all(pipe.closed and not pipe.chunks for pipe in self.pipes.values()):
                 self.check(True)
                 return None
 
     def is_uneven(self) -> bool:
-        """Say whether one flow has ended and another has more, which would wait for its other half for ever."""
-        ended = [self.total[name] for name, flow in self.flows.items() if flow.closed and not flow.chunks]
+        """Say whether one pipe has ended and another has more, which would wait for its other half for ever."""
+        ended = [self.total[name] for name, pipe in self.pipes.items() if pipe.closed and not pipe.chunks]
         return bool(ended) and max(self.total.values()) > min(ended)
 
     def read_one(self, most: int) -> Batch | None:
         """Take results of the one map that flows in."""
-        ((name, flow),) = self.flows.items()
-        if not flow.chunks:
+        ((name, pipe),) = self.pipes.items()
+        if not pipe.chunks:
             return None
-        first, values = flow.take(most)
+        first, values = pipe.take(most)
         self.total[name] = max(self.total[name], first + len(values))
         self.check()
         end = first + len(values)
@@ -182,24 +182,24 @@ class Flows(Source):
 
     def read_several(self, most: int) -> Batch | None:
         """Take all that has come, and return up to `most` items that are complete."""
-        for name, flow in self.flows.items():
-            while flow.chunks:
-                first, values = flow.take(flow.count)
+        for name, pipe in self.pipes.items():
+            while pipe.chunks:
+                first, values = pipe.take(pipe.count)
                 self.total[name] = max(self.total[name], first + len(values))
-                flow.halves += len(values)
+                pipe.halves += len(values)
                 for index, value in enumerate(values, first):
                     part = self.parts.setdefault(index, {})
                     part[name] = value
-                    if len(part) == len(self.flows):
+                    if len(part) == len(self.pipes):
                         self.complete.append(index)
         self.check()
         if not self.complete:
             return None
         index = self.complete.popleft()
         part = self.parts.pop(index)
-        for flow in self.flows.values():
-            flow.halves -= 1
-            flow.drained()
+        for pipe in self.pipes.values():
+            pipe.halves -= 1
+            pipe.drained()
         row = [part[each] if each in part else self.lists[each][index] for each in self.names]
         return Batch(index, [[value] for value in row], 0, 1)
 
@@ -209,21 +209,21 @@ class Flows(Source):
         most = max(self.total.values())
         if not at_end and all(most <= len(values) for values in self.lists.values()):
             return
-        closed = {name: flow.closed and not flow.chunks for name, flow in self.flows.items()}
+        closed = {name: pipe.closed and not pipe.chunks for name, pipe in self.pipes.items()}
         lengths = {name: total if closed[name] else f"{total} or more" for name, total in self.total.items()}
         if not at_end or len({*sizes.values(), *lengths.values()}) > 1:
             refuse_lengths(self.task, {name: {**sizes, **lengths}[name] for name in self.names})
 
 
-def flowing(under_way: dict[tuple[Frame, int], Any], frame: Frame, j: int) -> dict[str, int] | None:
+def open_pipes(under_way: dict[tuple[Frame, int], Any], frame: Frame, j: int) -> dict[str, int] | None:
     """Return which inputs of instruction `j` are results of maps under way, if it is a map that can begin with them.
 
     By name, with their registers.
     """
     block = frame.block
-    if j >= len(block.ops) or block.ops[j] != MAP:  # behind the registers, stretches are numbered
+    if j >= len(block.ops) or block.ops[j] != MAP:  # behind the registers, straight code is numbered
         return None
-    node = frame.world.blueprint.graph.nodes[block.source(j)]
+    node = frame.activation.blueprint.graph.nodes[block.source(j)]
     names = ("",) * len(node.args) + tuple(node.kwargs)
     found: dict[str, int] = {}
     for name, reference in zip(names, block.references(j), strict=True):

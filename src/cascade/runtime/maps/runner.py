@@ -1,18 +1,18 @@
-"""Items: a map goes through its items, from wherever they come to wherever their results go."""
+"""The runner of a map goes through its items, from wherever they come to wherever their results go."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
-from cascade.runtime.frames.started import Called, close
-from cascade.runtime.maps.calls import call_in_place, start_all, take_over
-from cascade.runtime.maps.pipes import Flow, Flows
-from cascade.runtime.maps.sinks import SKIPPED, Outlet
-from cascade.runtime.maps.sources import EVERYTHING, Columns, source_of
-from cascade.runtime.maps.state import LARGEST_BLOCK, Items
+from cascade.runtime.frames.started import MapStarted, close
+from cascade.runtime.maps.calls import call_in_place, resume_map, start_all
+from cascade.runtime.maps.pipes import Pipe, PipeSource
+from cascade.runtime.maps.sinks import SKIPPED, ResultSink
+from cascade.runtime.maps.sources import EVERYTHING, ColumnSource, source_of
+from cascade.runtime.maps.state import LARGEST_BLOCK, MapState
 from cascade.runtime.run.state import RunState
 from cascade.spec.notes import note_more, spelled
 
@@ -21,69 +21,71 @@ __all__ = ["run_map"]
 FIRST_BLOCK = 64
 
 
-async def run_map(run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[str, Any], begun: Any = PENDING) -> Any:
+async def run_map(
+    run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[str, Any], started: Any = PENDING
+) -> Any:
     """Call the task of map `i` for each item; return the list of results.
 
     Args:
         args: what goes by position to every call (the receiver of a method).
         kwargs: by name, what is the same for every call and what is iterated; PENDING where the results of another
             map flow in.
-        begun: what emitted code was given for all items, if it has called for them already.
+        started: what emitted code was given for all items, if it has called for them already.
     """
-    items = Items(run, frame, i, args, kwargs)
+    state = MapState(run, frame, i, args, kwargs)
     try:
-        _open(items, {name: kwargs[name] for name in items.node.each})
+        _open(state, {name: kwargs[name] for name in state.node.each})
     except Exception as error:
-        close(begun)
-        raise run.failure_at(Spot(frame, i), error) from None
+        close(started)
+        raise run.failure_at(Call(frame, i), error) from None
     try:
-        return await _run_all(items, None if begun is PENDING else begun)
+        return await _run_all(state, None if started is PENDING else started)
     finally:
-        items.let_go()
+        state.let_go()
 
 
-def _open(items: Items, values: dict[str, Any]) -> None:
+def _open(state: MapState, values: dict[str, Any]) -> None:
     """Find out where the items come from and where the results go."""
-    run, node, place = items.run, items.node, (items.frame, items.i)
-    outlet: Outlet | None = run.outlet
-    if outlet is not None and outlet.node is node and items.frame is items.frame.world.root:
-        outlet.drained, outlet.is_held_up = items.tell, items.is_held_up
-        items.has_outlet = True
-        items.sinks.append(outlet)
-        items.results = None
-        items.limit_reading()
-    flows: dict[str, Flow] | None = run.flows.pop(place, None) if run.flows else None
-    if flows is None:
-        items.source = source_of(node, values, node.kwargs or {}, run.ticker)
-        if items.source.count is None:
-            items.limit_reading()
+    run, node, place = state.run, state.node, (state.frame, state.i)
+    result_sink: ResultSink | None = run.result_sink
+    if result_sink is not None and result_sink.node is node and state.frame is state.frame.activation.root:
+        result_sink.drained, result_sink.is_held_up = state.tell, state.is_held_up
+        state.has_result_sink = True
+        state.sinks.append(result_sink)
+        state.results = None
+        state.limit_reading()
+    pipes: dict[str, Pipe] | None = run.pipes.pop(place, None) if run.pipes else None
+    if pipes is None:
+        state.source = source_of(node, values, node.kwargs or {}, run.ticker)
+        if state.source.count is None:
+            state.limit_reading()
         return
-    items.is_fed = True
-    items.source = Flows(node.task, values, flows, items.wait_for, items.tell)
-    for flow in flows.values():
-        if flow.giver.window is not None:
-            items.limit_reading()
-        elif items.window is not None and flow.giver.results is None:
-            flow.giver.limit_reading(items.window)
+    state.is_fed = True
+    state.source = PipeSource(node.task, values, pipes, state.wait_for, state.tell)
+    for pipe in pipes.values():
+        if pipe.giver.window is not None:
+            state.limit_reading()
+        elif state.window is not None and pipe.giver.results is None:
+            pipe.giver.limit_reading(state.window)
 
 
-async def _run_all(items: Items, begun: Called | None) -> Any:
-    run, place = items.run, (items.frame, items.i)
-    items.scope.begin()
-    run.under_way[place] = items
+async def _run_all(state: MapState, started: MapStarted | None) -> Any:
+    run, place = state.run, (state.frame, state.i)
+    state.scope.begin()
+    run.under_way[place] = state
     try:
-        if begun is None:
-            await _spread(items)
+        if started is None:
+            await _spread(state)
         else:
-            await take_over(items, begun.values)
-        await items.scope.join()
-        items.check_errors(True)
-        for sink in items.sinks:
-            if isinstance(sink, Flow):
+            await resume_map(state, started.values)
+        await state.scope.join()
+        state.check_errors(True)
+        for sink in state.sinks:
+            if isinstance(sink, Pipe):
                 sink.close()
     except BaseException as error:
-        ending = await items.scope.close(error)
-        await _close(items, ending)
+        ending = await state.scope.close(error)
+        await _close(state, ending)
         try:
             if ending is error:
                 raise
@@ -92,65 +94,65 @@ async def _run_all(items: Items, begun: Called | None) -> Any:
             del ending  # its traceback leads here
     finally:
         del run.under_way[place]
-        if items.failed:
-            items.count_lost()
-    if items.lacks:
+        if state.failed:
+            state.count_lost()
+    if state.lacks:
         return NOTHING
-    if items.failed and items.node.errors.on_error == "skip":
-        items.warn()
-        return [value for value in items.results or () if value is not SKIPPED]
-    return items.results or []
+    if state.failed and state.node.errors.on_error == "skip":
+        state.warn()
+        return [value for value in state.results or () if value is not SKIPPED]
+    return state.results or []
 
 
-async def _close(items: Items, error: BaseException) -> None:
+async def _close(state: MapState, error: BaseException) -> None:
     """Close the source after an error."""
     try:
-        await items.source.close(items.run.engine.thread_grace)
+        await state.source.close(state.run.engine.thread_grace)
     except Exception as other:
         noted = error.error if isinstance(error, NodeFailure) else error
         note_more(noted, f"besides, an input of a map failed when it was closed: {spelled(other)}")
 
 
-async def _spread(items: Items) -> None:
+async def _spread(state: MapState) -> None:
     """Go through the items: in place while calls are short and nothing has to be waited for."""
-    run, form, source = items.run, items.form, items.source
-    gate = items.gate
+    run, form, source = state.run, state.form, state.source
+    gate = state.gate
     policy = form.task.needs or (gate is not None and (gate.is_policy or gate.selector is not None))
     in_place = run.inline and not policy
     measures = in_place and run.direct and form.inline is None and form.task.mode == "auto" and not form.is_async
-    may_wait = not isinstance(source, Columns)
+    may_wait = not isinstance(source, ColumnSource)
     size = 1 if measures else FIRST_BLOCK
     while True:
-        room = items.room_left()
+        room = state.room_left()
         if room <= 0:
-            items.offer()
-            await items.wait_for(items.has_room)
-            room = items.room_left()
+            state.offer()
+            await state.wait_for(state.has_room)
+            room = state.room_left()
         if may_wait:
-            items.offer()
+            state.offer()
         try:
-            batch = await source.read(EVERYTHING if in_place and items.may_sweep(items.read) else min(size, room))
+            batch = await source.read(EVERYTHING if in_place and state.may_sweep(state.read) else min(size, room))
         except BaseException as error:
-            if run.is_asked(error, items.scope):
+            if run.is_asked(error, state.scope):
                 raise
-            raise run.failure_at(Spot(items.frame, items.i), error) from None
-        items.scope.check()  # the source may not have minded a cancel
+            raise run.failure_at(Call(state.frame, state.i), error) from None
+        state.scope.check()  # the source may not have minded a cancel
         if batch is None:
             return
         count = batch.end - batch.at
-        items.read += count
+        state.read += count
         if in_place and form.inline is not None and not run.governs(form):
-            await call_in_place(items, batch)
+            await call_in_place(state, batch)
         elif count:
-            await start_all(items, batch)
-            if items.may_block():
+            await start_all(state, batch)
+            if state.may_block():
                 await run.turn()  # so that it is seen how many have to wait
         if measures and count:
             measures = False
             if not form.profile.measured:
-                items.offer()
+                state.offer()
                 await run.wait_for_measure(form.profile)
         if run.ticker.due:
-            items.offer()
+            state.offer()
             await run.turn()
         size = min(max(size * 4, FIRST_BLOCK), LARGEST_BLOCK)

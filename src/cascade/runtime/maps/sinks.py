@@ -1,4 +1,4 @@
-"""Outlets: the results of a map as they come, for whoever iterates over them."""
+"""Sinks: the results of a map as they come, for whoever iterates over them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-__all__ = ["SKIPPED", "Outlet", "Sink", "completed"]
+__all__ = ["SKIPPED", "ResultSink", "Sink", "completed"]
 
 
 class _Skipped:
@@ -34,7 +34,7 @@ class Sink:
         raise NotImplementedError
 
 
-class Outlet(Sink):
+class ResultSink(Sink):
     """Keeps the results of the map `node` until they are asked for; it makes the map wait when there are many."""
 
     __slots__ = ("arrival", "drained", "is_held_up", "node", "reader", "values")
@@ -80,31 +80,31 @@ class Outlet(Sink):
             self.arrival = None
 
 
-async def completed(start: Callable[[Outlet], Any], node: Any) -> AsyncGenerator[Any, None]:
+async def completed(start: Callable[[ResultSink], Any], node: Any) -> AsyncGenerator[Any, None]:
     """Start a run, yield the results of its map as they come, and end it if nobody wants more."""
-    outlet = Outlet(node)
-    run = start(outlet)
+    result_sink = ResultSink(node)
+    run = start(result_sink)
     task: asyncio.Task[Any] = run._task
-    task.add_done_callback(outlet.wake)
-    run._ending.reader = outlet.waiting_reader
-    values = outlet.values
+    task.add_done_callback(result_sink.wake)
+    run._run_scope.reader = result_sink.waiting_reader
+    values = result_sink.values
     try:
         while values or not task.done():
-            outlet.reader = asyncio.current_task()
+            result_sink.reader = asyncio.current_task()
             if not values:
                 with run._bus.waiting_for(run.id):
-                    await outlet.wait()
+                    await result_sink.wait()
                 continue
             value = values.popleft()
-            if outlet.drained is not None:
-                outlet.drained()
+            if result_sink.drained is not None:
+                result_sink.drained()
             yield value
         result = await run
-        if outlet.drained is None:  # the map was skipped: what stands in for its list
+        if result_sink.drained is None:  # the map was skipped: what stands in for its list
             for value in result:
                 yield value
     finally:
-        run._ending.reader = None
+        run._run_scope.reader = None
         await _end(run, task)
 
 

@@ -11,7 +11,7 @@ from cascade.runtime.frames.scope import to_the_end
 from cascade.spec.iterables import check_iterable, check_lengths, refuse_lengths
 from cascade.spec.mistakes import ATOMS, refuse_hidden
 
-__all__ = ["EVERYTHING", "Batch", "Columns", "Source", "Stream", "source_of"]
+__all__ = ["EVERYTHING", "Batch", "ColumnSource", "Source", "IteratorSource", "source_of"]
 
 END = object()
 EVERYTHING = sys.maxsize
@@ -29,7 +29,7 @@ class Batch:
         self.at = at
         self.end = end
         self.is_all = False
-        """It has all that is left of one column, to be swept."""
+        """It has all that is left of one column, for one comprehension."""
 
 
 class Source:
@@ -53,7 +53,7 @@ class Source:
         """Close the generators that will not be read to their end."""
 
 
-class Columns(Source):
+class ColumnSource(Source):
     """Items of lists, tuples and ranges."""
 
     __slots__ = ("at", "columns", "size")
@@ -80,7 +80,7 @@ class Columns(Source):
         return True
 
 
-class Stream(Source):
+class IteratorSource(Source):
     """Items of iterators, read side by side; async ones are awaited, item by item.
 
     A tick ends the reading of a batch, so a slow generator does not hold the event loop for many items.
@@ -200,7 +200,7 @@ def source_of(node: Any, values: dict[str, Any], declared: dict[str, Any], ticke
     if all(value.__class__ in SEQUENCES for value in values.values()):
         if len(values) > 1:
             check_lengths(node.task, {name: len(value) for name, value in values.items()})
-        return Columns(list(values.values()))
+        return ColumnSource(list(values.values()))
     for name, value in values.items():
         check_iterable(node.task, name, value)
     check_lengths(node.task, {name: len(value) for name, value in values.items() if hasattr(value, "__len__")})
@@ -213,4 +213,4 @@ def source_of(node: Any, values: dict[str, Any], declared: dict[str, Any], ticke
                     "by an earlier run; give a list, or declare the map anew for each run"
                 )
             node.spent = True
-    return Stream(node.task, values, ticker)
+    return IteratorSource(node.task, values, ticker)

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure, Scope
 from cascade.runtime.interpreter.scheduler import drive
-from cascade.runtime.maps.chunks import Caller
-from cascade.runtime.maps.pipes import Flow, flowing, is_sole_reader
+from cascade.runtime.maps.chunks import ChunkCaller
+from cascade.runtime.maps.pipes import Pipe, is_sole_reader, open_pipes
 from cascade.runtime.maps.sinks import SKIPPED, Sink
-from cascade.runtime.maps.sources import Columns, Source
+from cascade.runtime.maps.sources import ColumnSource, Source
 from cascade.runtime.run.state import RunState
 from cascade.spec.events import RunWarning
 from cascade.spec.graph import Gate
@@ -25,7 +25,7 @@ from cascade.spec.notes import note_more, spelled
 from cascade.spec.outcomes import Failed
 from cascade.spec.placement import CallForm
 
-__all__ = ["LARGEST_BLOCK", "Items"]
+__all__ = ["LARGEST_BLOCK", "MapState"]
 
 ENGINE = ("cascade.runtime.", "cascade.adapters.executors.")
 """Of modules whose frames stand between a map and what the user wrote."""
@@ -36,7 +36,7 @@ FEWEST_AHEAD = 64
 """With a concurrency, so many items of a list are at least taken in hand before they can start."""
 
 
-class Items:
+class MapState:
     """One map that is under way."""
 
     __slots__ = (
@@ -50,7 +50,7 @@ class Items:
             "form",
             "frame",
             "gate",
-            "has_outlet",
+            "has_result_sink",
             "i",
             "is_fed",
             "lacks",
@@ -61,7 +61,7 @@ class Items:
 
     def __init__(self, run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[str, Any]) -> None:
         block = frame.block
-        node: MappedResult[Any] = frame.world.blueprint.graph.nodes[block.source(i)]
+        node: MappedResult[Any] = frame.activation.blueprint.graph.nodes[block.source(i)]
         self.run, self.frame, self.i, self.node = run, frame, i, node
         self.args = tuple(args)
         each = node.each
@@ -70,14 +70,14 @@ class Items:
         self.form: CallForm = node.task.form_of(named)
         self.gate: Gate | None = block.gates.get(i)
         if self.gate is not None and self.gate.amounts:
-            self.gate = run.settled(Spot(frame, i), self.gate, frame.regs)
-        self.caller = Caller(self.args, self.order, each, self.same, self.form.seen)
+            self.gate = run.settled(Call(frame, i), self.gate, frame.regs)
+        self.caller = ChunkCaller(self.args, self.order, each, self.same, self.form.seen)
         self.scope = Scope(run, frame.scope)
         self.source: Source
         self.results: list[Any] | None = []
         """None once they go somewhere else and nobody asks for the list."""
         self.sinks: list[Sink] = []
-        self.has_outlet = False
+        self.has_result_sink = False
         """Somebody iterates over the results: those before a failure are wanted, too."""
         self.is_fed = False
         """The items come from other maps."""
@@ -123,7 +123,7 @@ class Items:
         if not free or self.results is None or len(self.results) != at or self.run.observed:
             return False
         source = self.source
-        if not isinstance(source, Columns) or len(source.columns[0]) != source.size:
+        if not isinstance(source, ColumnSource) or len(source.columns[0]) != source.size:
             return False
         return self.form.inline is not None and self.caller.may_sweep
 
@@ -186,7 +186,7 @@ class Items:
     def runs_again(self) -> bool:
         """Say whether a loop may run this map again, so that entries of its items have to be counted on."""
         if self.again is None:
-            blueprint, number = self.frame.world.blueprint, self.frame.block.source(self.i)
+            blueprint, number = self.frame.activation.blueprint, self.frame.block.source(self.i)
             blocks = blueprint.all_states().items()
             jumps = blueprint.graph.jumps.items()
             self.again = (
@@ -256,11 +256,11 @@ class Items:
 
     def described(self) -> str:
         """Return which map this is and where it was declared."""
-        return f"the map {self.run.described(Spot(self.frame, self.i))}"
+        return f"the map {self.run.described(Call(self.frame, self.i))}"
 
     def count_lost(self) -> None:
         """Count the items that failed, for who looks when the run is over; a loop may have the same map again."""
-        name = Spot(self.frame, self.i).copy(self.run.names).site_of("").task_id
+        name = Call(self.frame, self.i).copy(self.run.names).site_of("").task_id
         failed, read, _ = self.run.lost.get(name, (0, 0, False))
         self.run.lost[name] = failed + self.failed, read + self.read, self.node.errors.on_error == "skip"
 
@@ -289,7 +289,7 @@ class Items:
         if not waiting or (self.gate is not None and self.gate.selector is not None and self.may_lack()):
             return []
         places = [waiter for waiter in waiting if waiter.__class__ is tuple and waiter[0] is frame]
-        found = [(place, flowing(self.run.under_way, frame, place[1])) for place in places]
+        found = [(place, open_pipes(self.run.under_way, frame, place[1])) for place in places]
         return [(place, givers) for place, givers in found if givers is not None]
 
     def offer(self) -> None:
@@ -301,28 +301,28 @@ class Items:
             if not waiting:
                 del frame.waiters[self.i]
             frame.looked.pop(waiter[1], None)
-            self.run.flows[waiter] = {name: under_way[frame, at].flow_out() for name, at in found.items()}
+            self.run.pipes[waiter] = {name: under_way[frame, at].flow_out() for name, at in found.items()}
             frame.scope.start(drive, self.run, *waiter, PENDING)
 
     def may_lack(self) -> bool:
         """Say whether the loop of an item may end with nothing, which would make the whole map nothing."""
-        return self.frame.world.blueprint.skips
+        return self.frame.activation.blueprint.skips
 
-    def flow_out(self) -> Flow:
-        """Return a flow that has the results so far, and will have the others."""
-        flow = Flow(self, self.tell, self.node.errors.on_error == "skip", self.is_fed)
+    def flow_out(self) -> Pipe:
+        """Return a pipe that has the results so far, and will have the others."""
+        pipe = Pipe(self, self.tell, self.node.errors.on_error == "skip", self.is_fed)
         results = self.results
         assert results is not None
-        self.sinks.append(flow)
+        self.sinks.append(pipe)
         first = 0
         for is_missing, values in groupby(results, key=_is_missing):
             found = list(values)
             if not is_missing:
-                flow.put(first, found)
+                pipe.put(first, found)
             first += len(found)
         if is_sole_reader(self.run.readers, self.frame.block, self.i):
             self.results = None
-        return flow
+        return pipe
 
 
 def _is_missing(value: Any) -> bool:

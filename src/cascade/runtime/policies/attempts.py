@@ -9,10 +9,10 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
-from cascade.runtime.frames.started import Entered
+from cascade.runtime.frames.started import LoopStarted
 from cascade.runtime.interpreter.interpreter import arguments
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.loops.follower import Follower
@@ -31,7 +31,7 @@ from cascade.spec.resource import Inject
 __all__ = ["invoke", "perform"]
 
 
-async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
+async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
     """Carry out one instruction that was put aside; return what its register gets, or the loop that it begins.
 
     Raises:
@@ -47,40 +47,40 @@ async def perform(run: RunState, frame: Frame, i: int, begun: Any) -> Any:
     assert form is not None
     args, kwargs = arguments(form, values)
     if op == MAP:
-        return await run_map(run, frame, i, args, kwargs, begun)
+        return await run_map(run, frame, i, args, kwargs, started)
     gate = block.gates.get(i)
-    spot = Spot(frame, i)
+    call = Call(frame, i)
     ticket = None
-    if begun.__class__ is Ticket:
-        ticket, begun = begun, PENDING
+    if started.__class__ is Ticket:
+        ticket, started = started, PENDING
     if gate is not None and gate.amounts:
-        gate = run.settled(spot, gate, regs)
+        gate = run.settled(call, gate, regs)
     if op in (LOOP, MANAGED) or run.heard:  # what is managed tells who comes before the run looks
-        copy = spot.copy(run.names)
-        if op == LOOP or copy.has_looped(spot.suffix):
-            if begun is PENDING:
-                spot.enter(copy)
+        copy = call.copy(run.names)
+        if op == LOOP or copy.has_looped(call.suffix):
+            if started is PENDING:
+                call.enter(copy)
             else:  # it was counted when it was begun
-                spot.enter_more(copy, 0)
-                spot.entered = True
-    if begun.__class__ is Entered:
-        spot.enter_more(spot.copy(run.names), begun.count)
-        loop = Follower(run, spot, begun.value, form, begun.args, begun.kwargs, gate, None)
-        loop.count = begun.count
+                call.enter_more(copy, 0)
+                call.entered = True
+    if started.__class__ is LoopStarted:
+        call.enter_more(call.copy(run.names), started.count)
+        loop = Follower(run, call, started.value, form, started.args, started.kwargs, gate, None)
+        loop.count = started.count
         return loop
-    value = begun
-    if begun is PENDING:
-        value = await invoke(run, spot, form, args, kwargs, gate, ticket)
+    value = started
+    if started is PENDING:
+        value = await invoke(run, call, form, args, kwargs, gate, ticket)
     if value.__class__ is not form.seen:
         if is_signal(value):
-            return Follower(run, spot, value, form, args, kwargs, gate, None)
+            return Follower(run, call, value, form, args, kwargs, gate, None)
         form.seen = value.__class__
     return value
 
 
 async def invoke(
     run: RunState,
-    spot: Spot,
+    call: Call,
     form: CallForm,
     args: Any,
     kwargs: dict[str, Any],
@@ -99,25 +99,25 @@ async def invoke(
     try:
         managed = form.task.needs or (gate is not None and gate.is_policy)
         if not managed and not run.observed and ticket is None:
-            return await call(run, spot, form, args, kwargs)
+            return await make_call(run, call, form, args, kwargs)
         if ticket is not None and _needs_no_more(run, form, gate):
-            return await let_in(run, ticket, spot, form, args, kwargs)
-        attempt = _Attempts(run, spot, form, args, kwargs, gate)
+            return await let_in(run, ticket, call, form, args, kwargs)
+        attempt = _Attempts(run, call, form, args, kwargs, gate)
         attempt.ticket = ticket
         try:
             if gate is not None and gate.cache is not None:
-                return await call_cached(run, spot, form, args, kwargs, gate.cache, attempt.run_all)
+                return await call_cached(run, call, form, args, kwargs, gate.cache, attempt.run_all)
             return await attempt.run_all()
         finally:
             attempts = attempt.count or 1
     except NodeFailure:
         raise
     except asyncio.CancelledError as error:
-        if run.is_asked(error, spot.scope):
+        if run.is_asked(error, call.scope):
             raise
-        raise run.failure_at(spot, error, attempts) from None
+        raise run.failure_at(call, error, attempts) from None
     except BaseException as error:
-        raise run.failure_at(spot, error, attempts) from None
+        raise run.failure_at(call, error, attempts) from None
 
 
 def _needs_no_more(run: RunState, form: CallForm, gate: Gate | None) -> bool:
@@ -125,24 +125,24 @@ def _needs_no_more(run: RunState, form: CallForm, gate: Gate | None) -> bool:
     return (gate is None or gate.only_holds) and not form.task.needs and not run.heard
 
 
-async def let_in(run: RunState, ticket: Ticket, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
+async def let_in(run: RunState, ticket: Ticket, call: Call, form: CallForm, args: Any, kwargs: dict[str, Any]) -> Any:
     """Make a call that was let in, and give back what it held; `drive` does so itself for most async ones."""
     admission = run.admission
     if not admission.holds(ticket):
         await admission.wait_again(ticket)
-    spot.frame.scope.parked.discard(ticket)
+    call.frame.scope.parked.discard(ticket)
     hold(ticket, run)
     try:
         if run.is_interrupted:
-            spot.scope.check()  # while it waited
-        return await call(run, spot, form, args, kwargs)
+            call.scope.check()  # while it waited
+        return await make_call(run, call, form, args, kwargs)
     finally:
         give_up(ticket)
         admission.leave(ticket.name, ticket.needed)
 
 
-async def call(
-    run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], deadline: Deadline | None = None
+async def make_call(
+    run: RunState, call: Call, form: CallForm, args: Any, kwargs: dict[str, Any], deadline: Deadline | None = None
 ) -> Any:
     """Call a task where it belongs; with a deadline, where it can be left."""
     if run.inline and form.inline is not None and (deadline is None or form.task.mode == "inline"):
@@ -151,24 +151,24 @@ async def call(
         if run.ticker.due:
             run.ticker.caught(form)
     elif not run.direct:
-        value = await run.executor.execute(run.call_node(spot, form), tuple(args), kwargs)
+        value = await run.executor.execute(run.call_node(call, form), tuple(args), kwargs)
     elif form.is_async:
         return await form.func(*args, **kwargs)
     else:
-        value = await run.place(spot, form, args, kwargs, None if deadline is None else deadline.start)
+        value = await run.place(call, form, args, kwargs, None if deadline is None else deadline.start)
     return await value if isinstance(value, CoroutineType) else value
 
 
 class _Attempts:
     """The attempts of one call under a policy, or under the eyes of a subscriber."""
 
-    __slots__ = ("args", "count", "form", "gate", "kwargs", "run", "spot", "started", "ticket")
+    __slots__ = ("args", "call", "count", "form", "gate", "kwargs", "run", "started", "ticket")
 
     def __init__(
-        self, run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None
+        self, run: RunState, call: Call, form: CallForm, args: Any, kwargs: dict[str, Any], gate: Gate | None
     ) -> None:
         self.run = run
-        self.spot = spot
+        self.call = call
         self.form = form
         self.args = args
         self.kwargs = kwargs
@@ -180,12 +180,12 @@ class _Attempts:
     async def run_all(self) -> Any:
         retry = None if self.gate is None else self.gate.retry
         while True:
-            self.spot.scope.check()
+            self.call.scope.check()
             self.count += 1
             try:
                 value = await self.run_once()
             except asyncio.CancelledError as error:
-                asked = self.run.is_asked(error, self.spot.scope)
+                asked = self.run.is_asked(error, self.call.scope)
                 self.finish("Cancelled" if asked else "Failed", error)
                 raise
             except BaseException as error:
@@ -199,7 +199,7 @@ class _Attempts:
                     raise
                 assert retry is not None
                 delay = retry.wait_after(self.count, random.random())
-                self.run.publish_retry(self.spot, self.count, retry.max_attempts, delay, error)
+                self.run.publish_retry(self.call, self.count, retry.max_attempts, delay, error)
             else:
                 self.finish("Succeeded", None, value)
                 return value
@@ -211,7 +211,7 @@ class _Attempts:
 
     def may_repeat(self, retry: Retry, error: BaseException) -> bool:
         """Say whether another attempt is to be made."""
-        return self.count < retry.max_attempts and not self.spot.scope.is_ending() and retry.covers(error)
+        return self.count < retry.max_attempts and not self.call.scope.is_ending() and retry.covers(error)
 
     async def run_once(self) -> Any:
         gate, run = self.gate, self.run
@@ -222,7 +222,7 @@ class _Attempts:
         if amounts is None and not run.governed:
             return await self.run_held()
         admission, name = run.admission, self.form.task.name
-        share = run.shares.get(self.spot.world) if run.shares else None
+        share = run.shares.get(self.call.activation) if run.shares else None
         needed = admission.capacities.needed(amounts, share)
         if not needed and not admission.governs(name):
             return await self.run_held()
@@ -236,20 +236,20 @@ class _Attempts:
 
     async def enter(self, name: str, needed: Any, inside: bool) -> Ticket:
         """Wait to be let in; if that takes time, events and the map that this is an item of hear of it."""
-        run, spot = self.run, self.spot
+        run, call = self.run, self.call
         items: Any = None
 
         def blocked(ticket: Ticket) -> None:
             nonlocal items
-            check_inner(run, spot, ticket)
-            run.publish_blocked(spot, ticket)
-            items = run.under_way.get((spot.frame, spot.register))
+            check_inner(run, call, ticket)
+            run.publish_blocked(call, ticket)
+            items = run.under_way.get((call.frame, call.register))
             if items is not None:
                 items.block()
 
         try:
             ticket: Ticket = await run.admission.enter(name, needed, blocked, inside)
-            ticket.place = spot
+            ticket.place = call
             return ticket
         finally:
             if items is not None:
@@ -260,7 +260,7 @@ class _Attempts:
         admission = self.run.admission
         if not admission.holds(ticket):
             await admission.wait_again(ticket)
-        self.spot.frame.scope.parked.discard(ticket)
+        self.call.frame.scope.parked.discard(ticket)
         hold(ticket, self.run)
         try:
             return await self.run_held()
@@ -272,40 +272,40 @@ class _Attempts:
         """The call itself, while its constraints are held."""
         run = self.run
         if run.is_interrupted:
-            self.spot.scope.check()  # while it waited for them
+            self.call.scope.check()  # while it waited for them
         if self.started is None:
-            run.publish_started(self.spot)
+            run.publish_started(self.call)
             self.started = perf_counter()
         wanted = self.injections()
         if not wanted:
-            return await self.call(self.args, self.kwargs)
-        return await run.resources.for_call(self.spot, wanted, self.call_with)
+            return await self.call_itself(self.args, self.kwargs)
+        return await run.resources.for_call(self.call, wanted, self.call_with)
 
     async def call_with(self, found: dict[Inject, Any]) -> Any:
         """The call itself, with the resources that it asks for."""
-        self.spot.scope.check()  # one of them may not have minded a cancel
+        self.call.scope.check()  # one of them may not have minded a cancel
         args = [found[value] if value.__class__ is Inject else value for value in self.args]
         kwargs = {name: found[value] if value.__class__ is Inject else value for name, value in self.kwargs.items()}
         self.complete(args, kwargs, {name: found[value] for name, value in self.missing().items()})
-        return await self.call(args, kwargs)
+        return await self.call_itself(args, kwargs)
 
-    async def call(self, args: Any, kwargs: dict[str, Any]) -> Any:
+    async def call_itself(self, args: Any, kwargs: dict[str, Any]) -> Any:
         """The call itself, for as long as its timeout allows."""
-        deadline = deadline_of(self.run, self.spot.scope, self.gate)
+        deadline = deadline_of(self.run, self.call.scope, self.gate)
         if deadline is None:
-            return await call(self.run, self.spot, self.form, args, kwargs)
+            return await make_call(self.run, self.call, self.form, args, kwargs)
         is_here = self.form.is_async or self.form.task.mode == "inline" or not self.run.direct
         if is_here:
             deadline.start()  # else when a thread or process takes it up
         failure: BaseException | None = None
         try:
-            value = await call(self.run, self.spot, self.form, args, kwargs, deadline)
+            value = await make_call(self.run, self.call, self.form, args, kwargs, deadline)
         except BaseException as error:
             failure = error
         try:
             if deadline.settle(failure, by_clock=is_here):
                 cause = None if isinstance(failure, asyncio.CancelledError) else failure
-                raise deadline.error(self.run.described(self.spot)) from cause
+                raise deadline.error(self.run.described(self.call)) from cause
             if failure is not None:
                 raise failure
         finally:
@@ -335,4 +335,4 @@ class _Attempts:
 
     def finish(self, status: Any, error: BaseException | None, value: Any = None) -> None:
         if self.started is not None:
-            self.run.publish_finished(self.spot, status, perf_counter() - self.started, error, value)
+            self.run.publish_finished(self.call, status, perf_counter() - self.started, error, value)

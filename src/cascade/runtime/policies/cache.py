@@ -10,8 +10,8 @@ from types import CoroutineType
 from typing import Any, Final
 
 from cascade.errors import CacheError
-from cascade.runtime.frames.call import Spot
-from cascade.runtime.run.circular_waits import Made, waiting_for
+from cascade.runtime.frames.call import Call
+from cascade.runtime.run.circular_waits import InProgress, waiting_for
 from cascade.runtime.run.deadlock import give_up, hold
 from cascade.runtime.run.state import RunState
 from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
@@ -28,7 +28,7 @@ clock = time.time
 """What the age of an entry is told by, in seconds."""
 
 
-class Flight(Made):
+class Flight(InProgress):
     """A call that is being made for a key, and those who wait for its outcome in the order in which they came."""
 
     __slots__ = ("loop", "waiting")
@@ -83,7 +83,7 @@ class Caches:
 
 async def call_cached(
     run: RunState,
-    spot: Spot,
+    call: Call,
     form: CallForm,
     args: Any,
     kwargs: dict[str, Any],
@@ -96,38 +96,37 @@ async def call_cached(
         CacheError: the call cannot be keyed, or the cache itself fails.
     """
     cls = _KeyedCall if policy.__class__ is Cached else _CheckedCall
-    call = cls(run, spot, form, args, kwargs, policy)
-    return await call.perform(work)
+    return await cls(run, call, form, args, kwargs, policy).perform(work)
 
 
-class _Call:
+class _CachedCall:
     """One call of a node with a cache."""
 
     def __init__(
-        self, run: RunState, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], policy: Any
+        self, run: RunState, call: Call, form: CallForm, args: Any, kwargs: dict[str, Any], policy: Any
     ) -> None:
         self.run = run
-        self.spot = spot
+        self.call = call
         self.form = form
         self.args = args
         self.kwargs = kwargs
         self.policy = policy
 
     def hit(self, value: Any) -> Any:
-        self.run.publish_skip(self.spot, "CacheHit")
+        self.run.publish_skip(self.call, "CacheHit")
         return value
 
-    async def guarded(self, what: str, call: Callable[..., Any], *args: Any, in_thread: bool = False) -> Any:
+    async def guarded(self, what: str, function: Callable[..., Any], *args: Any, in_thread: bool = False) -> Any:
         """Ask the cache for something; what it raises becomes a CacheError that names the task."""
         try:
             if in_thread:
                 name = f"the cache of task {self.form.task.name!r}"
-                value = await self.run.in_thread(self.spot, name, call, *args)
+                value = await self.run.in_thread(self.call, name, function, *args)
             else:
-                value = call(*args)
+                value = function(*args)
             return await value if hasattr(value, "__await__") else value
         except asyncio.CancelledError as error:
-            if self.run.is_asked(error, self.spot.scope):
+            if self.run.is_asked(error, self.call.scope):
                 raise
             raise self.failure(what, error) from error
         except Exception as error:
@@ -139,13 +138,13 @@ class _Call:
         return CacheError(f"the cache of task {task.name!r} (declared at {task.declared}) failed to {what}: {words}")
 
 
-class _CheckedCall(_Call):
+class _CheckedCall(_CachedCall):
     """A call under a policy of a third party, which decides by itself."""
 
     async def perform(self, work: Callable[[], Awaitable[Any]]) -> Any:
         from cascade.adapters.caching.keys import inputs_of
 
-        node = self.run.call_node(self.spot, self.form)
+        node = self.run.call_node(self.call, self.form)
         inputs = inputs_of(self.form.task, self.args, self.kwargs)
         found = await self.ask("check", node, inputs)
         if found is not None:
@@ -165,7 +164,7 @@ class _CheckedCall(_Call):
         return await self.guarded(name, call)
 
 
-class _KeyedCall(_Call):
+class _KeyedCall(_CachedCall):
     """A call whose results are kept by content."""
 
     async def perform(self, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -186,7 +185,7 @@ class _KeyedCall(_Call):
         if flight is None:
             flight = caches.flights[mark] = Flight(loop)
         succeeded = False
-        flight.place = self.spot
+        flight.place = self.call
         hold(flight, self.run)
         try:
             value = await self.look()
@@ -216,7 +215,7 @@ class _KeyedCall(_Call):
         def vain() -> Exception:
             by = flight.run.described(flight.place)
             return CacheError(
-                f"{self.run.described(self.spot)} waits for a call of the same key that is on its way, {by}, which "
+                f"{self.run.described(self.call)} waits for a call of the same key that is on its way, {by}, which "
                 "itself waits for it: it would wait for itself, for ever; call it for another key, or without a cache"
             )
 
@@ -237,7 +236,7 @@ class _KeyedCall(_Call):
             problem = TypeError(f"{type(self.store).__name__}.load returned {entry!r}, not a CacheEntry or None")
             raise self.failure("read", problem)
         if isinstance(entry, Corrupt):
-            self.warn("CacheCorrupt", f"{entry.reason}; {self.run.described(self.spot)} is called again")
+            self.warn("CacheCorrupt", f"{entry.reason}; {self.run.described(self.call)} is called again")
             return MISS
         ttl = self.policy.ttl
         return MISS if ttl is not None and clock() - entry.saved >= ttl else entry.value

@@ -10,12 +10,12 @@ from typing import Any
 from cascade.errors import ConstraintError
 from cascade.runtime.admission.admission import UNGOVERNED
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.cancel_scope import CancelScope
-from cascade.runtime.frames.frame import NOTHING, Frame, Skip, World, root_frame, steps_of
+from cascade.runtime.frames.frame import NOTHING, Activation, Frame, Skip, root_frame, steps_of
 from cascade.runtime.frames.scope import NodeFailure, Scope
 from cascade.runtime.inputs import fill
-from cascade.runtime.interpreter.last_readers import find_lasts
+from cascade.runtime.interpreter.last_readers import find_last_readers
 from cascade.runtime.interpreter.scheduler import evaluate
 from cascade.runtime.policies.cache import call_cached
 from cascade.runtime.policies.timeout import Deadline, deadline_of
@@ -33,7 +33,7 @@ DEEP = 16
 async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -> Any:
     """Run the sub-flow that instruction `i` is, under its policies if it has some; return what its target gives."""
     number = around.block.source(i)
-    outer = around.world
+    outer = around.activation
     blueprint = outer.blueprint.subflows[number]
     node = outer.blueprint.graph.nodes[number]
     try:
@@ -41,10 +41,10 @@ async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -
         constants = fill(blueprint.graph, given, run.variables, node.kwargs)
         run.keep_secrets(blueprint.graph, constants)
     except BaseException as error:
-        raise run.failure_at(Spot(around, i), error) from None
+        raise run.failure_at(Call(around, i), error) from None
     gate = around.block.gates.get(i)
     if gate is not None and gate.is_policy:
-        value, skip = await _Managed(run, around, i, gate, constants).run_all()
+        value, skip = await _SubflowAttempts(run, around, i, gate, constants).run_all()
     else:
         value, skip = await run_once(run, around, i, constants)
     if skip is not None:
@@ -69,30 +69,30 @@ async def run_once(
         within: what ends it; None: what ends those around it.
     """
     number = around.block.source(i)
-    outer = around.world
+    outer = around.activation
     blueprint = outer.blueprint.subflows[number]
-    key = run.names.inner(outer.key, number, around.loop, attempt)
-    world = World(blueprint, constants, key)
-    world.depth = outer.depth + 1
+    key = run.names.subflow_key(outer.key, number, around.loop, attempt)
+    activation = Activation(blueprint, constants, key)
+    activation.depth = outer.depth + 1
     inherited = run.shares.get(outer) if share is None and run.shares else share
     if inherited is not None:
-        run.shares[world] = inherited
+        run.shares[activation] = inherited
     try:
         if blueprint.root.moves is None:
-            find_lasts(blueprint)
-        frame = root_frame(world, Scope(run, around.scope if within is None else within))
+            find_last_readers(blueprint)
+        frame = root_frame(activation, Scope(run, around.scope if within is None else within))
         frame.loop, frame.iteration, frame.suffix = around.loop, around.iteration, around.suffix
         root = blueprint.root.root
         if blueprint.root.strict:
-            carry_out = _apart if world.depth % DEEP == 0 else evaluate
+            carry_out = _apart if activation.depth % DEEP == 0 else evaluate
             await carry_out(run, frame, [(frame, steps_of(blueprint.root, blueprint.order))], [], [root])
         if run.observed:
             run.publish_pruned_root(frame)
         return frame.regs[root], frame.skips.get(root)
     finally:
         if inherited is not None:
-            del run.shares[world]
-        world.let_go()
+            del run.shares[activation]
+        activation.let_go()
 
 
 async def _apart(*args: Any) -> None:
@@ -117,19 +117,19 @@ async def _outcome(*args: Any) -> BaseException | None:
     return None
 
 
-class _Skipped(Exception):
+class _SubflowSkipped(Exception):
     """What a sub-flow gave that is not kept: its target was skipped."""
 
 
-class _Managed:
+class _SubflowAttempts:
     """One call of a sub-flow under policies."""
 
     def __init__(self, run: RunState, around: Frame, i: int, gate: Gate, constants: list[Any]) -> None:
         self.run = run
         self.around = around
         self.i = i
-        self.spot = Spot(around, i)
-        self.gate = run.settled(self.spot, gate, around.regs) if gate.amounts else gate
+        self.call = Call(around, i)
+        self.gate = run.settled(self.call, gate, around.regs) if gate.amounts else gate
         self.constants = constants
         self.was_lazy = bool(gate.amounts)
         self.count = 0
@@ -147,30 +147,30 @@ class _Managed:
         except NodeFailure:
             raise
         except asyncio.CancelledError as error:
-            if self.run.is_asked(error, self.spot.scope):
+            if self.run.is_asked(error, self.call.scope):
                 raise
-            raise self.run.failure_at(self.spot, error, self.count or 1) from None
+            raise self.run.failure_at(self.call, error, self.count or 1) from None
         except BaseException as error:
-            raise self.run.failure_at(self.spot, error, self.count or 1) from None
+            raise self.run.failure_at(self.call, error, self.count or 1) from None
 
     async def cached(self) -> Any:
         from cascade.adapters.caching.graphs import GraphForm, params_of
 
-        run, blueprint = self.run, self.around.world.blueprint
-        inner, graph = blueprint.subflows[self.spot.number], blueprint.graph
-        form: Any = GraphForm(graph.name(self.spot.number), graph.declared(self.spot.number), inner, run.variables)
+        run, blueprint = self.run, self.around.activation.blueprint
+        inner, graph = blueprint.subflows[self.call.number], blueprint.graph
+        form: Any = GraphForm(graph.name(self.call.number), graph.declared(self.call.number), inner, run.variables)
         form.look()
 
         async def work() -> Any:
             value, skip = await self.attempts()
             if value is NOTHING or skip is not None:
-                raise _Skipped(value, skip)
+                raise _SubflowSkipped(value, skip)
             return value
 
         try:
             params = params_of(inner.graph, self.constants)
-            return await call_cached(run, self.spot, form, (), params, self.gate.cache, work)
-        except _Skipped as skipped:
+            return await call_cached(run, self.call, form, (), params, self.gate.cache, work)
+        except _SubflowSkipped as skipped:
             value, skip = skipped.args
         if skip is not None:
             self.around.skips[self.i] = skip
@@ -180,21 +180,21 @@ class _Managed:
         """Run until an attempt succeeds, or fails for good."""
         retry, run = self.gate.retry, self.run
         while True:
-            self.spot.scope.check()
+            self.call.scope.check()
             self.count += 1
             try:
                 return await self.admitted()
             except NodeFailure as failure:
                 again = retry is not None and self.count < retry.max_attempts and retry.covers(failure.error)
-                again = again and not self.spot.scope.is_ending()
+                again = again and not self.call.scope.is_ending()
                 if not again:
                     if self.count > 1:
-                        where = f"in the sub-flow {run.described(self.spot)}, attempt {self.count}"
+                        where = f"in the sub-flow {run.described(self.call)}, attempt {self.count}"
                         note_more(failure.error, where, logging.DEBUG)
                     raise
                 assert retry is not None
                 delay = retry.wait_after(self.count, random.random())
-                run.publish_retry(self.spot, self.count, retry.max_attempts, delay, failure.error)
+                run.publish_retry(self.call, self.count, retry.max_attempts, delay, failure.error)
             await asyncio.sleep(delay)
 
     async def admitted(self) -> tuple[Any, Skip | None]:
@@ -202,21 +202,21 @@ class _Managed:
         run, constraints = self.run, self.gate.constraints
         if constraints is None:
             return await self.in_time(None)
-        admission, capacities, outer = run.admission, run.admission.capacities, run.shares.get(self.around.world)
+        admission, capacities, outer = run.admission, run.admission.capacities, run.shares.get(self.around.activation)
         amounts = {name: amount for name, amount in constraints.amounts.items() if name in capacities.whole}
         if self.was_lazy:
             try:
-                capacities.check(self.around.world.blueprint.subflows[self.spot.number], amounts)
+                capacities.check(self.around.activation.blueprint.subflows[self.call.number], amounts)
             except ConstraintError as error:
-                raise run.failure_at(self.spot, error, self.count) from None
+                raise run.failure_at(self.call, error, self.count) from None
         needed = capacities.needed(amounts, outer)
         inside = outer is not None
         ticket = await admission.enter(UNGOVERNED, needed, self.blocked, inside)
-        ticket.place = self.spot
+        ticket.place = self.call
         hold(ticket, run)
         try:
-            self.spot.scope.check()  # while it waited
-            share = capacities.open_share(amounts, f"{run.described(self.spot)} in {run.id}")
+            self.call.scope.check()  # while it waited
+            share = capacities.open_share(amounts, f"{run.described(self.call)} in {run.id}")
             try:
                 return await self.in_time(share)
             finally:
@@ -227,8 +227,8 @@ class _Managed:
 
     def blocked(self, ticket: Ticket) -> None:
         """Say that it has to wait, if it ever can be let in."""
-        check_inner(self.run, self.spot, ticket)
-        self.run.publish_blocked(self.spot, ticket)
+        check_inner(self.run, self.call, ticket)
+        self.run.publish_blocked(self.call, ticket)
 
     async def in_time(self, share: dict[str, str] | None) -> tuple[Any, Skip | None]:
         """Run one attempt, for as long as its timeout allows."""
@@ -253,9 +253,9 @@ class _Managed:
 
     def late(self, deadline: Deadline, failure: BaseException | None) -> NodeFailure:
         """Return the failure of an attempt that was too late, and ended with `failure` or without."""
-        late = deadline.error(self.run.described(self.spot))
+        late = deadline.error(self.run.described(self.call))
         if isinstance(failure, NodeFailure):
             late.__cause__ = failure.error
         for other in getattr(failure, "others", []):
             note_more(late, f"besides, a node failed as it was cancelled: {spelled(other)}")
-        return self.run.failure_at(self.spot, late, self.count)
+        return self.run.failure_at(self.call, late, self.count)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from cascade.runtime.frames.cancel_scope import CancelScope, Clock
+from cascade.runtime.frames.cancel_scope import CancelScope, TimedScope
 
 __all__ = ["Deadline", "deadline_of"]
 
 
-class Deadline(Clock):
+class Deadline(TimedScope):
     """The time that one attempt has, made in the task that it will cancel; the clock starts with `start`."""
 
     __slots__ = ()

@@ -13,19 +13,19 @@ from cascade.errors import ResourceNotFoundError
 from cascade.runtime.resources.lifecycle import Opened, described, find, set_up, settled, tear_down, tear_down_orphaned
 from cascade.runtime.resources.lifecycle import value_of as value_of_outcome
 from cascade.runtime.run.abandoned import after
-from cascade.runtime.run.circular_waits import Made, waiting_for
+from cascade.runtime.run.circular_waits import InProgress, waiting_for
 from cascade.runtime.run.deadlock import give_up, hold
 from cascade.spec.events import ResourceReleased
 from cascade.spec.notes import spelled
 from cascade.spec.resource import Inject, Resource
 
-__all__ = ["Kept", "refuse_narrower"]
+__all__ = ["EngineResources", "refuse_narrower"]
 
 log = logging.getLogger("cascade")
 Key = tuple[Any, ...]
 
 
-class _Standing(Made):
+class _Shared(InProgress):
     """One resource that the engine keeps, or that is being set up."""
 
     __slots__ = ("is_bound", "loop", "task", "waiting")
@@ -49,7 +49,7 @@ class _Standing(Made):
         return self.loop is here or not self.is_bound
 
 
-class Kept:
+class EngineResources:
     """The resources of scope "engine" of one engine.
 
     They are looked up among those registered with the engine, whatever a run was given. One that is in the place of
@@ -59,7 +59,7 @@ class Kept:
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
-        self._standing: dict[Key, _Standing] = {}
+        self._shared: dict[Key, _Shared] = {}
         self._opened: list[Opened] = []
         self.left: list[tuple[Any, asyncio.Future[None]]] = []
         """Calls of any run that were left behind in their threads, and a future for the end of each."""
@@ -71,60 +71,60 @@ class Kept:
             RuntimeError: its set-up waits for `asker`.
         """
         key, here = self._key(resource), asyncio.get_running_loop()
-        standing = self._standing.get(key)
-        if standing is None or not standing.is_good(here):
+        shared = self._shared.get(key)
+        if shared is None or not shared.is_good(here):
             await self._let_go(here)
-            standing = self._standing.get(key)
-            if standing is None or not standing.is_good(here):
-                standing = self._standing[key] = _Standing(here)
-                standing.task = here.create_task(settled(self._open_shared, run, resource, standing))
-        task = standing.task
-        standing.waiting += 1
+            shared = self._shared.get(key)
+            if shared is None or not shared.is_good(here):
+                shared = self._shared[key] = _Shared(here)
+                shared.task = here.create_task(settled(self._open_shared, run, resource, shared))
+        task = shared.task
+        shared.waiting += 1
         try:
             if not task.done():
-                await _ready(standing, described(resource), asker)
+                await _ready(shared, described(resource), asker)
         except asyncio.CancelledError:
-            if standing.waiting == 1:  # nobody else wants it
+            if shared.waiting == 1:  # nobody else wants it
                 await _end(task)
             raise
         finally:
-            standing.waiting -= 1
+            shared.waiting -= 1
         try:
             return value_of_outcome(task.result())
         except BaseException:
-            if self._standing.get(key) is standing:
-                del self._standing[key], standing.task
+            if self._shared.get(key) is shared:
+                del self._shared[key], shared.task
             raise
         finally:
-            del task, standing  # they keep an error whose traceback leads here
+            del task, shared  # they keep an error whose traceback leads here
 
     def _key(self, resource: Resource) -> Key:
         """Return what tells a resource from the same one that gets others for what it needs."""
         known = self._engine.resources
         return (resource, *[self._key(find(known, it, described(resource))) for it in resource.needs.values()])
 
-    async def _open_shared(self, run: Any, resource: Resource, standing: _Standing) -> Any:
+    async def _open_shared(self, run: Any, resource: Resource, shared: _Shared) -> Any:
         own: list[Opened] = []
-        hold(standing, run)
+        hold(shared, run)
         try:
-            return await self._open(run, resource, own, standing)
+            return await self._open(run, resource, own, shared)
         finally:
-            give_up(standing)
+            give_up(shared)
             for opened in own:
-                standing.is_bound |= opened.is_bound
+                shared.is_bound |= opened.is_bound
             for opened in own:
-                opened.is_bound = standing.is_bound
+                opened.is_bound = shared.is_bound
             self._opened += own
 
-    async def _open(self, run: Any, resource: Resource, own: list[Opened], standing: _Standing) -> Any:
+    async def _open(self, run: Any, resource: Resource, own: list[Opened], shared: _Shared) -> Any:
         needed: dict[str, Any] = {}
         for name, wanted in resource.needs.items():
             found = find(self._engine.resources, wanted, described(resource))
             if _scope_of(wanted, found) == "engine":
                 needed[name] = await self.provide(run, found, described(resource))
-                standing.is_bound |= self._standing[self._key(found)].is_bound
+                shared.is_bound |= self._shared[self._key(found)].is_bound
             else:
-                needed[name] = await self._open(run, found, own, standing)
+                needed[name] = await self._open(run, found, own, shared)
         return (await set_up(run, resource, needed, own)).value
 
     async def _let_go(self, here: asyncio.AbstractEventLoop) -> None:
@@ -133,7 +133,9 @@ class Kept:
         if not lost:
             return
         self._opened = [each for each in self._opened if not each.is_bound or each.loop is here]
-        failure = await tear_down(_Side(self._engine), [each for each in lost if not each.resource.is_async], None)
+        failure = await tear_down(
+            _TeardownHost(self._engine), [each for each in lost if not each.resource.is_async], None
+        )
         if failure is not None:
             log.warning("a resource failed in its teardown after its event loop had ended: %s", spelled(failure))
         for each in lost:
@@ -149,8 +151,8 @@ class Kept:
 
     def parted(self) -> list[Any]:
         """Forget, in a forked child, what the parent keeps; return it."""
-        left = [*self._standing.values(), *self._opened, *self.left]
-        self._standing, self._opened, self.left = {}, [], []
+        left = [*self._shared.values(), *self._opened, *self.left]
+        self._shared, self._opened, self.left = {}, [], []
         return left
 
     def leave(self, job: Any, ended: asyncio.Future[None]) -> None:
@@ -160,10 +162,10 @@ class Kept:
 
     async def close(self, error: BaseException | None) -> BaseException | None:
         """Tear everything down, last first; what calls that were left behind may still use, when they have ended."""
-        for standing in self._standing.values():
-            if standing.loop is asyncio.get_running_loop():
-                await _end(standing.task)
-        self._standing.clear()
+        for shared in self._shared.values():
+            if shared.loop is asyncio.get_running_loop():
+                await _end(shared.task)
+        self._shared.clear()
         if not self._opened:
             return None
         await self._let_go(asyncio.get_running_loop())
@@ -185,10 +187,10 @@ class Kept:
 
     async def _tear_down(self, error: BaseException | None) -> BaseException | None:
         opened, self._opened = self._opened, []
-        return await tear_down(_Side(self._engine), opened, error)
+        return await tear_down(_TeardownHost(self._engine), opened, error)
 
 
-class _Side:
+class _TeardownHost:
     """What a teardown asks of a run, where there is none any more."""
 
     def __init__(self, engine: Any) -> None:
@@ -225,9 +227,9 @@ def _scope_of(wanted: Inject, found: Resource) -> str:
     return (wanted.target if isinstance(wanted.target, Resource) else found).scope
 
 
-async def _ready(standing: _Standing, what: str, asker: str) -> None:
+async def _ready(shared: _Shared, what: str, asker: str) -> None:
     """Wait for a set-up, unless that waits for who asks."""
-    ready: asyncio.Future[None] = standing.loop.create_future()
+    ready: asyncio.Future[None] = shared.loop.create_future()
     wake = partial(_wake, ready)
 
     def vain() -> Exception:
@@ -236,12 +238,12 @@ async def _ready(standing: _Standing, what: str, asker: str) -> None:
             "have the set-up call plain functions, or tasks that ask for other resources"
         )
 
-    standing.task.add_done_callback(wake)
+    shared.task.add_done_callback(wake)
     try:
-        with waiting_for(standing, ready, vain):
+        with waiting_for(shared, ready, vain):
             await ready
     finally:
-        standing.task.remove_done_callback(wake)
+        shared.task.remove_done_callback(wake)
 
 
 def _wake(ready: asyncio.Future[None], _: object) -> None:

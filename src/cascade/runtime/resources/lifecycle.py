@@ -1,4 +1,4 @@
-"""Openings: how one resource is set up and torn down, whoever keeps it meanwhile."""
+"""Lifecycle: how one resource is set up and torn down, whoever keeps it meanwhile."""
 
 from __future__ import annotations
 

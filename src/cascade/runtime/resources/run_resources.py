@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from cascade.errors import ResourceNotFoundError
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.resources.engine_resources import refuse_narrower
 from cascade.runtime.resources.lifecycle import (
@@ -25,12 +25,12 @@ from cascade.runtime.run.state import RunState
 from cascade.spec.notes import note_before, spelled
 from cascade.spec.resource import Inject, Resource
 
-__all__ = ["Resources"]
+__all__ = ["RunResources"]
 
 log = logging.getLogger("cascade")
 
 
-class Resources:
+class RunResources:
     """The resources that the tasks of one run see."""
 
     def __init__(self, run: RunState, known: Mapping[str, Resource]) -> None:
@@ -40,7 +40,7 @@ class Resources:
         self._opened: list[Opened] = []
         self._checked: set[Resource] = set()
         self._calls: dict[int, list[Opened]] = {}
-        """What is of the scope "task" of calls that are going on, by the identity of their spot."""
+        """What is of the scope "task" of calls that are going on, by the identity of their record."""
 
     @property
     def is_idle(self) -> bool:
@@ -81,7 +81,7 @@ class Resources:
             self._checked.add(resource)
 
     async def for_call(
-        self, spot: Spot, wanted: list[Inject], call: Callable[[dict[Inject, Any]], Awaitable[Any]]
+        self, call: Call, wanted: list[Inject], work: Callable[[dict[Inject, Any]], Awaitable[Any]]
     ) -> Any:
         """Make one call with what it asks for; what is its own is torn down behind it.
 
@@ -91,18 +91,18 @@ class Resources:
         found: dict[Inject, Any] = {}
         try:
             for inject in wanted:
-                found[inject] = await self._provide(inject, self._run.described(spot), own)
+                found[inject] = await self._provide(inject, self._run.described(call), own)
             if own:
-                self._calls[id(spot)] = own
-            value = await call(found)
+                self._calls[id(call)] = own
+            value = await work(found)
         except BaseException as error:
-            if self._run.has_left(spot, own):  # they are in use still
+            if self._run.has_left(call, own):  # they are in use still
                 self._opened += own
             else:
                 await self._close(own, error)
             raise
         finally:
-            self._calls.pop(id(spot), None)
+            self._calls.pop(id(call), None)
         await self._close(own, None)
         return value
 

@@ -1,4 +1,4 @@
-"""Leftovers: what stays open because a thread that was left behind may use it, until that ends or the program does."""
+"""Abandoned: what stays open because a thread that was left behind may use it, until that ends or the program does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE = 1.0
 log = logging.getLogger("cascade")
 
 
-class _Leftover:
+class _Abandoned:
     """What is torn down when the last of some threads has ended; once, whoever comes first."""
 
     def __init__(self, count: int, names: Callable[[], list[str]], orphaned: Callable[[], None]) -> None:
@@ -46,11 +46,11 @@ class _Leftover:
             then()
         finally:
             with _changed:
-                _standing.pop(self, None)
+                _left_open.pop(self, None)
                 _changed.notify_all()
 
 
-_standing: dict[_Leftover, None] = {}
+_left_open: dict[_Abandoned, None] = {}
 """In the order of their ends: what a run has, before what its engine keeps."""
 _changed = threading.Condition()
 
@@ -69,27 +69,27 @@ def after(
         left: the jobs, and a future for the end of each.
         names: says what is open.
     """
-    if not _standing:
+    if not _left_open:
         atexit.unregister(_at_exit)
         atexit.register(_at_exit)  # now, to come before those of what was imported until here
-    leftover = _Leftover(len(left), names, orphaned)
-    _standing[leftover] = None
+    waiting = _Abandoned(len(left), names, orphaned)
+    _left_open[waiting] = None
     for job, end in left:
         before = job.orphaned
 
         def orphan(before: Callable[[], None] = before) -> None:
             before()
-            leftover.one_less(orphaned)
+            waiting.one_less(orphaned)
 
         job.orphaned = orphan
-        end.add_done_callback(lambda _: leftover.one_less(ended))
+        end.add_done_callback(lambda _: waiting.one_less(ended))
 
 
 def _at_exit() -> None:
     """Tear down what is open still: no thread outlives the program."""
-    mine = [each for each in [*_standing] if each.pid == os.getpid()]  # a fork has what is its parent's
+    mine = [each for each in [*_left_open] if each.pid == os.getpid()]  # a fork has what is its parent's
     with _changed:
-        _changed.wait_for(lambda: not any(each in _standing and each.names() for each in mine), PATIENCE)
+        _changed.wait_for(lambda: not any(each in _left_open and each.names() for each in mine), PATIENCE)
     for each in mine:
         names = each.names()
         if names and each.take():

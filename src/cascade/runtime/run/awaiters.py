@@ -35,7 +35,7 @@ class Awaiters:
         self.tasks: set[Any] = set()
         """The task, and the other asyncio tasks that wait for it."""
         self.calls: list[tuple[Any, Any]] = []
-        """The calls among them, as (run, spot)."""
+        """The calls among them, as (run, call)."""
         self.contexts: list[Context] = []
         """Those of the threads among them."""
         waiting: list[Any] = [task]
@@ -78,7 +78,7 @@ class Awaiters:
         task = getattr(held, "task", None)
         if task is not None:
             return task in self.tasks
-        return any(run is held.run and held.is_at(spot) for run, spot in self.calls)
+        return any(run is held.run and held.is_at(call) for run, call in self.calls)
 
 
 def around(inside: Inside | None, held: Any, task: asyncio.Task[Any] | None, call_in: CallIn) -> Iterator[Any]:
@@ -86,19 +86,19 @@ def around(inside: Inside | None, held: Any, task: asyncio.Task[Any] | None, cal
 
     Args:
         inside: the run that it is in.
-        held: the last thing around it that was noted by `holding.hold`.
+        held: the last thing around it that was noted by `deadlock.hold`.
         task: the asyncio task that waits, if that is one of the user's; None: a call of the run does so itself.
         call_in: tells in which call an asyncio task is.
     """
     by = None if task is None else Awaiters(task, call_in)
-    while inside is not None and inside.ending is not None:
+    while inside is not None and inside.run_scope is not None:
         while held is not None and (held.run is None or held.run.depth >= inside.depth - 1):
             if held.run is not None and (by is None or by.are_at(held)):
                 yield held
             held = held.around
         if by is not None and not by.are_in(inside.run_id):
             return
-        yield inside.ending
+        yield inside.run_scope
         by = Awaiters(inside.caller, call_in)
         inside = inside.around
 

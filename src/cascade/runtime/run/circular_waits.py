@@ -18,14 +18,14 @@ from cascade.runtime.run.deadlock import PAUSES
 from cascade.spec.contexts import contextmanager
 from cascade.spec.inside import Inside, inside_of
 
-__all__ = ["Made", "waiting_for"]
+__all__ = ["InProgress", "waiting_for"]
 
 _waits: dict[Any, list[Wait]] = {}
 """The waits that go on inside of tasks, by what they are for."""
 
 
-class Made:
-    """Something that one call makes while others may wait for it; `holding.hold` and `give_up` say when."""
+class InProgress:
+    """Something that one call makes while others may wait for it; `deadlock.hold` and `give_up` say when."""
 
     __slots__ = ("around", "place", "run")
 
@@ -34,18 +34,20 @@ class Made:
         self.place: Any = None
         self.around: Any = None
 
-    def is_at(self, spot: Any) -> bool:
-        """Say whether it is made by the call of a spot."""
-        return self.place is not None and bool(self.place.is_same(spot))
+    def is_at(self, call: Any) -> bool:
+        """Say whether it is a call that makes it."""
+        return self.place is not None and bool(self.place.is_same(call))
 
 
 class Wait:
     """A wait that has begun inside of a task."""
 
-    __slots__ = ("error", "future", "held", "inside", "node", "task", "timer")
+    __slots__ = ("awaited", "error", "future", "held", "inside", "task", "timer")
 
-    def __init__(self, node: Any, future: asyncio.Future[Any], inside: Inside, error: Callable[[], Exception]) -> None:
-        self.node = node
+    def __init__(
+        self, awaited: Any, future: asyncio.Future[Any], inside: Inside, error: Callable[[], Exception]
+    ) -> None:
+        self.awaited = awaited
         self.future = future
         self.inside = inside
         self.held = held_here.get()
@@ -59,7 +61,7 @@ class Wait:
             return
         circle = self.circle()
         if circle:  # a run goes on without who awaits it: sooner than that ends what it waits for itself
-            first = next((one for one in circle if isinstance(one.node, Made)), self)
+            first = next((one for one in circle if isinstance(one.awaited, InProgress)), self)
             first.future.set_exception(first.error())
         elif pauses:
             self.timer = self.future.get_loop().call_later(pauses[0], self.look, pauses[1:])
@@ -68,12 +70,12 @@ class Wait:
         """Say whether it could be in vain at all; that costs little."""
         inside: Inside | None = self.inside
         held = self.held
-        while inside is not None and inside.ending is not None:
-            if inside.ending is self.node or inside.ending in _waits:
+        while inside is not None and inside.run_scope is not None:
+            if inside.run_scope is self.awaited or inside.run_scope in _waits:
                 return True
             inside = inside.around
         while held is not None:
-            if held is self.node or held in _waits:
+            if held is self.awaited or held in _waits:
                 return True
             held = held.around
         return False
@@ -84,8 +86,8 @@ class Wait:
         paths = [[self]]
         for path in paths:
             wait = path[-1]
-            for each in around(wait.inside, wait.held, wait.task, wait.inside.ending.run.call_in):
-                if each is self.node:
+            for each in around(wait.inside, wait.held, wait.task, wait.inside.run_scope.run.call_in):
+                if each is self.awaited:
                     return path
                 if each not in later:
                     later.add(each)
@@ -94,33 +96,35 @@ class Wait:
 
     def is_on(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Say whether it goes on, on an event loop."""
-        ending = self.inside.ending
-        return not self.future.done() and self.future.get_loop() is loop and ending is not None and bool(ending.run)
+        run_scope = self.inside.run_scope
+        return (
+            not self.future.done() and self.future.get_loop() is loop and run_scope is not None and bool(run_scope.run)
+        )
 
 
 @contextmanager
 def waiting_for(
-    node: Any, future: asyncio.Future[Any], error: Callable[[], Exception], task: asyncio.Task[Any] | None = None
+    awaited: Any, future: asyncio.Future[Any], error: Callable[[], Exception], task: asyncio.Task[Any] | None = None
 ) -> Iterator[None]:
-    """Have `future` fail with an error if it is awaited, here, by somebody whom `node` itself waits for.
+    """Have `future` fail with an error if it is awaited, here, by somebody whom `awaited` itself waits for.
 
     Args:
         task: who waits, if that is code of the user's and no call itself.
     """
     inside = inside_of()
-    if inside is None or inside.ending.run is None:
+    if inside is None or inside.run_scope.run is None:
         yield
         return
-    wait = Wait(node, future, inside, error)
+    wait = Wait(awaited, future, inside, error)
     wait.task = task
-    _waits.setdefault(node, []).append(wait)
+    _waits.setdefault(awaited, []).append(wait)
     try:
         wait.look()
         yield
     finally:
-        others = _waits[node]
+        others = _waits[awaited]
         others.remove(wait)
         if not others:
-            del _waits[node]
+            del _waits[awaited]
         if wait.timer is not None:
             wait.timer.cancel()

@@ -1,7 +1,7 @@
 """What calls hold while they wait for runs inside of them: a call of such a run that needs it would wait for ever.
 
 A call that is let in is known to all that is begun from it, by a context variable. When a call of a run inside of a
-task has to wait in line, those around it are looked at: what they hold comes back only after what they wait for. If
+task has to wait in a queue, those around it are looked at: what they hold comes back only after what they wait for. If
 that leaves too little for it, whatever all others give back, it cannot be let in. Calls that are not inside of others
 are never looked at, and neither are those that need not wait.
 """
@@ -18,7 +18,7 @@ from cascade.errors import ConstraintError
 from cascade.runtime.admission.capacities import ROUNDING
 from cascade.runtime.admission.limits import Gauge
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING
 from cascade.runtime.run.awaiters import around, held_here
 from cascade.spec.inside import inside_of
@@ -44,7 +44,7 @@ def give_up(ticket: Any) -> None:
     held_here.set(ticket.around)
 
 
-def check_inner(run: Any, spot: Spot, ticket: Ticket) -> None:
+def check_inner(run: Any, call: Call, ticket: Ticket) -> None:
     """Look whether a call that has to wait could ever be let in.
 
     Raises:
@@ -54,16 +54,16 @@ def check_inner(run: Any, spot: Spot, ticket: Ticket) -> None:
         return
     lack = stuck(run, ticket)
     if lack is not None:
-        raise _error(run, spot, lack)
-    ticket.place = spot
+        raise _error(run, call, lack)
+    ticket.place = call
     note_wait(ticket)
 
 
-def _error(run: Any, spot: Spot, lack: tuple[str, list[Ticket]]) -> ConstraintError:
+def _error(run: Any, call: Call, lack: tuple[str, list[Ticket]]) -> ConstraintError:
     what, holders = lack
     by = " and ".join(sorted({_described(each) for each in holders}))
     return ConstraintError(
-        f"{run.described(spot)} can never be let in: {what} is held by {by}, and comes back only when this run, "
+        f"{run.described(call)} can never be let in: {what} is held by {by}, and comes back only when this run, "
         f"{run.id!r}, has ended, which is inside of a task that waits for it; give the two tasks limits or capacities "
         "of their own, allow for both, or let the task that waits hold nothing"
     )
@@ -99,13 +99,13 @@ def _look_again(admission: ref[Any]) -> None:
     if lacks:
         first = min(lacks, key=attrgetter("number"))
         _fail(first, lacks[first])
-    if len(pauses) > 1 and any(each.line is not None for each in looked.inner):
+    if len(pauses) > 1 and any(each.queue is not None for each in looked.inner):
         _looks[looked] = loop, pauses[1:]
         loop.call_later(pauses[1], _look_again, admission)
 
 
 def _fail(ticket: Ticket, lack: tuple[str, list[Ticket]]) -> None:
-    run = ticket.inside.ending.run
+    run = ticket.inside.run_scope.run
     ticket.admission.withdraw([ticket])
     if ticket.turn is None:  # it asks once more, where it can fail
         ticket.place[0].scope.parked.discard(ticket)
@@ -119,7 +119,7 @@ def _in_vain(admission: Any) -> dict[Ticket, tuple[str, list[Ticket]]]:
     chains: dict[Any, list[Ticket]] = {}
     waiting = {}
     for ticket in admission.inner:
-        if ticket.line is not None:
+        if ticket.queue is not None:
             place = ticket.inside, ticket.around
             if place not in chains:
                 chains[place] = list(_around(ticket))
@@ -135,23 +135,23 @@ def _in_vain(admission: Any) -> dict[Ticket, tuple[str, list[Ticket]]]:
 
 def _described(ticket: Ticket) -> str:
     place = ticket.place
-    return str(ticket.run.described(Spot(*place) if isinstance(place, tuple) else place))
+    return str(ticket.run.described(Call(*place) if isinstance(place, tuple) else place))
 
 
 def _around(ticket: Ticket) -> Iterator[Ticket]:
     """Go through the calls that hold something until this one, which waits, has ended: from the inside outwards."""
-    ending = ticket.inside.ending
-    if ending is None or ending.run is None:
+    run_scope = ticket.inside.run_scope
+    if run_scope is None or run_scope.run is None:
         return
-    for each in around(ticket.inside, ticket.around, None, ending.run.call_in):
+    for each in around(ticket.inside, ticket.around, None, run_scope.run.call_in):
         if isinstance(each, Ticket) and each.admission is ticket.admission:
             yield each
 
 
 def _lack(ticket: Ticket, held: Iterable[Ticket]) -> tuple[str, list[Ticket]] | None:
     """Return what a call cannot have for as long as others hold what they do, in words, and those who hold it."""
-    line, admission = ticket.line, ticket.admission
-    for gauge in line.all:
+    queue, admission = ticket.queue, ticket.admission
+    for gauge in queue.all:
         holders = [each for each in held if each.name and gauge.is_for(each.name)]
         if gauge.most is not None and len(holders) >= gauge.most and holders and not _passes(admission, gauge):
             return f"concurrency={gauge.most:g} ({gauge.scope})", holders
@@ -166,5 +166,5 @@ def _lack(ticket: Ticket, held: Iterable[Ticket]) -> tuple[str, list[Ticket]] | 
 
 def _passes(admission: Any, gauge: Gauge) -> bool:
     """Say whether a limit on concurrency ends by itself."""
-    standing = admission.limits.table.get((gauge.scope, "concurrency"))
-    return standing is None or standing.until is not None
+    limit = admission.limits.table.get((gauge.scope, "concurrency"))
+    return limit is None or limit.until is not None

@@ -8,9 +8,9 @@ from time import perf_counter, time
 from typing import Any
 
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import Frame
-from cascade.runtime.frames.node_ids import Names
+from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.scope import NodeFailure, preview_of
 from cascade.runtime.inputs import texts_of
 from cascade.spec.events import (
@@ -29,12 +29,12 @@ from cascade.spec.notes import note_place, spelled
 from cascade.spec.operations import CALLN, IMPORT
 from cascade.spec.signal import uncrossable
 
-__all__ = ["Telling"]
+__all__ = ["Reports"]
 
 _new = tuple.__new__
 
 
-class Telling:
+class Reports:
     """The methods of a run that say what happens; nothing is made that nobody listens to."""
 
     __slots__ = ("unnoted",)
@@ -42,9 +42,9 @@ class Telling:
     id: str
     bus: Any
     admission: Any
-    ending: Any
+    run_scope: Any
     depth: int
-    names: Names
+    names: NodeIds
     watch: tuple[bool, bool, bool]
     secrets: dict[str, None]
     unnoted: tuple[BaseException, str] | None
@@ -71,12 +71,12 @@ class Telling:
         (failed, place), self.unnoted = self.unnoted or (None, ""), None
         return f" ({place})" if failed is error else ""
 
-    def described(self, spot: Spot) -> str:
+    def described(self, call: Call) -> str:
         """Return the node of a call and where it was declared."""
-        site = spot.copy(self.names).site_of(spot.suffix)
-        return f"{site.task_id} (declared at {spot.world.blueprint.graph.declared(spot.number)})"
+        site = call.copy(self.names).site_of(call.suffix)
+        return f"{site.task_id} (declared at {call.activation.blueprint.graph.declared(call.number)})"
 
-    def failure_at(self, spot: Spot, error: BaseException, attempt: int = 1) -> NodeFailure:
+    def failure_at(self, call: Call, error: BaseException, attempt: int = 1) -> NodeFailure:
         """Return the failure of a node, its error with a note that says which it was, if it takes one."""
         if isinstance(error, NodeFailure):
             return error
@@ -84,26 +84,26 @@ class Telling:
             wrapped = uncrossable(error)
             wrapped.__cause__ = error
             error = wrapped
-        place = f"in task {self.described(spot)}, iteration {spot.iteration}, attempt {attempt}"
+        place = f"in task {self.described(call)}, iteration {call.iteration}, attempt {attempt}"
         if not note_place(error, place, self.depth):
             self.could_not_note(error, place)
         return NodeFailure(error)
 
     # --- events
 
-    def observe_call(self, spot: Spot, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    def observe_call(self, call: Call, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call in place, with events around the call."""
-        copy = spot.copy(self.names)
-        if copy.has_looped(spot.suffix):
-            spot.enter(copy)
-        self.publish_started(spot)
+        copy = call.copy(self.names)
+        if copy.has_looped(call.suffix):
+            call.enter(copy)
+        self.publish_started(call)
         start = perf_counter()
         try:
             value = func(*args, **kwargs)
         except BaseException as error:
-            self.publish_finished(spot, "Failed", perf_counter() - start, error, None)
+            self.publish_finished(call, "Failed", perf_counter() - start, error, None)
             raise
-        self.publish_finished(spot, "Succeeded", perf_counter() - start, None, value)
+        self.publish_finished(call, "Succeeded", perf_counter() - start, None, value)
         return value
 
     def tellers(self) -> list[Callable[[Any], None]]:
@@ -111,25 +111,25 @@ class Telling:
         kinds = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
         return [self.bus.teller(kind) for kind, is_wanted in zip(kinds, self.watch, strict=True) if is_wanted]
 
-    def publish_started(self, spot: Spot) -> None:
+    def publish_started(self, call: Call) -> None:
         """Say that a call begins."""
         if self.bus.wants(TaskExecutionStarted):
-            site = spot.copy(self.names).site_of(spot.suffix)
-            self.bus.publish(_new(TaskExecutionStarted, (site, time(), spot.iteration)))
+            site = call.copy(self.names).site_of(call.suffix)
+            self.bus.publish(_new(TaskExecutionStarted, (site, time(), call.iteration)))
 
     def publish_finished(
-        self, spot: Spot, status: str, seconds: float, error: BaseException | None, value: Any
+        self, call: Call, status: str, seconds: float, error: BaseException | None, value: Any
     ) -> None:
         """Say that a call has ended, after all its attempts."""
         bus = self.bus
         if bus.wants(TaskExecutionFinished):
-            site = spot.copy(self.names).site_of(spot.suffix)
+            site = call.copy(self.names).site_of(call.suffix)
             spelled_out = None if error is None else self.masked(spelled(error))
             preview = (
                 None if bus.previews is None or error is not None else preview_of(value, bus.previews, self.masked)
             )
             bus.publish(
-                _new(TaskExecutionFinished, (site, time(), spot.iteration, status, seconds, spelled_out, preview))
+                _new(TaskExecutionFinished, (site, time(), call.iteration, status, seconds, spelled_out, preview))
             )
 
     def publish_end(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
@@ -140,37 +140,37 @@ class Telling:
             return
         status: Any = "Succeeded"
         if error is not None:
-            asked = isinstance(error, CancelledError) and self.ending.is_cancelled
+            asked = isinstance(error, CancelledError) and self.run_scope.is_cancelled
             status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
         named = None if error is None else self.masked("; ".join(map(spelled, [error, *others]))) + self.place_of(error)
         if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message
             named = f"{named} ({'; '.join(getattr(error, '__notes__', ['not of a task']))})"
         bus.publish(RunFinished(run_id=self.id, status=status, duration=seconds, error=named))
 
-    def publish_skip(self, spot: Spot, reason: str) -> None:
+    def publish_skip(self, call: Call, reason: str) -> None:
         """Say that a node does not run, and why."""
         if self.bus.wants(TaskSkipped):
-            site = spot.copy(self.names).site_of(spot.suffix)
-            self.bus.publish(_new(TaskSkipped, (site, time(), spot.iteration, reason)))
+            site = call.copy(self.names).site_of(call.suffix)
+            self.bus.publish(_new(TaskSkipped, (site, time(), call.iteration, reason)))
 
-    def publish_retry(self, spot: Spot, attempt: int, most: int, delay: float, error: BaseException) -> None:
+    def publish_retry(self, call: Call, attempt: int, most: int, delay: float, error: BaseException) -> None:
         """Say that an attempt failed and another follows."""
         if self.bus.wants(TaskRetrying):
-            site = spot.copy(self.names).site_of(spot.suffix)
+            site = call.copy(self.names).site_of(call.suffix)
             self.bus.publish(
-                _new(TaskRetrying, (site, time(), spot.iteration, attempt, most, delay, self.masked(spelled(error))))
+                _new(TaskRetrying, (site, time(), call.iteration, attempt, most, delay, self.masked(spelled(error))))
             )
 
-    def publish_blocked(self, spot: Spot, ticket: Ticket) -> None:
+    def publish_blocked(self, call: Call, ticket: Ticket) -> None:
         """Say that a limit or a constraint holds a call back."""
         if self.bus.wants(TaskBlocked):
-            site = spot.copy(self.names).site_of(spot.suffix)
+            site = call.copy(self.names).site_of(call.suffix)
             self.bus.publish(
                 TaskBlocked(
                     run_id=self.id,
                     task_id=site.task_id,
                     task_name=site.task_name,
-                    iteration=spot.iteration,
+                    iteration=call.iteration,
                     reason=self.admission.reason(ticket),
                 )
             )
@@ -183,12 +183,12 @@ class Telling:
 
     def publish_pruned_root(self, frame: Frame) -> None:
         """Say of a root frame which nodes only unselected routes and unused `otherwise`s would have needed."""
-        graph = frame.world.blueprint.graph
+        graph = frame.activation.blueprint.graph
         demanded = frame.demanded
         if demanded is not None and graph.needed > graph.strict:
             for i in range(graph.strict, graph.needed):
                 if not demanded[i] and graph.kinds[i] <= CALLN:
-                    self.publish_skip(Spot(frame, i), "Pruned")
+                    self.publish_skip(Call(frame, i), "Pruned")
 
     def publish_pruned(self, frame: Frame, wanted: list[int]) -> None:
         """Say the same of an entry of a loop, for what feeds it in this entry."""
@@ -207,4 +207,4 @@ class Telling:
             stack += (*block.needs(i), *block.late_needs(i))
         for i in sorted(seen):
             if not demanded[i] and block.kinds[i] <= CALLN and block.ops[i] != IMPORT:
-                self.publish_skip(Spot(frame, i), "Pruned")
+                self.publish_skip(Call(frame, i), "Pruned")

@@ -9,19 +9,19 @@ from functools import partial
 from typing import Any, ClassVar
 
 from cascade.adapters.executors.local import LocalExecutor
-from cascade.compiler.code.emitted import Emitted
-from cascade.compiler.code.guards import Guesses
+from cascade.compiler.code.emitted import EmittedCode
+from cascade.compiler.code.guards import Guards
 from cascade.errors import ConstraintError, JumpError
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.call import Spot
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.cancel_scope import CancelScope
-from cascade.runtime.frames.frame import PENDING, Frame, World, root_frame
-from cascade.runtime.frames.node_ids import Names
+from cascade.runtime.frames.frame import PENDING, Activation, Frame, root_frame
+from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.scope import Scope
 from cascade.runtime.inputs import fill
 from cascade.runtime.run.abandoned import after
 from cascade.runtime.run.deadlock import held_here, note_wait, stuck
-from cascade.runtime.run.reports import Telling
+from cascade.runtime.run.reports import Reports
 from cascade.spec.blueprint import Block
 from cascade.spec.events import (
     RunWarning,
@@ -37,41 +37,42 @@ from cascade.spec.protocols import CallNode
 __all__ = ["RunState"]
 
 NOBODY = (False, False, False)
-MOST_GUESSES = 64
+MOST_GUARDS = 64
 
 
-class RunState(Telling):
+class RunState(Reports):
     """One run of one engine."""
 
     __slots__ = (
         "_resources",
         "abandoned",
+        "activations",
         "admission",
         "bus",
         "compiles",
         "context",
         "depth",
         "direct",
-        "ending",
         "engine",
         "executor",
-        "flows",
         "governed",
-        "guesses",
+        "guards",
         "heard",
         "id",
         "inline",
         "is_interrupted",
         "known",
+        "loop_profile",
         "lost",
-        "machine",
         "names",
         "observed",
-        "outlet",
         "params",
         "patience",
         "patience_to_compile",
+        "pipes",
         "readers",
+        "result_sink",
+        "run_scope",
         "scope",
         "secrets",
         "shares",
@@ -80,13 +81,12 @@ class RunState(Telling):
         "under_way",
         "variables",
         "watch",
-        "worlds",
     )
 
-    def __init__(self, engine: Any, ending: Any, params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    def __init__(self, engine: Any, run_scope: Any, params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         self.engine = engine
-        self.ending = ending
-        self.id: str = ending.name
+        self.run_scope = run_scope
+        self.id: str = run_scope.name
         self.bus = engine.bus
         self.executor: Any = engine.executor
         self.inline = engine.runs_inline
@@ -105,38 +105,38 @@ class RunState(Telling):
         """Text that no event shows."""
         self.depth = 0
         """How many runs it is inside of."""
-        self.scope = Scope(self, ending)
+        self.scope = Scope(self, run_scope)
         """Of the root frame, and of those of the blueprints that tail calls lead to."""
-        self.names = Names(self.id)
+        self.names = NodeIds(self.id)
         self.known = known
         self._resources: Any = None
         self.context: Context | None = None
         """What calls that had to wait see of the context variables of the run's caller."""
-        self.worlds: dict[str, World] = {}
+        self.activations: dict[str, Activation] = {}
         """Those of the blueprints that tail calls led to, by the ids of these."""
-        self.machine: Any = None
+        self.loop_profile: Any = None
         """What is known of the loops that tail calls make of them (`cascade.compiler.transition_profile`)."""
         self.stall: Profile | None = None
         self.patience = 4
         """How many more functions this run waits for whose first call turns out to be slow."""
         self.abandoned: list[tuple[Any, Any, asyncio.Future[None]]] = []
         """Calls that were left behind in their threads: whose they are, the job, a future for its end."""
-        self.outlet: Any = None
+        self.result_sink: Any = None
         """Where the results of the target go one by one, if somebody iterates over them."""
         self.under_way: dict[tuple[Frame, int], Any] = {}
         """The maps that are going on."""
         self.lost: dict[str, tuple[int, int, bool]] = {}
         """Of maps that went on without items that failed: how many did, of how many, and whether a warning says so."""
-        self.flows: dict[tuple[Frame, int], Any] = {}
+        self.pipes: dict[tuple[Frame, int], Any] = {}
         """For a map that was begun before its inputs are there: what flows into it."""
-        self.shares: dict[World, Mapping[str, str]] = {}
+        self.shares: dict[Activation, Mapping[str, str]] = {}
         """Of the sub-flows under way that hold constraints, and those inside: what the capacities are called there."""
         self.unnoted = None
         self.readers: dict[Block, Any] = {}
         """How often the registers of a block are read; counted when that matters."""
         self.is_interrupted = False
         """Something of the run has been asked to end: scopes are to be asked from now on."""
-        self.guesses: set[Guesses] = set()
+        self.guards: set[Guards] = set()
         """Of the emitted coroutines that it has begun: taken away when something is to end."""
         self.observed = False
         """Each call is to be looked at: somebody listens to task events, or some limit stands."""
@@ -156,9 +156,9 @@ class RunState(Telling):
     run_piece: ClassVar[Callable[..., None]]
     follower: ClassVar[Any] = None
     make_resources: ClassVar[Any] = None
-    dash: ClassVar[Callable[..., Any]]
-    dash_on: ClassVar[Callable[..., Any]]
-    landed: ClassVar[Callable[..., Any]]
+    start_compiled: ClassVar[Callable[..., Any]]
+    resume_compiled: ClassVar[Callable[..., Any]]
+    finish_compiled: ClassVar[Callable[..., Any]]
     call_in: ClassVar[Callable[[asyncio.Task[Any]], Any]]
 
     @property
@@ -209,18 +209,18 @@ class RunState(Telling):
         self.ticker.rested()
         await self.ticker.rest()
         self.ticker.passed()
-        self.ticker.begin()  # what goes on need not begin a stretch of its own, and relies on ticks that come
+        self.ticker.begin()  # what goes on need not begin by itself, and relies on ticks that come
         self.look()
-        if self.ending.look():  # a task did not mind
+        if self.run_scope.look():  # a task did not mind
             raise asyncio.CancelledError
 
     def stall_for(self, profile: Profile) -> None:
-        """Ask the sweep to wait for the first measure of a function, as long as that has paid off so far."""
+        """Ask the interpreter to wait for the first measure of a function, as long as that has paid off so far."""
         if self.patience > 0:
             self.stall = profile
 
     def take_stall(self) -> Profile | None:
-        """Return what the sweep should wait for."""
+        """Return what the interpreter should wait for."""
         stall, self.stall = self.stall, None
         return stall
 
@@ -234,54 +234,54 @@ class RunState(Telling):
         """Say whether what came out of work in a scope is a cancel that was asked for, and not a task's own."""
         if not isinstance(error, asyncio.CancelledError):
             return False
-        if self.ending.look() or scope.is_ending():
+        if self.run_scope.look() or scope.is_ending():
             return True
-        task = self.ending.task
-        if self.ending.in_place or task is None or task.cancelling() <= self.ending.own:
+        task = self.run_scope.task
+        if self.run_scope.in_place or task is None or task.cancelling() <= self.run_scope.own:
             return False
-        self.ending.asked = self.is_interrupted = True  # all tasks of the event loop are being cancelled
+        self.run_scope.asked = self.is_interrupted = True  # all tasks of the event loop are being cancelled
         return True
 
-    def guessing(self, emitted: Emitted) -> Guesses:
+    def guarded(self, emitted: EmittedCode) -> Guards:
         """Return an emitted coroutine function, which looks around when something of the run is to end."""
-        guesses = emitted.guessing(self.ticker)
-        if guesses not in self.guesses:
-            if len(self.guesses) >= MOST_GUESSES:
-                self.guesses = {one for one in self.guesses if not one.is_retired}
-            self.guesses.add(guesses)
-        return guesses
+        guards = emitted.guarded(self.ticker)
+        if guards not in self.guards:
+            if len(self.guards) >= MOST_GUARDS:
+                self.guards = {one for one in self.guards if not one.is_retired}
+            self.guards.add(guards)
+        return guards
 
     def interrupt(self) -> None:
         """Have all code of the run look around as soon as it can: something has been asked to end."""
         self.is_interrupted = True
-        for guesses in self.guesses:
-            guesses.is_retired = True
-            guesses.take()
-        self.guesses.clear()
+        for guards in self.guards:
+            guards.is_retired = True
+            guards.invalidate()
+        self.guards.clear()
         self.ticker.tick()
 
-    def frame_of(self, world: World) -> Frame:
-        """Return the root frame of a world, made when it is first asked for."""
-        return root_frame(world, self.scope)
+    def frame_of(self, activation: Activation) -> Frame:
+        """Return the root frame of an activation, made when it is first asked for."""
+        return root_frame(activation, self.scope)
 
-    def let_go(self, world: World) -> None:
+    def let_go(self, activation: Activation) -> None:
         """Let go of all that the run has computed, once it is over: no value waits for the cyclic collector."""
-        for each in (world, *self.worlds.values()):
+        for each in (activation, *self.activations.values()):
             each.let_go()
-        self.worlds = {}
-        self.flows = {}
+        self.activations = {}
+        self.pipes = {}
         self._resources = self._resources if self.abandoned else None
-        self.scope.run = self.ending.run = None
-        self.ending.task = self.ending.caller = None  # which keep errors whose tracebacks lead here
+        self.scope.run = self.run_scope.run = None
+        self.run_scope.task = self.run_scope.caller = None  # which keep errors whose tracebacks lead here
         self.names.forget()
 
     # --- calls
 
     async def place(
-        self, spot: Spot, form: CallForm, args: Any, kwargs: dict[str, Any], begun: Callable[[], None] | None = None
+        self, call: Call, form: CallForm, args: Any, kwargs: dict[str, Any], begun: Callable[[], None] | None = None
     ) -> Any:
         """Call a sync task where its function belongs, not in place if somebody is to hear when it has `begun`."""
-        grace, abandon = self.engine.thread_grace, partial(self.abandon, spot)
+        grace, abandon = self.engine.thread_grace, partial(self.abandon, call)
         return await self.executor.place(form, args, kwargs, grace, abandon, begun)
 
     async def in_thread(self, owner: Any, what: str, func: Callable[..., Any], *args: Any) -> Any:
@@ -306,51 +306,51 @@ class RunState(Telling):
                 message += f"; open until it ends, or the program does: {', '.join(opened)}"
             self.bus.publish(RunWarning(run_id=self.id, code="ThreadAbandoned", message=message))
 
-    def hold(self, frame: Frame, i: int, form: CallForm, gate: Gate | None, ready: list[Any]) -> Any:
+    def hold(self, frame: Frame, i: int, form: CallForm, gate: Gate | None, deferred: list[Any]) -> Any:
         """Put a call aside that may be under a limit or a constraint; return PENDING.
 
         If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
         """
         constraints = None if gate is None else gate.constraints
-        share = self.shares.get(frame.world) if self.shares else None
+        share = self.shares.get(frame.activation) if self.shares else None
         needed = self.admission.capacities.needed(constraints and constraints.amounts, share)
         if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not self.governs(form)):
-            ready.append((frame, i, PENDING))
+            deferred.append((frame, i, PENDING))
             return PENDING
         ticket = self.admission.ask(form.task.name, needed, self.start_held, (frame, i), share is not None)
         if not ticket.is_in and self.depth and stuck(self, ticket) is not None:
             self.admission.withdraw([ticket])
-            ready.append((frame, i, PENDING))  # it will come there once more, where it can fail
+            deferred.append((frame, i, PENDING))  # it will come there once more, where it can fail
             return PENDING
         frame.scope.parked.add(ticket)
         if ticket.start is None:
-            ready.append((frame, i, ticket))
+            deferred.append((frame, i, ticket))
         elif not ticket.is_in:
             note_wait(ticket)
             if self.context is None:
                 self.context = copy_context()
             if self.bus.wants(TaskBlocked):
-                self.publish_blocked(Spot(frame, i), ticket)
+                self.publish_blocked(Call(frame, i), ticket)
         return PENDING
 
-    def start_held(self, ticket: Ticket, begun: Any = None) -> None:
+    def start_held(self, ticket: Ticket, started: Any = None) -> None:
         """Start a call that has waited; with the context of its run, not of the call that made room for it."""
         context = copy_context() if self.context is None else self.context.copy()
         if context.get(held_here) is not ticket.around:
             context.run(held_here.set, ticket.around)
         frame, i = ticket.place
-        frame.scope.start_in(context, self.drive, self, frame, i, begun or ticket)
+        frame.scope.start_in(context, self.drive, self, frame, i, started or ticket)
 
-    def call_node(self, spot: Spot, form: CallForm) -> CallNode:
+    def call_node(self, call: Call, form: CallForm) -> CallNode:
         """Return what an executor is told of a call."""
-        site = spot.copy(self.names).site_of(spot.suffix)
+        site = call.copy(self.names).site_of(call.suffix)
         task = form.task
         return CallNode(site.task_id, site.task_name, form.func, task.mode, form.is_async, task.declared)
 
-    def world_of(self, blueprint_id: str, form: CallForm) -> World:
-        """Return the world of a registered blueprint; one for the run, however often a tail call leads there."""
-        world = self.worlds.get(blueprint_id)
-        if world is None:
+    def activation_of(self, blueprint_id: str, form: CallForm) -> Activation:
+        """Return the activation of a registered blueprint; one for the run, however often a tail call leads there."""
+        activation = self.activations.get(blueprint_id)
+        if activation is None:
             blueprint = self.engine.blueprints.get(blueprint_id)
             if blueprint is None:
                 known = ", ".join(map(repr, self.engine.blueprints)) or "none"
@@ -361,11 +361,11 @@ class RunState(Telling):
             self.admission.capacities.check(blueprint)
             constants = fill(blueprint.graph, self.params, self.variables)
             self.keep_secrets(blueprint.graph, constants)
-            world = self.worlds[blueprint_id] = World(blueprint, constants, blueprint_id)
+            activation = self.activations[blueprint_id] = Activation(blueprint, constants, blueprint_id)
             self.names.reach(blueprint_id, blueprint)
-            frame = root_frame(world, self.scope)
+            frame = root_frame(activation, self.scope)
             frame.demanded = bytearray(len(blueprint.root))
-        return world
+        return activation
 
     def has_left(self, *owners: Any) -> bool:
         """Say whether a call of one of these was left behind and may still be going on."""
@@ -384,7 +384,7 @@ class RunState(Telling):
         )
         return None
 
-    def settled(self, spot: Spot, gate: Gate, regs: list[Any]) -> Gate:
+    def settled(self, call: Call, gate: Gate, regs: list[Any]) -> Gate:
         """Return a gate with the amounts of its constraints read.
 
         Raises:
@@ -393,8 +393,8 @@ class RunState(Telling):
         given = {name: regs[reference] for name, reference in gate.amounts}
         try:
             capacities = self.admission.capacities
-            held = capacities.held(self.shares.get(spot.world))
-            capacities.check_given(spot.world.blueprint.graph, spot.number, given, held)
+            held = capacities.held(self.shares.get(call.activation))
+            capacities.check_given(call.activation.blueprint.graph, call.number, given, held)
         except ConstraintError as error:
-            raise self.failure_at(spot, error) from None
+            raise self.failure_at(call, error) from None
         return gate.holding(given)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.runtime.inspect.progress import look, state_of
-from cascade.runtime.maps.comprehension import Sweep
+from cascade.runtime.inspect.progress import progress_of, state_of
+from cascade.runtime.maps.comprehension import Comprehension
 from tests.workflows import in_loop
 
 COUNT = 400
@@ -25,15 +25,15 @@ every_input = pytest.mark.parametrize("make", MAKERS, ids=["list", "tuple", "ran
 
 @pytest.fixture(autouse=True)
 def begun(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The positions at which sweeps began or went on: at least one, or the test has tested something else."""
+    """The positions at which comprehensions began or went on: at least one, or the test has tested something else."""
     positions: list[int] = []
-    begin = Sweep.begin
+    begin = Comprehension.begin
 
-    def noted(self: Sweep) -> None:
+    def noted(self: Comprehension) -> None:
         positions.append(self.at)
         begin(self)
 
-    monkeypatch.setattr(Sweep, "begin", noted)
+    monkeypatch.setattr(Comprehension, "begin", noted)
     yield positions
     assert positions
 
@@ -88,17 +88,17 @@ async def test_a_tick_that_comes_before_the_first_item_lets_one_call_through(
     make: Callable[[], Any], is_late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     items, calls, seen = make(), list[Any](), set[int]()
-    begin = Sweep.begin
+    begin = Comprehension.begin
     async with cs.Engine() as engine:
 
-        def ticked(self: Sweep) -> None:
+        def ticked(self: Comprehension) -> None:
             if not is_late:
                 engine.ticker.tick()
             begin(self)
             if is_late:
                 engine.ticker.tick()
 
-        monkeypatch.setattr(Sweep, "begin", ticked)
+        monkeypatch.setattr(Comprehension, "begin", ticked)
         beside = asyncio.create_task(noting(seen, calls))
         assert await engine.run(ticking(engine, [], calls).map(x=items)) == list(items)
         await beside
@@ -220,7 +220,9 @@ async def test_how_far_it_has_come_is_known_at_each_turn() -> None:
             while len(calls) < COUNT:
                 state = state_of(engine)
                 if state is not None:
-                    found.update((len(calls), each.done) for each in look(state, asyncio.get_running_loop()).maps)
+                    found.update(
+                        (len(calls), each.done) for each in progress_of(state, asyncio.get_running_loop()).maps
+                    )
                 await asyncio.sleep(0)
 
         beside = asyncio.create_task(watch())

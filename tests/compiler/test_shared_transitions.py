@@ -10,9 +10,9 @@ import pytest
 
 import cascade as cs
 from cascade.runtime.events import TaskExecutionStarted
-from cascade.runtime.inspect.progress import look, state_of
+from cascade.runtime.inspect.progress import progress_of, state_of
 from cascade.runtime.loops import learning
-from cascade.runtime.loops.shared_transition import Sprint
+from cascade.runtime.loops.shared_transition import SharedTransition
 from cascade.runtime.run.state import RunState
 from tests.workflows import in_loop
 
@@ -53,29 +53,29 @@ def loops(task: Any, starts: Any, routes: Any = None) -> list[Any]:
 
 
 @pytest.fixture
-def sprints(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def shared(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """All that were entered, by a jump or with the first call."""
     found: list[Any] = []
-    before, dash = Sprint.values, RunState.dash
+    before, start = SharedTransition.values, RunState.start_compiled
 
-    def values(self: Sprint, signal: Any) -> Any:
+    def values(self: SharedTransition, signal: Any) -> Any:
         found.append(self.follower.number)
         return before(self, signal)
 
-    def dashes(run: Any, frame: Any, i: int, form: Any) -> Any:
-        dashed = dash(run, frame, i, form)
-        if dashed is not None:
+    def start_compiled(run: Any, frame: Any, i: int, form: Any) -> Any:
+        begun = start(run, frame, i, form)
+        if begun is not None:
             found.append(frame.block.source(i))
-        return dashed
+        return begun
 
-    monkeypatch.setattr(Sprint, "values", values)
-    monkeypatch.setattr(RunState, "dash", staticmethod(dashes))
+    monkeypatch.setattr(SharedTransition, "values", values)
+    monkeypatch.setattr(RunState, "start_compiled", staticmethod(start_compiled))
     return found
 
 
 @ASYNC
 @alone
-async def test_loops_of_one_shape_learn_once(is_async: bool, sprints: list[Any]) -> None:
+async def test_loops_of_one_shape_learn_once(is_async: bool, shared: list[Any]) -> None:
     calls: list[tuple[int, int]] = []
 
     def body(n: int, agent: int) -> Any:
@@ -89,7 +89,7 @@ async def test_loops_of_one_shape_learn_once(is_async: bool, sprints: list[Any])
         result = await engine.run(loops(task, [(40 + k, k) for k in range(20)]))
     assert result == [("done", k) for k in range(20)]
     assert sorted(calls) == sorted((n, k) for k in range(20) for n in range(1, 41 + k))
-    assert len(set(sprints)) == 20
+    assert len(set(shared)) == 20
 
 
 @ASYNC
@@ -121,7 +121,7 @@ async def test_of_many_short_loops_only_the_first_learn(is_async: bool, monkeypa
 
 @ASYNC
 @alone
-async def test_a_key_that_leads_elsewhere_is_not_taken_for_the_same(is_async: bool, sprints: list[Any]) -> None:
+async def test_a_key_that_leads_elsewhere_is_not_taken_for_the_same(is_async: bool, shared: list[Any]) -> None:
     def body(n: int) -> Any:
         return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
 
@@ -131,12 +131,12 @@ async def test_a_key_that_leads_elsewhere_is_not_taken_for_the_same(is_async: bo
     task, plain = made(body, is_async), cs.task(mode="inline")(other)
     async with cs.Engine(tier="compile") as engine:
         assert await engine.run(loops(task, [(9,)])) == [0]
-        sprints.clear()
+        shared.clear()
         assert await engine.run(loops(task, [(9,)], lambda state: {"again": plain(0), "exit": None})) == [("other", 8)]
         assert await engine.run(loops(task, [(9,)], lambda state: {"again": None, "exit": None})) == [8]
-        assert not sprints
+        assert not shared
         assert await engine.run(loops(task, [(7,)])) == [0]
-        assert sprints
+        assert shared
 
 
 @ASYNC
@@ -179,7 +179,7 @@ async def test_failures_say_which_iteration(is_async: bool) -> None:
 
 
 @alone
-async def test_the_first_call_of_a_known_loop_may_end_or_fail_it(sprints: list[Any]) -> None:
+async def test_the_first_call_of_a_known_loop_may_end_or_fail_it(shared: list[Any]) -> None:
     def body(n: Any, start: int = 0) -> Any:
         if n == "fail":
             raise ValueError("at once")
@@ -196,11 +196,11 @@ async def test_the_first_call_of_a_known_loop_may_end_or_fail_it(sprints: list[A
     task = made(body, True)
     async with cs.Engine(tier="compile") as engine:
         assert await engine.run(loops(task, [(9, 1)])) == [(0, 1)]
-        sprints.clear()
+        shared.clear()
         given = ["done", "tail", 0, "odd", 40]
         expected = ["DONE", (0, 2), (0, 2), (-0.5, 2), (0, 2)]
         assert await engine.run(loops(task, [(n, 2) for n in given])) == expected
-        assert len(set(sprints)) == len(given)
+        assert len(set(shared)) == len(given)
         for n, error, iteration in (("fail", ValueError, 0), ("lost", cs.JumpError, 0)):
             with pytest.raises(error) as caught:
                 await engine.run(loops(task, [(n, 3)]))
@@ -214,7 +214,7 @@ async def test_the_first_call_of_a_known_loop_may_end_or_fail_it(sprints: list[A
 
 
 @alone
-async def test_arguments_by_name_reach_a_known_loop(sprints: list[Any]) -> None:
+async def test_arguments_by_name_reach_a_known_loop(shared: list[Any]) -> None:
     @cs.task
     async def task(n: int, agent: str = "", step: int = 1) -> Any:
         return cs.Jump("exit", (agent, step)) if n <= 0 else cs.Jump("again", n - step)
@@ -226,15 +226,15 @@ async def test_arguments_by_name_reach_a_known_loop(sprints: list[Any]) -> None:
 
     async with cs.Engine(tier="compile") as engine:
         assert await engine.run(looped(step=2, n=20, agent="first")) == ("first", 2)
-        sprints.clear()
+        shared.clear()
         targets = [looped(step=k, n=30, agent=f"number {k}") for k in range(1, 5)]
         assert await engine.run(targets) == [(f"number {k}", k) for k in range(1, 5)]
-    assert len(set(sprints)) == 4
+    assert len(set(shared)) == 4
 
 
 @alone
-async def test_a_known_loop_gives_the_event_loop_its_turns(sprints: list[Any]) -> None:
-    """It never waits, and so would go on for ever if nobody took its guesses away."""
+async def test_a_known_loop_gives_the_event_loop_its_turns(shared: list[Any]) -> None:
+    """It never waits, and so would go on for ever if nobody invalidated its guards."""
     stop = asyncio.Event()
 
     async def body(n: int) -> Any:
@@ -243,10 +243,10 @@ async def test_a_known_loop_gives_the_event_loop_its_turns(sprints: list[Any]) -
     task = cs.task(body)
     async with cs.Engine(tier="compile") as engine:
         assert await engine.run(loops(task, [(0,)])) == ["stopped"]
-        sprints.clear()
+        shared.clear()
         asyncio.get_running_loop().call_later(0.05, stop.set)
         assert await engine.run(loops(task, [(6,), (7,)])) == ["stopped"] * 2
-    assert sprints
+    assert shared
 
 
 @alone
@@ -254,9 +254,9 @@ async def test_a_turn_of_the_event_loop_does_not_end_a_known_loop(monkeypatch: p
     """It goes on as it was; its entries are counted over all turns, whichever way it ends."""
     calls: list[tuple[int, int]] = []
     followed: list[int] = []
-    before = Sprint.__init__
+    before = SharedTransition.__init__
 
-    def follow(self: Sprint, follower: Any, *args: Any) -> None:
+    def follow(self: SharedTransition, follower: Any, *args: Any) -> None:
         followed.append(follower.number)
         before(self, follower, *args)
 
@@ -274,7 +274,7 @@ async def test_a_turn_of_the_event_loop_does_not_end_a_known_loop(monkeypatch: p
         task = cs.task(body)
         await engine.run(loops(task, [(9, -1)]))
         calls.clear()
-        monkeypatch.setattr(Sprint, "__init__", follow)
+        monkeypatch.setattr(SharedTransition, "__init__", follow)
         assert await engine.run(loops(task, [(40 + k, k) for k in range(3)])) == [0, 1, 2]
         assert sorted(calls) == sorted((n, k) for k in range(3) for n in range(1, 41 + k))
         assert followed == []
@@ -298,7 +298,7 @@ async def test_whoever_looks_sees_how_far_a_known_loop_has_come() -> None:
             if n == 20 and agent == 1:
                 state = state_of(engine)
                 assert state is not None
-                seen.append({**look(state, asyncio.get_running_loop()).loops, "entered": entered[2]})
+                seen.append({**progress_of(state, asyncio.get_running_loop()).loops, "entered": entered[2]})
             return cs.Jump("exit", agent) if n <= 1 else cs.Jump("again", n - 1)
 
         task = cs.task(step)
@@ -311,7 +311,7 @@ async def test_whoever_looks_sees_how_far_a_known_loop_has_come() -> None:
 
 @ASYNC
 @alone
-async def test_limits_of_iterations_hold(is_async: bool, sprints: list[Any]) -> None:
+async def test_limits_of_iterations_hold(is_async: bool, shared: list[Any]) -> None:
     def body(n: int) -> Any:
         return cs.Jump("exit", n) if n <= 0 else cs.Jump("again", n - 1)
 
@@ -322,7 +322,7 @@ async def test_limits_of_iterations_hold(is_async: bool, sprints: list[Any]) -> 
         cs.bind(state, cs.select_jump({"again": state, "exit": None}), max_iterations=20)
         with pytest.raises(cs.JumpError, match="20 entries"):
             await engine.run(state)
-    assert not sprints
+    assert not shared
 
 
 @pytest.mark.parametrize("asks", ["hurry", "tick"])

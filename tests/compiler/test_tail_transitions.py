@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.code.emitted import Loop
+from cascade.compiler.code.emitted import LoopCode
 from cascade.compiler.emit.loop import emit_loop
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 from tests.workflows import Body, Way, awaited, every_tier, every_way, in_loop, inline, notes_of
 
-Emissions = list[Loop]
+Emissions = list[LoopCode]
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> Emissions:
     """The loops that are emitted, in order."""
     found: Emissions = []
 
-    def emitting(*args: Any) -> Loop:
+    def emitting(*args: Any) -> LoopCode:
         found.append(emit_loop(*args))
         return found[-1]
 
