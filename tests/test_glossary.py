@@ -1,0 +1,48 @@
+"""docs/glossary.md has a line for each class of runtime and compiler, in its folder, and no other line."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.helpers import PACKAGE, ROOT
+
+GLOSSARY = ROOT / "docs" / "glossary.md"
+ROOMS = ("runtime", "compiler")
+
+
+def classes() -> Iterator[tuple[str, str]]:
+    """Give each class, as (folder, name)."""
+    for room in ROOMS:
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            folder = path.parent.relative_to(PACKAGE).as_posix()
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef):
+                    yield folder, node.name
+
+
+def lines() -> Iterator[tuple[str, str]]:
+    """Give each line of the glossary, as (heading, name)."""
+    folder = ""
+    for line in GLOSSARY.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            folder = line[3:]
+        elif found := re.match(r"- `(\w+)` - \S", line):
+            yield folder, found[1]
+        else:
+            assert not line.startswith("-"), f"not of the form - `Class` - sentence: {line}"
+
+
+def test_each_class_has_a_line_and_each_line_has_a_class() -> None:
+    assert sorted(lines()) == sorted(classes())
+
+
+def test_no_two_classes_share_a_name() -> None:
+    assert [name for name, count in Counter(name for _, name in classes()).items() if count > 1] == []
+
+
+def test_each_folder_has_a_heading() -> None:
+    headings = [line[3:] for line in GLOSSARY.read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
+    assert headings == list(dict.fromkeys(headings))
+    doors = (door for room in ROOMS for door in (PACKAGE / room).rglob("__init__.py"))
+    assert set(headings) == {door.parent.relative_to(PACKAGE).as_posix() for door in doors}
