@@ -28,6 +28,34 @@ FLOORS = (  # lowest first; the rooms of one floor do not know each other
 )
 FLOOR_OF = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
 
+# The same inside of the two rooms that have folders: a module that lies flat is a part by itself.
+INSIDE: dict[str, tuple[set[str], ...]] = {
+    "compiler": (
+        {"transition_profile"},
+        {"code", "lowering"},
+        {"analysis"},
+        {"emit"},
+        {"compiled_root"},
+        {"explain"},
+    ),
+    "runtime": (
+        {"admission", "channels", "event_loop", "events", "inputs"},
+        {"bus", "frames", "plan"},
+        {"run"},
+        {"interpreter", "resources"},
+        {"compiled"},
+        {"loops"},
+        {"maps"},
+        {"policies"},
+        {"inspect"},
+        {"run_scope"},
+        {"controls", "forks", "handle", "shutdown"},
+        {"engine"},
+    ),
+}
+MOST_IN_A_FOLDER = 8
+MOST_IN_A_ROOM = 12
+
 # The modules that adapt an optional third party, and the packages that each may import.
 THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.spec.lazy": {"typing_extensions"},  # for type checkers alone, which have it built in
@@ -102,6 +130,35 @@ def climbs(package: Path) -> list[str]:
     return found
 
 
+def part_of(module: str) -> str:
+    """Name the folder of a room, or the module that lies flat in it; the room's own door is none."""
+    return ".".join(module.split(".")[2:3])
+
+
+def climbs_inside(package: Path, room: str) -> list[str]:
+    """List the imports within a room that do not look down, and the parts that stand on no floor."""
+    floor_of = {part: height for height, parts in enumerate(INSIDE[room]) for part in parts}
+    found = []
+    for name in modules(package):
+        if room_of(name) == room and part_of(name) not in {"", *floor_of}:
+            found.append(f"{name} stands on no floor")
+    for each in all_imports(package):
+        reader, target = part_of(each.reader), part_of(each.target)
+        if room_of(each.reader) != room or room_of(each.target) != room or not reader or reader == target:
+            continue
+        if floor_of.get(target, 99) >= floor_of.get(reader, -1):
+            found.append(f"{each}, which is not on a lower floor")
+    return found
+
+
+def crowded(package: Path, room: str) -> list[str]:
+    """List the folders of a room that hold too many modules, and the room if too many lie flat in it."""
+    home = package / room
+    most = {home: MOST_IN_A_ROOM} | {path.parent: MOST_IN_A_FOLDER for path in home.rglob("*/__init__.py")}
+    sizes = {folder: sum(path.name != "__init__.py" for path in folder.glob("*.py")) for folder in most}
+    return [f"{folder.name} holds {size} modules" for folder, size in sizes.items() if size > most[folder]]
+
+
 def outsiders(package: Path) -> list[str]:
     """List the imports of third parties where none are allowed."""
     allowed = {"cascade", *sys.stdlib_module_names}
@@ -128,6 +185,16 @@ def circle(package: Path) -> list[str]:
 
 def test_imports_only_look_down() -> None:
     assert climbs(PACKAGE) == []
+
+
+@pytest.mark.parametrize("room", INSIDE)
+def test_imports_only_look_down_inside_of_a_room(room: str) -> None:
+    assert climbs_inside(PACKAGE, room) == []
+
+
+@pytest.mark.parametrize("room", INSIDE)
+def test_no_folder_is_crowded(room: str) -> None:
+    assert crowded(PACKAGE, room) == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
@@ -167,6 +234,36 @@ def test_an_import_that_does_not_look_down_is_found(tmp_path: Path, source: str)
     package = write_package(tmp_path, {**rooms, "graph/build.py": source})
     assert len(climbs(package)) == 1
     assert climbs(package)[0].startswith("cascade.graph.build:")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from cascade.runtime.engine import Engine",
+        "from cascade.runtime.loops.follower import Follower",
+        "from cascade.runtime.loops import follower",
+        "from ..loops import follower",
+        "from cascade.runtime import engine",
+        "from cascade.runtime.cellar import wine",
+    ],
+)
+def test_an_import_that_does_not_look_down_inside_of_a_room_is_found(tmp_path: Path, source: str) -> None:
+    parts = {"runtime/engine.py": "", "runtime/loops/follower.py": "", "runtime/frames/frame.py": source}
+    package = write_package(tmp_path, parts)
+    (found,) = climbs_inside(package, "runtime")
+    assert found.startswith("cascade.runtime.frames.frame:")
+
+
+def test_a_part_of_a_room_without_a_floor_is_found(tmp_path: Path) -> None:
+    package = write_package(tmp_path, {"runtime/util.py": ""})
+    assert climbs_inside(package, "runtime") == ["cascade.runtime.util stands on no floor"]
+
+
+def test_a_crowded_folder_is_found(tmp_path: Path) -> None:
+    package = write_package(tmp_path, {f"runtime/maps/m{at}.py": "" for at in range(9)})
+    assert crowded(package, "runtime") == ["maps holds 9 modules"]
+    package = write_package(tmp_path, {f"runtime/m{at}.py": "" for at in range(13)})
+    assert "runtime holds 13 modules" in crowded(package, "runtime")
 
 
 def test_a_module_without_a_floor_is_found(tmp_path: Path) -> None:
