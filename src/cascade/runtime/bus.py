@@ -177,6 +177,11 @@ class MessageBus:
         hub = self._hub
         await hub.wait(run_id, lambda: [each for each in hub.channels if each.behind > BUFFER])
 
+    @property
+    def has_channels(self) -> bool:
+        """Whether some async handler or stream takes events in its own time."""
+        return bool(self._hub.channels)
+
     async def settle(self, run_id: str | None = None) -> None:
         """Deliver, for a run, all that was published until now; wait until async handlers are done with it.
 

@@ -357,9 +357,9 @@ class Engine(Controls, Shutdown):
         result_sink: ResultSink | None = None,
     ) -> Any:
         blueprint, run_id = plan.blueprint, run_scope.name
-        run = RunState(self, run_scope, params, known)
-        run.names.reach(None, blueprint)
-        run.keep_secrets(blueprint.graph, constants)
+        run = RunState(self, run_scope, blueprint, params, known)
+        if blueprint.graph.inputs:
+            run.keep_secrets(blueprint.graph, constants)
         run.result_sink = result_sink
         activation = Activation(blueprint, constants, None)
         self._active[run_id] = run_scope
@@ -377,15 +377,17 @@ class Engine(Controls, Shutdown):
                 error = run_scope.settle(error)
             if inside.runs:
                 await to_the_end(inside.empty(), self.thread_grace)
-            failure = await self._torn_down(run, error)
+            failure = None if run.is_idle else await self._torn_down(run, error)
             if failure is not None:
                 if error is None:
                     error = failure
                 elif not isinstance(failure, asyncio.CancelledError):
                     note_more(error, TEARDOWN_FAILED + spelled(failure))
-            note_others(error, others)
+            if others:
+                note_others(error, others)
             run.publish_end(perf_counter() - start, error, others)
-            await self.bus.settle(run_id)
+            if self.bus.has_channels:
+                await self.bus.settle(run_id)
         finally:
             self.admission.runs.discard(run)
             self._ended(run_scope)

@@ -29,9 +29,11 @@ class RunScope(TimedScope):
     __slots__ = ("_borne", "_running", "caller", "cancels", "in_place", "is_over", "name", "own", "reader", "waiter")
 
     def __init__(self, name: str, seconds: float | None) -> None:
-        super().__init__(None, None, seconds)
+        self.run, self.around, self.asked = None, None, False  # without a call more: every run has one
+        self.seconds, self.expired, self._handle, self._started, self._is_over = seconds, False, None, None, False
+        self.loop = loop = asyncio.get_running_loop()
         self.name: str = name
-        self.task = asyncio.current_task()
+        self.task = asyncio.current_task(loop)
         self.caller: asyncio.Task[Any] | None = self.task
         """The task that awaits the run; None: it was started, as one of its own."""
         self.reader: Callable[[], asyncio.Task[Any] | None] | None = None

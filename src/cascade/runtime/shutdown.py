@@ -74,8 +74,6 @@ class Shutdown:
                 end.set_result(None)
 
     async def _torn_down(self, run: RunState, error: BaseException | None) -> BaseException | None:
-        if run.is_idle:
-            return None
         try:
             failure, cancel = await to_the_end(run.release(error), self.thread_grace)
         except BaseException as other:

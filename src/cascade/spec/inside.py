@@ -21,20 +21,16 @@ _present: ContextVar[Inside | None] = ContextVar("cascade_inside", default=None)
 class Inside:
     """What is known inside of one run, while it goes on."""
 
-    __slots__ = ("_run_scope", "_token", "around", "depth", "engine", "idle", "known", "loop", "run_id", "runs")
+    __slots__ = ("_run", "_token", "around", "depth", "idle", "run_id", "runs")
 
     def __init__(self, run: Any, run_scope: Any) -> None:
         around = _present.get()
-        if around is not None and around.engine is None:  # it has ended
+        if around is not None and around._run is None:  # it has ended
             around = None
         self.around: Inside | None = around
         """Of the run whose task has begun this one."""
-        self._run_scope: Any = run_scope
-        self.engine: Any = run.engine
+        self._run: Any = run
         self.run_id: str = run.id
-        self.known: Mapping[str, Any] = run.known
-        """The resources that its tasks see."""
-        self.loop: Any = run_scope.loop
         self.depth: int = 1 if around is None else around.depth + 1
         """How many runs there are, from the outermost to this one."""
         self.runs: set[Any] = set()
@@ -46,9 +42,27 @@ class Inside:
         self._token: Token[Inside | None] = _present.set(self)
 
     @property
+    def engine(self) -> Any:
+        """Whose run it is; None: it has ended."""
+        run = self._run
+        return None if run is None else run.engine
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """The resources that its tasks see."""
+        run = self._run
+        return {} if run is None else run.known
+
+    @property
+    def loop(self) -> Any:
+        """The event loop that it runs on; None: it has ended."""
+        run_scope = self.run_scope
+        return None if run_scope is None else run_scope.loop
+
+    @property
     def caller(self) -> Any:
         """The asyncio task that awaits the run; None: none does, that is known of."""
-        run_scope = self._run_scope
+        run_scope = self.run_scope
         if run_scope is None:
             return None
         return run_scope.caller if run_scope.reader is None else run_scope.caller or run_scope.reader()
@@ -56,7 +70,8 @@ class Inside:
     @property
     def run_scope(self) -> Any:
         """What ends the run before its time; None: it has ended."""
-        return self._run_scope
+        run = self._run
+        return None if run is None else run.run_scope
 
     async def empty(self) -> None:
         """End the runs that are left over, and wait until they have ended."""
@@ -75,8 +90,7 @@ class Inside:
             around.runs.discard(run_scope)
             if around.idle is not None and not around.idle.done():
                 around.idle.get_loop().call_soon_threadsafe(_resolve, around.idle)
-        self.around = self._run_scope = self.engine = self.loop = None
-        self.known = {}
+        self.around = self._run = None
         try:
             _present.reset(self._token)
         except ValueError:
@@ -90,7 +104,7 @@ def inside_of(context: Context | None = None) -> Inside | None:
         context: look there, and not where this is called.
     """
     inside = _present.get() if context is None else context.get(_present)
-    return None if inside is None or inside.engine is None else inside
+    return None if inside is None or inside._run is None else inside
 
 
 def depth_here() -> int:

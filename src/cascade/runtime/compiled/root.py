@@ -213,14 +213,15 @@ async def run_chain(run: RunState, activation: Activation, chain: Chain) -> Any:
         find_last_readers(activation.blueprint)
     frame = root_frame(activation, run.scope)
     regs, watch = frame.regs, run.watch
+    run.ticker.begin()
     for number, part in enumerate(chain.parts):
         left: tuple[list[Any], list[Any]] | None = None
         if number and run.ticker.due:
             await run.turn()
-        if run.watch != watch or not part.may_run() or run.governs(*part.forms):
+        moved = part.placed_at != placements[0] and not part.may_run()
+        if moved or run.watch != watch or (run.governed and run.governs(*part.forms)):
             left = [frame.step(i) for i in sorted(part.steps)], []
         else:
-            run.ticker.begin()
             try:
                 if part.is_async:
                     result = await run.guarded(part).function(*arguments(run, frame, activation, part))

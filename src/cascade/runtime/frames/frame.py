@@ -44,7 +44,7 @@ class Skip:
 class Activation:
     """One execution of a blueprint: its constants with the inputs filled in, and its root frame."""
 
-    __slots__ = ("blueprint", "constants", "depth", "key", "root", "templates")
+    __slots__ = ("blueprint", "constants", "depth", "has_root", "key", "root", "templates")
 
     def __init__(self, blueprint: Blueprint, constants: list[Any], key: Any) -> None:
         self.blueprint = blueprint
@@ -54,6 +54,7 @@ class Activation:
         self.key = key
         """What tells the nodes of this activation from those of the others of the run."""
         self.templates: dict[EntryPlan, list[Any]] = {}
+        self.has_root = False
         self.root: Frame
 
     def fresh_registers(self) -> list[Any]:
@@ -76,14 +77,16 @@ class Activation:
 
     def let_go(self) -> None:
         """Let go of all values, once nothing of it runs any more; nor is there a circle left with its frame."""
-        self.templates = {}
-        root: Frame | None = getattr(self, "root", None)
-        if root is not None:
+        if self.templates:
+            self.templates = {}
+        if self.has_root:
+            root = self.root
             root.regs.clear()  # frames that ended may have it still
             root.skips = {}
             root.waiters = {}
             root.scope.forget()
             del self.root
+            self.has_root = False
 
 
 class Frame:
@@ -210,7 +213,7 @@ def root_frame(activation: Activation, scope: Scope) -> Frame:
     if block.lazies:
         frame.demanded = bytearray(len(block))
         frame.demanded[: block.strict] = b"\1" * block.strict
-    activation.root = frame
+    activation.root, activation.has_root = frame, True
     return frame
 
 

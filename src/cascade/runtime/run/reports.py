@@ -13,6 +13,7 @@ from cascade.runtime.frames.frame import Frame
 from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.scope import NodeFailure, preview_of
 from cascade.runtime.inputs import texts_of
+from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import (
     ResourceAcquired,
     ResourceReleased,
@@ -37,18 +38,28 @@ _new = tuple.__new__
 class Reports:
     """The methods of a run that say what happens; nothing is made that nobody listens to."""
 
-    __slots__ = ("unnoted",)
+    __slots__ = ("_names", "unnoted")
 
     id: str
     bus: Any
     admission: Any
     run_scope: Any
     depth: int
-    names: NodeIds
+    blueprint: Blueprint
+    _names: NodeIds | None
     watch: tuple[bool, bool, bool]
     secrets: dict[str, None]
     unnoted: tuple[BaseException, str] | None
     """The last failure that took no note, and what the note would have said."""
+
+    @property
+    def names(self) -> NodeIds:
+        """What the nodes of the run are called; most runs are over before somebody asks."""
+        names = self._names
+        if names is None:
+            names = self._names = NodeIds(self.id)
+            names.reach(None, self.blueprint)
+        return names
 
     def keep_secrets(self, graph: Graph, constants: list[Any]) -> None:
         """Take note of the secrets among the inputs of a graph, which are filled in."""

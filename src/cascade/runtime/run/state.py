@@ -16,13 +16,12 @@ from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.cancel_scope import CancelScope
 from cascade.runtime.frames.frame import PENDING, Activation, Frame, root_frame
-from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.scope import Scope
 from cascade.runtime.inputs import fill
 from cascade.runtime.run.abandoned import after
 from cascade.runtime.run.deadlock import held_here, note_wait, stuck
 from cascade.runtime.run.reports import Reports
-from cascade.spec.blueprint import Block
+from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.events import (
     RunWarning,
     TaskBlocked,
@@ -48,6 +47,7 @@ class RunState(Reports):
         "abandoned",
         "activations",
         "admission",
+        "blueprint",
         "bus",
         "compiles",
         "context",
@@ -64,7 +64,6 @@ class RunState(Reports):
         "known",
         "loop_profile",
         "lost",
-        "names",
         "observed",
         "params",
         "patience",
@@ -83,8 +82,16 @@ class RunState(Reports):
         "watch",
     )
 
-    def __init__(self, engine: Any, run_scope: Any, params: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        engine: Any,
+        run_scope: Any,
+        blueprint: Blueprint,
+        params: Mapping[str, Any],
+        known: Mapping[str, Any],
+    ) -> None:
         self.engine = engine
+        self.blueprint = blueprint
         self.run_scope = run_scope
         self.id: str = run_scope.name
         self.bus = engine.bus
@@ -107,7 +114,7 @@ class RunState(Reports):
         """How many runs it is inside of."""
         self.scope = Scope(self, run_scope)
         """Of the root frame, and of those of the blueprints that tail calls lead to."""
-        self.names = NodeIds(self.id)
+        self._names = None
         self.known = known
         self._resources: Any = None
         self.context: Context | None = None
@@ -266,14 +273,18 @@ class RunState(Reports):
 
     def let_go(self, activation: Activation) -> None:
         """Let go of all that the run has computed, once it is over: no value waits for the cyclic collector."""
-        for each in (activation, *self.activations.values()):
-            each.let_go()
-        self.activations = {}
-        self.pipes = {}
+        activation.let_go()
+        if self.activations:
+            for each in self.activations.values():
+                each.let_go()
+            self.activations = {}
+        if self.pipes:
+            self.pipes = {}
         self._resources = self._resources if self.abandoned else None
         self.scope.run = self.run_scope.run = None
         self.run_scope.task = self.run_scope.caller = None  # which keep errors whose tracebacks lead here
-        self.names.forget()
+        if self._names is not None:
+            self._names.forget()
 
     # --- calls
 
