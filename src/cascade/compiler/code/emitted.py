@@ -94,7 +94,7 @@ class StraightCode(EmittedCode):
 class Chain:
     """Coroutine functions that are awaited one after the other, because one would take too long to compile."""
 
-    __slots__ = ("forms", "has_maps", "is_sure", "parts")
+    __slots__ = ("forms", "has_maps", "is_sure", "last_read", "parts")
 
     is_async = True
 
@@ -103,6 +103,13 @@ class Chain:
         self.forms = list(dict.fromkeys(form for part in parts for form in part.forms))
         self.has_maps = any(part.has_maps for part in parts)
         self.is_sure = all(part.is_sure for part in parts)
+        self.last_read: list[set[int]] = []
+        """Of each part: the registers that no later one reads."""
+        later: set[int] = set()
+        for part in reversed(parts):
+            read = {at for at in part.inputs if at >= 0}
+            self.last_read.insert(0, read - later)
+            later |= read
 
     @property
     def unfit(self) -> Counter[int]:

@@ -12,7 +12,7 @@ from cascade.compiler.compiled_root import FusedRoot, Making
 from cascade.compiler.emit.map import UnfitMap
 from cascade.runtime.compiled.deoptimization import call_at_point, resume_operation
 from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Skip, root_frame
+from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Skip
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.interpreter.last_readers import find_last_readers, read_from, release_reads_of
 from cascade.runtime.interpreter.results import plain_result
@@ -129,9 +129,18 @@ def _forms(fused: FusedRoot) -> list[Any]:
     return [form for piece in pieces for form in piece.forms]
 
 
-def arguments(run: RunState, frame: Frame | None, activation: Activation, code: StraightCode) -> list[Any]:
-    """Return what straight code is called with."""
-    if frame is not None:
+def arguments(
+    run: RunState,
+    frame: Frame | None,
+    activation: Activation,
+    code: StraightCode,
+    passed: dict[int, Any] | None = None,
+) -> list[Any]:
+    """Return what straight code is called with: from registers, from the constants, or from what is `passed` on."""
+    if passed is not None:
+        constants = activation.constants
+        values = [passed[at] if at >= 0 else constants[-1 - at] for at in code.inputs]
+    elif frame is not None:
         regs = frame.regs
         values = [regs[at] for at in code.inputs]
     else:
@@ -202,17 +211,17 @@ async def run_whole(run: RunState, activation: Activation, code: StraightCode, f
     raise Deoptimized(frame, [(frame, iter(work))], deferred)
 
 
-async def run_chain(run: RunState, activation: Activation, chain: Chain) -> Any:
-    """Run a root block that is a chain of functions; the values that one leaves for others are in the root frame.
+async def run_chain(run: RunState, activation: Activation, chain: Chain, frame: Frame | None) -> Any:
+    """Run a root block that is a chain of functions.
+
+    What one leaves for others is handed on beside the root frame, which is as large as the block and made when it is
+    needed.
 
     Raises:
         Deoptimized: a function was left in the middle.
         NodeFailure: a task raised.
     """
-    if activation.blueprint.root.moves is None:
-        find_last_readers(activation.blueprint)
-    frame = root_frame(activation, run.scope)
-    regs, watch = frame.regs, run.watch
+    watch, passed = run.watch, dict[int, Any]()
     run.ticker.begin()
     for number, part in enumerate(chain.parts):
         left: tuple[list[Any], list[Any]] | None = None
@@ -220,29 +229,50 @@ async def run_chain(run: RunState, activation: Activation, chain: Chain) -> Any:
             await run.turn()
         moved = part.placed_at != placements[0] and not part.may_run()
         if moved or run.watch != watch or (run.governed and run.governs(*part.forms)):
+            frame = _frame_with(run, activation, frame, chain.parts[:number], passed)
             left = [frame.step(i) for i in sorted(part.steps)], []
         else:
             try:
                 if part.is_async:
-                    result = await run.guarded(part).function(*arguments(run, frame, activation, part))
+                    result = await run.guarded(part).function(*arguments(run, frame, activation, part, passed))
                 else:
-                    result = part.function(*arguments(run, frame, activation, part))
+                    result = part.function(*arguments(run, frame, activation, part, passed))
             except BaseException as error:
+                frame = _frame_with(run, activation, frame, chain.parts[:number], passed)
                 left = _caught(run, frame, part, error)
                 del error
         if left is not None:
+            assert frame is not None
             later = [frame.step(i) for other in chain.parts[number + 1 :] for i in sorted(other.steps)]
             raise Deoptimized(frame, [(frame, iter(left[0] + later))], left[1])
-        for at, value in zip(part.outputs, result if part.outputs[1:] else (result,), strict=True):
-            regs[at] = value
-        if part.reads is None:
-            part.reads = read_from(frame.block, part.steps, part.inputs)
-        release_reads_of(frame, part.reads)
+        passed.update(zip(part.outputs, result if part.outputs[1:] else (result,), strict=True))
+        for at in chain.last_read[number]:
+            del passed[at]
         del result
-        value = None
     if run.ticker.due:
         await run.turn()
-    return regs[frame.block.root]
+    return passed[activation.blueprint.root.root]
+
+
+def _frame_with(
+    run: RunState, activation: Activation, frame: Frame | None, done: list[StraightCode], passed: dict[int, Any]
+) -> Frame:
+    """Return the root frame as it is behind these functions; what they `passed` on is moved there."""
+    if activation.blueprint.root.moves is None:
+        find_last_readers(activation.blueprint)
+    if frame is None:
+        frame = run.frame_of(activation)
+    block = frame.block
+    if frame.left is None and block.reads is not None:  # they were found just now
+        frame.left = dict(block.reads)
+    for at, value in passed.items():
+        frame.regs[at] = value
+    passed.clear()
+    for part in done:
+        if part.reads is None:
+            part.reads = read_from(block, part.steps, part.inputs)
+        release_reads_of(frame, part.reads)
+    return frame
 
 
 def run_piece(run: RunState, frame: Frame, code: StraightCode, work: list[Any], deferred: list[Any]) -> None:

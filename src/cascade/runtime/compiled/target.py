@@ -37,7 +37,7 @@ async def run_root(run: RunState, activation: Activation) -> tuple[Any, Any, lis
             try:
                 if isinstance(whole, Chain):
                     with run.bus.waiting_for(run.id):
-                        value = await run_chain(run, activation, whole)
+                        value = await run_chain(run, activation, whole, frame)
                 elif whole.is_async:
                     with run.bus.waiting_for(run.id):
                         value = await run_whole(run, activation, whole, frame)
