@@ -11,6 +11,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import CoroutineType
 from typing import Any, Final
 
@@ -158,6 +159,9 @@ def gate_part(lazy: LazyResult[Any], name: str) -> Any:
     return UNSET if lazy.config is None else getattr(lazy.config, name)
 
 
+signature = lru_cache(maxsize=512)(inspect.signature)
+
+
 def predecessors(lazy: LazyResult[Any]) -> tuple[Lazy, ...]:
     return setting(lazy, "after") or ()
 
@@ -175,7 +179,7 @@ def slots_of(lazy: LazyResult[Any]) -> Slots:
 
 
 def spread(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Slots:
-    bound = inspect.signature(func).bind_partial(*args, **kwargs)
+    bound = signature(func).bind_partial(*args, **kwargs)
     kinds = bound.signature.parameters
     slots: Slots = {}
     for name in kinds:
@@ -194,7 +198,7 @@ def spread(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Slots:
 def gathered(func: Any, slots: Slots) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return what `spread` was given."""
     positional, named = [], {}
-    for name, parameter in inspect.signature(func).parameters.items():
+    for name, parameter in signature(func).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             positional += [slots[slot] for slot in sorted(slot for slot in slots if slot[0] == "*")]
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
@@ -212,7 +216,7 @@ def supplied(value: Any) -> Any:
 def slot_named(func: Any, name: Any) -> Any:
     """Return the slot of an argument given by name."""
     kinds = inspect.Parameter
-    parameters = inspect.signature(func).parameters
+    parameters = signature(func).parameters
     if name in parameters and parameters[name].kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY):
         return name
     if any(each.kind is kinds.VAR_KEYWORD for each in parameters.values()):
@@ -222,7 +226,7 @@ def slot_named(func: Any, name: Any) -> Any:
 
 def first_slot(func: Any) -> Any:
     """Return the slot of the first argument."""
-    for name, parameter in inspect.signature(func).parameters.items():
+    for name, parameter in signature(func).parameters.items():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             return "*", 0
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD:

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -55,10 +56,9 @@ async def trouble(
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 60)
-@pytest.mark.parametrize("tier", TIERS)
-def test_a_cancel_at_any_moment_repeats_no_call_and_leaves_nothing_behind(tier: Tier) -> None:
+def test_a_cancel_at_any_moment_repeats_no_call_and_leaves_nothing_behind() -> None:
     random_moments = random.Random(7)
-    for recipe, report, bodies in programs(PROGRAMS, seed=11):
+    for (recipe, report, bodies), tier in product(programs(PROGRAMS, seed=11), TIERS):
         built = build(recipe)
         built.recorder.clear()
         try:
@@ -67,14 +67,13 @@ def test_a_cancel_at_any_moment_repeats_no_call_and_leaves_nothing_behind(tier: 
             if not any(alike(each.error, error) for each in report.failures):
                 raise
         calls = Counter(built.recorder.calls)
-        assert calls <= bodies, f"called too often: {calls - bodies} in {recipe}"
+        assert calls <= bodies, f"{tier}: called too often: {calls - bodies} in {recipe}"
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 60)
-@pytest.mark.parametrize("tier", TIERS)
-def test_somebody_who_comes_and_goes_changes_nothing(tier: Tier) -> None:
+def test_somebody_who_comes_and_goes_changes_nothing() -> None:
     random_moments = random.Random(8)
-    for recipe, report, bodies in programs(PROGRAMS, seed=12):
+    for (recipe, report, bodies), tier in product(programs(PROGRAMS, seed=12), TIERS):
         if report.failures:
             continue
         built = build(recipe)
@@ -82,9 +81,11 @@ def test_somebody_who_comes_and_goes_changes_nothing(tier: Tier) -> None:
         watch = random_moments.randrange(20), random_moments.randrange(20)
         kind = random_moments.choice(KINDS)
         seen = in_loop(lambda: trouble(built, tier, 0, watch, kind))  # noqa: B023
-        assert Counter(built.recorder.calls) == bodies, f"{watch} {kind} {recipe}"
+        assert Counter(built.recorder.calls) == bodies, f"{tier} {watch} {kind} {recipe}"
         assert all(isinstance(event, kind) for event in seen)
-        assert max(Counter(event.event_id for event in seen).values(), default=1) == 1, f"{watch} {kind} {recipe}"
+        assert max(Counter(event.event_id for event in seen).values(), default=1) == 1, (
+            f"{tier} {watch} {kind} {recipe}"
+        )
         assert all(event.duration >= 0 for event in seen if isinstance(event, TaskExecutionFinished))
 
 
@@ -110,15 +111,14 @@ def test_what_falls_back_does_so_for_a_reason_that_is_listed() -> None:
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 60)
-@pytest.mark.parametrize("tier", TIERS)
-def test_loops_that_maps_and_loops_feed_mean_the_same(tier: Tier) -> None:
-    emitted: Counter[str] = Counter()
+def test_loops_that_maps_and_loops_feed_mean_the_same() -> None:
+    emitted: dict[Tier, Counter[str]] = {tier: Counter() for tier in TIERS}
     for recipe in nested_recipes(PROGRAMS, seed=14):
         try:
             report, bodies = expected_of(recipe)
         except (Unspecified, TooLong):
             continue
-        for watched in (False, True):
+        for tier, watched in product(TIERS, (False, True)):
             built = build(recipe)
             try:
                 compare(report, bodies, observe(built, tier, watched=watched), watched=watched)
@@ -127,8 +127,7 @@ def test_loops_that_maps_and_loops_feed_mean_the_same(tier: Tier) -> None:
                 raise
             for hot in built.target.plan.blueprint.loop_profile.made.values():
                 if hot:
-                    emitted["a map"] += " signals = " in hot.loop.source
-                    emitted["a loop"] += bool(hot.loop.inner)
-    if tier == "compile":
-        assert emitted["a map"] >= PROGRAMS // 10
-        assert emitted["a loop"] >= PROGRAMS // 30
+                    emitted[tier]["a map"] += " signals = " in hot.loop.source
+                    emitted[tier]["a loop"] += bool(hot.loop.inner)
+    assert emitted["compile"]["a map"] >= PROGRAMS // 10
+    assert emitted["compile"]["a loop"] >= PROGRAMS // 30
