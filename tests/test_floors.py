@@ -14,6 +14,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.helpers import PACKAGE, modules, write_package
+from tools.house.calls import Calls
+from tools.house.source import House
 
 FLOORS = (  # lowest first; the rooms of one floor do not know each other
     {"errors"},
@@ -205,6 +207,11 @@ def test_only_the_standard_library_is_imported() -> None:
     assert outsiders(PACKAGE) == []
 
 
+def test_no_module_sets_an_attribute_of_what_another_one_defines() -> None:
+    """What a module calls it imports, or is given: in `Operations` by the engine, or as an argument."""
+    assert [str(each) for each in Calls(House(PACKAGE)).settings] == []
+
+
 # --- the rules themselves, on packages that break them
 
 
@@ -312,3 +319,19 @@ def test_a_circle_through_a_room_and_its_own_module_is_found(tmp_path: Path) -> 
     spec = {"spec/__init__.py": "from .task import Task", "spec/task.py": "from . import Lazy"}
     package = write_package(tmp_path, spec)
     assert set(circle(package)) == {"cascade.spec", "cascade.spec.task"}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from .state import RunState\nRunState.drive = print",
+        "from .state import RunState\nRunState.a, RunState.drive = 1, print",
+        "from .state import RunState\ndef install():\n    setattr(RunState, 'drive', print)",
+        "from . import state\nstate.drive = print",
+        "from cascade.runtime import state\nstate.RunState.table['drive'] = print",
+    ],
+)
+def test_an_attribute_set_from_another_module_is_found(tmp_path: Path, source: str) -> None:
+    rooms = {"runtime/state.py": "class RunState: ...\nRunState.own = 1", "runtime/engine.py": source}
+    found = Calls(House(write_package(tmp_path, rooms))).settings
+    assert {each.module for each in found} == {"cascade.runtime.engine"}

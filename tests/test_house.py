@@ -110,6 +110,18 @@ def test_a_circle_of_calls_by_a_record_of_functions_is_found(tmp_path: Path, val
     assert [short(each) for each in circles(found.by_records)] == [["runtime.run", "runtime.step"]]
 
 
+def test_a_circle_of_calls_by_a_table_of_functions_is_found(tmp_path: Path) -> None:
+    sources = {
+        "kit.py": "class Kit:\n    def __init__(self, table: dict):\n        self.table = table\n"
+        "    def go(self):\n        self.table[1](self)\n",
+        "step.py": "from .kit import Kit\ndef drive(kit: Kit): ...\n",
+        "tables.py": "from .step import drive\nTABLE = {1: drive}\n",
+        "engine.py": "from .kit import Kit\nfrom .tables import TABLE\nKit(TABLE)",
+    }
+    found = web(house := write_house(tmp_path, {f"runtime/{n}": text for n, text in sources.items()}), Calls(house))
+    assert [short(each) for each in circles(found.by_records)] == [["runtime.kit", "runtime.step"]]
+
+
 def test_what_a_module_sets_of_its_own_and_of_objects_is_no_setting(tmp_path: Path) -> None:
     run = (
         "from . import car\nfrom .car import bus\nclass Run: ...\nRun.x = 1\ndef f(run: Run, car):\n"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cascade.compiler.emit import block, loop
+from cascade.compiler.emit.dispatch import LONGER
 from cascade.compiler.emit.router import write_route
 from cascade.compiler.lowering import lower
 from cascade.compiler.transition_profile import Edge
@@ -264,7 +265,7 @@ def emitted_routes_run_all(patch: Patch) -> None:
         finally:
             body.block.routes[i].routes = routes
 
-    patch.setitem(block.BlockEmitter.longer, ROUTE, route)
+    patch.setitem(LONGER, ROUTE, route)
 
 
 def emitted_conditions_hold(patch: Patch) -> None:

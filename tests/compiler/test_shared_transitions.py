@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from cascade.runtime import engine as engine_module
 from cascade.runtime.events import TaskExecutionStarted
 from cascade.runtime.inspect.progress import progress_of, state_of
 from cascade.runtime.loops import learning
 from cascade.runtime.loops.shared_transition import SharedTransition
-from cascade.runtime.run.state import RunState
 from tests.workflows import in_loop
 
 ASYNC = pytest.mark.parametrize("is_async", [False, True])
@@ -56,20 +56,20 @@ def loops(task: Any, starts: Any, routes: Any = None) -> list[Any]:
 def shared(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """All that were entered, by a jump or with the first call."""
     found: list[Any] = []
-    before, start = SharedTransition.values, RunState.start_compiled
+    before, operations = SharedTransition.values, engine_module.OPERATIONS
 
     def values(self: SharedTransition, signal: Any) -> Any:
         found.append(self.follower.number)
         return before(self, signal)
 
     def start_compiled(run: Any, frame: Any, i: int, form: Any) -> Any:
-        begun = start(run, frame, i, form)
+        begun = operations.start_compiled(run, frame, i, form)
         if begun is not None:
             found.append(frame.block.source(i))
         return begun
 
     monkeypatch.setattr(SharedTransition, "values", values)
-    monkeypatch.setattr(RunState, "start_compiled", staticmethod(start_compiled))
+    monkeypatch.setattr(engine_module, "OPERATIONS", operations._replace(start_compiled=start_compiled))
     return found
 
 

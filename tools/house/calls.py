@@ -18,6 +18,7 @@ from typing import NamedTuple
 from tools.house.source import Definition, Function, House
 
 Kinds = tuple[type[ast.stmt], ...]
+TABLES = (ast.Dict, ast.Tuple, ast.List)
 FUNCTIONS: Kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -109,7 +110,11 @@ class Calls:
         match value:
             case ast.Name() | ast.Attribute():
                 place = self.house.find(module, value)
-                return {place.module} if place and isinstance(self.house.node(place), kinds) else set()
+                match self.house.node(place):
+                    case ast.Assign(value=table) | ast.AnnAssign(value=ast.expr() as table) if place:
+                        return self.handed(place.module, table, kinds) if isinstance(table, TABLES) else set()
+                    case made:
+                        return {place.module} if place and isinstance(made, kinds) else set()
             case ast.Call(args=parts) | ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Dict(values=parts):
                 return set().union(*(self.handed(module, part, kinds) for part in parts))
             case ast.Lambda(body=body):

@@ -24,7 +24,7 @@ from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.handle import Run, loop_for_start
 from cascade.runtime.inputs import check_known, fill, told
 from cascade.runtime.inspect.active_calls import call_in
-from cascade.runtime.interpreter.scheduler import drive
+from cascade.runtime.interpreter.scheduler import put_aside
 from cascade.runtime.loops.follower import Follower
 from cascade.runtime.loops.shared_transition import finish_compiled, resume_compiled, start_compiled
 from cascade.runtime.maps.runner import run_map
@@ -35,6 +35,7 @@ from cascade.runtime.policies.cache import Caches
 from cascade.runtime.resources.engine_resources import EngineResources
 from cascade.runtime.resources.lifecycle import checked
 from cascade.runtime.resources.run_resources import RunResources
+from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import RunScope
 from cascade.runtime.shutdown import TEARDOWN_FAILED, Shutdown
@@ -59,13 +60,19 @@ OPTIONS = ("params", "use_vm", "run_id", "timeout", "resources")
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
-RunState.drive, RunState.perform, RunState.invoke = staticmethod(drive), staticmethod(perform), staticmethod(invoke)
-RunState.run_map, RunState.run_piece = staticmethod(run_map), staticmethod(run_piece)
-RunState.follower, RunState.make_resources = Follower, RunResources
-RunState.call_in = staticmethod(call_in)
-RunState.start_compiled = staticmethod(start_compiled)
-RunState.resume_compiled = staticmethod(resume_compiled)
-RunState.finish_compiled = staticmethod(finish_compiled)
+OPERATIONS: Operations[RunState] = Operations(
+    perform=perform,
+    call=invoke,
+    put_aside=put_aside,
+    piece=run_piece,
+    loop=Follower,
+    start_compiled=start_compiled,
+    resume_compiled=resume_compiled,
+    finish_compiled=finish_compiled,
+    map=run_map,
+    resources=RunResources,
+    call_in=call_in,
+)
 
 
 class Engine(Controls, Shutdown):
@@ -357,7 +364,7 @@ class Engine(Controls, Shutdown):
         result_sink: ResultSink | None = None,
     ) -> Any:
         blueprint, run_id = plan.blueprint, run_scope.name
-        run = RunState(self, run_scope, blueprint, params, known)
+        run = RunState(self, OPERATIONS, run_scope, blueprint, params, known)
         if blueprint.graph.inputs:
             run.keep_secrets(blueprint.graph, constants)
         run.result_sink = result_sink

@@ -13,8 +13,8 @@ interpreter can go on from any of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
-from typing import Any, ClassVar
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any, TypeAlias
 
 from cascade.compiler.analysis.skipping import skipping
 from cascade.compiler.code.source import Namer, comment
@@ -28,12 +28,11 @@ __all__ = ["PIECE", "BlockEmitter", "Branch"]
 PIECE = 200
 """After so many calls, code without a loop asks whether the event loop should have a turn."""
 
+Longer: TypeAlias = "Callable[[BlockEmitter, int], None]"
+
 
 class BlockEmitter:
     """The instructions of one block, as far as one entry needs them."""
-
-    longer: ClassVar[dict[int, Callable[[Any, int], None]]] = {}
-    """What writes the other instructions; `cascade.compiler.emit.dispatch` sets it."""
 
     def __init__(
         self,
@@ -41,8 +40,8 @@ class BlockEmitter:
         blueprint: Blueprint,
         block: Block,
         certain: Container[int],
+        longer: Mapping[int, Longer],
         entry: int = -1,
-        pause: str = "",
     ) -> None:
         self.writer = writer
         self.blueprint = blueprint
@@ -50,9 +49,11 @@ class BlockEmitter:
         self.block = block
         self.certain = certain
         """The registers that get a value anyway; others only when they are asked for."""
+        self.longer = longer
+        """What writes the instructions that take more than a line, by their kind."""
         self.entry = entry
         self.depth = 1
-        self.pause = pause
+        self.pause = ""
         """What to write in long code, where the event loop may need a turn."""
         self.rests = False
         """Whether the event loop may have a turn behind an await, where much may have changed."""

@@ -1,13 +1,14 @@
-"""The writing of instructions, with those that take more than a line: maps, routers, loops."""
+"""The instructions that take more than a line: maps, routers, loops."""
 
 from __future__ import annotations
 
-from cascade.compiler.emit.block import BlockEmitter
+from cascade.compiler.emit.block import Longer
 from cascade.compiler.emit.inner_loop import write_loop
 from cascade.compiler.emit.map import write_map
 from cascade.compiler.emit.router import write_route
 from cascade.spec.operations import LOOP, MAP, ROUTE
 
-__all__ = ["BlockEmitter"]
+__all__ = ["LONGER"]
 
-BlockEmitter.longer = {MAP: write_map, LOOP: write_loop, ROUTE: write_route}
+LONGER: dict[int, Longer] = {MAP: write_map, LOOP: write_loop, ROUTE: write_route}
+"""What writes them."""

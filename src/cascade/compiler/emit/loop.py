@@ -23,7 +23,8 @@ from cascade.compiler.analysis.order import in_order
 from cascade.compiler.code.emitted import LoopCode, finished
 from cascade.compiler.code.source import comment
 from cascade.compiler.code.source_writer import CannotEmit, DeoptPoint, SourceWriter, Watch
-from cascade.compiler.emit.dispatch import BlockEmitter
+from cascade.compiler.emit.block import BlockEmitter
+from cascade.compiler.emit.dispatch import LONGER
 from cascade.compiler.emit.inner_loop import InnerLoop
 from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint, same
 from cascade.spec.blueprint import Blueprint, TailCall
@@ -150,7 +151,8 @@ class _LoopEmitter:
 
     def emitter(self, k: int, entry: EntryPoint) -> BlockEmitter:
         """Name what an entry is given: its own arguments, constants, and what runs once a run."""
-        emitter = BlockEmitter(self.writer, self.blueprints[k], entry.block, entry.certain, k, PAUSE)
+        emitter = BlockEmitter(self.writer, self.blueprints[k], entry.block, entry.certain, LONGER, k)
+        emitter.pause = PAUSE
         emitter.turn_over, emitter.loose = "" if self.is_async else "not turn", entry.loose
         for i in self.orders[k]:
             if (k, i) in self.inner and not self.is_async:  # whose numbers do not end at a tick

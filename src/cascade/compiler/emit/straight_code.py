@@ -8,7 +8,8 @@ from collections.abc import Callable, Container
 from cascade.compiler.analysis.order import in_order
 from cascade.compiler.code.emitted import StraightCode, finished
 from cascade.compiler.code.source_writer import REST, SourceWriter, Watch
-from cascade.compiler.emit.dispatch import BlockEmitter
+from cascade.compiler.emit.block import BlockEmitter
+from cascade.compiler.emit.dispatch import LONGER
 from cascade.compiler.emit.map import has_maps
 from cascade.spec.blueprint import Block, Blueprint
 
@@ -37,7 +38,7 @@ def write_straight_code(
     """
     steps = in_order(block, steps, certain)
     writer = SourceWriter(watch, loops=False)
-    emitter = BlockEmitter(writer, blueprint, block, certain)
+    emitter = BlockEmitter(writer, blueprint, block, certain, LONGER)
     read = {at for i in steps for at in emitter.reads(i)}
     late = [at for at in read if at >= 0 and at not in certain]
     is_async = any(_is_async(block, i) for i in (*steps, *late))

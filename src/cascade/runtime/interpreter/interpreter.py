@@ -179,7 +179,7 @@ def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, defe
     """Call in place if that is allowed, with events if somebody listens; else put the call aside."""
     if form.inline is None or not run.inline:
         if run.governed:
-            return run.hold(frame, i, form, None, deferred)
+            return run.operations.put_aside(run, frame, i, form, None, deferred)
         deferred.append((frame, i, PENDING))
         if not form.is_async and run.direct and not form.profile.measured and form.task.mode == "auto":
             run.stall_for(form.profile)
@@ -188,7 +188,7 @@ def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, defe
     if not run.observed:
         return form.inline(*args, **kwargs)
     if run.governs(form):
-        return run.hold(frame, i, form, None, deferred)
+        return run.operations.put_aside(run, frame, i, form, None, deferred)
     return run.observe_call(Call(frame, i), form.inline, args, kwargs)
 
 
@@ -203,7 +203,7 @@ def _special(
             if frame.regs[reference] is PENDING:
                 frame.park(reference, (frame, i))
                 return PENDING
-        run.run_piece(run, frame, at, work, deferred)
+        run.operations.piece(run, frame, at, work, deferred)
         return PENDING
     if i in frame.looked and _waits(frame, i, at):
         return PENDING
@@ -247,7 +247,7 @@ def _special(
     if op <= CALLN or (op == GATED and form.inline is not None):
         return _call(run, frame, i, form, values, deferred)
     if op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None)):
-        return run.hold(frame, i, form, gate, deferred)
+        return run.operations.put_aside(run, frame, i, form, gate, deferred)
     deferred.append((frame, i, PENDING))
     return PENDING
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
@@ -13,12 +14,14 @@ from cascade.runtime.frames.scope import Scope
 from cascade.runtime.interpreter.interpreter import TURN, Deferred, arguments, run_ready
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
-from cascade.runtime.run.deadlock import give_up, hold
+from cascade.runtime.run.deadlock import give_up, held_here, hold, note_wait, stuck
 from cascade.runtime.run.state import RunState
+from cascade.spec.events import TaskBlocked
+from cascade.spec.graph import Gate
 from cascade.spec.operations import CALL1, CALLN, LOOP, MOVE1
 from cascade.spec.placement import CallForm
 
-__all__ = ["advance", "complete", "drive", "evaluate"]
+__all__ = ["advance", "complete", "drive", "evaluate", "put_aside"]
 
 
 async def advance(run: RunState, work: list[Any], mine: Scope) -> Deferred | None:
@@ -78,7 +81,9 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
         while True:
             block = frame.block
             form = block.forms[i]
-            begun = run.start_compiled(run, frame, i, form) if block.ops[i] == LOOP and started is PENDING else None
+            begun: Any = None
+            if started is PENDING and block.ops[i] == LOOP and form is not None:
+                begun = run.operations.start_compiled(run, frame, i, form)
             if begun is not None:  # awaited here, so that nothing stands between the task and the loop
                 (compiled, guards, known), begun = begun, None
                 outcome = failure = None
@@ -92,11 +97,11 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
                         run.look()
                     elif ticker.due and failure is None:
                         await run.turn()
-                        compiled, guards = run.resume_compiled(run, frame, i, known, outcome)
-                value = run.finish_compiled(run, frame, i, known, outcome, failure)
+                        compiled, guards = run.operations.resume_compiled(run, frame, i, known, outcome)
+                value = run.operations.finish_compiled(run, frame, i, known, outcome, failure)
                 del compiled, guards, outcome, failure
             elif form is None or not form.is_async or not _is_plain(run, frame, i, form, started):
-                value = await run.perform(run, frame, i, started)
+                value = await run.operations.perform(run, frame, i, started)
             else:  # what `perform` would do, in one coroutine instead of three
                 try:
                     if started is not PENDING:  # a ticket
@@ -122,12 +127,12 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
                     raise run.failure_at(Call(frame, i), error) from None
                 if value.__class__ is not form.seen:
                     if is_signal(value):
-                        value = await run.perform(run, frame, i, value)
+                        value = await run.operations.perform(run, frame, i, value)
                     else:
                         form.seen = value.__class__
             if run.is_interrupted:
                 scope.check()  # the task may not have minded a cancel
-            if value.__class__ is run.follower:  # it is followed from here, so that nothing stands between
+            if value.__class__ is run.operations.loop:  # it is followed from here, so that nothing stands between
                 value = await value.follow()
             if ticker.due:
                 await run.turn()
@@ -173,6 +178,45 @@ def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, started: Any)
         return False
     gate = frame.block.gates.get(i)
     return (gate is None or gate.only_holds) and not run.names.has_looped(frame, i)
+
+
+def put_aside(run: RunState, frame: Frame, i: int, form: CallForm, gate: Gate | None, deferred: list[Deferred]) -> Any:
+    """Put a call aside that may be under a limit or a constraint; return PENDING.
+
+    If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
+    """
+    admission = run.admission
+    constraints = None if gate is None else gate.constraints
+    share = run.shares.get(frame.activation) if run.shares else None
+    needed = admission.capacities.needed(constraints and constraints.amounts, share)
+    if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not run.governs(form)):
+        deferred.append((frame, i, PENDING))
+        return PENDING
+    ticket = admission.ask(form.task.name, needed, _start_held, (frame, i), share is not None)
+    if not ticket.is_in and run.depth and stuck(run, ticket) is not None:
+        admission.withdraw([ticket])
+        deferred.append((frame, i, PENDING))  # it will come there once more, where it can fail
+        return PENDING
+    frame.scope.parked.add(ticket)
+    if ticket.start is None:
+        deferred.append((frame, i, ticket))
+    elif not ticket.is_in:
+        note_wait(ticket)
+        if run.context is None:
+            run.context = copy_context()
+        if run.bus.wants(TaskBlocked):
+            run.publish_blocked(Call(frame, i), ticket)
+    return PENDING
+
+
+def _start_held(ticket: Ticket) -> None:
+    """Start a call that has waited; with the context of its run, not of the call that made room for it."""
+    frame, i = ticket.place
+    run: RunState = frame.scope.run
+    context = copy_context() if run.context is None else run.context.copy()
+    if context.get(held_here) is not ticket.around:
+        context.run(held_here.set, ticket.around)
+    frame.scope.start_in(context, drive, run, frame, i, ticket if ticket.is_in else PENDING)
 
 
 async def evaluate(run: RunState, frame: Frame, work: list[Any], deferred: list[Deferred], wanted: list[int]) -> None:

@@ -284,7 +284,7 @@ class Follower(LoopPosition):
         args = [regs[reference] for reference in plan.placed]
         kwargs = {name: regs[reference] for name, reference in plan.named.items()} if plan.named else {}
         if kind == MAP:
-            value = await self.run.run_map(self.run, frame, root, args, kwargs)
+            value = await self.run.operations.map(self.run, frame, root, args, kwargs, PENDING)
         else:
             form = block.forms[root]
             assert form is not None
@@ -332,7 +332,7 @@ class Follower(LoopPosition):
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         inline = form.inline
         if inline is None or run.observed or not run.inline or form.task.needs or (gate is not None and gate.is_policy):
-            return await run.invoke(run, self.call, form, args, kwargs, gate)
+            return await run.operations.call(run, self.call, form, args, kwargs, gate)
         run.ticker.ticks = 0
         return inline(*args, **kwargs)
 

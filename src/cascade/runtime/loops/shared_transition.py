@@ -154,7 +154,7 @@ def finish_compiled(
     form = frame.block.forms[i]
     assert form is not None
     args, kwargs = arguments(form, frame.values(i))
-    follower = run.follower(run, call, PENDING, form, args, kwargs, frame.block.gates.get(i), None)
+    follower = run.operations.loop(run, call, PENDING, form, args, kwargs, frame.block.gates.get(i), None)
     transition = SharedTransition(follower, known[0], known[1])
     transition.ahead = 1
     follower.transitions[follower.number] = [transition]

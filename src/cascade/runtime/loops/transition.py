@@ -136,7 +136,7 @@ class Transition:
         form = self.entry.form
         if form.is_async and run.direct and not run.observed:
             return await form.func(*follower.args)
-        return await run.invoke(run, follower.call, form, follower.args, {}, None)
+        return await run.operations.call(run, follower.call, form, follower.args, {}, None)
 
     # --- the emitted loop
 

@@ -205,7 +205,7 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
     value = started
     try:
         if started is NOTHING:
-            value = await run.invoke(run, call, form, args, kwargs, gate)
+            value = await run.operations.call(run, call, form, args, kwargs, gate)
         if is_signal(value):
             value = await follow(run, call, value, form, args, kwargs, gate, (args, kwargs))
     except NodeFailure as failure:

@@ -19,7 +19,6 @@ from cascade.runtime.admission.capacities import ROUNDING
 from cascade.runtime.admission.limits import Gauge
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.frame import PENDING
 from cascade.runtime.run.awaiters import around, held_here
 from cascade.spec.inside import inside_of
 
@@ -107,9 +106,9 @@ def _look_again(admission: ref[Any]) -> None:
 def _fail(ticket: Ticket, lack: tuple[str, list[Ticket]]) -> None:
     run = ticket.inside.run_scope.run
     ticket.admission.withdraw([ticket])
-    if ticket.turn is None:  # it asks once more, where it can fail
+    if ticket.start is not None:  # it asks once more, where it can fail
         ticket.place[0].scope.parked.discard(ticket)
-        run.start_held(ticket, PENDING)
+        ticket.start(ticket)
     elif not ticket.turn.done():
         ticket.turn.set_exception(_error(run, ticket.place, lack))
 
@@ -143,7 +142,7 @@ def _around(ticket: Ticket) -> Iterator[Ticket]:
     run_scope = ticket.inside.run_scope
     if run_scope is None or run_scope.run is None:
         return
-    for each in around(ticket.inside, ticket.around, None, run_scope.run.call_in):
+    for each in around(ticket.inside, ticket.around, None, run_scope.run.operations.call_in):
         if isinstance(each, Ticket) and each.admission is ticket.admission:
             yield each
 

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from contextvars import Context, copy_context
+from collections.abc import Callable, Mapping
+from contextvars import Context
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.compiler.code.emitted import EmittedCode
 from cascade.compiler.code.guards import Guards
 from cascade.errors import ConstraintError, JumpError
-from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.cancel_scope import CancelScope
-from cascade.runtime.frames.frame import PENDING, Activation, Frame, root_frame
+from cascade.runtime.frames.frame import Activation, Frame, root_frame
 from cascade.runtime.frames.scope import Scope
 from cascade.runtime.inputs import fill
 from cascade.runtime.run.abandoned import after
-from cascade.runtime.run.deadlock import held_here, note_wait, stuck
+from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.reports import Reports
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.events import (
     RunWarning,
-    TaskBlocked,
     TaskExecutionFinished,
     TaskExecutionStarted,
     TaskSkipped,
@@ -65,6 +63,7 @@ class RunState(Reports):
         "loop_profile",
         "lost",
         "observed",
+        "operations",
         "params",
         "patience",
         "patience_to_compile",
@@ -85,12 +84,14 @@ class RunState(Reports):
     def __init__(
         self,
         engine: Any,
+        operations: Operations[RunState],
         run_scope: Any,
         blueprint: Blueprint,
         params: Mapping[str, Any],
         known: Mapping[str, Any],
     ) -> None:
         self.engine = engine
+        self.operations = operations
         self.blueprint = blueprint
         self.run_scope = run_scope
         self.id: str = run_scope.name
@@ -154,25 +155,11 @@ class RunState(Reports):
         self.admission.runs.add(self)
         self.see()
 
-    # What the modules that carry out instructions need of each other goes by way of the run, so that none imports
-    # in a circle; the engine's module sets it.
-    drive: ClassVar[Callable[..., Coroutine[Any, Any, None]]]
-    perform: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
-    invoke: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
-    run_map: ClassVar[Callable[..., Coroutine[Any, Any, Any]]]
-    run_piece: ClassVar[Callable[..., None]]
-    follower: ClassVar[Any] = None
-    make_resources: ClassVar[Any] = None
-    start_compiled: ClassVar[Callable[..., Any]]
-    resume_compiled: ClassVar[Callable[..., Any]]
-    finish_compiled: ClassVar[Callable[..., Any]]
-    call_in: ClassVar[Callable[[asyncio.Task[Any]], Any]]
-
     @property
     def resources(self) -> Any:
         """The resources that the tasks of the run see, made when one first asks."""
         if self._resources is None:
-            self._resources = self.make_resources(self, self.known)
+            self._resources = self.operations.resources(self, self.known)
         return self._resources
 
     @property
@@ -316,41 +303,6 @@ class RunState(Reports):
             if opened:
                 message += f"; open until it ends, or the program does: {', '.join(opened)}"
             self.bus.publish(RunWarning(run_id=self.id, code="ThreadAbandoned", message=message))
-
-    def hold(self, frame: Frame, i: int, form: CallForm, gate: Gate | None, deferred: list[Any]) -> Any:
-        """Put a call aside that may be under a limit or a constraint; return PENDING.
-
-        If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
-        """
-        constraints = None if gate is None else gate.constraints
-        share = self.shares.get(frame.activation) if self.shares else None
-        needed = self.admission.capacities.needed(constraints and constraints.amounts, share)
-        if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not self.governs(form)):
-            deferred.append((frame, i, PENDING))
-            return PENDING
-        ticket = self.admission.ask(form.task.name, needed, self.start_held, (frame, i), share is not None)
-        if not ticket.is_in and self.depth and stuck(self, ticket) is not None:
-            self.admission.withdraw([ticket])
-            deferred.append((frame, i, PENDING))  # it will come there once more, where it can fail
-            return PENDING
-        frame.scope.parked.add(ticket)
-        if ticket.start is None:
-            deferred.append((frame, i, ticket))
-        elif not ticket.is_in:
-            note_wait(ticket)
-            if self.context is None:
-                self.context = copy_context()
-            if self.bus.wants(TaskBlocked):
-                self.publish_blocked(Call(frame, i), ticket)
-        return PENDING
-
-    def start_held(self, ticket: Ticket, started: Any = None) -> None:
-        """Start a call that has waited; with the context of its run, not of the call that made room for it."""
-        context = copy_context() if self.context is None else self.context.copy()
-        if context.get(held_here) is not ticket.around:
-            context.run(held_here.set, ticket.around)
-        frame, i = ticket.place
-        frame.scope.start_in(context, self.drive, self, frame, i, started or ticket)
 
     def call_node(self, call: Call, form: CallForm) -> CallNode:
         """Return what an executor is told of a call."""

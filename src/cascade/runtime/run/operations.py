@@ -1,0 +1,67 @@
+"""What the modules that carry out instructions ask of each other.
+
+An instruction may be a loop, a loop runs instructions, and so do items of maps and sub-flows: such modules cannot all
+import each other. Those that stand below call the others by this record, which `engine.py` makes once and each run
+carries; whatever else a module calls, it imports. (The alternatives: attributes of a class that another module sets,
+which no type checker follows and no import shows; or one module of three thousand lines.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from cascade.compiler.code.emitted import StraightCode
+from cascade.compiler.code.guards import Guards
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.frame import Frame
+from cascade.spec.graph import Gate
+from cascade.spec.placement import CallForm
+from cascade.spec.resource import Resource
+
+__all__ = ["Operations"]
+
+R = TypeVar("R")
+"""The state of a run; it carries the record, which therefore cannot import it."""
+Arguments = dict[str, Any]
+Later = Coroutine[Any, Any, Any]
+
+
+class Operations(NamedTuple, Generic[R]):
+    """The record. Each field is a function or class of the module that its comment names."""
+
+    # policies.attempts
+    perform: Callable[[R, Frame, int, Any], Later]
+    """Carry out an instruction that was put aside; give its value, or the `loop` that it begins."""
+    call: Callable[[R, Call, CallForm, Any, Arguments, Gate | None], Later]
+    """Make one call, under its policies."""
+
+    # interpreter.scheduler
+    put_aside: Callable[[R, Frame, int, CallForm, Gate | None, list[Any]], Any]
+    """Put aside a call that a limit or a constraint may be for."""
+
+    # compiled.root
+    piece: Callable[[R, Frame, StraightCode, list[Any], list[Any]], None]
+    """Run straight code between managed calls."""
+
+    # loops.follower, loops.shared_transition
+    loop: Callable[[R, Call, Any, CallForm, Any, Arguments, Gate | None, Any], Any]
+    """Make what follows a loop from the signal that a call returned: a class, whose objects `drive` knows by it."""
+    start_compiled: Callable[[R, Frame, int, CallForm], tuple[Later, Guards, Any] | None]
+    """Begin the emitted loop of a state, with its first call; give what the next two want to know, too."""
+    resume_compiled: Callable[[R, Frame, int, Any, Any], tuple[Later | None, Guards | None]]
+    """Go on with it behind a turn of the event loop."""
+    finish_compiled: Callable[[R, Frame, int, Any, Any, BaseException | None], Any]
+    """Take over from it; give its value, or the `loop` that goes on."""
+
+    # maps.runner
+    map: Callable[[R, Frame, int, Any, Arguments, Any], Later]
+    """Call a task for each item."""
+
+    # resources.run_resources
+    resources: Callable[[R, Mapping[str, Resource]], Any]
+    """Make what gives the tasks of a run their resources."""
+
+    # inspect.active_calls
+    call_in: Callable[[Any], tuple[R, Call] | None]
+    """Say in which call an asyncio task is."""
