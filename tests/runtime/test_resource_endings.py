@@ -109,9 +109,10 @@ def test_a_failing_set_up_tears_down_what_it_needed(kind: str, inner_scope: str,
     assert log == ["+inner", "+outer", "!inner OSError", "-inner"]
 
 
+@pytest.mark.parametrize("scope", ["run", "engine"])
 @every_kind
-def test_a_failing_set_up_that_several_wait_for_fails_with_one_note(kind: str) -> None:
-    broken = Log().resource("broken", kind, broken_in="set-up")
+def test_a_failing_set_up_that_several_wait_for_fails_with_one_note(kind: str, scope: str) -> None:
+    broken = Log().resource("broken", kind, scope, broken_in="set-up")
     with pytest.raises(OSError, match="broken cannot begin") as caught:
         run([use(cs.inject(broken)) for _ in range(3)])
     (note,) = caught.value.__notes__

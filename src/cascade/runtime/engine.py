@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
@@ -32,9 +33,8 @@ from cascade.runtime.maps.sinks import ResultSink, completed
 from cascade.runtime.plan import Plan, prepare
 from cascade.runtime.policies.attempts import invoke, perform
 from cascade.runtime.policies.cache import Caches
-from cascade.runtime.resources.engine_resources import EngineResources
 from cascade.runtime.resources.lifecycle import checked
-from cascade.runtime.resources.run_resources import RunResources
+from cascade.runtime.resources.pool import EngineHost, ResourcePool
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import RunScope
@@ -70,7 +70,7 @@ OPERATIONS: Operations[RunState] = Operations(
     resume_compiled=resume_compiled,
     finish_compiled=finish_compiled,
     map=run_map,
-    resources=RunResources,
+    resources=partial(ResourcePool, "run"),
     call_in=call_in,
 )
 
@@ -124,7 +124,8 @@ class Engine(Controls, Shutdown):
         self.thread_grace = thread_grace
         self.ticker: Ticker = Ticker()
         self.resources: dict[str, Resource] = {}
-        self.kept: EngineResources = EngineResources(self)
+        self.kept_by: EngineHost = EngineHost(self)
+        self.kept: ResourcePool = ResourcePool("engine", self.kept_by)
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
         self.blueprints: dict[str, Blueprint] = {}

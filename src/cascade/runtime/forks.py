@@ -35,7 +35,7 @@ def _renew(engine: Any) -> None:
     left = [engine.executor, *engine.parted()]
     if isinstance(engine.executor, LocalExecutor):
         left += engine.executor.parted()
-    left += engine.kept.parted()
+    left += [*engine.kept.parted(), *engine.kept_by.parted()]
     engine.caches.flights.clear()
     left += engine.bus.parted()
     before = engine.admission  # the same limits stand, but no call runs or waits

@@ -10,7 +10,7 @@ from cascade.adapters.executors.local import LocalExecutor
 from cascade.runtime.bus import MessageBus
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.maps.sinks import ResultSink
-from cascade.runtime.resources.engine_resources import EngineResources
+from cascade.runtime.resources.pool import ResourcePool
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import RunScope, Waiter
 from cascade.spec.notes import note_more, spelled
@@ -26,7 +26,7 @@ class Shutdown:
 
     bus: MessageBus
     executor: Executor
-    kept: EngineResources
+    kept: ResourcePool
     thread_grace: float
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Shutdown:
 
     async def _torn_down(self, run: RunState, error: BaseException | None) -> BaseException | None:
         try:
-            failure, cancel = await to_the_end(run.release(error), self.thread_grace)
+            failure, cancel = await to_the_end(run.resources.close(error), self.thread_grace)
         except BaseException as other:
             return other
         if cancel is not None and failure is not None:
@@ -93,8 +93,11 @@ class Shutdown:
         run_scope.cancel()
         return True
 
-    def spare_executor(self) -> LocalExecutor:
-        """Return threads for resources where another executor carries out the tasks."""
+    def threads(self) -> LocalExecutor:
+        """Return threads for resources: of the engine's executor, or of a spare one where that is another's."""
+        executor = self.executor
+        if isinstance(executor, LocalExecutor) and type(executor).execute is LocalExecutor.execute:
+            return executor
         if self._spare is None:
             self._spare = LocalExecutor()
         return self._spare

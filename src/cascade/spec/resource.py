@@ -57,7 +57,7 @@ class Inject:
     __slots__ = ("target",)
 
     def __init__(self, target: Resource | str) -> None:
-        self.target = target
+        self.target: Resource[Any] | str = target
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ from cascade.runtime.maps.runner import run_map
 from cascade.runtime.policies.cache import call_cached
 from cascade.runtime.policies.subflow import run_subflow
 from cascade.runtime.policies.timeout import Deadline, deadline_of
+from cascade.runtime.resources.for_calls import call_with_resources
 from cascade.runtime.run.deadlock import check_inner, give_up, hold
 from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Gate
@@ -279,7 +280,7 @@ class _Attempts:
         wanted = self.injections()
         if not wanted:
             return await self.call_itself(self.args, self.kwargs)
-        return await run.resources.for_call(self.call, wanted, self.call_with)
+        return await call_with_resources(run, self.call, wanted, self.call_with)
 
     async def call_with(self, found: dict[Inject, Any]) -> Any:
         """The call itself, with the resources that it asks for."""

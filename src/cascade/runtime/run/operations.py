@@ -8,7 +8,7 @@ which no type checker follows and no import shows; or one module of three thousa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from cascade.compiler.code.emitted import StraightCode
@@ -17,7 +17,6 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import Frame
 from cascade.spec.graph import Gate
 from cascade.spec.placement import CallForm
-from cascade.spec.resource import Resource
 
 __all__ = ["Operations"]
 
@@ -58,8 +57,8 @@ class Operations(NamedTuple, Generic[R]):
     map: Callable[[R, Frame, int, Any, Arguments, Any], Later]
     """Call a task for each item."""
 
-    # resources.run_resources
-    resources: Callable[[R, Mapping[str, Resource]], Any]
+    # resources.pool
+    resources: Callable[[R], Any]
     """Make what gives the tasks of a run their resources."""
 
     # inspect.active_calls

@@ -17,7 +17,6 @@ from cascade.runtime.frames.cancel_scope import CancelScope
 from cascade.runtime.frames.frame import Activation, Frame, root_frame
 from cascade.runtime.frames.scope import Scope
 from cascade.runtime.inputs import fill
-from cascade.runtime.run.abandoned import after
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.reports import Reports
 from cascade.spec.blueprint import Block, Blueprint
@@ -159,7 +158,7 @@ class RunState(Reports):
     def resources(self) -> Any:
         """The resources that the tasks of the run see, made when one first asks."""
         if self._resources is None:
-            self._resources = self.operations.resources(self, self.known)
+            self._resources = self.operations.resources(self)
         return self._resources
 
     @property
@@ -284,16 +283,15 @@ class RunState(Reports):
 
     async def in_thread(self, owner: Any, what: str, func: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of a resource, `what`, in a worker thread."""
-        executor = self.executor if self.direct else self.engine.spare_executor()
         grace = self.engine.thread_grace
-        return await executor.in_thread(
+        return await self.engine.threads().in_thread(
             func, args, {}, grace=grace, abandon=lambda job, ended: self.abandon(owner, job, ended, what)
         )
 
     def abandon(self, owner: Any, job: Any, ended: asyncio.Future[None], what: str = "") -> None:
         """Leave a call behind that does not end; what its `owner` uses is torn down when it does."""
         self.abandoned.append((owner, job, ended))
-        self.engine.kept.leave(job, ended)
+        self.engine.kept_by.leave(job, ended)
         if self.bus.wants(RunWarning):
             message = (
                 f"{what or self.described(owner)} did not end within thread_grace={self.engine.thread_grace} seconds "
@@ -334,18 +332,9 @@ class RunState(Reports):
         """Say whether a call of one of these was left behind and may still be going on."""
         return any(left is owner for left, *_ in self.abandoned for owner in owners)
 
-    async def release(self, error: BaseException | None) -> BaseException | None:
-        """Tear down the run's resources, now or when the calls that were left behind have ended."""
-        await self.resources.stop()
-        if not self.abandoned:
-            return await self.resources.close(error)  # type: ignore[no-any-return]  # kept in no local: it leads here
-        after(
-            [(job, end) for _, job, end in self.abandoned],
-            lambda: self.resources.names,
-            lambda: self.engine.keep(self.resources.close_late(error)),
-            lambda: self.resources.close_orphaned(error),
-        )
-        return None
+    def left_behind(self) -> list[tuple[Any, asyncio.Future[None]]]:
+        """Return the jobs that were left behind, and a future for the end of each."""
+        return [(job, end) for _, job, end in self.abandoned]
 
     def settled(self, call: Call, gate: Gate, regs: list[Any]) -> Gate:
         """Return a gate with the amounts of its constraints read.

@@ -1,0 +1,87 @@
+"""Resources for calls: what one call asks for is found, checked, given to it, and torn down if it is its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from cascade.errors import ResourceNotFoundError
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.scope import to_the_end
+from cascade.runtime.resources.lifecycle import Opened, described, find, tear_down
+from cascade.runtime.resources.pool import asked_scope
+from cascade.runtime.run.state import RunState
+from cascade.spec.notes import note_before, spelled
+from cascade.spec.resource import Inject, Resource
+
+__all__ = ["call_with_resources"]
+
+
+async def call_with_resources(
+    run: RunState, call: Call, wanted: list[Inject], work: Callable[[dict[Inject, Any]], Awaitable[Any]]
+) -> Any:
+    """Make one call with what it asks for; what is its own is torn down behind it.
+
+    (No `asynccontextmanager`: that one sets the traceback of what passes, which not every exception allows.)
+
+    Raises:
+        ResourceNotFoundError: there is none of a name, or it can never be set up.
+    """
+    pool = run.resources
+    own: list[Opened] = []
+    found: dict[Inject, Any] = {}
+    try:
+        for inject in wanted:
+            asker = run.described(call)
+            resource = find(run.known, inject, asker)
+            _check(run, resource, run.known)
+            found[inject] = await pool.provide(run, inject, resource, asker, own)
+        if own:
+            pool.of_calls[id(call)] = own
+        value = await work(found)
+    except BaseException as error:
+        if run.has_left(call, own):  # they are in use still
+            pool.opened += own
+        else:
+            await _close(run, own, error)
+        raise
+    finally:
+        pool.of_calls.pop(id(call), None)
+    await _close(run, own, None)
+    return value
+
+
+async def _close(run: RunState, own: list[Opened], error: BaseException | None) -> None:
+    if not own:
+        return
+    failure, cancel = await to_the_end(tear_down(run, own, error), run.engine.thread_grace)
+    ending = cancel or error
+    if failure is not None:
+        if ending is None:
+            raise failure
+        note_before(ending, f"besides, a resource failed in its teardown: {spelled(failure)}")
+    if cancel is not None:
+        raise cancel
+
+
+def _check(run: RunState, resource: Resource, known: Mapping[str, Resource], path: tuple[Resource, ...] = ()) -> None:
+    """Raise ResourceNotFoundError if what a resource needs is not there, ends before it, or needs the resource."""
+    if resource in path:
+        drawn = " -> ".join(step.name for step in (*path[path.index(resource) :], resource))
+        raise ResourceNotFoundError(
+            f"{described(resource)} is one of those that need each other: {drawn}; none can be set up first"
+        )
+    checked = run.resources.checked
+    if resource in checked:
+        return
+    if resource.scope == "engine":
+        known = run.engine.resources
+    for wanted in resource.needs.values():
+        found = find(known, wanted, described(resource))
+        if resource.scope == "engine" and asked_scope(wanted, found) == "run":
+            raise ResourceNotFoundError(
+                f'{described(resource)} has the scope "engine" and needs {described(found)} of the scope "run", which '
+                f'ends before it does; give {found.name!r} the scope "engine", or "task" for one of its own'
+            )
+        _check(run, found, known, (*path, resource))
+    checked.add(resource)
