@@ -248,18 +248,27 @@ def test_a_failed_call_is_told_once(tier: Any) -> None:
     ]
 
 
-def test_flows_of_one_shape_share_one_function() -> None:
+def listened() -> MessageBus:
+    bus = MessageBus()
+    bus.subscribe(TaskExecutionFinished, lambda event: None)
+    return bus
+
+
+def test_flows_of_one_shape_that_somebody_listens_to_share_one_function() -> None:
     def declared(n: int) -> Any:
         return add(chain(inc, 3, n), n)
 
     first, second, other = declared(1), declared(10), add(inc(1), 1)
     for target, value in ((first, 5), (second, 23), (other, 3)):
-        assert run(target, tier="compile") == value
-    assert fused(first) is fused(second)
-    assert fused(first) is not fused(other)
+        assert run(target, tier="compile", bus=listened()) == value
+    found = [target.plan.blueprint.root.fused[False, True, False] for target in (first, second, other)]
+    assert found[0] is found[1] is not found[2]
 
 
-def test_a_flow_declared_anew_for_each_run_is_compiled_when_its_shape_has_been_seen_enough() -> None:
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_a_flow_declared_anew_for_each_run_is_compiled_when_its_shape_has_been_seen_enough(is_heard: bool) -> None:
+    """If somebody listens; else the interpreter is through before its shape is known."""
+
     @inline
     def last(x: int) -> int:
         return x
@@ -269,13 +278,13 @@ def test_a_flow_declared_anew_for_each_run_is_compiled_when_its_shape_has_been_s
 
     async def main() -> None:
         found = []
-        async with Engine() as engine:
-            for n in range(60):
+        async with Engine(bus=listened() if is_heard else None) as engine:
+            for n in range(20):
                 target = declared(n)
                 assert await engine.run(target) == n + 3
-                found.append(target.plan.blueprint.root.fused.get((False, False, False)))
+                found.append(target.plan.blueprint.root.fused.get((False, is_heard, False)))
         assert found[0] is None
-        assert found[-1] is not None
+        assert (found[-1] is not None) is is_heard
         assert found[-1] is found[-2]
 
     in_loop(main)
@@ -302,7 +311,7 @@ def test_kept_functions_are_few_and_go_with_their_task() -> None:
         return x
 
     for length in range(MOST_KEPT + 10):
-        assert run(last(chain(inc, length)), tier="compile") == length
+        assert run(last(chain(inc, length)), tier="compile", bus=listened()) == length
     assert len(last.form.kept) == MOST_KEPT
     gone = weakref.ref(last)
     del last

@@ -168,25 +168,6 @@ def test_a_run_makes_a_function_and_is_interpreted_until_all_are_there(task: Any
     in_loop(main)
 
 
-def test_flows_declared_anew_make_the_pieces_of_one_another() -> None:
-    @inline
-    def last(x: int) -> int:
-        return x
-
-    async def main() -> None:
-        found = []
-        async with Engine() as engine:
-            for n in range(60):
-                target = last(chain(FEW, inc, n))
-                assert await engine.run(target) == n + FEW
-                found.append(target.plan.blueprint.root.fused.get((False, False, False)))
-        assert found[0] is None
-        assert found[-1] is not None
-        assert found[-1] is found[-2]
-
-    in_loop(main)
-
-
 def test_runs_at_once_make_each_piece_once(watched: Watched) -> None:
     target = chain(FEW, fresh())
 

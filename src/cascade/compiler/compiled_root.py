@@ -80,11 +80,9 @@ class FusedRoot:
 class Making:
     """A root block that is being made ready, in pieces of some 10 ms."""
 
-    __slots__ = ("_begin", "_lock", "_work", "made", "shape")
+    __slots__ = ("_begin", "_lock", "_work", "made")
 
-    def __init__(self, blueprint: Blueprint, watch: Watch, avoided: frozenset[int], shape: object) -> None:
-        self.shape = shape
-        """Under which it is kept for other blueprints, or None."""
+    def __init__(self, blueprint: Blueprint, watch: Watch, avoided: frozenset[int]) -> None:
         self.made: FusedRoot | None = None
         self._begin = partial(_pieces, blueprint, watch, False, avoided)
         self._work = self._begin()

@@ -42,7 +42,6 @@ class CallForm:
         "profile",
         "seen",
         "task",
-        "uses",
     )
 
     def __init__(self, task: Any, names: tuple[str, ...], profile: Profile) -> None:
@@ -53,8 +52,6 @@ class CallForm:
         self.seen: type | None = None
         self.kept: Any = None
         """Functions that were emitted for what this call is the end of, by their shape."""
-        self.uses: int = 0
-        """How often a flow that was declared anew ended with this call."""
         self.plain: bool = task.is_plain and not task.pure
         self.profile: Profile = profile
         self.inline: Callable[..., Any] | None = None

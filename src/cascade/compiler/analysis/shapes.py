@@ -17,12 +17,10 @@ from cascade.spec.lazy import Lazy, LazyResult, MappedResult
 from cascade.spec.operations import CALL1, IMPORT
 from cascade.spec.placement import CallForm
 
-__all__ = ["MOST_KEPT", "MOST_NODES", "block_shape", "keep", "kept", "leaf_shape", "leaf_sort", "loop_shape"]
+__all__ = ["MOST_KEPT", "block_shape", "keep", "kept", "leaf_shape", "leaf_sort", "loop_shape"]
 
 MOST_KEPT = 32
 """So many functions are kept for one task."""
-MOST_NODES = 5_000
-"""A larger graph keeps its functions itself: to compare its shape would cost more than it saves."""
 
 
 def kept(form: CallForm, shape: Any) -> Any:

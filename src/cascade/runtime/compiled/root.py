@@ -5,10 +5,11 @@ from __future__ import annotations
 from time import perf_counter
 from typing import Any, NoReturn
 
-from cascade.compiler.analysis.shapes import MOST_NODES, block_shape, keep, kept
+from cascade.compiler.analysis.shapes import block_shape, keep, kept
 from cascade.compiler.code.emitted import Chain, EmittedCode, StraightCode
 from cascade.compiler.code.source_writer import Deoptimize, DeoptPoint, odd
-from cascade.compiler.compiled_root import FusedRoot, Making
+from cascade.compiler.compiled_root import FusedRoot, Making, fuse
+from cascade.compiler.emit.block import PIECE
 from cascade.compiler.emit.map import UnfitMap
 from cascade.runtime.compiled.deoptimization import call_at_point, resume_operation
 from cascade.runtime.frames.call import Call
@@ -19,7 +20,7 @@ from cascade.runtime.interpreter.results import plain_result
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import LOOP, MAP
-from cascade.spec.placement import CallForm, placements
+from cascade.spec.placement import placements
 
 __all__ = ["Deoptimized", "compiled_for", "rebuild_frame", "run_chain", "run_piece", "run_whole"]
 
@@ -36,9 +37,8 @@ class Deoptimized(Exception):
 def compiled_for(run: RunState, activation: Activation) -> FusedRoot | Making | None:
     """Return the root block as functions, made when it has been used enough; None: interpret it.
 
-    A flow that is declared anew for each run is used whenever one of its shape is. A large one is not made at once:
-    each run makes a piece of it, and is interpreted. On the tier that compiles everything a run is given what is being
-    made, and comes again when the event loop has had a turn.
+    A large one is not made at once: each run makes a piece of it, and is interpreted. On the tier that compiles
+    everything a run is given what is being made, and comes again when the event loop has had a turn.
     """
     blueprint, patience = activation.blueprint, run.patience_to_compile
     block = blueprint.root
@@ -49,75 +49,66 @@ def compiled_for(run: RunState, activation: Activation) -> FusedRoot | Making | 
         return None
     mark: Any = run.watch if run.result_sink is None else (*run.watch, "result_sink")
     fused: FusedRoot | None = block.fused.get(mark)
-    shape = None
-    avoided: frozenset[int] = frozenset()
-    if fused is None:
-        form = _last_form(block)
-        is_due = block.uses > patience
-        if block.uses == 1 and form is not None and len(block) <= MOST_NODES:
-            form.uses += 1
-            if form.uses > patience:
-                shape = (block_shape(blueprint, block), mark)
-                known = kept(form, shape)
-                if isinstance(known, FusedRoot):
-                    fused = block.fused[mark] = known
-                elif isinstance(known, Making):
-                    block.making = {mark: known}
-                    is_due = True
-                else:
-                    uses = 1 if known is None else known + 1
-                    is_due = uses > patience
-                    keep(form, shape, uses)
-        if fused is None and not is_due:
-            return None
+    if fused is None and block.uses == 1 and any(run.watch) and len(block) <= PIECE:
+        fused = _kept_for_shape(run, blueprint, mark)
+    if fused is None and block.uses <= patience:
+        return None
     old = fused
-    if fused is not None and (fused.placed_at != placements[0] or not fused.is_sure):
-        moved = any(_has_moved(block.forms[i], why) for i, why in fused.reasons.items())
-        stale = not fused.is_sure and all(form.seen is not None for form in _forms(fused))
-        fused.placed_at = placements[0]
-        if moved or stale:
-            avoided, fused = fused.avoided, None
+    avoided: frozenset[int] = frozenset()
+    if fused is not None and _is_out_of_date(block, fused):
+        avoided, fused = fused.avoided, None
     if fused is not None and fused.has_maps and (unfit := fused.unfit()):
         avoided, fused = fused.avoided | unfit, None
     if fused is None or (block.making and mark in block.making):
         if run.result_sink is not None:
             avoided = frozenset(range(len(block)))  # its results are wanted one by one
-        return _made(run, blueprint, mark, avoided, shape) or old
+        return _made(run, blueprint, mark, avoided) or old
     return fused
 
 
-def _made(
-    run: RunState, blueprint: Blueprint, mark: Any, avoided: frozenset[int], shape: Any
-) -> FusedRoot | Making | None:
+def _kept_for_shape(run: RunState, blueprint: Blueprint, mark: Any) -> FusedRoot | None:
+    """Return the functions of a flow that is declared afresh for each run, once its shape has been seen enough.
+
+    Only for runs that somebody listens to: without events the interpreter is through before the shape is known.
+    """
+    block = blueprint.root
+    form = next((form for form in reversed(block.forms[: block.strict]) if form is not None), None)
+    if form is None:
+        return None
+    shape = (block_shape(blueprint, block), mark)
+    known = kept(form, shape) or 0
+    if not isinstance(known, FusedRoot) and known < run.patience_to_compile:
+        keep(form, shape, known + 1)
+        return None
+    if not isinstance(known, FusedRoot) or _is_out_of_date(block, known):
+        known = fuse(blueprint, run.watch)
+        keep(form, shape, known)
+    block.fused[mark] = known
+    return known
+
+
+def _is_out_of_date(block: Block, fused: FusedRoot) -> bool:
+    """Say whether more is known by now of the functions that a block calls than when it was made ready."""
+    if fused.placed_at == placements[0] and fused.is_sure:
+        return False
+    fused.placed_at = placements[0]
+    moved = any(_has_moved(block.forms[i], why) for i, why in fused.reasons.items())
+    return moved or (not fused.is_sure and all(form.seen is not None for form in _forms(fused)))
+
+
+def _made(run: RunState, blueprint: Blueprint, mark: Any, avoided: frozenset[int]) -> FusedRoot | Making | None:
     """Make one more piece of a root block; return it once it is all there."""
     block = blueprint.root
     if block.making is None:
         block.making = {}
     making: Making | None = block.making.get(mark)
-    form = _last_form(block)
-    is_new = making is None
     if making is None:
-        if form is None or len(block) > MOST_NODES:
-            shape = None
-        elif shape is None:
-            shape = (block_shape(blueprint, block), mark)
-        making = block.making[mark] = Making(blueprint, run.watch, avoided, shape)
+        making = block.making[mark] = Making(blueprint, run.watch, avoided)
     fused = making.go_on()
     if fused is not None:
         block.fused[mark] = fused
         block.making.pop(mark, None)
-    if form is not None and making.shape is not None and (is_new or fused is not None):
-        keep(form, making.shape, fused or making)
     return fused if fused is not None or run.patience_to_compile else making
-
-
-def _last_form(block: Block) -> CallForm | None:
-    """Return the last call of a root block, with which its functions are kept."""
-    for i in range(block.strict - 1, -1, -1):
-        form = block.forms[i]
-        if form is not None:
-            return form
-    return None
 
 
 def _has_moved(form: Any, why: str) -> bool:
