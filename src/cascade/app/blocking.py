@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from cascade.app.signals import Ended, Handling, error_for
-from cascade.runtime.inspect.active_calls import running_calls
+from cascade.runtime.run.active_calls import running_calls
 from cascade.runtime.run.state import RunState
 from cascade.spec.events import RunWarning
 from cascade.spec.lazy import R

@@ -10,7 +10,7 @@ from typing import Any
 
 from cascade.adapters.executors.workers import job_here
 from cascade.runtime.engine import Engine
-from cascade.runtime.inspect.active_calls import call_at
+from cascade.runtime.run.active_calls import call_at
 from cascade.spec.contexts import contextmanager
 from cascade.spec.inside import Inside, inside_of, waited_for
 

@@ -24,7 +24,6 @@ from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.handle import Run, loop_for_start
 from cascade.runtime.inputs import check_known, fill, told
-from cascade.runtime.inspect.active_calls import call_in
 from cascade.runtime.interpreter.scheduler import put_aside
 from cascade.runtime.loops.follower import Follower
 from cascade.runtime.loops.shared_transition import finish_compiled, resume_compiled, start_compiled
@@ -71,7 +70,6 @@ OPERATIONS: Operations[RunState] = Operations(
     finish_compiled=finish_compiled,
     map=run_map,
     resources=partial(ResourcePool, "run"),
-    call_in=call_in,
 )
 
 

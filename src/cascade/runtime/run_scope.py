@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from cascade.runtime.frames.cancel_scope import TimedScope
-from cascade.runtime.inspect.active_calls import call_in, calls_of
+from cascade.runtime.run.active_calls import calls_of
 from cascade.runtime.run.awaiters import Awaiters
 from cascade.runtime.run.circular_waits import waiting_for
 
@@ -137,7 +137,7 @@ class RunScope(TimedScope):
 
     def vain(self, task: asyncio.Task[Any] | None) -> Exception:
         """Return the error for an asyncio task that awaits the run and is awaited by it."""
-        calls = Awaiters(task, call_in).calls
+        calls = Awaiters(task).calls
         who = calls[0][0].described(calls[0][1]) if calls else f"task {task and task.get_name()!r}"
         return RuntimeError(
             f"{who} awaits the run {self.name!r}, which itself waits for it: they would wait for each other, "

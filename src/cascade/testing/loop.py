@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from cascade.runtime.inspect.active_calls import running_calls
+from cascade.runtime.run.active_calls import running_calls
 from cascade.spec.contexts import contextmanager
 from cascade.testing.dial import Dial
 

@@ -14,6 +14,7 @@ from cascade.adapters.executors.workers import Job, Workers
 from cascade.spec.inside import depth_here
 from cascade.spec.placement import CallForm, Profile
 from cascade.spec.protocols import CallNode
+from cascade.spec.readable import readable
 from cascade.spec.signal import uncrossable
 
 __all__ = ["LocalExecutor"]
@@ -137,6 +138,7 @@ class LocalExecutor:
                 workers.waiters.remove(waiter)
             raise
 
+    @readable("job")
     async def in_thread(
         self,
         func: Callable[..., Any],

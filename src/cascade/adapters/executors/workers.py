@@ -11,6 +11,8 @@ from queue import Empty, SimpleQueue
 from time import perf_counter
 from typing import Any
 
+from cascade.spec.readable import readable
+
 __all__ = ["Job", "Workers", "job_here"]
 
 IDLE_SECONDS = 10.0
@@ -71,6 +73,7 @@ class Job:
             self.state = "withdrawn"
             return True
 
+    @readable("self")
     def run(self) -> None:
         """Carry out the call, in the thread of a worker."""
         with self._lock:

@@ -21,6 +21,7 @@ from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import LOOP, MAP
 from cascade.spec.placement import placements
+from cascade.spec.readable import readable
 
 __all__ = ["Deoptimized", "compiled_for", "rebuild_frame", "run_chain", "run_piece", "run_whole"]
 
@@ -166,6 +167,7 @@ def _look(run: RunState, code: StraightCode) -> Any:
     return look
 
 
+@readable("run", "activation", "code", "frame")
 async def run_whole(run: RunState, activation: Activation, code: StraightCode, frame: Frame | None) -> Any:
     """Run a root block that is one function; return the value of its target.
 
@@ -266,6 +268,7 @@ def _frame_with(
     return frame
 
 
+@readable("run", "code", "frame")
 def run_piece(run: RunState, frame: Frame, code: StraightCode, work: list[Any], deferred: list[Any]) -> None:
     """Run straight code between managed calls, and wake what waited for its results."""
     copies = [Call(frame, i).copy(run.names) for _, i in code.sites] if any(run.watch) else ()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from cascade.runtime.frames.frame import Activation, Frame
 from cascade.runtime.frames.node_instance import NodeInstance
 from cascade.runtime.frames.scope import Scope
 
-__all__ = ["Call"]
+__all__ = ["Call", "at_call", "at_none", "at_register"]
 
 
 class Call:
@@ -92,3 +93,18 @@ class Call:
         self.loop = loop
         self._copy = copy
         self.jumped = True
+
+
+def at_register(known: Mapping[str, Any]) -> tuple[Any, Call] | None:
+    """Say where code is that goes through the registers of a frame; see `cascade.spec.readable`."""
+    return None if known["i"] < 0 else (known["run"], Call(known["frame"], known["i"]))
+
+
+def at_call(known: Mapping[str, Any]) -> tuple[Any, Call] | None:
+    """Say where code is that makes one call."""
+    return known["run"], known["call"]
+
+
+def at_none(known: Mapping[str, Any]) -> tuple[Any, Call] | None:
+    """Say where code is whose calls are in tasks of their own."""
+    return None

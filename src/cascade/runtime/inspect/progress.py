@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 from cascade.adapters.executors.local import QUEUES, LocalExecutor
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
-from cascade.runtime.inspect.active_calls import _awaits, _innermost
 from cascade.runtime.interpreter.scheduler import drive, evaluate
 from cascade.runtime.loops.follower import Follower
+from cascade.runtime.run.active_calls import awaits, innermost
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block
 from cascade.spec.operations import CALLN, MAP, SUBFLOW
+from cascade.spec.readable import locals_of
 
 __all__ = ["MapProgress", "RunProgress", "progress_of", "state_of"]
 
@@ -66,13 +67,13 @@ def progress_of(run: RunState, loop: asyncio.AbstractEventLoop) -> RunProgress:
     running: dict[str, None] = {}
     nodes = (0, 0)
     for task in islice(asyncio.all_tasks(loop), MOST_TASKS):
-        frames = list(_awaits(task.get_coro()))
-        found = _innermost(frames)
+        frames = list(awaits(task.get_coro()))
+        found = innermost(frames)
         if found is not None and found[0] is run and not any(map(_is_queued, frames)):
             running[_id(run, found[1])] = None
         for frame in frames:
-            if frame.f_code is evaluate.__code__ and frame.f_locals.get("run") is run:
-                nodes = _nodes(frame.f_locals["frame"]) if nodes == (0, 0) else nodes
+            if frame.f_code is evaluate.__code__ and (known := locals_of(frame))["run"] is run:
+                nodes = _nodes(known["frame"]) if nodes == (0, 0) else nodes
             elif frame.f_code in (Follower.follow.__code__, drive.__code__):
                 _add_hot(run, frame, frames, loops)
     return RunProgress(*nodes, loops, maps, sorted(running))
@@ -81,7 +82,7 @@ def progress_of(run: RunState, loop: asyncio.AbstractEventLoop) -> RunProgress:
 def _is_queued(frame: FrameType) -> bool:
     """Say whether a call still waits for a thread or a process to take it up."""
     if frame.f_code is LocalExecutor.in_thread.__code__:
-        job = frame.f_locals.get("job")
+        job = locals_of(frame).get("job")
         return job is None or job.state == "waiting"
     return frame.f_code in QUEUES
 
@@ -113,7 +114,7 @@ def _nodes(frame: Frame) -> tuple[int, int]:
 
 def _add_hot(run: RunState, frame: FrameType, frames: list[FrameType], loops: dict[str, int]) -> None:
     """Add the entries that an emitted coroutine has not handed over yet: it counts them in its `i`."""
-    known = frame.f_locals
+    known = locals_of(frame)
     if known.get("run") is not run:
         return
     hot: Any
@@ -127,4 +128,4 @@ def _add_hot(run: RunState, frame: FrameType, frames: list[FrameType], loops: di
     for inner in frames if hot else ():
         if inner.f_code is hot.loop.function.__code__:
             name = _id(run, Call(known["frame"], known["i"])) if "frame" in known else known["self"].copy.site.task_id
-            loops[name] = loops.get(name, 0) + (inner.f_locals.get("i") or 0)
+            loops[name] = loops.get(name, 0) + (inner.f_locals.get("i") or 0)  # as every emitted loop does

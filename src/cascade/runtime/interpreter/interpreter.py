@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from cascade.errors import RouterError
-from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.call import Call, at_register
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, order_frame
 from cascade.runtime.frames.started import close
 from cascade.runtime.interpreter.last_readers import release_reads
@@ -32,6 +32,7 @@ from cascade.spec.operations import (
     SUBFLOW,
 )
 from cascade.spec.placement import CallForm
+from cascade.spec.readable import readable
 
 __all__ = ["TURN", "Deferred", "arguments", "gate_reason", "stand_in", "run_ready"]
 
@@ -43,6 +44,7 @@ TURN: Final = object()
 """What `run_ready` returns when the event loop must have a turn before it goes on."""
 
 
+@readable("run", "frame", "i", place=at_register)
 def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
     """Carry out the steps of the work, the last entry first.
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.call import Call, at_register
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import Scope
 from cascade.runtime.interpreter.interpreter import TURN, Deferred, arguments, run_ready
@@ -20,6 +20,7 @@ from cascade.spec.events import TaskBlocked
 from cascade.spec.graph import Gate
 from cascade.spec.operations import CALL1, CALLN, LOOP, MOVE1
 from cascade.spec.placement import CallForm
+from cascade.spec.readable import readable
 
 __all__ = ["advance", "complete", "drive", "evaluate", "put_aside"]
 
@@ -67,6 +68,7 @@ def _start_all(run: RunState, deferred: list[Deferred]) -> None:
             scope.start_watched(drive, run, frame, i, started)
 
 
+@readable("run", "frame", "i", "known", "compiled", "outcome", place=at_register)
 async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope | None = None) -> None:
     """Carry out a call that takes time, then what it makes possible.
 
@@ -219,6 +221,7 @@ def _start_held(ticket: Ticket) -> None:
     frame.scope.start_in(context, drive, run, frame, i, ticket if ticket.is_in else PENDING)
 
 
+@readable("run", "frame")
 async def evaluate(run: RunState, frame: Frame, work: list[Any], deferred: list[Deferred], wanted: list[int]) -> None:
     """Carry out the work and the calls put aside; wait until the `wanted` registers of `frame` have values.
 

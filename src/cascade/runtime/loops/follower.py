@@ -33,6 +33,7 @@ from cascade.spec.graph import Gate
 from cascade.spec.lazy import Lazy
 from cascade.spec.operations import CALLN, MAP
 from cascade.spec.placement import CallForm
+from cascade.spec.readable import readable
 
 __all__ = ["Follower", "follow"]
 
@@ -86,6 +87,7 @@ class Follower(LoopPosition):
         outcome, error, self.outcome, self.error = self.outcome, self.error, None, None
         return transition.left(None, outcome) if error is None else transition.caught(error)
 
+    @readable("run", "self", "transition", place=lambda known: (known["run"], known["self"].call))
     async def follow(self) -> Any:
         """Go where the signal leads until a plain value comes; return that."""
         run, value, within = self.run, self.value, self.within

@@ -6,7 +6,7 @@ from collections import deque
 from types import CoroutineType
 from typing import Any
 
-from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.call import Call, at_call
 from cascade.runtime.frames.frame import NOTHING
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted
@@ -15,6 +15,7 @@ from cascade.runtime.loops.follower import follow
 from cascade.runtime.maps.comprehension import Comprehension
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.maps.state import MapState
+from cascade.spec.readable import readable
 
 __all__ = ["call_in_place", "perform", "start_all", "resume_map"]
 
@@ -189,6 +190,7 @@ async def work(state: MapState, queue: deque[tuple[int, tuple[Any, ...]]]) -> No
     state.workers -= 1
 
 
+@readable("run", "call", place=at_call)
 async def perform(state: MapState, index: int, values: tuple[Any, ...], started: Any = NOTHING) -> None:
     """Carry out one item, with its loop if it is bound."""
     run, form, gate = state.run, state.form, state.gate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.call import Call, at_none
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted, close
@@ -15,12 +15,14 @@ from cascade.runtime.maps.sources import EVERYTHING, ColumnSource, source_of
 from cascade.runtime.maps.state import LARGEST_BLOCK, MapState
 from cascade.runtime.run.state import RunState
 from cascade.spec.notes import note_more, spelled
+from cascade.spec.readable import readable
 
 __all__ = ["run_map"]
 
 FIRST_BLOCK = 64
 
 
+@readable(place=at_none)
 async def run_map(
     run: RunState, frame: Frame, i: int, args: Any, kwargs: dict[str, Any], started: Any = PENDING
 ) -> Any:

@@ -9,7 +9,7 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.call import Call, at_call, at_register
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import LoopStarted
@@ -27,11 +27,13 @@ from cascade.spec.graph import Gate
 from cascade.spec.operations import LOOP, MANAGED, MAP, SUBFLOW
 from cascade.spec.placement import CallForm
 from cascade.spec.policies import Retry
+from cascade.spec.readable import readable
 from cascade.spec.resource import Inject
 
 __all__ = ["invoke", "perform"]
 
 
+@readable("run", "frame", "i", place=at_register)
 async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
     """Carry out one instruction that was put aside; return what its register gets, or the loop that it begins.
 
@@ -79,6 +81,7 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
     return value
 
 
+@readable("run", "call", place=at_call)
 async def invoke(
     run: RunState,
     call: Call,
@@ -178,6 +181,12 @@ class _Attempts:
         self.started: float | None = None
         self.ticket: Ticket | None = None
 
+    @property
+    def place(self) -> tuple[RunState, Call] | None:
+        """Where it is, once an attempt has begun."""
+        return None if self.started is None else (self.run, self.call)
+
+    @readable("self", place=lambda known: known["self"].place)
     async def run_all(self) -> Any:
         retry = None if self.gate is None else self.gate.retry
         while True:

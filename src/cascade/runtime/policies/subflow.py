@@ -10,7 +10,7 @@ from typing import Any
 from cascade.errors import ConstraintError
 from cascade.runtime.admission.admission import UNGOVERNED
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.call import Call, at_none
 from cascade.runtime.frames.cancel_scope import CancelScope
 from cascade.runtime.frames.frame import NOTHING, Activation, Frame, Skip, root_frame, steps_of
 from cascade.runtime.frames.scope import NodeFailure, Scope
@@ -23,6 +23,7 @@ from cascade.runtime.run.deadlock import check_inner, give_up, hold
 from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Gate
 from cascade.spec.notes import note_more, spelled
+from cascade.spec.readable import readable
 
 __all__ = ["run_once", "run_subflow"]
 
@@ -30,6 +31,7 @@ DEEP = 16
 """Each time so many sub-flows stand in each other, one has a task of its own."""
 
 
+@readable(place=at_none)
 async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -> Any:
     """Run the sub-flow that instruction `i` is, under its policies if it has some; return what its target gives."""
     number = around.block.source(i)
@@ -52,6 +54,7 @@ async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -
     return value
 
 
+@readable(place=at_none)
 async def run_once(
     run: RunState,
     around: Frame,

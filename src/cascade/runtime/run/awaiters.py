@@ -12,26 +12,27 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import Context, ContextVar
 from functools import partial
 from types import FrameType, FunctionType
 from typing import Any
 
 from cascade.adapters.executors.workers import Job
+from cascade.runtime.run.active_calls import call_in
 from cascade.spec.inside import Inside, inside_of, waited_for
+from cascade.spec.readable import locals_of
 
 __all__ = ["Awaiters", "around", "held_here"]
 
 held_here: ContextVar[Any] = ContextVar("cascade_held", default=None)
 """The last call around this code that was let in, or thing that is being made around it (see `run.circular_waits`)."""
-CallIn = Callable[[asyncio.Task[Any]], Any]
 
 
 class Awaiters:
     """All who wait for one asyncio task and do nothing else."""
 
-    def __init__(self, task: asyncio.Task[Any] | None, call_in: CallIn) -> None:
+    def __init__(self, task: asyncio.Task[Any] | None) -> None:
         self.tasks: set[Any] = set()
         """The task, and the other asyncio tasks that wait for it."""
         self.calls: list[tuple[Any, Any]] = []
@@ -81,16 +82,15 @@ class Awaiters:
         return any(run is held.run and held.is_at(call) for run, call in self.calls)
 
 
-def around(inside: Inside | None, held: Any, task: asyncio.Task[Any] | None, call_in: CallIn) -> Iterator[Any]:
+def around(inside: Inside | None, held: Any, task: asyncio.Task[Any] | None) -> Iterator[Any]:
     """Go through what ends only after something that waits: from the inside outwards.
 
     Args:
         inside: the run that it is in.
         held: the last thing around it that was noted by `deadlock.hold`.
         task: the asyncio task that waits, if that is one of the user's; None: a call of the run does so itself.
-        call_in: tells in which call an asyncio task is.
     """
-    by = None if task is None else Awaiters(task, call_in)
+    by = None if task is None else Awaiters(task)
     while inside is not None and inside.run_scope is not None:
         while held is not None and (held.run is None or held.run.depth >= inside.depth - 1):
             if held.run is not None and (by is None or by.are_at(held)):
@@ -99,7 +99,7 @@ def around(inside: Inside | None, held: Any, task: asyncio.Task[Any] | None, cal
         if by is not None and not by.are_in(inside.run_id):
             return
         yield inside.run_scope
-        by = Awaiters(inside.caller, call_in)
+        by = Awaiters(inside.caller)
         inside = inside.around
 
 
@@ -129,7 +129,7 @@ def _jobs_that_wait(future: concurrent.futures.Future[Any]) -> Iterator[Job]:
         while frame is not None and frame.f_code is not Job.run.__code__:
             frame = frame.f_back
         if frame is not None:
-            yield frame.f_locals["self"]
+            yield locals_of(frame)["self"]
 
 
 def _is_in_result(known: Mapping[str, Any], future: object) -> bool:

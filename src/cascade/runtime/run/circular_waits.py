@@ -86,7 +86,7 @@ class Wait:
         paths = [[self]]
         for path in paths:
             wait = path[-1]
-            for each in around(wait.inside, wait.held, wait.task, wait.inside.run_scope.run.operations.call_in):
+            for each in around(wait.inside, wait.held, wait.task):
                 if each is self.awaited:
                     return path
                 if each not in later:

@@ -142,7 +142,7 @@ def _around(ticket: Ticket) -> Iterator[Ticket]:
     run_scope = ticket.inside.run_scope
     if run_scope is None or run_scope.run is None:
         return
-    for each in around(ticket.inside, ticket.around, None, run_scope.run.operations.call_in):
+    for each in around(ticket.inside, ticket.around, None):
         if isinstance(each, Ticket) and each.admission is ticket.admission:
             yield each
 

@@ -60,7 +60,3 @@ class Operations(NamedTuple, Generic[R]):
     # resources.pool
     resources: Callable[[R], Any]
     """Make what gives the tasks of a run their resources."""
-
-    # inspect.active_calls
-    call_in: Callable[[Any], tuple[R, Call] | None]
-    """Say in which call an asyncio task is."""
