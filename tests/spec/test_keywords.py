@@ -4,12 +4,13 @@ import asyncio
 import inspect
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import cascade as cs
 from cascade.runtime import Engine
+from cascade.spec.run_options import RunOptions, ScriptOptions, SilentOptions
 from tests.workflows import Tier, every_tier, run
 
 words: Any = cs  # the mistakes are such to type checkers as well
@@ -151,6 +152,23 @@ def test_signatures_are_shown_as_they_are() -> None:
     assert list(inspect.signature(cs.visualize).parameters) == ["target", "format", "events"]
     assert inspect.iscoroutinefunction(cs.arun)
     assert inspect.iscoroutinefunction(Engine.run)
+
+
+@pytest.mark.parametrize(
+    ("func", "options"),
+    [
+        (Engine.run, RunOptions),
+        (Engine.start, RunOptions),
+        (cs.arun, SilentOptions),
+        (cs.run, ScriptOptions),
+    ],
+)
+def test_what_runs_shows_the_options_that_type_checkers_read(func: Any, options: Any) -> None:
+    shown = [each for each in inspect.signature(func).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    hints, declared = get_type_hints(func), get_type_hints(options)
+    assert {each.name: hints[each.name] for each in shown} == declared
+    assert [each.name for each in shown] == [*declared]
+    assert all(each.default is not each.empty for each in shown)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from cascade.app.blocking import block_on
 from cascade.app.inner import on_its_loop, wait_for
@@ -11,7 +11,7 @@ from cascade.app.progress import Progress
 from cascade.app.report import Reporter
 from cascade.app.tracebacks import trim
 from cascade.runtime.bus import MessageBus
-from cascade.runtime.engine import Container, Engine
+from cascade.runtime.engine import Container, Engine, Params
 from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunWarning
 from cascade.spec.inside import inside_of
@@ -19,53 +19,21 @@ from cascade.spec.keywords import no_option
 from cascade.spec.lazy import Lazy, R
 from cascade.spec.policies import refuse_option
 from cascade.spec.resource import Resource
+from cascade.spec.run_options import LogFormat, LogLevel, RunOptions, ScriptOptions, SilentOptions
 
 __all__ = ["arun", "run"]
 
 V = TypeVar("V")
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
-LogFormat = Literal["human", "json"]
+OPTIONS = ("params", *ScriptOptions.__annotations__)
+SILENT_OPTIONS = ("params", *SilentOptions.__annotations__)
 
 
 @overload
-def run(
-    target: Lazy[R],
-    params: Mapping[str, Any] | None = None,
-    *,
-    resources: Iterable[Resource] = (),
-    system_resources: Mapping[str, float] | None = None,
-    timeout: float | None = None,
-    log_level: LogLevel = "INFO",
-    log_format: LogFormat = "human",
-    connector: Any = None,
-    state_backend: Any = None,
-) -> R: ...
+def run(target: Lazy[R], params: Params = None, **options: Unpack[ScriptOptions]) -> R: ...
 @overload
-def run(
-    target: Container,
-    params: Mapping[str, Any] | None = None,
-    *,
-    resources: Iterable[Resource] = (),
-    system_resources: Mapping[str, float] | None = None,
-    timeout: float | None = None,
-    log_level: LogLevel = "INFO",
-    log_format: LogFormat = "human",
-    connector: Any = None,
-    state_backend: Any = None,
-) -> Any: ...
+def run(target: Container, params: Params = None, **options: Unpack[ScriptOptions]) -> Any: ...
 @overload
-def run(
-    target: V,
-    params: Mapping[str, Any] | None = None,
-    *,
-    resources: Iterable[Resource] = (),
-    system_resources: Mapping[str, float] | None = None,
-    timeout: float | None = None,
-    log_level: LogLevel = "INFO",
-    log_format: LogFormat = "human",
-    connector: Any = None,
-    state_backend: Any = None,
-) -> V: ...
+def run(target: V, params: Params = None, **options: Unpack[ScriptOptions]) -> V: ...
 def run(
     target: Any,
     params: Mapping[str, Any] | None = None,
@@ -106,8 +74,7 @@ def run(
         SystemExit: SIGTERM (with the code 143) or SIGHUP (129), where the program has no handler of its own for it.
     """
     if unknown:
-        options = ("params", "resources", "system_resources", "timeout", "log_level", "log_format", "connector")
-        raise no_option("cs.run", unknown, options)
+        raise no_option("cs.run", unknown, OPTIONS[:-1])
     if state_backend is not None:
         refuse_option("cs.run(state_backend=...)")
     if connector is not None:
@@ -120,7 +87,10 @@ def run(
     reporter = Reporter(log_level, log_format)
     reporter.attach(bus)
     try:
-        return block_on(_run(target, params, tuple(resources), system_resources, timeout, bus, reporter.progress))
+        given = tuple(resources)
+        return block_on(
+            _run(target, params, system_resources, bus, reporter.progress, timeout=timeout, resources=given)
+        )
     except BaseException as error:
         if log_level != "DEBUG":
             trim(error)
@@ -128,32 +98,11 @@ def run(
 
 
 @overload
-async def arun(
-    target: Lazy[R],
-    params: Mapping[str, Any] | None = None,
-    *,
-    resources: Iterable[Resource] = (),
-    system_resources: Mapping[str, float] | None = None,
-    timeout: float | None = None,
-) -> R: ...
+async def arun(target: Lazy[R], params: Params = None, **options: Unpack[SilentOptions]) -> R: ...
 @overload
-async def arun(
-    target: Container,
-    params: Mapping[str, Any] | None = None,
-    *,
-    resources: Iterable[Resource] = (),
-    system_resources: Mapping[str, float] | None = None,
-    timeout: float | None = None,
-) -> Any: ...
+async def arun(target: Container, params: Params = None, **options: Unpack[SilentOptions]) -> Any: ...
 @overload
-async def arun(
-    target: V,
-    params: Mapping[str, Any] | None = None,
-    *,
-    resources: Iterable[Resource] = (),
-    system_resources: Mapping[str, float] | None = None,
-    timeout: float | None = None,
-) -> V: ...
+async def arun(target: V, params: Params = None, **options: Unpack[SilentOptions]) -> V: ...
 async def arun(
     target: Any,
     params: Mapping[str, Any] | None = None,
@@ -169,28 +118,27 @@ async def arun(
     with `system_resources` it has an engine of its own there, too.
     """
     if unknown:
-        raise no_option("cs.arun", unknown, ("params", "resources", "system_resources", "timeout"), "cs.run")
+        raise no_option("cs.arun", unknown, SILENT_OPTIONS, "cs.run")
     inside = inside_of()
     if inside is None or system_resources is not None:
-        return await _run(target, params, tuple(resources), system_resources, timeout, None)
+        return await _run(target, params, system_resources, timeout=timeout, resources=tuple(resources))
     given = (*inside.known.values(), *resources)
     return await on_its_loop(inside, inside.engine.run(target, params, timeout=timeout, resources=given))
 
 
 async def _run(
     target: Any,
-    params: Mapping[str, Any] | None,
-    resources: tuple[Resource, ...],
+    params: Params,
     system_resources: Mapping[str, float] | None,
-    timeout: float | None,
-    bus: MessageBus | None,
+    bus: MessageBus | None = None,
     progress: Progress | None = None,
+    **options: Unpack[RunOptions],
 ) -> Any:
     async with Engine(bus=bus, system_resources=system_resources) as engine:
         if progress is not None:
             progress.watch(engine)
         try:
-            value = await engine.run(target, params, timeout=timeout, resources=resources)
+            value = await engine.run(target, params, **options)
             if bus is not None and (lost := engine.caches.lost()) and bus.wants(RunWarning):
                 bus.publish(RunWarning(run_id="", code="CacheLost", message=lost))
             return value

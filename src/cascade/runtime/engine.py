@@ -8,7 +8,7 @@ import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import partial
 from time import perf_counter
-from typing import Any, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
@@ -49,13 +49,15 @@ from cascade.spec.notes import note_more, note_others, spelled
 from cascade.spec.policies import refuse_option, seconds_from
 from cascade.spec.protocols import Executor, Solver, may_run_inline
 from cascade.spec.resource import Resource
+from cascade.spec.run_options import RunOptions
 
 __all__ = ["Engine", "Run"]
 
 V = TypeVar("V")
 Tier = Literal["auto", "interpret", "compile"]
 Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
-OPTIONS = ("params", "use_vm", "run_id", "timeout", "resources")
+Params: TypeAlias = Mapping[str, Any] | None
+OPTIONS = ("params", "use_vm", *RunOptions.__annotations__)
 _default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
@@ -150,37 +152,14 @@ class Engine(Controls, Shutdown):
 
     @overload
     async def run(
-        self,
-        target: Lazy[R],
-        params: Mapping[str, Any] | None = None,
-        use_vm: bool = False,
-        *,
-        run_id: str | None = None,
-        timeout: float | None = None,
-        resources: Iterable[Resource] = (),
+        self, target: Lazy[R], params: Params = None, use_vm: bool = False, **options: Unpack[RunOptions]
     ) -> R: ...
     @overload
     async def run(
-        self,
-        target: Container,
-        params: Mapping[str, Any] | None = None,
-        use_vm: bool = False,
-        *,
-        run_id: str | None = None,
-        timeout: float | None = None,
-        resources: Iterable[Resource] = (),
+        self, target: Container, params: Params = None, use_vm: bool = False, **options: Unpack[RunOptions]
     ) -> Any: ...
     @overload
-    async def run(
-        self,
-        target: V,
-        params: Mapping[str, Any] | None = None,
-        use_vm: bool = False,
-        *,
-        run_id: str | None = None,
-        timeout: float | None = None,
-        resources: Iterable[Resource] = (),
-    ) -> V: ...
+    async def run(self, target: V, params: Params = None, use_vm: bool = False, **options: Unpack[RunOptions]) -> V: ...
     async def run(
         self,
         target: Any,
@@ -226,36 +205,15 @@ class Engine(Controls, Shutdown):
 
     @overload
     def start(
-        self,
-        target: Lazy[R],
-        params: Mapping[str, Any] | None = None,
-        use_vm: bool = False,
-        *,
-        run_id: str | None = None,
-        timeout: float | None = None,
-        resources: Iterable[Resource] = (),
+        self, target: Lazy[R], params: Params = None, use_vm: bool = False, **options: Unpack[RunOptions]
     ) -> Run[R]: ...
     @overload
     def start(
-        self,
-        target: Container,
-        params: Mapping[str, Any] | None = None,
-        use_vm: bool = False,
-        *,
-        run_id: str | None = None,
-        timeout: float | None = None,
-        resources: Iterable[Resource] = (),
+        self, target: Container, params: Params = None, use_vm: bool = False, **options: Unpack[RunOptions]
     ) -> Run[Any]: ...
     @overload
     def start(
-        self,
-        target: V,
-        params: Mapping[str, Any] | None = None,
-        use_vm: bool = False,
-        *,
-        run_id: str | None = None,
-        timeout: float | None = None,
-        resources: Iterable[Resource] = (),
+        self, target: V, params: Params = None, use_vm: bool = False, **options: Unpack[RunOptions]
     ) -> Run[V]: ...
     def start(
         self,
@@ -326,7 +284,7 @@ class Engine(Controls, Shutdown):
     def _prepared(
         self,
         target: Any,
-        params: Mapping[str, Any] | None,
+        params: Params,
         timeout: float | None,
         resources: Iterable[Resource],
     ) -> tuple[Plan | None, list[Any], Mapping[str, Any], dict[str, Resource]]:

@@ -1,0 +1,52 @@
+"""The options of a run, for those who check types: each is declared here, and nowhere in an overload.
+
+The functions that take them have them in their own signatures once more, which is what `help`, the documentation and
+`inspect.signature` show; a test holds that they are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypedDict
+
+from cascade.spec.resource import Resource
+
+__all__ = ["LogFormat", "LogLevel", "RunOptions", "ScriptOptions", "SilentOptions"]
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
+LogFormat = Literal["human", "json"]
+
+
+class RunOptions(TypedDict, total=False):
+    """What `engine.run` and `engine.start` take by name."""
+
+    run_id: str | None
+    """By default a fresh one."""
+    timeout: float | None
+    """How many seconds the run may take, without its teardown; by default any number."""
+    resources: Iterable[Resource]
+    """Resources for this run alone."""
+
+
+class SilentOptions(TypedDict, total=False):
+    """What `cs.arun` takes by name."""
+
+    resources: Iterable[Resource]
+    """Resources that tasks ask for by name."""
+    system_resources: Mapping[str, float] | None
+    """Capacities for `with_constraints`."""
+    timeout: float | None
+    """How many seconds the run may take."""
+
+
+class ScriptOptions(SilentOptions, total=False):
+    """What `cs.run` takes by name."""
+
+    log_level: LogLevel
+    """What is told on stderr; "SILENT" tells nothing."""
+    log_format: LogFormat
+    """ "human", or "json" for one JSON object a line."""
+    connector: Any
+    """What carries messages for `cs.recv`."""
+    state_backend: Any
+    """There is none yet: it is refused."""
