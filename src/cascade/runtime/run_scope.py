@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from cascade.runtime.frames.cancel_scope import TimedScope
+from cascade.runtime.frames.cancel_scope import CancelScope, TimedScope
 from cascade.runtime.run.active_calls import calls_of
 from cascade.runtime.run.awaiters import Awaiters
 from cascade.runtime.run.circular_waits import waiting_for
@@ -29,11 +29,15 @@ class RunScope(TimedScope):
     __slots__ = ("_borne", "_running", "caller", "cancels", "in_place", "is_over", "name", "own", "reader", "waiter")
 
     def __init__(self, name: str, seconds: float | None) -> None:
-        self.run, self.around, self.asked = None, None, False  # without a call more: every run has one
-        self.seconds, self.expired, self._handle, self._started, self._is_over = seconds, False, None, None, False
-        self.loop = loop = asyncio.get_running_loop()
+        self.run: Any = None  # this and the next lines without a call more: every run has one
+        self.around: CancelScope | None = None
+        self.asked: bool = False
+        self.seconds: float | None = seconds
+        self.expired: bool = False
+        self._handle, self._started, self._is_over = None, None, False
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.name: str = name
-        self.task = asyncio.current_task(loop)
+        self.task = asyncio.current_task(self.loop)
         self.caller: asyncio.Task[Any] | None = self.task
         """The task that awaits the run; None: it was started, as one of its own."""
         self.reader: Callable[[], asyncio.Task[Any] | None] | None = None
