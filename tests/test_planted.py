@@ -15,7 +15,7 @@ from cascade.compiler.lowering import lower
 from cascade.compiler.transition_profile import Edge
 from cascade.graph import build as building
 from cascade.graph.identity import PureCalls
-from cascade.runtime.compiled import root
+from cascade.runtime.compiled import deoptimization, root
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.inputs import fill
 from cascade.runtime.interpreter import interpreter
@@ -242,7 +242,7 @@ def emitted_loops_forget_data(patch: Patch) -> None:
 
 def emitted_code_keeps_no_order(patch: Patch) -> None:
     """An emitted state calls what feeds it a second time where it was left in the middle."""
-    plain = root.rebuild_frame
+    plain = deoptimization.rebuild_frame
 
     def restore(run: Any, frame: Any, emitted: Any, place: Any, values: Any, steps: list[int]) -> Any:
         _, ready = plain(run, frame, emitted, place, values, steps)

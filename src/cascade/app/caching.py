@@ -13,14 +13,13 @@ from cascade.runtime.engine import Engine
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.inputs import check_known, fill
-from cascade.runtime.interpreter.interpreter import arguments
 from cascade.runtime.plan import prepare
 from cascade.runtime.policies import cache
 from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value
 from cascade.spec.graph import Gate
 from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
-from cascade.spec.placement import CallForm
+from cascade.spec.placement import CallForm, arguments
 from cascade.spec.protocols import CallNode
 from cascade.spec.signal import Signal
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-__all__ = ["SHORT", "CallForm", "Profile", "forget_waiters", "placements", "profile_of"]
+__all__ = ["CallForm", "Profile", "SHORT", "arguments", "forget_waiters", "placements", "profile_of"]
 
 placements = [0]
 """Counts the moves of functions between threads and in place: code that calls in place looks again after one."""
@@ -60,6 +60,15 @@ class CallForm:
                 self.inline = task.func
             elif task.mode == "auto":
                 profile.follow(self)
+
+
+def arguments(form: CallForm, values: Any) -> tuple[Any, dict[str, Any]]:
+    """Split values in the order of a call form into positional ones and keywords."""
+    names = form.names
+    if not names:
+        return values, {}
+    split = len(values) - len(names)
+    return values[:split], dict(zip(names, values[split:], strict=True))
 
 
 class Profile:

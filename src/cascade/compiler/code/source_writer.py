@@ -27,6 +27,7 @@ __all__ = [
     "DeoptPoint",
     "Watch",
     "SourceWriter",
+    "UnfitMap",
     "frame_state",
     "odd",
     "way_of",
@@ -57,6 +58,10 @@ WATCHED = ("first", "iteration", "sites", "start", "tell_finished", "tell_skippe
 
 class Deoptimize(BaseException):
     """Raised in emitted code, to have the interpreter go on from here. It never reaches a user."""
+
+
+class UnfitMap(Deoptimize):
+    """Raised before the first call of a map over something that cannot be gone through in place."""
 
 
 class CannotEmit(Exception):

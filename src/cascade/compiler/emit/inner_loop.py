@@ -20,9 +20,8 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any, NamedTuple
 
-from cascade.compiler.code.source_writer import CannotEmit
+from cascade.compiler.code.source_writer import CannotEmit, UnfitMap
 from cascade.compiler.emit.block import BlockEmitter
-from cascade.compiler.emit.map import UnfitMap
 from cascade.compiler.transition_profile import Edge, EntryPoint
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.control import Jump, Value

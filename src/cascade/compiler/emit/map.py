@@ -17,7 +17,7 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any
 
-from cascade.compiler.code.source_writer import CannotEmit, Deoptimize
+from cascade.compiler.code.source_writer import CannotEmit, UnfitMap
 from cascade.compiler.emit.block import BlockEmitter
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.layout import order_of
@@ -26,14 +26,10 @@ from cascade.spec.operations import MAP
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
 
-__all__ = ["MOST_ITEMS", "UnfitMap", "has_maps", "item_form", "write_map"]
+__all__ = ["MOST_ITEMS", "has_maps", "item_form", "write_map"]
 
 MOST_ITEMS = 256
 """A map of more items is left to the interpreter, which gives the event loop its turns between them."""
-
-
-class UnfitMap(Deoptimize):
-    """Raised before the first call of a map over something that cannot be gone through in place."""
 
 
 def item_form(blueprint: Blueprint, block: Block, i: int) -> CallForm | None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.code.emitted import EmittedCode
 from cascade.compiler.code.source_writer import DeoptPoint
 from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.frame import Frame
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip
 from cascade.runtime.frames.started import LoopStarted, MapStarted, Started
-from cascade.runtime.interpreter.interpreter import arguments
+from cascade.runtime.interpreter.results import plain_result
 from cascade.runtime.run.state import RunState
 from cascade.spec.operations import FUSED, LOOP, MAP
+from cascade.spec.placement import arguments
 
-__all__ = ["call_at_point", "resume_operation"]
+__all__ = ["call_at_point", "publish_end", "rebuild_frame"]
 
 
 def call_at_point(run: RunState, frame: Frame, place: DeoptPoint, values: dict[str, Any]) -> Call:
@@ -33,7 +35,7 @@ def call_at_point(run: RunState, frame: Frame, place: DeoptPoint, values: dict[s
     return Call(frame, i, f"[{values['waiting'].__reduce__()[2] - 1}]")
 
 
-def resume_operation(
+def _resumed(
     frame: Frame, emitted: EmittedCode, place: DeoptPoint, values: dict[str, Any], value: Any
 ) -> Started | None:
     """Return what was begun of a map or loop at a place, where `value` was there last; None: nothing was."""
@@ -49,3 +51,50 @@ def resume_operation(
     for at, name in emitted.inner[place.entry, i].items():
         passed[at] = values[name]
     return LoopStarted(value, count, *arguments(form, passed))
+
+
+def rebuild_frame(
+    run: RunState, frame: Frame, emitted: EmittedCode, place: Any, values: dict[str, Any], steps: list[int]
+) -> tuple[list[Any], list[Any]]:
+    """Put what a function has computed into registers; return the steps left to make and the calls put aside."""
+    frame_state = emitted.frame_state(place, values)
+    regs, block = frame.regs, frame.block
+    aside = place.register if place.is_over else -1
+    for at in frame_state.done:
+        gone = NOTHING if at in frame_state.reasons else None  # nobody reads it
+        regs[at] = frame_state.values.get(at, gone)
+        if frame.demanded is not None and at < len(block):
+            frame.demanded[at] = 1
+    for at, why in frame_state.reasons.items():
+        skip = frame.skips[at] = Skip(why)
+        gate = block.gates.get(at)
+        if gate is not None and gate.otherwise is not None:
+            skip.strict = regs[at]
+    deferred: list[Any] = []
+    if aside >= 0:
+        value, regs[aside] = regs[aside], PENDING
+        if block.ops[aside] in (MAP, LOOP):
+            started = _resumed(frame, emitted, place, values, value)
+            if started is None:
+                aside = -1
+            else:
+                deferred.append((frame, aside, started))
+            return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], deferred
+        form = block.forms[aside]
+        assert form is not None
+        try:
+            value = plain_result(run, frame, aside, block.ops[aside], form, value, deferred)
+        except BaseException as error:
+            raise run.failure_at(Call(frame, aside), error) from None
+        if value is not PENDING:
+            regs[aside] = value
+    return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], deferred
+
+
+def publish_end(
+    run: RunState, call: Call, place: DeoptPoint, values: dict[str, Any], error: BaseException, status: str
+) -> None:
+    """Say that a call in an emitted function failed, if its beginning was said."""
+    start = values.get("start")
+    if place.is_call and start is not None and run.watch[1]:
+        run.publish_finished(call, status, perf_counter() - start, error, None)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import Any, NoReturn
 
 from cascade.compiler.analysis.shapes import block_shape, keep, kept
-from cascade.compiler.code.emitted import Chain, EmittedCode, StraightCode
-from cascade.compiler.code.source_writer import Deoptimize, DeoptPoint, odd
+from cascade.compiler.code.emitted import Chain, StraightCode
+from cascade.compiler.code.source_writer import Deoptimize, DeoptPoint, UnfitMap, odd
 from cascade.compiler.compiled_root import FusedRoot, Making, fuse
 from cascade.compiler.emit.block import PIECE
-from cascade.compiler.emit.map import UnfitMap
-from cascade.runtime.compiled.deoptimization import call_at_point, resume_operation
+from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame
 from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Skip
-from cascade.runtime.frames.scope import NodeFailure
+from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame
 from cascade.runtime.interpreter.last_readers import find_last_readers, read_from, release_reads_of
-from cascade.runtime.interpreter.results import plain_result
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block, Blueprint
-from cascade.spec.operations import LOOP, MAP
 from cascade.spec.placement import placements
 from cascade.spec.readable import readable
 
-__all__ = ["Deoptimized", "compiled_for", "rebuild_frame", "run_chain", "run_piece", "run_whole"]
+__all__ = ["Deoptimized", "compiled_for", "run_chain", "run_piece", "run_whole"]
 
 
 class Deoptimized(Exception):
@@ -196,7 +191,7 @@ async def run_whole(run: RunState, activation: Activation, code: StraightCode, f
         if code.outputs[1:]:
             value = value[0]
         if ticker.due:
-            settle(run, code)
+            run.ticker.caught_in(code)
             await run.turn()
         return value
     assert frame is not None
@@ -289,7 +284,7 @@ def run_piece(run: RunState, frame: Frame, code: StraightCode, work: list[Any], 
         return
     outputs = code.outputs
     if run.ticker.due:
-        settle(run, code)
+        run.ticker.caught_in(code)
     results = (result,) if len(outputs) == 1 else result
     for at, value in zip(outputs, results, strict=True):
         frame.regs[at] = value
@@ -305,16 +300,6 @@ def _wake(frame: Frame, registers: list[int], work: list[Any]) -> None:
         for at in registers:
             if at in waiters and frame.regs[at] is not PENDING:
                 frame.wake(waiters.pop(at), work)
-
-
-def settle(run: RunState, emitted: EmittedCode) -> None:
-    """Take note of functions that ran when the event loop should have had a turn: one of them may be slow."""
-    ticker = run.ticker
-    if ticker.ticks >= 2 and not emitted.is_async:
-        for form in emitted.forms:
-            if form.task.mode == "auto":
-                form.profile.demote()
-    ticker.ticks = 0
 
 
 def _caught(run: RunState, frame: Frame, code: StraightCode, error: BaseException) -> tuple[list[Any], list[Any]]:
@@ -346,55 +331,3 @@ def _raise(
         raise run.failure_at(call, error) from None
     finally:
         del error, values
-
-
-def publish_end(
-    run: RunState, call: Call, place: DeoptPoint, values: dict[str, Any], error: BaseException, status: str
-) -> None:
-    """Say that a call in an emitted function failed, if its beginning was said."""
-    start = values.get("start")
-    if place.is_call and start is not None and run.watch[1]:
-        run.publish_finished(call, status, perf_counter() - start, error, None)
-
-
-def rebuild_frame(
-    run: RunState, frame: Frame, emitted: EmittedCode, place: Any, values: dict[str, Any], steps: list[int]
-) -> tuple[list[Any], list[Any]]:
-    """Put what a function has computed into registers; return the steps left to make and the calls put aside."""
-    frame_state = emitted.frame_state(place, values)
-    regs, block = frame.regs, frame.block
-    aside = place.register if place.is_over else -1
-    for at in frame_state.done:
-        regs[at] = frame_state.values.get(
-            at, NOTHING if at in frame_state.reasons else None
-        )  # nobody reads what is gone
-        if frame.demanded is not None and at < len(block):
-            frame.demanded[at] = 1
-    for at, why in frame_state.reasons.items():
-        skip = frame.skips[at] = Skip(why)
-        gate = block.gates.get(at)
-        if gate is not None and gate.otherwise is not None:
-            skip.strict = regs[at]
-    deferred: list[Any] = []
-    if aside >= 0:
-        value, regs[aside] = regs[aside], PENDING
-        if block.ops[aside] in (MAP, LOOP):
-            started = resume_operation(frame, emitted, place, values, value)
-            if started is None:
-                aside = -1
-            else:
-                deferred.append((frame, aside, started))
-            return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], deferred
-        form = block.forms[aside]
-        assert form is not None
-        try:
-            value = plain_result(run, frame, aside, block.ops[aside], form, value, deferred)
-        except BaseException as error:
-            raise _at(run, frame, aside, error) from None
-        if value is not PENDING:
-            regs[aside] = value
-    return [frame.step(at) for at in steps if regs[at] is PENDING and at != aside], deferred
-
-
-def _at(run: RunState, frame: Frame, i: int, error: BaseException) -> NodeFailure:
-    return run.failure_at(Call(frame, i), error)

@@ -14,6 +14,7 @@ import time
 from typing import Any, Protocol
 from weakref import ref
 
+from cascade.compiler.code.emitted import EmittedCode
 from cascade.compiler.code.guards import Guards
 from cascade.runtime.event_loop.turns import Turns, turns_here
 
@@ -121,6 +122,14 @@ class Ticker:
         """Take note of the call that had just returned when the flag was seen."""
         if self.ticks >= 2 and form is not None and form.task.mode == "auto":
             form.profile.demote()
+        self.ticks = 0
+
+    def caught_in(self, emitted: EmittedCode) -> None:
+        """Take note of an emitted function that had just returned then: one of those that it calls may be slow."""
+        if self.ticks >= 2 and not emitted.is_async:
+            for form in emitted.forms:
+                if form.task.mode == "auto":
+                    form.profile.demote()
         self.ticks = 0
 
 

@@ -31,10 +31,10 @@ from cascade.spec.operations import (
     ROUTE,
     SUBFLOW,
 )
-from cascade.spec.placement import CallForm
+from cascade.spec.placement import CallForm, arguments
 from cascade.spec.readable import readable
 
-__all__ = ["TURN", "Deferred", "arguments", "gate_reason", "stand_in", "run_ready"]
+__all__ = ["TURN", "Deferred", "gate_reason", "stand_in", "run_ready"]
 
 Deferred = tuple[Frame, int, Any]
 """A call put aside: its frame, its register, and what it returned if it was begun in place already."""
@@ -166,15 +166,6 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
             frame.scope.send_away()
             raise run.failure_at(Call(frame, i), error) from None
     return None
-
-
-def arguments(form: CallForm, values: Any) -> tuple[Any, dict[str, Any]]:
-    """Split values in the order of a call form into positional ones and keywords."""
-    names = form.names
-    if not names:
-        return values, {}
-    split = len(values) - len(names)
-    return values[:split], dict(zip(names, values[split:], strict=True))
 
 
 def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, deferred: list[Deferred]) -> Any:

@@ -11,7 +11,7 @@ from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call, at_register
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import Scope
-from cascade.runtime.interpreter.interpreter import TURN, Deferred, arguments, run_ready
+from cascade.runtime.interpreter.interpreter import TURN, Deferred, run_ready
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.run.deadlock import give_up, held_here, hold, note_wait, stuck
@@ -19,7 +19,7 @@ from cascade.runtime.run.state import RunState
 from cascade.spec.events import TaskBlocked
 from cascade.spec.graph import Gate
 from cascade.spec.operations import CALL1, CALLN, LOOP, MOVE1
-from cascade.spec.placement import CallForm
+from cascade.spec.placement import CallForm, arguments
 from cascade.spec.readable import readable
 
 __all__ = ["advance", "complete", "drive", "evaluate", "put_aside"]

@@ -13,16 +13,14 @@ from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, leaf_sort
 from cascade.compiler.code.guards import Guards
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
 from cascade.compiler.transition_profile import Edge
-from cascade.runtime.compiled.root import settle
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Activation, Frame
-from cascade.runtime.interpreter.interpreter import arguments
 from cascade.runtime.loops.learning import learn_jump
 from cascade.runtime.loops.linked_loop import ENDLESS, LinkedLoop
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState
 from cascade.spec.control import Jump
-from cascade.spec.placement import CallForm
+from cascade.spec.placement import CallForm, arguments
 
 __all__ = ["SharedTransition", "start_compiled", "resume_compiled", "finish_compiled", "shared_transition"]
 
@@ -200,4 +198,4 @@ class SharedTransition(Transition):
         if count:
             follower.kwargs = {}
             follower.call.enter_more(follower.copy, count)
-        settle(follower.run, self.hot.loop)
+        follower.run.ticker.caught_in(self.hot.loop)

@@ -11,13 +11,11 @@ from typing import Any
 
 from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, loop_shape
 from cascade.compiler.code.emitted import LoopCode
-from cascade.compiler.code.source_writer import CannotEmit, Deoptimize, DeoptPoint
+from cascade.compiler.code.source_writer import CannotEmit, Deoptimize, DeoptPoint, UnfitMap
 from cascade.compiler.emit.inner_loop import inner_loops
 from cascade.compiler.emit.loop import emit_loop
-from cascade.compiler.emit.map import UnfitMap
 from cascade.compiler.transition_profile import Edge, EntryPoint, TransitionProfile
-from cascade.runtime.compiled.deoptimization import call_at_point
-from cascade.runtime.compiled.root import publish_end, rebuild_frame, settle
+from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
 from cascade.runtime.frames.frame import PENDING, Frame, order_frame
 from cascade.runtime.frames.node_instance import NodeInstance
@@ -333,7 +331,7 @@ class Transition:
         follower.stand_at(hot.entries[k])
         follower.count += i + 1
         follower.call.enter_more(follower.copy, i + 1)
-        settle(follower.run, hot.loop)
+        follower.run.ticker.caught_in(hot.loop)
 
     def caught(self, error: BaseException) -> Any:
         """Take over from the emitted loop where something was raised: an error, or `Deoptimize`."""

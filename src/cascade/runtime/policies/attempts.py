@@ -13,7 +13,6 @@ from cascade.runtime.frames.call import Call, at_call, at_register
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import LoopStarted
-from cascade.runtime.interpreter.interpreter import arguments
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.loops.follower import Follower
 from cascade.runtime.maps.runner import run_map
@@ -25,7 +24,7 @@ from cascade.runtime.run.deadlock import check_inner, give_up, hold
 from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Gate
 from cascade.spec.operations import LOOP, MANAGED, MAP, SUBFLOW
-from cascade.spec.placement import CallForm
+from cascade.spec.placement import CallForm, arguments
 from cascade.spec.policies import Retry
 from cascade.spec.readable import readable
 from cascade.spec.resource import Inject
