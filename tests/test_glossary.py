@@ -1,4 +1,7 @@
-"""docs/glossary.md has a line for each class of runtime and compiler, in its folder, and no other line."""
+"""docs/glossary.md has a line for each class of runtime and compiler, in its folder, and no other line.
+
+And docs/design.md names files that are there.
+"""
 
 import ast
 import re
@@ -46,3 +49,16 @@ def test_each_folder_has_a_heading() -> None:
     assert headings == list(dict.fromkeys(headings))
     doors = (door for room in ROOMS for door in (PACKAGE / room).rglob("__init__.py"))
     assert set(headings) == {door.parent.relative_to(PACKAGE).as_posix() for door in doors}
+
+
+def test_the_design_names_files_that_are_there_in_at_most_twelve_steps() -> None:
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)`", text)
+    assert [path for path in named if not (PACKAGE / path).is_file()] == []
+    for life in ("run", "jump"):
+        steps = re.findall(
+            r"^(\d+)\. (.*)", text.partition(f"## The life of a {life}\n")[2].partition("\n## ")[0], re.M
+        )
+        assert [int(number) for number, _ in steps] == [*range(1, len(steps) + 1)]
+        assert 0 < len(steps) <= 12
+        assert all(re.match(r"`[\w/]+\.py`", step) for _, step in steps)
