@@ -1,8 +1,11 @@
 """What an editor shows of a public name: a docstring, its first line a sentence that says what the name is for."""
 
+import ast
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from cascade.spec.mapping import Partial
 from cascade.spec.protocols import CallNode
 from cascade.spec.resource import Resource
 from cascade.spec.selector import JumpSelector
+from tests.helpers import PACKAGE, modules
 from tools.typed_doors import DOORS
 
 OWN = "cascade"
@@ -82,3 +86,48 @@ def test_its_docstring_begins_with_what_it_is_for(name: str) -> None:
     assert first[0].isupper() or first[0] in "`\"'", first
     assert first.rstrip().endswith((".", ":", "?", "`")), f"{name}: {first!r} is no sentence on one line"
     assert len(first.split()) >= 2, f"{name}: {first!r} says too little"
+
+
+LEANS = re.compile(
+    r"""(Say|Do)\ so\b
+    | (?!How|Wh)[A-Z][a-z]+\ (so\ (?!deep|long|many|much|often)|the\ same\b|such\b|(it|its|them|they|those)\b)
+    | (It|Its|Such|Their|Them|They|Those|The\ same|That\ (of|the))\b
+    """,
+    re.VERBOSE,
+)
+"""How a docstring begins that means nothing without what stands above it."""
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """Give the docstrings of a module, those of its attributes too, with their lines."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node.lineno, text.strip()
+
+
+def test_docstrings_stand_alone() -> None:
+    texts = [(name, line, text) for name, path in modules(PACKAGE).items() for line, text in docstrings(path)]
+    assert len(texts) > 2000
+    leaning = [f"{name}:{line}: {text.splitlines()[0]}" for name, line, text in texts if LEANS.match(text)]
+    assert leaning == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Say so.",
+        "Do so in less time.",
+        "Return the same for maps.",
+        "Those of the others.",
+        "Its text.",
+        "Run it once.",
+    ],
+)
+def test_docstrings_that_lean_on_others_are_found(text: str) -> None:
+    assert LEANS.match(text)
+
+
+@pytest.mark.parametrize("text", ["Say that it ends.", "So many calls are named.", "Return so many items.", "Items."])
+def test_docstrings_that_stand_alone_are_not(text: str) -> None:
+    assert not LEANS.match(text)

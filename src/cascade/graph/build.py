@@ -61,7 +61,7 @@ class _Builder:
         self.jump_edges: list[Any] = []
         self.gated: list[tuple[int, Any]] = []
         self.jumping: list[tuple[int, Any]] = []
-        """Those of them that have nothing but a literal and a selector; there may be many loops."""
+        """The bound nodes that have nothing but a literal and a selector; there may be many loops."""
         self.routers: list[tuple[int, Router]] = []
 
     def build(self, target: Any) -> Graph:

@@ -53,7 +53,7 @@ def graphs_from_json(text: str, allow: Collection[str]) -> Any:
 
 
 def _nowhere() -> None:
-    """Lend its code object to what was declared in another process."""
+    """Lend a code object to what was declared in another process."""
 
 
 class _Reader:

@@ -19,7 +19,7 @@ _QUOTED = r"""
 """
 _PLAIN = re.compile(_QUOTED.format(backslash="", escape=""), re.VERBOSE | re.DOTALL)
 _ESCAPED = re.compile(_QUOTED.format(backslash=r"\\", escape=r"| \\."), re.VERBOSE | re.DOTALL)
-"""The same for MySQL, where a backslash escapes in every string."""
+"""What is quoted for MySQL, where a backslash escapes in every string."""
 _NAME = re.compile(r"(?<![:\w\\]):(?=\w+(?![:\w]))")
 """What SQLAlchemy takes for a parameter."""
 

@@ -22,7 +22,7 @@ BUFFER: Final = 10_000
 
 _NO_HANDLER: Final = nullcontext()
 _TASK_EVENTS: Final = (TaskExecutionStarted, TaskExecutionFinished, TaskSkipped)
-"""Those of any task. Retries and waits for capacities are told where they happen, which costs nothing elsewhere."""
+"""The events of any task. Retries and waits for capacities are told where they happen: elsewhere that costs nothing."""
 
 E = TypeVar("E", bound=Event)
 

@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["REMADE", "VIEWS", "Remake", "held", "holds", "remake_of"]
 
 REMADE: dict[str, type] = {cls.__name__: cls for cls in (OrderedDict, defaultdict, Counter, deque)}
-"""Those of the standard library that are searched beside lists, tuples and dicts."""
+"""The containers of the standard library that are searched beside lists, tuples and dicts."""
 EMPTY: list[dict[Any, Any]] = [{}, OrderedDict()]
 VIEWS: frozenset[type] = frozenset(type(view) for made in EMPTY for view in (made.keys(), made.values(), made.items()))
 

@@ -115,11 +115,11 @@ class Gate:
         self.cache: Any = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None
-        """That the node is bound; to what, the jumps of the graph say, as nodes with nothing else share a gate."""
+        """Set if the node is bound; to what, the jumps of the graph say, as nodes with nothing else share a gate."""
         self.max_iterations: int | None = None
         self.receiver = False
         self.is_shared = False
-        """It is that of all nodes of a graph that have nothing but a selector."""
+        """Whether the gate is that of all nodes of a graph that have nothing but a selector."""
 
     @property
     def is_policy(self) -> bool:

@@ -34,7 +34,7 @@ class Inside:
         self.depth: int = 1 if around is None else around.depth + 1
         """How many runs there are, from the outermost to this one."""
         self.runs: set[Any] = set()
-        """Those that its tasks have begun, but for what they have started as runs of their own."""
+        """The runs that its tasks have begun, but for what they have started as runs of their own."""
         self.idle: Any = None
         run.depth = self.depth - 1
         if around is not None and run_scope.caller is not None:

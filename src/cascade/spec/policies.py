@@ -132,9 +132,9 @@ class Constraints:
 
     def __init__(self, amounts: dict[str, Any]) -> None:
         self.amounts: dict[str, float] = {}
-        """Those that are known."""
+        """The amounts that are known."""
         self.lazy: dict[str, Any] = {}
-        """Those that are lazy values, to be read before each call."""
+        """The amounts that are lazy values, to be read before each call."""
         for name, amount in amounts.items():
             if isinstance(amount, Signal) and amount.is_lazy:
                 self.lazy[name] = amount

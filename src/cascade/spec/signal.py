@@ -12,7 +12,7 @@ class Signal:
 
     __slots__ = ()
     is_lazy: ClassVar[bool] = False
-    """It stands for a value that a run will have."""
+    """Whether the object stands for a value that a run will have."""
 
 
 @final

@@ -28,7 +28,7 @@ class ArrayForm(NamedTuple):
     """The name of its class, and the type of its items."""
     shape: tuple[int, ...]
     content: bytes | list[Any]
-    """Its bytes, or of Python objects a list."""
+    """The bytes of its items, or a list where they are Python objects."""
     more: tuple[Any, ...]
     """A mask, and attributes, where it has some."""
 

@@ -54,7 +54,7 @@ class Job:
         self.begun: Callable[[], None] | None = None
         """Called in the worker's thread when the call begins."""
         self.is_cut: bool = False
-        """Its caller was cancelled."""
+        """Whether the caller was cancelled."""
         self.cut: Callable[[], None] = _nothing
         """Called on the loop's thread then: ends what the call waits for."""
         self.value: Any = None
@@ -133,7 +133,7 @@ class Workers:
                 return
 
     def wake_elsewhere(self) -> None:
-        """Do so from the thread of a worker whose job's event loop has ended."""
+        """Wake who waits, from the thread of a worker whose job's event loop has ended."""
         for waiter in list(self.waiters):
             with suppress(RuntimeError):
                 waiter.get_loop().call_soon_threadsafe(self.wake)

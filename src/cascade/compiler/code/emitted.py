@@ -118,7 +118,7 @@ class Chain:
 
     @property
     def source(self) -> str:
-        """Their text."""
+        """The text of all its functions."""
         return "\n".join(part.source for part in self.parts)
 
     def may_run(self) -> bool:

@@ -32,14 +32,14 @@ class Guards:
         """By the names that the function knows them by."""
         self.ticker = ticker
         self.is_retired = False
-        """They are taken away for good: whoever runs with them is to look around, and to go on with others."""
+        """Whether they are taken away for good: whoever runs with them is to look around, and go on with others."""
 
     def invalidate(self) -> None:
         """Have the function look closer at its next result; from any thread."""
         self.scope.update(dict.fromkeys(self.classes))
 
     def validate(self) -> None:
-        """Have it expect again what it expected."""
+        """Have the function expect again what it expected."""
         self.scope.update(self.classes)
 
 

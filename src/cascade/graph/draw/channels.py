@@ -16,10 +16,10 @@ class Net:
 
     def __init__(self, source: int, dashed: bool) -> None:
         self.source = source
-        """Its column above."""
+        """The column that it comes from, above."""
         self.dashed = dashed
         self.targets: list[int] = []
-        """Its columns below."""
+        """The columns that it leads to, below."""
         self.track: int | None = None
         """The row that it goes along, from 0; None where it is straight."""
 

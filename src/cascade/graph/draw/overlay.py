@@ -40,9 +40,9 @@ class Story:
         self.failed = 0
         """How many of its calls have failed for good."""
         self.error = ""
-        """That of the first call that failed for good."""
+        """The error of the first call that failed for good."""
         self.passing = ""
-        """That of the first attempt that was followed by another one."""
+        """The error of the first attempt that was followed by another one."""
         self.reason = ""
         self.items: list[Item] = []
         """The failed items of a map and then the slowest."""

@@ -65,7 +65,7 @@ class Shape(NamedTuple):
     """Where it was declared."""
     graph: int
     number: int
-    """Its number in that graph; below zero for what is no node of it."""
+    """The number in that graph; below zero for what is no node of it."""
 
 
 class Line(NamedTuple):

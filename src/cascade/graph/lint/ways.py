@@ -27,9 +27,9 @@ class Ways:
         self.keys: dict[Any, str] = {}
         """The keys of the Jumps that it makes, with where."""
         self.ends = False
-        """It may return something that is no Jump."""
+        """Whether the task may return something that is no Jump."""
         self.unknown = False
-        """It may do more than can be seen."""
+        """Whether the task may do more than can be seen."""
 
 
 def check_loops_of(graph: Graph) -> Iterator[Finding]:

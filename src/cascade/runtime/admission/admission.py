@@ -220,7 +220,7 @@ class Admission:
                 self.let_in()
 
     def _hand_on(self, name: str, needed: Mapping[str, float]) -> bool:
-        """Do the same in less time if the first in the only line takes over just what the call held; say if it does.
+        """Let the first in the only line take over just what a call held, in less time; say whether it does.
 
         Then what is free and what runs stay as they were when those behind it had to wait.
         """
@@ -329,7 +329,7 @@ class Admission:
         self._arm(state.due)
 
     def _let_in_first(self) -> bool:
-        """Do the same in less time where all want the same and no rate has to be waited for, if that is so."""
+        """Let in the first, where all want the same and no rate has to be waited for; say whether that is so."""
         (queue,) = self._queues.values()
         if queue.has_rate:
             return False

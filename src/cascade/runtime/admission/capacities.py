@@ -92,7 +92,7 @@ class Capacities:
         return share
 
     def close_share(self, share: Mapping[str, str]) -> None:
-        """Take such capacities away."""
+        """Take the capacities of a share away."""
         for inner in share.values():
             del self.whole[inner], self.free[inner]
 

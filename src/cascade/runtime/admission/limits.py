@@ -166,7 +166,7 @@ class Gauge:
         return self.has_place(spoken) and (self.bucket is None or self.bucket.tokens(now) > spoken)
 
     def has_place(self, spoken: int = 0) -> bool:
-        """Say the same of all but the rate."""
+        """Say whether one more call may start, whatever the rate says."""
         return not self.paused and (self.most is None or self.running + spoken < self.most)
 
     def reason(self, now: float) -> str | None:

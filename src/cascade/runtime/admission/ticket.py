@@ -29,11 +29,11 @@ class Ticket:
         self.place: Any = None
         """What `start` needs to know, or else where the call is."""
         self.is_in = False
-        """It was let in, though it may not have noticed yet."""
+        """Whether the call was let in, though it may not have noticed yet."""
         self.version = -1
         """The state of the limits that it was let in under."""
         self.buckets: tuple[Any, ...] = ()
-        """Those that it took a token from, and how often their rates had changed by then."""
+        """The buckets that it took a token from, and how often their rates had changed by then."""
         self.run: Any = None
         """Whose call it is, while it holds what it was let in with; see `cascade.runtime.run.deadlock`."""
         self.around: Ticket | None = None

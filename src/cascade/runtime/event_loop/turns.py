@@ -44,7 +44,7 @@ class Turns:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.waiting: deque[asyncio.Future[None]] = deque()
-        """Those who hold the loop, and wait for the end of a turn."""
+        """Futures of the pieces of code that hold the loop, and wait for the end of a turn."""
         self.ready: Any = getattr(loop, "_ready", None)
         """What asyncio's own loops have to do. Others do not show it: they are judged by the time they take."""
         self.is_open = False

@@ -28,7 +28,7 @@ class CancelScope:
         self.run: Any = run
         self.around: CancelScope | None = around
         self.asked: bool = False
-        """It is to end, and nothing of it may begin any more."""
+        """Whether the work is to end, so that nothing of it may begin any more."""
 
     def is_ending(self) -> bool:
         """Say whether this, or what is around it, is to end."""

@@ -72,7 +72,7 @@ class Scope(CancelScope):
         self._start(None if self.is_ending() else self._watch(work, args), args[-1])
 
     def start_watched(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        """Do so with work that takes this scope as its last argument, and calls `caught` and `leave` itself."""
+        """Start a child whose work takes this scope as its last argument, and calls `caught` and `leave` itself."""
         self._start(None if self.is_ending() else work(*args, self), args[-1])
 
     def add(self, child: asyncio.Task[None]) -> None:
@@ -89,7 +89,7 @@ class Scope(CancelScope):
             close(started)
 
     def start_in(self, context: Context, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        """Do the same, with other context variables than those of here, for a call that had to wait."""
+        """Start a child with other context variables than those of here, for a call that had to wait."""
         if not self.is_ending():
             self._tasks.add(asyncio.get_running_loop().create_task(work(*args, self), context=context))
 

@@ -70,7 +70,7 @@ def state_entry(
 
 
 def learn_item(follower: Any, jump: Jump, key: Key) -> Transition | None:
-    """Return the same for a jump back into an item of a map, whose arguments are all there."""
+    """Return a transition for a jump back into an item of a map, whose arguments are all there."""
     declared, named = follower.item
     block, register, gate = follower.home.block, follower.call.register, follower.gate
     form = block.forms[register]
@@ -93,7 +93,7 @@ def learn_item(follower: Any, jump: Jump, key: Key) -> Transition | None:
 
 
 def learn_call(follower: Any, call: TailCall, source: Source) -> Transition | None:
-    """Return the same for tail calls of a task to itself that give the same arguments each time."""
+    """Return a transition for tail calls of a task to itself that give the same arguments each time."""
     form, gate = follower.form, follower.gate
     shape, count = form.task.shape, len(follower.args)
     if call.__class__ is not TailCall or call.target_blueprint_id is not None or follower.kwargs:

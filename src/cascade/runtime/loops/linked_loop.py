@@ -34,4 +34,4 @@ class LinkedLoop:
         """How many entries a loop may have that enters all of these states."""
         entry = entries[0]
         self.is_leaf = len(entries) == 1 and entry.kind == "state" and entry.plan.is_bare and not entry.plan.steps
-        """It is one state that nothing but literals feeds."""
+        """Whether the loop is one state that nothing but literals feeds."""

@@ -90,7 +90,7 @@ class LoopPosition:
         self.transitions: dict[int, list[Transition]] = {}
         """The short ways on from each node of the blueprint where the loop is."""
         self.elsewhere: dict[Activation, dict[int, list[Transition]]] = {}
-        """Those of the others where it was."""
+        """The short ways on in the other blueprints where the loop was."""
         self.rest: Any = None
         """What is left of an entry that an emitted loop was left in."""
         self.ended = False

@@ -52,7 +52,7 @@ class Transition:
         self.signal: Any = None
         """What `finish` is to go on from."""
         self.is_waiting = False
-        """It goes on in an emitted coroutine."""
+        """Whether the loop goes on in an emitted coroutine."""
         self.size = 16
         self.version = -1
         self.watch: Any = None

@@ -80,7 +80,7 @@ class Comprehension:
         self.is_waiting = False
         """The event loop has its turn: what is raised now was not raised by a call."""
         self.is_ended = False
-        """It has ended before its items did."""
+        """Whether the comprehension has ended before its items did."""
         self.work, self.expect = _make_comprehension()
 
     async def run(self) -> list[Any]:

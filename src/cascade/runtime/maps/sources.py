@@ -29,7 +29,7 @@ class Batch:
         self.at = at
         self.end = end
         self.is_all = False
-        """It has all that is left of one column, for one comprehension."""
+        """Whether these are all items that are left of one column, for one comprehension."""
 
 
 class Source:

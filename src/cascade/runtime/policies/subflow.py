@@ -64,7 +64,7 @@ async def run_once(
     share: dict[str, str] | None = None,
     within: CancelScope | None = None,
 ) -> tuple[Any, Skip | None]:
-    """Run it once; return its value, and why its target was skipped if it was.
+    """Run a sub-flow once; return its value, and why its target was skipped if it was.
 
     Args:
         attempt: the nodes of each further one are told apart from those before.

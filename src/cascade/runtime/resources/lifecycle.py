@@ -45,7 +45,7 @@ class Opened:
         self.is_announced = False
         self.loop = asyncio.get_running_loop()
         self.is_bound = resource.is_async
-        """It is of no use, and cannot be torn down, once its event loop has ended."""
+        """Whether the resource is of no use, and cannot be torn down, once its event loop has ended."""
 
 
 def described(resource: Resource) -> str:

@@ -76,7 +76,7 @@ class _Shared(InProgress):
         self.waiting = 0
         """How many calls wait for it to be set up."""
         self.is_bound = is_bound
-        """It, or something that it needs, is of no use without its event loop."""
+        """Whether the resource, or one that it needs, is of no use without its event loop."""
 
     def is_good(self, here: asyncio.AbstractEventLoop) -> bool:
         """Say whether it is there, or will be."""
@@ -103,7 +103,7 @@ class ResourcePool:
         self.opened: list[Opened] = []
         """What there is to tear down, in the order of its set-ups."""
         self.checked: set[Resource] = set()
-        """Those of which it is known that all is there that they need."""
+        """Resources of which it is known that all is there that they need."""
         self.of_calls: dict[int, list[Opened]] = {}
         """What is of the scope "task" of calls that are going on, by the identity of their record."""
 

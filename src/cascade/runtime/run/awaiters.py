@@ -38,7 +38,7 @@ class Awaiters:
         self.calls: list[tuple[Any, Any]] = []
         """The calls among them, as (run, call)."""
         self.contexts: list[Context] = []
-        """Those of the threads among them."""
+        """The contexts of the threads among them."""
         waiting: list[Any] = [task]
         while waiting:
             each = waiting.pop()

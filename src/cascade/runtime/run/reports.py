@@ -202,7 +202,7 @@ class Reports:
                     self.publish_skip(Call(frame, i), "Pruned")
 
     def publish_pruned(self, frame: Frame, wanted: list[int]) -> None:
-        """Say the same of an entry of a loop, for what feeds it in this entry."""
+        """Say what was never asked for of the nodes that feed an entry of a loop."""
         demanded, block = frame.demanded, frame.block
         assert demanded is not None
         seen: set[int] = set()

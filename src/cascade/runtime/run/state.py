@@ -120,7 +120,7 @@ class RunState(Reports):
         self.context: Context | None = None
         """What calls that had to wait see of the context variables of the run's caller."""
         self.activations: dict[str, Activation] = {}
-        """Those of the blueprints that tail calls led to, by the ids of these."""
+        """The activations of the blueprints that tail calls led to, by the ids of these."""
         self.loop_profile: Any = None
         """What is known of the loops that tail calls make of them (`cascade.compiler.transition_profile`)."""
         self.stall: Profile | None = None
@@ -176,7 +176,7 @@ class RunState(Reports):
             self.ticker.retire()
 
     def see(self) -> None:
-        """Do so for a run that has only begun."""
+        """See who listens and whether some limit stands, without a word to code that expects what was so before."""
         bus = self.bus
         self.look_at_limits()
         self.watch = NOBODY
