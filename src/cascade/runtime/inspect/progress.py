@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 from cascade.adapters.executors.local import QUEUES, LocalExecutor
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
-from cascade.runtime.interpreter.scheduler import drive, evaluate
-from cascade.runtime.loops.follower import Follower
 from cascade.runtime.run.active_calls import awaits, innermost
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block
@@ -71,11 +69,11 @@ def progress_of(run: RunState, loop: asyncio.AbstractEventLoop) -> RunProgress:
         found = innermost(frames)
         if found is not None and found[0] is run and not any(map(_is_queued, frames)):
             running[_id(run, found[1])] = None
-        for frame in frames:
-            if frame.f_code is evaluate.__code__ and (known := locals_of(frame))["run"] is run:
-                nodes = _nodes(known["frame"]) if nodes == (0, 0) else nodes
-            elif frame.f_code in (Follower.follow.__code__, drive.__code__):
-                _add_hot(run, frame, frames, loops)
+        for known in map(locals_of, frames):
+            if known.get("run") is run:
+                if "wanted" in known:  # `scheduler.evaluate`, of a root frame
+                    nodes = _nodes(known["frame"]) if nodes == (0, 0) else nodes
+                _add_hot(run, known, frames, loops)
     return RunProgress(*nodes, loops, maps, sorted(running))
 
 
@@ -112,19 +110,14 @@ def _nodes(frame: Frame) -> tuple[int, int]:
     return sum([regs[i] is not PENDING for i in known[1]]), len(known[1])
 
 
-def _add_hot(run: RunState, frame: FrameType, frames: list[FrameType], loops: dict[str, int]) -> None:
+def _add_hot(run: RunState, known: dict[str, Any], frames: list[FrameType], loops: dict[str, int]) -> None:
     """Add the entries that an emitted coroutine has not handed over yet: it counts them in its `i`."""
-    known = locals_of(frame)
-    if known.get("run") is not run:
-        return
-    hot: Any
-    if frame.f_code is drive.__code__:
-        hot = known["known"][1] if known.get("compiled") is not None else None
-        if hot is None and known.get("outcome").__class__ is tuple:  # it waits for the event loop's turn
-            name = _id(run, Call(known["frame"], known["i"]))
-            loops[name] = loops.get(name, 0) + known["outcome"][0] + 1
-    else:
-        hot = getattr(known.get("transition"), "hot", None)
+    hot: Any = getattr(known.get("transition"), "hot", None)  # `Follower.follow`
+    if known.get("compiled") is not None:  # `scheduler.drive`
+        hot = known["known"][1]
+    elif known.get("outcome").__class__ is tuple:  # the same; it waits for the event loop's turn
+        name = _id(run, Call(known["frame"], known["i"]))
+        loops[name] = loops.get(name, 0) + known["outcome"][0] + 1
     for inner in frames if hot else ():
         if inner.f_code is hot.loop.function.__code__:
             name = _id(run, Call(known["frame"], known["i"])) if "frame" in known else known["self"].copy.site.task_id

@@ -221,7 +221,7 @@ def _start_held(ticket: Ticket) -> None:
     frame.scope.start_in(context, drive, run, frame, i, ticket if ticket.is_in else PENDING)
 
 
-@readable("run", "frame")
+@readable("run", "frame", "wanted")
 async def evaluate(run: RunState, frame: Frame, work: list[Any], deferred: list[Deferred], wanted: list[int]) -> None:
     """Carry out the work and the calls put aside; wait until the `wanted` registers of `frame` have values.
 

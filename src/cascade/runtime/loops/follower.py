@@ -15,7 +15,6 @@ from typing import Any
 from cascade.compiler.code.source_writer import Deoptimize
 from cascade.compiler.lowering.entry_plan import FIRST, Key, entry_plan, override
 from cascade.errors import DependencyMissingError, JumpError
-from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Skip
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.interpreter.interpreter import Deferred, gate_reason, run_ready, stand_in
@@ -26,7 +25,6 @@ from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.shared_transition import SharedTransition, shared_transition
 from cascade.runtime.loops.tail_call import merge_tail
 from cascade.runtime.loops.tail_transitions import learn_tail_transition, tail_key
-from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
 from cascade.spec.graph import Gate
@@ -35,30 +33,9 @@ from cascade.spec.operations import CALLN, MAP
 from cascade.spec.placement import CallForm
 from cascade.spec.readable import readable
 
-__all__ = ["Follower", "follow"]
+__all__ = ["Follower"]
 
 MOST_TRANSITIONS = 16
-
-
-async def follow(
-    run: RunState,
-    call: Call,
-    value: Any,
-    form: CallForm,
-    args: Any,
-    kwargs: dict[str, Any],
-    gate: Gate | None,
-    item: tuple[Any, dict[str, Any]] | None,
-) -> Any:
-    """Go where a signal leads until a plain value comes; return that.
-
-    Args:
-        call: where the call was that returned the signal; it moves along.
-        value: the signal.
-        form, args, kwargs, gate: that call.
-        item: in an item of a map, the arguments declared for it.
-    """
-    return await Follower(run, call, value, form, args, kwargs, gate, item).follow()
 
 
 class Follower(LoopPosition):

@@ -11,7 +11,6 @@ from cascade.runtime.frames.frame import NOTHING
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted
 from cascade.runtime.interpreter.results import is_signal
-from cascade.runtime.loops.follower import follow
 from cascade.runtime.maps.comprehension import Comprehension
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.maps.state import MapState
@@ -209,7 +208,8 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
         if started is NOTHING:
             value = await run.operations.call(run, call, form, args, kwargs, gate)
         if is_signal(value):
-            value = await follow(run, call, value, form, args, kwargs, gate, (args, kwargs))
+            loop = run.operations.loop(run, call, value, form, args, kwargs, gate, (args, kwargs))
+            value = await loop.follow()
     except NodeFailure as failure:
         value = state.failure(index, values, failure)
     if copy.items and not state.runs_again():

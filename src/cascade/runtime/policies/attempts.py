@@ -14,8 +14,6 @@ from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import LoopStarted
 from cascade.runtime.interpreter.results import is_signal
-from cascade.runtime.loops.follower import Follower
-from cascade.runtime.maps.runner import run_map
 from cascade.runtime.policies.cache import call_cached
 from cascade.runtime.policies.subflow import run_subflow
 from cascade.runtime.policies.timeout import Deadline, deadline_of
@@ -49,7 +47,7 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
     assert form is not None
     args, kwargs = arguments(form, values)
     if op == MAP:
-        return await run_map(run, frame, i, args, kwargs, started)
+        return await run.operations.map(run, frame, i, args, kwargs, started)
     gate = block.gates.get(i)
     call = Call(frame, i)
     ticket = None
@@ -67,7 +65,7 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
                 call.entered = True
     if started.__class__ is LoopStarted:
         call.enter_more(call.copy(run.names), started.count)
-        loop = Follower(run, call, started.value, form, started.args, started.kwargs, gate, None)
+        loop = run.operations.loop(run, call, started.value, form, started.args, started.kwargs, gate, None)
         loop.count = started.count
         return loop
     value = started
@@ -75,7 +73,7 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
         value = await invoke(run, call, form, args, kwargs, gate, ticket)
     if value.__class__ is not form.seen:
         if is_signal(value):
-            return Follower(run, call, value, form, args, kwargs, gate, None)
+            return run.operations.loop(run, call, value, form, args, kwargs, gate, None)
         form.seen = value.__class__
     return value
 
