@@ -191,7 +191,7 @@ async def run_whole(run: RunState, activation: Activation, code: StraightCode, f
         if code.outputs[1:]:
             value = value[0]
         if ticker.due:
-            run.ticker.caught_in(code)
+            run.ticker.caught_in(code.is_async, code.forms)
             await run.turn()
         return value
     assert frame is not None
@@ -284,7 +284,7 @@ def run_piece(run: RunState, frame: Frame, code: StraightCode, work: list[Any], 
         return
     outputs = code.outputs
     if run.ticker.due:
-        run.ticker.caught_in(code)
+        run.ticker.caught_in(code.is_async, code.forms)
     results = (result,) if len(outputs) == 1 else result
     for at, value in zip(outputs, results, strict=True):
         frame.regs[at] = value

@@ -11,12 +11,13 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any, Protocol
 from weakref import ref
 
-from cascade.compiler.code.emitted import EmittedCode
 from cascade.compiler.code.guards import Guards
 from cascade.runtime.event_loop.turns import Turns, turns_here
+from cascade.spec.placement import CallForm
 
 __all__ = ["MOST_NUMBERS", "TICK", "Ticker"]
 
@@ -124,10 +125,10 @@ class Ticker:
             form.profile.demote()
         self.ticks = 0
 
-    def caught_in(self, emitted: EmittedCode) -> None:
+    def caught_in(self, is_async: bool, forms: Iterable[CallForm]) -> None:
         """Take note of an emitted function that had just returned then: one of those that it calls may be slow."""
-        if self.ticks >= 2 and not emitted.is_async:
-            for form in emitted.forms:
+        if self.ticks >= 2 and not is_async:
+            for form in forms:
                 if form.task.mode == "auto":
                     form.profile.demote()
         self.ticks = 0

@@ -198,4 +198,4 @@ class SharedTransition(Transition):
         if count:
             follower.kwargs = {}
             follower.call.enter_more(follower.copy, count)
-        follower.run.ticker.caught_in(self.hot.loop)
+        follower.run.ticker.caught_in(self.hot.loop.is_async, self.hot.loop.forms)

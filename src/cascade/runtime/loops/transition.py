@@ -331,7 +331,7 @@ class Transition:
         follower.stand_at(hot.entries[k])
         follower.count += i + 1
         follower.call.enter_more(follower.copy, i + 1)
-        follower.run.ticker.caught_in(hot.loop)
+        follower.run.ticker.caught_in(hot.loop.is_async, hot.loop.forms)
 
     def caught(self, error: BaseException) -> Any:
         """Take over from the emitted loop where something was raised: an error, or `Deoptimize`."""
