@@ -23,7 +23,7 @@ from cascade.spec.mapping import Partial
 from cascade.spec.protocols import CallNode
 from cascade.spec.resource import Resource
 from cascade.spec.selector import JumpSelector
-from tests.helpers import PACKAGE, modules
+from tests.helpers import PACKAGE, ROOT, modules
 from tools.typed_doors import DOORS
 
 OWN = "cascade"
@@ -131,3 +131,26 @@ def test_docstrings_that_lean_on_others_are_found(text: str) -> None:
 @pytest.mark.parametrize("text", ["Say that it ends.", "So many calls are named.", "Return so many items.", "Items."])
 def test_docstrings_that_stand_alone_are_not(text: str) -> None:
     assert not LEANS.match(text)
+
+
+HARD = (
+    "cascade.compiler.compiled_root",
+    "cascade.runtime.admission.admission",
+    "cascade.runtime.compiled.deoptimization",
+    "cascade.runtime.compiled.root",
+    "cascade.runtime.event_loop.ticker",
+    "cascade.runtime.interpreter.interpreter",
+    "cascade.runtime.interpreter.scheduler",
+    "cascade.runtime.loops.transition",
+    "cascade.runtime.maps.runner",
+)
+"""The modules that are hard to read: each opens with what it does, why so, and at what price."""
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_a_hard_module_opens_with_an_essay(name: str) -> None:
+    essay = ast.get_docstring(ast.parse(modules(PACKAGE)[name].read_text(encoding="utf-8"))) or ""
+    assert 10 <= len(essay.splitlines()) <= 30
+    decisions = re.findall(r"docs/decisions/[\w-]+\.md", essay)
+    assert decisions
+    assert [each for each in decisions if not (ROOT / each).is_file()] == []

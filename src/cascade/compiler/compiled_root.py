@@ -1,7 +1,20 @@
 """Root blocks as functions: the whole of one where that is possible, else the straight code between managed calls.
 
-To emit and compile a call takes some 50 us, and no other thread runs while CPython compiles a function. So that a large
-block does not hold the event loop for long it is made piece by piece (`Making`), of functions of about `PIECE` calls.
+What could be one function is decided here; how its lines are written is up to `compiler.emit`. A block is one
+function if each of its instructions is a plain call of something short or awaitable that nothing could run beside. If
+only its length is against that, it is a chain of functions, each of which hands on what the later ones read. Else the
+calls that need the scheduler (policies, threads, coroutines side by side, sub-flows, long maps) stay instructions,
+and what lies between them is ordered so that as much as possible stands together (`analysis.order`), and written as
+pieces.
+
+To emit and compile a call takes some 50 us, and no other thread runs while CPython compiles a function. So that a
+large block does not hold the event loop for long it is made piece by piece (`Making`), of functions of about `PIECE`
+calls, a piece in each run, which is interpreted until all are there. The alternative, to compile in a thread, does
+not help, as the compiler keeps the GIL; and one function for all would be compiled for a second at 20,000 calls.
+
+The numbers below are prices that were measured: from where on a longer function is not worth its compilation, or a
+call not the values that it would have to be passed. Why functions at all, and how one is left:
+docs/decisions/hot-loops.md.
 """
 
 from __future__ import annotations

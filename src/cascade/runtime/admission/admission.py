@@ -1,4 +1,14 @@
-"""Who may start: calls under limits and constraints, first come first served (`wait_queues` says how)."""
+"""Who may start: calls under limits and constraints, first come first served (`wait_queues` says how).
+
+One decision covers pauses, concurrency, rates and capacities: a call is given all that it needs at once or nothing,
+so none holds one thing while it waits for another. One that may not start leaves a ticket and no asyncio task; those
+that want the same wait in one queue, and only the first of each is looked at when something changes.
+
+The alternative, a lock for each limit with a waiting task for each call, ties calls up in each other, keeps others
+out for nothing, and made a call that waited three times as dear as one that did not: ten thousand waiting tasks are
+80,000 objects for the garbage collector. The price is that while any limit stands every run looks at each call. Where
+nothing stands, no call comes here (docs/decisions/calls-that-wait-are-tickets.md).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,21 @@
-"""Deoptimization points: where in a run a line of emitted code is, and what goes on from there."""
+"""Deoptimization: from a line of emitted code and its local variables to a frame that the interpreter goes on with.
+
+Emitted code has neither a `try` nor a counter, and writes no result into a register: that is why it is quick. While
+it is written, a log is kept of which local variable holds which register, which instructions a branch leaves out, and
+which call a line makes (`compiler.code.source_writer`). Wherever the function is left, by an error of a call or
+because it raises `Deoptimize` itself, the traceback has the line and the local variables, and the log tells what they
+mean there (a `DeoptPoint`). `rebuild_frame` puts the values into the registers and returns what is still to be done.
+No call is lost and none is made twice: what has returned is in a variable, and what was returned last, if it is no
+plain value, is put aside.
+
+A map or a loop in the middle of the function may have made some of its calls. What it has is handed on as a
+`MapStarted` or `LoopStarted`, from which the map or the loop goes on in its own way.
+
+The alternatives: to store each result in the frame as the interpreter does, which takes most of the gain; or to emit
+an exit for each guard, as compilers for tracing do, which makes the functions several times as long to compile. The
+price of the log is that it is kept as long as the function, and that a line of emitted code makes one call only
+(docs/decisions/hot-loops.md, "Leaving in the middle").
+"""
 
 from __future__ import annotations
 

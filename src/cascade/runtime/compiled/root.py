@@ -1,4 +1,20 @@
-"""Running root blocks that were made functions, and going on by interpreting where they are left."""
+"""Running root blocks that were made functions, and going on by interpreting where they are left.
+
+A block that has been used 16 times becomes one function, a chain of them, or straight code between the calls that
+need the scheduler (`compiler.compiled_root`). It is kept with the block for each kind of watching: one that tells
+events is another function than one that does not, so nobody pays for events that nobody hears. `compiled_for` decides
+all that, and is asked once a run.
+
+A function runs as long as everything is as it was when it was written. If it ends before its time, `rebuild_frame`
+has made a frame of its line and local variables, and the run goes on in it: by `Deoptimized` where the whole block is
+one function, at once where it is a piece. The frame itself is made only then, for in most runs nobody needs one.
+
+Flows that are declared afresh for each request have a new block each time. Their code is found by shape, but only
+where events are told: else the interpreter is through with them before the shape is known (22 nodes: 116 us, and 138
+with the look; with events 420 and 341). The price of all this is memory for functions, one for each block and kind of
+watching, and that the meaning of a flow stands in two places; the tests of agreement run each on all tiers
+(docs/decisions/hot-loops.md).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,25 @@
-"""Dataflow scheduling: a node starts when its inputs are there, and nothing waits for anything else."""
+"""Dataflow scheduling: a node starts when its inputs are there, and nothing waits for anything else.
+
+Each call that `run_ready` puts aside becomes a child of the scope that its frame stands in, an asyncio task with one
+coroutine: `drive`. When the call is done, `drive` puts the value into its register, wakes what was parked with it,
+and runs what can run now. Of the calls that this puts aside it takes one itself, and starts tasks for the others. So
+a chain of coroutines is one task, and there are no levels, no barriers, and no workers that take calls from a queue.
+
+`drive` is long on purpose. What stands between an asyncio task and the future that it waits for is resumed at every
+turn: one coroutine more is paid for by each call and each item that waits. Hence it makes plain async calls itself
+(also those that a ticket has let in), awaits an emitted loop itself, and follows a loop itself, where
+`policies.attempts.perform` would do the same two coroutines deeper. Without the first of these a chain of short
+coroutines took twice as long. The price is that a rule about plain calls stands in two places, here and in `perform`;
+`_is_plain` is where they part.
+
+A call that a limit or a constraint may be for is put aside by `put_aside` as a ticket: a task is made for it only
+when its turn has come, since ten thousand waiting tasks cost more than what they wait for
+(docs/decisions/calls-that-wait-are-tickets.md).
+
+The first failure ends the scope: what runs is cancelled, what was put aside is closed, and the error comes out where
+the frame was run (docs/decisions/one-account-of-cancels.md says how a cancel of the run is told from an error of a
+task).
+"""
 
 from __future__ import annotations
 

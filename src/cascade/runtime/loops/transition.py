@@ -1,7 +1,22 @@
 """Transitions: the short way for a jump or tail call that is like one before, which nearly every one of a long loop is.
 
-A transition that has been used for a while runs as an emitted loop, with all the states that were seen to follow, and
-interprets only what that hands back.
+Where a jump may lead is declared. Whether its data is one value or a dict, and of which keys, shows only when it
+comes. So the follower goes the long way once, and what it saw is noted as an edge and kept with the state as a
+`Transition`, the entry of an inline cache: a signal of the same class and key takes it, with the plan of the entry
+and the frame at hand. One that has been used 16 times runs as an emitted loop, a Python function with all the states
+that were seen to follow.
+
+An emitted loop can be left behind any call and go on by interpreting, for three reasons. `is_hot` asks, before each
+turn, for all that must hold while it runs: those listen for whom it was written, no limit is for its calls, its
+functions are short still, and entries are left to go. The function itself compares what each call returns with what
+was seen, nothing more. And `left`, `caught` and `resume` put the follower where the function was left, by the log
+that was written with its lines.
+
+The alternative is to emit at once all that the declaration allows: a variant for each set of names that a jump might
+override, most of them never used, and compilation, some 50 us a call, for loops that turn twice. A faster interpreter
+is none: it adds about 100 ns to a call of 45, however it is written, and emitted code adds 8. The price of learning
+is that each edge is slow at first, and that the function is written anew when one comes to be used that was not
+(docs/decisions/hot-loops.md; what an entry is, docs/decisions/one-coroutine-follows-a-loop.md).
 """
 
 from __future__ import annotations
