@@ -20,11 +20,10 @@ from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.interpreter.interpreter import Deferred, gate_reason, run_ready, stand_in
 from cascade.runtime.interpreter.results import refuse_jump, refuse_lazy
 from cascade.runtime.interpreter.scheduler import advance, complete, drive
-from cascade.runtime.loops.learning import learn_call, learn_item, learn_jump
+from cascade.runtime.loops.learning import learn_call, learn_item, learn_jump, learn_tail_transition, tail_key
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.shared_transition import SharedTransition, shared_transition
 from cascade.runtime.loops.tail_call import merge_tail
-from cascade.runtime.loops.tail_transitions import learn_tail_transition, tail_key
 from cascade.spec.blueprint import EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
 from cascade.spec.graph import Gate

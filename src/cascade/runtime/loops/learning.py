@@ -1,17 +1,23 @@
-"""Learning transitions: what was seen of a jump or tail call that was followed the long way, for more like it."""
+"""Learning transitions: what was seen of a jump or tail call that was followed the long way, for more like it.
+
+A run keeps to itself what it learns of tail calls to other blueprints, or to its own by id: in another run an id may
+stand for another blueprint. So neither has anything to be looked at again while the loop goes on.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cascade.compiler.lowering.entry_plan import FIRST, Key
+from cascade.compiler.lowering.entry_plan import FIRST, Key, position
 from cascade.compiler.transition_profile import Edge, EntryPoint, Source, TransitionProfile
+from cascade.runtime.frames.frame import Activation
 from cascade.runtime.loops.transition import Transition
 from cascade.spec.blueprint import Blueprint, EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
 from cascade.spec.operations import CALLN
+from cascade.spec.placement import CallForm
 
-__all__ = ["learn_call", "learn_item", "learn_jump", "profile_at", "state_entry"]
+__all__ = ["learn_call", "learn_item", "learn_jump", "learn_tail_transition", "profile_at", "state_entry", "tail_key"]
 
 ITEM, CALL = object(), object()
 """Mark the plans of items of maps, and of tasks that are called again, among those of a block."""
@@ -134,3 +140,39 @@ def _arguments_entry(
             kind, block, register, plan, source, follower.form, blueprint_id
         )
     return entry
+
+
+def tail_key(call: TailCall) -> Key:
+    """Return which arguments of its target a tail call to a blueprint gives."""
+    return (*[position(at) for at in range(len(call.args))], *call.kwargs)
+
+
+def learn_tail_transition(follower: Any, call: TailCall, activation: Activation, number: int) -> Transition | None:
+    """Return the transition for more tail calls like this, which led from node `number` of `activation` to here."""
+    blueprint, target = follower.activation.blueprint, follower.activation.blueprint.graph.root
+    if call.__class__ is not TailCall or call.args.__class__ not in (list, tuple) or call.kwargs.__class__ is not dict:
+        return None
+    key = tail_key(call)
+    if target < 0 or (not key and target in blueprint.hoisted):  # a value, which there is once a run
+        return None
+    loop_profile, blueprint_id = profile_at(follower)
+    source = (activation.key, number)
+    entry = state_entry(loop_profile, blueprint, blueprint_id, source, target, key)
+    if entry is None or _takes_any(entry.form, call):
+        return None
+    count, names = len(call.args), tuple(call.kwargs)
+    updates: list[Any] = list(zip(entry.parameters, (*range(count), *names), strict=True))
+    made = Edge(source, entry, call.target_blueprint_id, call.args.__class__, names, updates, count)
+    edge = loop_profile.learn(call, made)
+    if edge is None:
+        return None
+    template = follower.activation.template(entry.plan, entry.block)
+    return Transition(follower, edge, loop_profile, follower.frames.get(entry.plan), template)
+
+
+def _takes_any(form: CallForm, call: TailCall) -> bool:
+    """Say whether several arguments are of names that the task does not know: it sees the order of those."""
+    shape = form.task.shape
+    if shape is None:
+        return len(call.kwargs) > 1
+    return sum(name not in shape.positions and name not in shape.keywords for name in call.kwargs) > 1
