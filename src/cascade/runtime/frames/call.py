@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cascade.runtime.frames.frame import Activation, Frame
-from cascade.runtime.frames.node_instance import NodeInstance
+from cascade.runtime.frames.frame import Activation, Frame, NodeInstance
 from cascade.runtime.frames.scope import Scope
 
 __all__ = ["Call", "at_call", "at_none", "at_register"]

@@ -12,8 +12,7 @@ from typing import Any
 
 from cascade.graph.joins import joins_of, targets_of
 from cascade.graph.nest import nest_of
-from cascade.runtime.frames.frame import Activation, Frame
-from cascade.runtime.frames.node_instance import NodeInstance
+from cascade.runtime.frames.frame import Activation, Frame, NodeInstance
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import TaskSite
 from cascade.spec.operations import CALLN, MAP

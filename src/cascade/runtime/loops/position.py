@@ -8,8 +8,7 @@ from typing import Any
 from cascade.compiler.transition_profile import EntryPoint
 from cascade.errors import JumpError
 from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.frame import Activation, Frame, Skip
-from cascade.runtime.frames.node_instance import NodeInstance
+from cascade.runtime.frames.frame import Activation, Frame, NodeInstance, Skip
 from cascade.runtime.frames.scope import Scope
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState

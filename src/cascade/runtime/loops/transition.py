@@ -32,8 +32,7 @@ from cascade.compiler.emit.loop import emit_loop
 from cascade.compiler.transition_profile import Edge, EntryPoint, TransitionProfile
 from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
-from cascade.runtime.frames.frame import PENDING, Frame, order_frame
-from cascade.runtime.frames.node_instance import NodeInstance
+from cascade.runtime.frames.frame import PENDING, Frame, NodeInstance, order_frame
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
 from cascade.runtime.loops.linked_loop import ENDLESS, LinkedLoop
 from cascade.runtime.loops.tail_call import merge_tail
