@@ -4,16 +4,60 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from types import FunctionType
 from typing import Any, TypeVar
 from weakref import ref
 
-from cascade.compiler.code.guards import Guards
 from cascade.compiler.code.source import make_function
-from cascade.compiler.code.source_writer import DeoptLog, DeoptPoint, FrameState, SourceWriter, frame_state
+from cascade.compiler.code.source_writer import (
+    Deoptimize,
+    DeoptLog,
+    DeoptPoint,
+    FrameState,
+    SourceWriter,
+    frame_state,
+    odd,
+)
 from cascade.compiler.transition_profile import Edge
 from cascade.spec.placement import placements
 
-__all__ = ["Chain", "EmittedCode", "LoopCode", "StraightCode", "finished"]
+__all__ = ["Chain", "EmittedCode", "Guards", "LoopCode", "StraightCode", "finished"]
+
+
+class Guards:
+    """A copy of an emitted function with guards of its own, for one event loop."""
+
+    __slots__ = ("__weakref__", "classes", "function", "is_retired", "scope", "ticker")
+
+    def __init__(self, function: Callable[..., Any], classes: dict[str, Any], ticker: Any) -> None:
+        assert isinstance(function, FunctionType)
+        self.scope = {**function.__globals__, **classes}
+        if "odd" in self.scope:
+            self.scope["odd"] = partial(_odd, ref(self))
+        self.function: Callable[..., Any] = FunctionType(function.__code__, self.scope, function.__name__)
+        self.classes = classes
+        """By the names that the function knows them by."""
+        self.ticker = ticker
+        self.is_retired = False
+        """Whether they are taken away for good: whoever runs with them is to look around, and go on with others."""
+
+    def invalidate(self) -> None:
+        """Have the function look closer at its next result; from any thread."""
+        self.scope.update(dict.fromkeys(self.classes))
+
+    def validate(self) -> None:
+        """Have the function expect again what it expected."""
+        self.scope.update(self.classes)
+
+
+def _odd(known: ref[Guards], value: Any) -> None:
+    """Leave if a result is more than a value, or if whoever runs with these guards is to look around."""
+    odd(value)
+    guards = known()
+    if guards is not None and guards.is_retired:
+        raise Deoptimize
+
 
 E = TypeVar("E", bound="EmittedCode")
 

@@ -28,7 +28,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 from weakref import ref
 
-from cascade.compiler.code.guards import Guards
+from cascade.compiler.code.emitted import Guards
 from cascade.runtime.event_loop.turns import Turns, turns_here
 from cascade.spec.placement import CallForm
 

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, leaf_sort
-from cascade.compiler.code.guards import Guards
+from cascade.compiler.code.emitted import Guards
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
 from cascade.compiler.transition_profile import Edge
 from cascade.runtime.frames.call import Call

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from cascade.compiler.code.emitted import StraightCode
-from cascade.compiler.code.guards import Guards
+from cascade.compiler.code.emitted import Guards, StraightCode
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import Frame
 from cascade.spec.graph import Gate

@@ -9,8 +9,7 @@ from functools import partial
 from typing import Any
 
 from cascade.adapters.executors.local import LocalExecutor
-from cascade.compiler.code.emitted import EmittedCode
-from cascade.compiler.code.guards import Guards
+from cascade.compiler.code.emitted import EmittedCode, Guards
 from cascade.errors import ConstraintError, JumpError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.cancel_scope import CancelScope
