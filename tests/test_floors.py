@@ -41,7 +41,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"explain"},
     ),
     "runtime": (
-        {"admission", "channels", "event_loop", "events", "inputs"},
+        {"admission", "channels", "event_loop", "events", "inputs", "shortcuts"},
         {"bus", "frames", "plan"},
         {"run"},
         {"interpreter", "resources"},

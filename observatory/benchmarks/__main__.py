@@ -19,6 +19,7 @@ from observatory.benchmarks import (
     maps,
     memory,
     observed,
+    paths,
     policies,
     progress,
     startup,
@@ -43,6 +44,7 @@ IN_ORDER = (
     policies,
     startup,
     memory,
+    paths,
 )
 MODULES = [each.__name__ for each in IN_ORDER]
 NAMES = sorted(ROWS, key=lambda name: MODULES.index(ROWS[name].measure.__module__))

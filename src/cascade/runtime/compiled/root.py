@@ -30,6 +30,7 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame
 from cascade.runtime.interpreter.last_readers import find_last_readers, read_from, release_reads_of
 from cascade.runtime.run.state import RunState
+from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.placement import placements
 from cascade.spec.readable import readable
@@ -55,13 +56,13 @@ def compiled_for(run: RunState, activation: Activation) -> FusedRoot | Making | 
     blueprint, patience = activation.blueprint, run.patience_to_compile
     block = blueprint.root
     block.uses += 1
-    if not run.compiles or blueprint.order is not None or not (run.direct and run.inline):
+    if not run.compiles_flows or blueprint.order is not None or not (run.direct and run.inline):
         return None
     if run.heard and run.bus.previews is not None:
         return None
     mark: Any = run.watch if run.result_sink is None else (*run.watch, "result_sink")
     fused: FusedRoot | None = block.fused.get(mark)
-    if fused is None and block.uses == 1 and any(run.watch) and len(block) <= PIECE:
+    if fused is None and block.uses == 1 and any(run.watch) and len(block) <= PIECE and "shared flows" not in off:
         fused = _kept_for_shape(run, blueprint, mark)
     if fused is None and block.uses <= patience:
         return None
@@ -72,7 +73,7 @@ def compiled_for(run: RunState, activation: Activation) -> FusedRoot | Making | 
     if fused is not None and fused.has_maps and (unfit := fused.unfit()):
         avoided, fused = fused.avoided | unfit, None
     if fused is None or (block.making and mark in block.making):
-        if run.result_sink is not None:
+        if run.result_sink is not None or "maps in flows" in off:
             avoided = frozenset(range(len(block)))  # its results are wanted one by one
         return _made(run, blueprint, mark, avoided) or old
     return fused

@@ -15,6 +15,7 @@ from cascade.runtime.inputs import read_variables
 from cascade.runtime.interpreter.last_readers import find_last_readers
 from cascade.runtime.interpreter.scheduler import evaluate
 from cascade.runtime.run.state import RunState
+from cascade.runtime.shortcuts import off
 
 __all__ = ["run_root"]
 
@@ -57,7 +58,7 @@ async def run_root(run: RunState, activation: Activation) -> tuple[Any, Any, lis
                 find_last_readers(activation.blueprint)
             frame = root_frame(activation, run.scope)
             steps: Any = None
-            if fused is not None and fused.steps is not None:
+            if fused is not None and fused.steps is not None and "pieces" not in off:
                 frame.pieces, frame.watch, steps = fused.pieces, run.watch, iter(fused.steps)
             work = [(frame, steps or steps_of(block, activation.blueprint.order))]
         if block.strict:

@@ -71,7 +71,7 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
     """
     ticker = run.ticker
     # Plain calls in place are told apart by these; where each call needs more (events, another executor), none is.
-    call1, calls, move1 = (CALL1, CALLN, MOVE1) if run.inline and not run.observed else (-1, -1, -1)
+    call1, calls, move1 = run.in_pass
     while work:
         frame, steps = work[-1]
         regs, operands, waiters = frame.regs, frame.operands, frame.waiters

@@ -196,8 +196,8 @@ def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, started: Any)
     """Say whether a call needs nothing but to be made, maybe with a ticket."""
     op = frame.block.ops[i]
     if started is PENDING:
-        return op <= CALLN and run.direct and not run.observed
-    if started.__class__ is not Ticket or op == LOOP or run.heard or not run.direct or form.task.needs:
+        return op <= CALLN and run.awaits
+    if started.__class__ is not Ticket or op == LOOP or not run.takes_tickets or form.task.needs:
         return False
     gate = frame.block.gates.get(i)
     return (gate is None or gate.only_holds) and not run.names.has_looped(frame, i)

@@ -24,6 +24,7 @@ from cascade.runtime.loops.learning import learn_call, learn_item, learn_jump, l
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.shared_transition import SharedTransition, shared_transition
 from cascade.runtime.loops.tail_call import merge_tail
+from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
 from cascade.spec.graph import Gate
@@ -164,7 +165,7 @@ class Follower(LoopPosition):
         if isinstance(signal, TailCall) and signal.target_blueprint_id is not None:
             transition = (
                 None
-                if home in (activation, self.activation)
+                if home in (activation, self.activation) or "tail transitions" in off
                 else learn_tail_transition(self, signal, activation, number)
             )
         elif isinstance(signal, TailCall):

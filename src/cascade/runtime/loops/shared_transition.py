@@ -19,6 +19,7 @@ from cascade.runtime.loops.learning import learn_jump
 from cascade.runtime.loops.linked_loop import ENDLESS, LinkedLoop
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState
+from cascade.runtime.shortcuts import off
 from cascade.spec.control import Jump
 from cascade.spec.placement import CallForm, arguments
 
@@ -36,7 +37,7 @@ def shared_transition(follower: Any, jump: Jump) -> SharedTransition | None:
     """
     run, number, graph = follower.run, follower.number, follower.activation.blueprint.graph
     form = follower.form
-    if run.observed or not (run.compiles and run.direct and run.inline):
+    if run.observed or not (run.compiles_loops and run.direct and run.inline) or "shared transitions" in off:
         return None
     blueprint = follower.activation.blueprint
     if follower.item is not None or blueprint.skips:
@@ -88,7 +89,9 @@ def start_compiled(
     While it runs there is nothing else of it: what a loop has besides is made when it ends. The caller must hold all
     that is returned until then.
     """
-    if form.kept is None or not form.is_async or run.observed or not (run.compiles and run.direct and run.inline):
+    if form.kept is None or not form.is_async or run.observed or not (run.compiles_loops and run.direct and run.inline):
+        return None
+    if "compiled starts" in off:
         return None
     activation, number = frame.activation, frame.block.source(i)
     graph = activation.blueprint.graph

@@ -36,6 +36,7 @@ from cascade.runtime.frames.frame import PENDING, Frame, NodeInstance, order_fra
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
 from cascade.runtime.loops.linked_loop import ENDLESS, LinkedLoop
 from cascade.runtime.loops.tail_call import merge_tail
+from cascade.runtime.shortcuts import off
 
 __all__ = ["Transition"]
 
@@ -48,8 +49,8 @@ class Transition:
     """The short way along one edge, in one loop that is on its way."""
 
     __slots__ = (
-        *("edge", "entry", "follower", "frame", "guards", "hot", "is_waiting", "loop_profile", "nodes", "signal"),
-        *("size", "template", "version", "watch"),
+        *("edge", "entry", "follower", "frame", "guards", "hot", "is_short", "is_waiting", "loop_profile", "nodes"),
+        *("signal", "size", "template", "version", "watch"),
     )
 
     def __init__(
@@ -65,6 +66,8 @@ class Transition:
         self.hot: Any = None
         self.signal: Any = None
         """What `finish` is to go on from."""
+        self.is_short = not edge.is_repeat and edge.entry.plan.is_bare and "short entries" not in off
+        """What runs before the state's own call, and that call, is all that an entry takes."""
         self.is_waiting = False
         """Whether the loop goes on in an emitted coroutine."""
         self.size = 16
@@ -85,11 +88,11 @@ class Transition:
     def enter(self, signal: Any) -> Any:
         """Enter the state; return what it returns, or PENDING if `finish` must wait for something."""
         run = self.follower.run
-        if run.compiles and self.is_hot():
+        if run.compiles_loops and self.is_hot():
             if not self.hot.loop.is_async:
                 return self.run_hot(signal)
             self.is_waiting = True
-        elif not self.edge.is_repeat and self.entry.plan.is_bare and self.follower.limit is None:
+        elif self.is_short and self.follower.limit is None:
             return self.interpret(signal)
         self.signal = signal
         return PENDING
@@ -186,7 +189,7 @@ class Transition:
         edges = loop_profile.reached(entry, patience // 2 if is_due else 0)
         entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
         blueprint = self.follower.activation.blueprint
-        inner = inner_loops(blueprint, entries, run.watch)
+        inner = {} if "inner loops" in off else inner_loops(blueprint, entries, run.watch)
         within = frozenset([(entries[k], i, one.edge) for (k, i), one in inner.items()])
         mark = ((frozenset(entries), frozenset(edges), within), run.watch)
         hot: Any = loop_profile.made.get(mark)

@@ -17,6 +17,7 @@ from cascade.runtime.maps.pipes import Pipe, is_sole_reader, open_pipes
 from cascade.runtime.maps.sinks import SKIPPED, Sink
 from cascade.runtime.maps.sources import ColumnSource, Source
 from cascade.runtime.run.state import RunState
+from cascade.runtime.shortcuts import off
 from cascade.spec.events import RunWarning
 from cascade.spec.graph import Gate
 from cascade.spec.layout import order_of
@@ -72,6 +73,8 @@ class MapState:
         if self.gate is not None and self.gate.amounts:
             self.gate = run.settled(Call(frame, i), self.gate, frame.regs)
         self.caller = ChunkCaller(self.args, self.order, each, self.same, self.form.seen)
+        if "chunks" in off:
+            self.caller.places = None
         self.scope = Scope(run, frame.scope)
         self.source: Source
         self.results: list[Any] | None = []
@@ -120,6 +123,7 @@ class MapState:
     def may_sweep(self, at: int) -> bool:
         """Say whether all items from `at` on may be called for in one go, and their results be appended."""
         free = self.window is None and self.limit is None and not self.sinks and self.node.errors.on_error == "raise"
+        free = free and "comprehensions" not in off
         if not free or self.results is None or len(self.results) != at or self.run.observed:
             return False
         source = self.source

@@ -18,6 +18,7 @@ from cascade.runtime.frames.scope import Scope
 from cascade.runtime.inputs import fill
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.reports import Reports
+from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.events import (
     RunWarning,
@@ -26,6 +27,7 @@ from cascade.spec.events import (
     TaskSkipped,
 )
 from cascade.spec.graph import Gate
+from cascade.spec.operations import CALL1, CALLN, MOVE1
 from cascade.spec.placement import CallForm, Profile
 from cascade.spec.protocols import CallNode
 
@@ -33,6 +35,9 @@ __all__ = ["RunState"]
 
 NOBODY = (False, False, False)
 MOST_GUARDS = 64
+IN_PASS = CALL1, CALLN, MOVE1
+"""What the interpreter carries out by a call in its own pass: one operation, all up to the second, and the third."""
+NONE_IN_PASS = -1, -1, -1
 
 
 class RunState(Reports):
@@ -43,9 +48,11 @@ class RunState(Reports):
         "abandoned",
         "activations",
         "admission",
+        "awaits",
         "blueprint",
         "bus",
-        "compiles",
+        "compiles_flows",
+        "compiles_loops",
         "context",
         "depth",
         "direct",
@@ -55,6 +62,7 @@ class RunState(Reports):
         "guards",
         "heard",
         "id",
+        "in_pass",
         "inline",
         "is_interrupted",
         "known",
@@ -73,6 +81,7 @@ class RunState(Reports):
         "secrets",
         "shares",
         "stall",
+        "takes_tickets",
         "ticker",
         "under_way",
         "variables",
@@ -100,7 +109,7 @@ class RunState(Reports):
         self.direct = type(self.executor).execute is LocalExecutor.execute
         """The engine carries out the other calls, too, without asking `execute`."""
         self.admission = engine.admission
-        self.compiles = engine.tier != "interpret"
+        self.compiles_flows = self.compiles_loops = engine.tier != "interpret"
         self.patience_to_compile = 0 if engine.tier == "compile" else 16
         """How many entries a loop has before it is emitted."""
         self.ticker = engine.ticker
@@ -186,7 +195,20 @@ class RunState(Reports):
         """See whether some limit stands."""
         self.governed = governed = self.admission.stands
         self.heard = heard = self.bus.is_watched
-        self.observed = governed or heard
+        self.observed = observed = governed or heard
+        self.in_pass = IN_PASS if self.inline and not observed else NONE_IN_PASS
+        self.awaits = self.direct and not observed  # coroutines, in the task that drives their call
+        self.takes_tickets = self.direct and not heard
+        if off:
+            self.leave_out()
+
+    def leave_out(self) -> None:
+        """Do without the fast paths that a test has taken out."""
+        self.in_pass = NONE_IN_PASS if "calls in the pass" in off else self.in_pass
+        self.awaits &= "plain awaits" not in off
+        self.takes_tickets &= "tickets in the driver" not in off
+        self.compiles_flows &= "compiled flows" not in off
+        self.compiles_loops &= "compiled loops" not in off
 
     def governs(self, *forms: CallForm) -> bool:
         """Say whether a limit is for one of these calls, so that it cannot just be made."""
