@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
-from cascade.runtime.engine import Engine
 from cascade.spec.contexts import contextmanager
 from cascade.spec.protocols import CallNode, Executor
+
+if TYPE_CHECKING:
+    from cascade.runtime.engine import Engine
 
 __all__ = ["Fault", "Faults"]
 
