@@ -16,6 +16,7 @@ from cascade.compiler.transition_profile import Edge
 from cascade.graph import build as building
 from cascade.graph.identity import PureCalls
 from cascade.runtime.compiled import deoptimization, root
+from cascade.runtime.frames import gates
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.inputs import fill
 from cascade.runtime.interpreter import interpreter
@@ -77,7 +78,7 @@ def nothing_passes_through(patch: Patch) -> None:
 
 def skipped_counts_as_run(patch: Patch) -> None:
     """`.after` is content with a skipped predecessor."""
-    plain = interpreter.gate_reason
+    plain = gates.gate_reason
 
     def gate_reason(*args: Any) -> Any:
         reason = plain(*args)

@@ -26,12 +26,12 @@ from typing import Any, Final
 
 from cascade.errors import RouterError
 from cascade.runtime.frames.call import Call, at_register
-from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, order_frame
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip
+from cascade.runtime.frames.gates import gate_reason, stand_in
 from cascade.runtime.frames.started import close
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import plain_result
 from cascade.runtime.run.state import RunState
-from cascade.spec.graph import Gate
 from cascade.spec.operations import (
     CALL0,
     CALL1,
@@ -49,7 +49,7 @@ from cascade.spec.operations import (
 from cascade.spec.placement import CallForm, arguments
 from cascade.spec.readable import readable
 
-__all__ = ["TURN", "Deferred", "gate_reason", "stand_in", "run_ready"]
+__all__ = ["TURN", "Deferred", "run_ready"]
 
 Deferred = tuple[Frame, int, Any]
 """A call put aside: its frame, its register, and what it returned if it was begun in place already."""
@@ -299,59 +299,6 @@ def _import(frame: Frame, i: int, number: int, work: list[Any]) -> Any:
     if skip is not None:
         frame.skips[i] = skip
     return value
-
-
-def gate_reason(frame: Frame, gate: Gate, work: list[Any], waiter: Any) -> Any:
-    """Return why an instruction is skipped, None if nothing keeps it, or PENDING if that is not known yet.
-
-    Then `waiter` is parked, and what must run first is in the work.
-    """
-    if gate.condition is not None:
-        if frame.regs[gate.condition] is PENDING:
-            frame.park(gate.condition, waiter)
-            return PENDING
-        value = frame.strictly(gate.condition)
-        if value is NOTHING:
-            return "UpstreamSkipped_Condition"
-        if not value:
-            return "ConditionFalse"
-    mark = ~waiter[1] if waiter.__class__ is tuple else None  # beside the mark of its inputs
-    done = frame.looked.pop(mark, 0) if frame.looked else 0
-    for at in range(done, len(gate.after)):
-        place, register, ask = order_frame(frame, gate.after[at])
-        if place.regs[register] is PENDING:
-            if mark is not None:
-                frame.looked[mark] = at  # those before have values from now on
-            place.park(register, waiter)
-            if ask:
-                place.demand(register, work)
-            return PENDING
-        skip = place.skips.get(register)
-        if skip is not None and not skip.ran:
-            return "UpstreamSkipped_Sequence"
-    for _, reference in gate.amounts:
-        if frame.regs[reference] is PENDING:
-            frame.park(reference, waiter)
-            return PENDING
-    if gate.amounts and any(frame.regs[reference] is NOTHING for _, reference in gate.amounts):
-        return "UpstreamSkipped_Data"
-    return None
-
-
-def stand_in(frame: Frame, skip: Skip, gate: Gate, work: list[Any], waiter: Any) -> Any:
-    """Return what readers get for a skipped instruction: its `otherwise`, else its first argument, else NOTHING.
-
-    PENDING if the `otherwise` must run first; then `waiter` is parked with it.
-    """
-    if gate.otherwise is not None:
-        value = frame.regs[gate.otherwise]
-        if value is PENDING:
-            frame.park(gate.otherwise, waiter)
-            frame.demand(gate.otherwise, work)
-            return PENDING
-        skip.strict = frame.strictly(gate.otherwise)
-        return value
-    return NOTHING if gate.first is None else frame.regs[gate.first]
 
 
 def _route(frame: Frame, i: int, selector: int, work: list[Any]) -> Any:

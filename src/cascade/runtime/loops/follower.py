@@ -16,8 +16,9 @@ from cascade.compiler.code.source_writer import Deoptimize
 from cascade.compiler.lowering.entry_plan import FIRST, Key, entry_plan, override
 from cascade.errors import DependencyMissingError, JumpError
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Skip
+from cascade.runtime.frames.gates import gate_reason, stand_in
 from cascade.runtime.frames.scope import NodeFailure
-from cascade.runtime.interpreter.interpreter import Deferred, gate_reason, run_ready, stand_in
+from cascade.runtime.interpreter.interpreter import Deferred, run_ready
 from cascade.runtime.interpreter.results import refuse_jump, refuse_lazy
 from cascade.runtime.interpreter.scheduler import advance, complete, drive
 from cascade.runtime.loops.learning import learn_call, learn_item, learn_jump, learn_tail_transition, tail_key

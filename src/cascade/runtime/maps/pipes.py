@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, order_frame
-from cascade.runtime.interpreter.interpreter import gate_reason
+from cascade.runtime.frames.gates import gate_reason
 from cascade.runtime.maps.sinks import SKIPPED, Sink
 from cascade.runtime.maps.sources import Batch, Source
 from cascade.spec.blueprint import Block
