@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -123,8 +123,10 @@ class ResourcePool:
 
     # --- set-ups
 
-    async def provide(self, run: Host, wanted: Inject, resource: Resource, asker: str, own: list[Opened]) -> Any:
-        """Return the value of a resource that was found for what is `wanted`, from where its scope has it.
+    def provide(
+        self, run: Host, wanted: Inject, resource: Resource, asker: str, own: list[Opened]
+    ) -> Coroutine[Any, Any, Any]:
+        """Return, to be awaited, the value of a resource that was found for what is `wanted`.
 
         Args:
             run: the run that it is set up in, if it is not there.
@@ -134,10 +136,13 @@ class ResourcePool:
         scope = resource.scope
         if self.scope == "engine":
             scope = "engine" if asked_scope(wanted, resource) == "engine" else "task"
-        if scope == "run":
-            return await self._share(run, resource, asker)
-        if scope == "engine":
-            return await self._host.engine.kept._share(run, resource, asker)
+        if scope == "task":
+            return self._open_own(run, resource, own)
+        pool: ResourcePool = self if scope == self.scope else self._host.engine.kept
+        return pool._share(run, resource, asker)
+
+    async def _open_own(self, run: Host, resource: Resource, own: list[Opened]) -> Any:
+        """Return the value of a resource that its asker has for itself."""
         if self.scope == "run":
             for opened in own:
                 if opened.resource is resource:
@@ -153,7 +158,8 @@ class ResourcePool:
         key, here = self._key(resource), asyncio.get_running_loop()
         shared = self._shared.get(key)
         if shared is None or not shared.is_good(here):
-            await self._let_go(here)
+            if self.opened:
+                await self._let_go(here)
             shared = self._shared.get(key)
             if shared is None or not shared.is_good(here):
                 shared = self._shared[key] = _Shared(here, _is_bound(key))
@@ -162,7 +168,7 @@ class ResourcePool:
         shared.waiting += 1
         try:
             if not task.done():
-                await _ready(shared, task, described(resource), asker)
+                await (_ready(shared, task, resource, asker) if self.scope == "engine" else asyncio.wait({task}))
         except asyncio.CancelledError:
             while self.scope == "engine" and shared.waiting == 1 and not task.done():  # nobody else wants it
                 with suppress(asyncio.CancelledError):
@@ -188,11 +194,13 @@ class ResourcePool:
 
     async def _open_shared(self, run: Host, resource: Resource, shared: _Shared) -> Any:
         own: list[Opened] = []
-        hold(shared, run)
+        if self.scope == "engine":  # nobody inside of a run's set-up asks for what is that run's
+            hold(shared, run)
         try:
             return await self._open(run, resource, own)
         finally:
-            give_up(shared)
+            if self.scope == "engine":
+                give_up(shared)
             for opened in own:
                 opened.is_bound = shared.is_bound
             self.opened += own
@@ -234,13 +242,14 @@ class ResourcePool:
         """
         here = asyncio.get_running_loop()
         for shared in self._shared.values():
-            if shared.loop is here:
+            if shared.loop is here and not shared.task.done():
                 await _end(shared.task)
         self._shared.clear()
-        await self._let_go(here)
+        if self.opened:
+            await self._let_go(here)
         left = self._host.left_behind() if self.opened else []
         if not left:
-            return await self._tear_down(error)
+            return await tear_down(self._host, self._taken(), error)
         after(
             left,
             lambda: self.names,
@@ -249,11 +258,8 @@ class ResourcePool:
         )
         return None
 
-    async def _tear_down(self, error: BaseException | None) -> BaseException | None:
-        return await tear_down(self._host, self._taken(), error)
-
     async def _tear_down_late(self, error: BaseException | None) -> None:
-        failure = await self._tear_down(error)
+        failure = await tear_down(self._host, self._taken(), error)
         if failure is not None:
             log.warning("a resource failed in its teardown after %s: %s", OVER[self.scope], spelled(failure))
 
@@ -314,15 +320,15 @@ def _is_bound(key: Key) -> bool:
     return key[0].is_async or any(map(_is_bound, key[1:]))
 
 
-async def _ready(shared: _Shared, task: asyncio.Task[Any], what: str, asker: str) -> None:
+async def _ready(shared: _Shared, task: asyncio.Task[Any], resource: Resource, asker: str) -> None:
     """Wait for a set-up, unless that waits for who asks."""
     ready: asyncio.Future[None] = shared.loop.create_future()
     wake = partial(_wake, ready)
 
     def vain() -> Exception:
         return RuntimeError(
-            f"{asker} asks for the {what}, whose set-up itself waits for it: they would wait for each other, for ever; "
-            "have the set-up call plain functions, or tasks that ask for other resources"
+            f"{asker} asks for the {described(resource)}, whose set-up itself waits for it: they would wait for each "
+            "other, for ever; have the set-up call plain functions, or tasks that ask for other resources"
         )
 
     task.add_done_callback(wake)
