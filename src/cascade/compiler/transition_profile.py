@@ -144,7 +144,7 @@ class Edge:
         data: Any = signal.data
         return self.leads_to(signal.target_key) and (self.names is None or tuple(data) == self.names)
 
-    def leads_to(self, key: Any) -> bool:
+    def leads_to(self, key: object) -> bool:
         """Say whether this is the key of the edge."""
         return key is self.key or (self.by_value and same(key, self.key))
 
@@ -159,7 +159,7 @@ class Edge:
         )
 
 
-def same(key: Any, other: Any) -> bool:
+def same(key: object, other: object) -> bool:
     """Say whether two keys are the same word."""
     return key.__class__ is str and other.__class__ is str and key == other
 

@@ -8,8 +8,10 @@ it to be written and compiled again.
 from __future__ import annotations
 
 from collections import OrderedDict
+from types import CodeType
 from typing import Any
 
+from cascade.compiler.code.source_writer import Watch
 from cascade.compiler.transition_profile import Edge, EntryPoint, Source
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Graph, Pack
@@ -23,7 +25,7 @@ MOST_KEPT = 32
 """So many functions are kept for one task."""
 
 
-def kept(form: CallForm, shape: Any) -> Any:
+def kept(form: CallForm, shape: tuple[Any, ...]) -> Any:
     """Return what is kept for a shape, or None."""
     found = form.kept
     made = None if found is None else found.get(shape)
@@ -32,7 +34,7 @@ def kept(form: CallForm, shape: Any) -> Any:
     return made
 
 
-def keep(form: CallForm, shape: Any, made: Any) -> None:
+def keep(form: CallForm, shape: tuple[Any, ...], made: object) -> None:
     """Keep something for a shape; what was asked for longest ago has to go."""
     if form.kept is None:
         form.kept = OrderedDict()
@@ -80,7 +82,7 @@ class _Code:
 
     __slots__ = ("code",)
 
-    def __init__(self, code: Any) -> None:
+    def __init__(self, code: CodeType | None) -> None:
         self.code = code
 
     def __eq__(self, other: object) -> bool:
@@ -123,7 +125,7 @@ def loop_shape(
     blueprints: list[Blueprint],
     entries: list[EntryPoint],
     edges: list[Edge],
-    watch: Any,
+    watch: Watch,
     inner: dict[Any, Any] | None = None,
 ) -> tuple[Any, ...]:
     """Return what decides which lines are written for a loop of these entries, which are in these blueprints."""

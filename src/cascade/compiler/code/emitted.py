@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import ref
 
 from cascade.compiler.code.source import make_function
@@ -25,12 +25,18 @@ from cascade.spec.placement import placements
 __all__ = ["Chain", "EmittedCode", "Guards", "LoopCode", "StraightCode", "finished"]
 
 
+class GuardsHolder(Protocol):
+    """What is asked of a `cascade.runtime.event_loop.ticker.Ticker`."""
+
+    guards: list[ref[Guards]]
+
+
 class Guards:
     """A copy of an emitted function with guards of its own, for one event loop."""
 
     __slots__ = ("__weakref__", "classes", "function", "is_retired", "scope", "ticker")
 
-    def __init__(self, function: Callable[..., Any], classes: dict[str, Any], ticker: Any) -> None:
+    def __init__(self, function: Callable[..., Any], classes: dict[str, Any], ticker: GuardsHolder) -> None:
         assert isinstance(function, FunctionType)
         self.scope = {**function.__globals__, **classes}
         if "odd" in self.scope:
@@ -87,7 +93,7 @@ class EmittedCode:
         self.sites = list(writer.sites)
         """The (entry, register) that each site of events is."""
 
-    def guarded(self, ticker: Any) -> Guards:
+    def guarded(self, ticker: GuardsHolder) -> Guards:
         """Return the function with guards that this ticker takes away; who calls it must hold them meanwhile."""
         guards = self.guards
         if guards is None or guards.is_retired or guards.ticker is not ticker:

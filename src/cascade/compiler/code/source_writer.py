@@ -291,7 +291,7 @@ class _ResultLook:
         self.form.seen = value.__class__
 
 
-def odd(value: Any) -> None:
+def odd(value: object) -> None:
     """Leave if a result is more than a value: a signal, or something to await."""
     if isinstance(value, (Signal, CoroutineType)):
         raise Deoptimize

@@ -20,7 +20,7 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any, NamedTuple
 
-from cascade.compiler.code.source_writer import CannotEmit, UnfitMap
+from cascade.compiler.code.source_writer import CannotEmit, UnfitMap, Watch
 from cascade.compiler.emit.block import BlockEmitter
 from cascade.compiler.transition_profile import Edge, EntryPoint
 from cascade.spec.blueprint import Block, Blueprint
@@ -48,7 +48,7 @@ class InnerLoop(NamedTuple):
         return id(edge.key), edge.by_value, edge.cls, self.given, ends
 
 
-def inner_loops(blueprint: Blueprint, entries: list[EntryPoint], watch: Any) -> dict[tuple[int, int], InnerLoop]:
+def inner_loops(blueprint: Blueprint, entries: list[EntryPoint], watch: Watch) -> dict[tuple[int, int], InnerLoop]:
     """Return the loops that may stand inside of an emitted one: by the number of the entry, and register."""
     found: dict[tuple[int, int], InnerLoop] = {}
     if any(watch) or blueprint.skips:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from cascade.errors import JumpError
 from cascade.spec.blueprint import Block, Blueprint, EntryPlan
 from cascade.spec.operations import CALLN, MAP
+from cascade.spec.placement import CallForm
 
 __all__ = ["FIRST", "WHOLE_DICT", "Key", "entry_plan", "override", "position"]
 
@@ -86,7 +87,7 @@ def _make(blueprint: Blueprint, block: Block, number: int, key: Key) -> EntryPla
     return plan
 
 
-def _place(form: Any, name: Any) -> int:
+def _place(form: CallForm, name: str | Position) -> int:
     """Where an argument stands among those by position, so that they are given in that order."""
     if name.__class__ is Position:
         return int(name.at)
@@ -94,7 +95,7 @@ def _place(form: Any, name: Any) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def _first_of(form: Any, placed: list[Any], named: dict[str, Any], receiver: int) -> list[Any]:
+def _first_of(form: CallForm, placed: list[Any], named: dict[str, Any], receiver: int) -> list[Any]:
     """Return the reference of the first argument, or nothing if there is none."""
     if len(placed) > receiver:
         return [placed[receiver]]
@@ -142,11 +143,11 @@ def _steps(block: Block, wanted: list[int]) -> list[tuple[int, int, Any, int]]:
 def _override_first(
     blueprint: Blueprint,
     number: int,
-    form: Any,
+    form: CallForm,
     placed: list[Any],
     named: dict[str, Any],
     at: int,
-    value: Any,
+    value: int,
 ) -> None:
     shape = form.task.shape
     if at < len(placed):
@@ -163,7 +164,7 @@ def _override_first(
 
 def override(
     described: Callable[[], str],
-    form: Any,
+    form: CallForm,
     placed: list[Any],
     named: dict[str, Any],
     name: Any,

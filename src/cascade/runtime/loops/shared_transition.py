@@ -49,7 +49,7 @@ def shared_transition(follower: Any, jump: Jump) -> SharedTransition | None:
         known = None if leaf is None else kept(form, leaf)
     except TypeError:  # such a key names no route
         return None
-    if known.__class__ is int or (known is None and leaf is not None):
+    if leaf is not None and (known is None or known.__class__ is int):
         count = (known or 0) + 1
         keep(form, leaf, count)
         known = _learned_at_once(follower, jump, leaf) if count > run.patience_to_compile > 0 else None
