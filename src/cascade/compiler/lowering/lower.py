@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from cascade.compiler.lowering.entry_plan import entry_plan
 from cascade.compiler.transition_profile import TransitionProfile
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.compose import SubflowResult
@@ -15,7 +13,7 @@ from cascade.spec.inputs import Input
 from cascade.spec.lazy import LazyResult
 from cascade.spec.operations import CALL0, CALLN, GATED, IMPORT, LOOP, MANAGED, PACK, ROUTE, SUBFLOW
 
-__all__ = ["entry_plan", "lower", "map_inputs", "open_to_tail_calls"]
+__all__ = ["lower", "open_to_tail_calls"]
 
 
 def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
@@ -220,9 +218,3 @@ def _moved_gate(gate: Gate, moves: _Moves) -> Gate:
     moved.first = moves.maybe(gate.first)
     moved.amounts = tuple((name, moves[at]) for name, at in gate.amounts)
     return moved
-
-
-def map_inputs(blueprint: Blueprint, number: int) -> tuple[int, tuple[str, ...], tuple[str, ...], Any]:
-    """Return of a map: how many arguments go by position, the names of the others, those mapped over, the node."""
-    node = blueprint.graph.nodes[number]
-    return len(node.args), tuple(node.kwargs), node.each, node

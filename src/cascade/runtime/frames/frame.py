@@ -218,15 +218,6 @@ class Frame:
         found.sort()
         work.append((self, iter([self.step(i) for i in found])))
 
-    def settle(self, i: int, value: Any) -> list[tuple[Frame, Steps]]:
-        """Set register `i`; return what waited for it, to be run."""
-        self.regs[i] = value
-        waiting = self.waiters.pop(i, None)
-        work: list[tuple[Frame, Steps]] = []
-        if waiting is not None:
-            self.wake(waiting, work)
-        return work
-
     @staticmethod
     def wake(waiting: list[Any], work: list[tuple[Frame, Steps]]) -> None:
         """Add what waited to the work, so that it runs in the order in which it came."""
