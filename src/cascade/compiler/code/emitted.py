@@ -19,10 +19,10 @@ from cascade.compiler.code.source_writer import (
     frame_state,
     odd,
 )
-from cascade.compiler.transition_profile import Edge
+from cascade.compiler.transition_profile import Edge, EntryPoint
 from cascade.spec.placement import placements
 
-__all__ = ["Chain", "EmittedCode", "Guards", "LoopCode", "StraightCode", "finished"]
+__all__ = ["ENDLESS", "Chain", "EmittedCode", "Guards", "LinkedLoop", "LoopCode", "StraightCode", "finished"]
 
 
 class GuardsHolder(Protocol):
@@ -202,3 +202,33 @@ def finished(kind: type[E], writer: SourceWriter, name: str, is_async: bool) -> 
     if any("deoptimize()" in line for line in writer.text):
         writer.deoptimize()
     return kind(make_function(name, source, writer.names), source, writer, is_async)
+
+
+ENDLESS = 1 << 62
+"""The entries of a loop without a limit."""
+
+
+class LinkedLoop:
+    """An emitted loop, and what its parts are in one program."""
+
+    __slots__ = ("after", "entries", "imports", "is_leaf", "limit", "loop", "slots")
+
+    def __init__(self, loop: LoopCode, entries: list[EntryPoint]) -> None:
+        self.loop = loop
+        self.entries = entries
+        self.slots: list[tuple[EntryPoint, int]] = []
+        """The constants that the function takes, with an entry in whose blueprint they are."""
+        for k, at in loop.constants:
+            known = entries[k].block.slots
+            self.slots.append((entries[k], -1 - at if known is None else known[-1 - at]))
+        self.imports = [(entries[k], entries[k].block.places[at]) for k, at in loop.imports]
+        """The nodes of root blocks whose values it takes."""
+        self.after = [(entries[k], entries[k].block.gates[i].after[which]) for k, i, which in loop.after]
+        """What must have run around it: (state, number)."""
+        gates = [entry.block.gates.get(entry.register) for entry in entries]
+        limits = [gate.max_iterations for gate in gates if gate is not None and gate.max_iterations is not None]
+        self.limit: int = min(limits, default=ENDLESS)
+        """How many entries a loop may have that enters all of these states."""
+        entry = entries[0]
+        self.is_leaf = len(entries) == 1 and entry.kind == "state" and entry.plan.is_bare and not entry.plan.steps
+        """Whether the loop is one state that nothing but literals feeds."""

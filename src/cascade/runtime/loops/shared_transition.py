@@ -10,13 +10,12 @@ from collections.abc import Coroutine
 from typing import Any
 
 from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, leaf_sort
-from cascade.compiler.code.emitted import Guards
+from cascade.compiler.code.emitted import ENDLESS, Guards, LinkedLoop
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
 from cascade.compiler.transition_profile import Edge
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Activation, Frame
 from cascade.runtime.loops.learning import learn_jump
-from cascade.runtime.loops.linked_loop import ENDLESS, LinkedLoop
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off

@@ -25,7 +25,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, loop_shape
-from cascade.compiler.code.emitted import LoopCode
+from cascade.compiler.code.emitted import ENDLESS, LinkedLoop, LoopCode
 from cascade.compiler.code.source_writer import CannotEmit, Deoptimize, DeoptPoint, UnfitMap
 from cascade.compiler.emit.inner_loop import inner_loops
 from cascade.compiler.emit.loop import emit_loop
@@ -34,7 +34,6 @@ from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, 
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
 from cascade.runtime.frames.frame import PENDING, Frame, NodeInstance, order_frame
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
-from cascade.runtime.loops.linked_loop import ENDLESS, LinkedLoop
 from cascade.runtime.loops.tail_call import merge_tail
 from cascade.runtime.shortcuts import off
 
