@@ -18,6 +18,7 @@ from cascade.compiler.compiled_root import MOST_CHAINED, FusedRoot
 from cascade.compiler.emit.block import PIECE
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished
+from cascade.runtime.run.active_calls import running_calls
 from tests.workflows import in_loop, inline, run
 
 FEW, MANY = 650, 1_300
@@ -269,6 +270,29 @@ def test_a_failure_in_a_chain_of_functions_names_its_call(at: int) -> None:
     with pytest.raises(ValueError, match="no") as caught:
         run(chain(FEW, step), tier="compile")
     assert "step" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("at", [0, 599, 600, 649])
+def test_it_is_seen_where_a_chain_of_functions_is(at: int) -> None:
+    async def main() -> None:
+        reached, go_on = asyncio.Event(), asyncio.Event()
+
+        @cs.task
+        async def step(x: int) -> int:
+            if x == at:
+                reached.set()
+                await go_on.wait()
+            return x + 1
+
+        async with Engine(tier="compile") as engine:
+            started = engine.start(chain(FEW, step))
+            await reached.wait()
+            (found,) = running_calls(asyncio.get_running_loop())
+            go_on.set()
+            assert await started == FEW
+        assert found[1].startswith(f"step#{at + 1} ")
+
+    in_loop(main)
 
 
 def test_a_chain_of_functions_lets_values_go() -> None:

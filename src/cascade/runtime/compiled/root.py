@@ -216,6 +216,7 @@ async def run_whole(run: RunState, activation: Activation, code: StraightCode, f
     raise Deoptimized(frame, [(frame, iter(work))], deferred)
 
 
+@readable("run", "activation", "code", "frame")
 async def run_chain(run: RunState, activation: Activation, chain: Chain, frame: Frame | None) -> Any:
     """Run a root block that is a chain of functions.
 
@@ -228,29 +229,29 @@ async def run_chain(run: RunState, activation: Activation, chain: Chain, frame: 
     """
     watch, passed = run.watch, dict[int, Any]()
     run.ticker.begin()
-    for number, part in enumerate(chain.parts):
+    for number, code in enumerate(chain.parts):
         left: tuple[list[Any], list[Any]] | None = None
         if number and run.ticker.due:
             await run.turn()
-        moved = part.placed_at != placements[0] and not part.may_run()
-        if moved or run.watch != watch or (run.governed and run.governs(*part.forms)):
+        moved = code.placed_at != placements[0] and not code.may_run()
+        if moved or run.watch != watch or (run.governed and run.governs(*code.forms)):
             frame = _frame_with(run, activation, frame, chain.parts[:number], passed)
-            left = [frame.step(i) for i in sorted(part.steps)], []
+            left = [frame.step(i) for i in sorted(code.steps)], []
         else:
             try:
-                if part.is_async:
-                    result = await run.guarded(part).function(*arguments(run, frame, activation, part, passed))
+                if code.is_async:
+                    result = await run.guarded(code).function(*arguments(run, frame, activation, code, passed))
                 else:
-                    result = part.function(*arguments(run, frame, activation, part, passed))
+                    result = code.function(*arguments(run, frame, activation, code, passed))
             except BaseException as error:
                 frame = _frame_with(run, activation, frame, chain.parts[:number], passed)
-                left = _caught(run, frame, part, error)
+                left = _caught(run, frame, code, error)
                 del error
         if left is not None:
             assert frame is not None
             later = [frame.step(i) for other in chain.parts[number + 1 :] for i in sorted(other.steps)]
             raise Deoptimized(frame, [(frame, iter(left[0] + later))], left[1])
-        passed.update(zip(part.outputs, result if part.outputs[1:] else (result,), strict=True))
+        passed.update(zip(code.outputs, result if code.outputs[1:] else (result,), strict=True))
         for at in chain.last_read[number]:
             del passed[at]
         del result
