@@ -133,7 +133,7 @@ class MessageBus:
         (channel,) = channels
         sink = channel.sink
 
-        def tell(event: Any) -> None:
+        def tell(event: Event) -> None:
             if hub.version != version:
                 publish(event)
                 return

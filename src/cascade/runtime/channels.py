@@ -148,7 +148,7 @@ class Channel:
                 await asyncio.sleep(0)
                 turn = monotonic() + TURN
 
-    async def _handle(self, argument: Any, task: asyncio.Task[None]) -> None:
+    async def _handle(self, argument: object, task: asyncio.Task[None]) -> None:
         import asyncio
 
         call = self.call = HandlerCall()

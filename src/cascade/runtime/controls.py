@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 from cascade.errors import ConstraintError
 from cascade.runtime.admission.admission import Admission
@@ -83,11 +82,11 @@ class Controls:
         """Return the limits that stand, by scope and kind."""
         return self.admission.limits.listed()
 
-    def _put(self, scope: Any, values: dict[Kind, float], ttl: Any, burst: int | None = None) -> None:
+    def _put(self, scope: str, values: dict[Kind, float], ttl: float | None, burst: int | None = None) -> None:
         self.admission.limits.put(scope_from(scope), values, ttl_from(ttl), burst)
         self._tell()
 
-    def _drop(self, scope: Any, *kinds: Kind) -> None:
+    def _drop(self, scope: str, *kinds: Kind) -> None:
         self.admission.limits.drop(scope_from(scope), *kinds)
         self._tell()
 

@@ -135,7 +135,7 @@ def told(
     return shown
 
 
-def texts_of(secret: Any) -> Iterator[str]:
+def texts_of(secret: object) -> Iterator[str]:
     """Give what a secret looks like in text; what is shorter than four characters is in too much other text."""
     if isinstance(secret, dict):
         secret = list(secret.values())

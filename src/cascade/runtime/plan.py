@@ -155,7 +155,7 @@ def _are_same(one: Pack, other: Pack) -> bool:
     return True
 
 
-def _compile(asked: Any, solver: Solver) -> Blueprint:
+def _compile(asked: Lazy | Pack, solver: Solver) -> Blueprint:
     """Build, order and lower the target and the sub-flows inside it, without recursion by their depth."""
     whole = _lowered(asked, solver)
     stack = [whole]
@@ -194,7 +194,7 @@ def _inner(node: SubflowResult, solver: Solver) -> Blueprint | None:
     return inner
 
 
-def _lowered(asked: Any, solver: Solver) -> Blueprint:
+def _lowered(asked: Lazy | Pack, solver: Solver) -> Blueprint:
     graph = build(asked)
     order = solver.solve(graph)
     if order is not None:

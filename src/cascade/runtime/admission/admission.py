@@ -131,7 +131,7 @@ class Admission:
         name: str,
         needed: Mapping[str, float],
         start: Callable[[Ticket], None] | None = None,
-        place: Any = None,
+        place: object = None,
         inside: bool = False,
     ) -> Ticket:
         """Return a ticket for a call of a task: it is in, or it waits in line, and `start` is called in its turn.

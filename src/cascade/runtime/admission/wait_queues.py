@@ -28,7 +28,7 @@ class WaitQueue:
 
     __slots__ = ("all", "gauges", "has_rate", "key", "last", "waiting")
 
-    def __init__(self, key: Any, gauges: tuple[Gauge, ...], last: Gauge | None) -> None:
+    def __init__(self, key: tuple[Any, ...], gauges: tuple[Gauge, ...], last: Gauge | None) -> None:
         self.key = key
         self.gauges = gauges
         self.last = last

@@ -71,7 +71,7 @@ def _resumed(
 
 
 def rebuild_frame(
-    run: RunState, frame: Frame, emitted: EmittedCode, place: Any, values: dict[str, Any], steps: list[int]
+    run: RunState, frame: Frame, emitted: EmittedCode, place: DeoptPoint, values: dict[str, Any], steps: list[int]
 ) -> tuple[list[Any], list[Any]]:
     """Put what a function has computed into registers; return the steps left to make and the calls put aside."""
     frame_state = emitted.frame_state(place, values)

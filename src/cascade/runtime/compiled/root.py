@@ -32,7 +32,7 @@ from cascade.runtime.interpreter.last_readers import find_last_readers, read_fro
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import Block, Blueprint
-from cascade.spec.placement import placements
+from cascade.spec.placement import CallForm, placements
 from cascade.spec.readable import readable
 
 __all__ = ["Deoptimized", "compiled_for", "run_chain", "run_piece", "run_whole"]
@@ -79,7 +79,7 @@ def compiled_for(run: RunState, activation: Activation) -> FusedRoot | Making | 
     return fused
 
 
-def _kept_for_shape(run: RunState, blueprint: Blueprint, mark: Any) -> FusedRoot | None:
+def _kept_for_shape(run: RunState, blueprint: Blueprint, mark: tuple[Any, ...]) -> FusedRoot | None:
     """Return the functions of a flow that is declared afresh for each run, once its shape has been seen enough.
 
     Only for runs that somebody listens to: without events the interpreter is through before the shape is known.
@@ -109,7 +109,9 @@ def _is_out_of_date(block: Block, fused: FusedRoot) -> bool:
     return moved or (not fused.is_sure and all(form.seen is not None for form in _forms(fused)))
 
 
-def _made(run: RunState, blueprint: Blueprint, mark: Any, avoided: frozenset[int]) -> FusedRoot | Making | None:
+def _made(
+    run: RunState, blueprint: Blueprint, mark: tuple[Any, ...], avoided: frozenset[int]
+) -> FusedRoot | Making | None:
     """Make one more piece of a root block; return it once it is all there."""
     block = blueprint.root
     if block.making is None:
@@ -124,7 +126,7 @@ def _made(run: RunState, blueprint: Blueprint, mark: Any, avoided: frozenset[int
     return fused if fused is not None or run.patience_to_compile else making
 
 
-def _has_moved(form: Any, why: str) -> bool:
+def _has_moved(form: CallForm | None, why: str) -> bool:
     return why == "threads" and form is not None and form.inline is not None
 
 

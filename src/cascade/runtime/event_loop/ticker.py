@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import ref
 
 from cascade.compiler.code.emitted import Guards
@@ -132,7 +132,7 @@ class Ticker:
                 guards.is_retired = True
                 guards.invalidate()
 
-    def caught(self, form: Any) -> None:
+    def caught(self, form: CallForm | None) -> None:
         """Take note of the call that had just returned when the flag was seen."""
         if self.ticks >= 2 and form is not None and form.task.mode == "auto":
             form.profile.demote()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascade.runtime.frames.frame import Activation, Frame, NodeInstance
 from cascade.runtime.frames.scope import Scope
+
+if TYPE_CHECKING:
+    from cascade.runtime.frames.node_ids import NodeIds
 
 __all__ = ["Call", "at_call", "at_none", "at_register"]
 
@@ -53,7 +56,7 @@ class Call:
             self.activation is other.activation and self.number == other.number and self.suffix == other.suffix
         )
 
-    def copy(self, names: Any) -> NodeInstance:
+    def copy(self, names: NodeIds) -> NodeInstance:
         """Return the copy of the node that runs here."""
         if self._copy is None:
             self._copy = names.copy(self.activation, self.number, self.loop, self.jumped)

@@ -14,9 +14,22 @@ what it awaits afterwards, to clean up, is left alone.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 __all__ = ["CancelScope", "TimedScope"]
+
+
+class EndableRun(Protocol):
+    """What a scope asks of the run that it is in."""
+
+    is_interrupted: bool
+    run_scope: Any
+
+    def interrupt(self) -> None:
+        """Have the code that runs now look around."""
+
+    def is_asked(self, error: BaseException, scope: CancelScope) -> bool:
+        """Say whether an error is the cancel of a scope, or of what is around it."""
 
 
 class CancelScope:
@@ -24,7 +37,7 @@ class CancelScope:
 
     __slots__ = ("around", "asked", "run")
 
-    def __init__(self, run: Any, around: CancelScope | None) -> None:
+    def __init__(self, run: EndableRun | None, around: CancelScope | None) -> None:
         self.run: Any = run
         self.around: CancelScope | None = around
         self.asked: bool = False
@@ -74,7 +87,7 @@ class TimedScope(CancelScope):
 
     __slots__ = ("_handle", "_is_over", "_started", "expired", "loop", "seconds", "task")
 
-    def __init__(self, run: Any, around: CancelScope | None, seconds: float | None) -> None:
+    def __init__(self, run: EndableRun | None, around: CancelScope | None, seconds: float | None) -> None:
         self.run: Any = run  # without a call more: every run has some of these
         self.around: CancelScope | None = around
         self.asked: bool = False

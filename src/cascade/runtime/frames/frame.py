@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Iterable
+from typing import Any, TypeAlias
 
 from cascade.runtime.frames.scope import Scope
 from cascade.spec.blueprint import Block, Blueprint, EntryPlan
@@ -15,6 +17,8 @@ __all__ = ["NOTHING", "PENDING", "Activation", "Frame", "NodeInstance", "Skip", 
 
 Steps = Any
 """An iterator over (register, operation, form, place)."""
+Parked: TypeAlias = "tuple[Frame, int] | asyncio.Future[None] | None"
+"""What waits for a register: an instruction, or somebody who awaits it; None: nobody, who knows that it is there."""
 
 
 class NodeInstance:
@@ -29,7 +33,7 @@ class NodeInstance:
     site: TaskSite
 
     def __init__(
-        self, names: Any, key: Any, graph: Graph, number: int, loop: NodeInstance | None, entered: bool
+        self, names: Any, key: object, graph: Graph, number: int, loop: NodeInstance | None, entered: bool
     ) -> None:
         self.names = names
         self.key = key
@@ -80,12 +84,12 @@ class Activation:
 
     __slots__ = ("blueprint", "constants", "depth", "has_root", "key", "root", "templates")
 
-    def __init__(self, blueprint: Blueprint, constants: list[Any], key: Any) -> None:
+    def __init__(self, blueprint: Blueprint, constants: list[Any], key: object) -> None:
         self.blueprint = blueprint
         self.constants = constants
         self.depth = 0
         """How many sub-flows it is inside of."""
-        self.key = key
+        self.key: Any = key
         """What tells the nodes of this activation from those of the others of the run."""
         self.templates: dict[EntryPlan, list[Any]] = {}
         self.has_root = False
@@ -174,7 +178,7 @@ class Frame:
         self.suffix = ""
         """`[17]` inside item 17 of a map."""
 
-    def park(self, register: int, waiter: Any) -> None:
+    def park(self, register: int, waiter: Parked) -> None:
         """Let `waiter` be woken when the register has a value."""
         waiting = self.waiters.get(register)
         if waiting is None:
@@ -261,7 +265,7 @@ def order_frame(frame: Frame, number: int) -> tuple[Frame, int, bool]:
     raise AssertionError(f"node {number} is in no frame around")
 
 
-def steps_of(block: Block, order: Any) -> Steps:
+def steps_of(block: Block, order: Iterable[int] | None) -> Steps:
     """Return the steps of all strict instructions, in a solver's order."""
     ops = block.moves or block.ops
     if order is not None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, order_frame
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Parked, Skip, order_frame
 from cascade.spec.graph import Gate
 
 __all__ = ["gate_reason", "stand_in"]
 
 
-def gate_reason(frame: Frame, gate: Gate, work: list[Any], waiter: Any) -> Any:
+def gate_reason(frame: Frame, gate: Gate, work: list[Any], waiter: Parked) -> Any:
     """Return why an instruction is skipped, None if nothing keeps it, or PENDING if that is not known yet.
 
     Then `waiter` is parked, and what must run first is in the work.
@@ -47,7 +47,7 @@ def gate_reason(frame: Frame, gate: Gate, work: list[Any], waiter: Any) -> Any:
     return None
 
 
-def stand_in(frame: Frame, skip: Skip, gate: Gate, work: list[Any], waiter: Any) -> Any:
+def stand_in(frame: Frame, skip: Skip, gate: Gate, work: list[Any], waiter: Parked) -> Any:
     """Return what readers get for a skipped instruction: its `otherwise`, else its first argument, else NOTHING.
 
     PENDING if the `otherwise` must run first; then `waiter` is parked with it.

@@ -28,7 +28,7 @@ class SubflowKey:
 
     __slots__ = ("attempts", "declared", "is_outside", "root")
 
-    def __init__(self, around: Any, loop: NodeInstance | None, attempt: int, declared: Any) -> None:
+    def __init__(self, around: Any, loop: NodeInstance | None, attempt: int, declared: SubflowKey | None) -> None:
         is_inner = around.__class__ is SubflowKey
         self.declared: Any = declared or self
         """The key without the loops that it is run in, and of its first attempt."""
@@ -55,7 +55,7 @@ class NodeIds:
         self._count = 0
         self._last: dict[str, int] = {}
 
-    def reach(self, key: Any, blueprint: Blueprint) -> None:
+    def reach(self, key: object, blueprint: Blueprint) -> None:
         """Take in a program that the run comes to: its own (its key is None), then those that tail calls lead to."""
         self._waiting.append((key, blueprint))
 
@@ -69,7 +69,7 @@ class NodeIds:
             found = self._copies[key] = self._make(activation, number, loop, entered)
         return found
 
-    def subflow_key(self, around: Any, number: int, loop: NodeInstance | None, attempt: int = 1) -> SubflowKey:
+    def subflow_key(self, around: object, number: int, loop: NodeInstance | None, attempt: int = 1) -> SubflowKey:
         """Return the key of a sub-flow that runs in an activation and a loop."""
         mark = (around, number, loop, attempt)
         found = self._subflow_keys.get(mark)
@@ -140,7 +140,7 @@ class NodeIds:
                 parts.append(".0")
         return "".join(reversed(parts))
 
-    def _place(self, key: Any) -> tuple[int, list[int]]:
+    def _place(self, key: object) -> tuple[int, list[int]]:
         for start, blueprint in self._waiting:
             nest = nest_of(blueprint)
             keys: list[Any] = []
@@ -156,16 +156,16 @@ class NodeIds:
         return number
 
 
-def _is_outside(key: Any) -> bool:
+def _is_outside(key: object) -> bool:
     """Say whether an activation is the run's own, or that of a sub-flow outside of all loops."""
     return key.is_outside if key.__class__ is SubflowKey else key is None
 
 
-def _root(key: Any) -> Any:
+def _root(key: object) -> Any:
     return key.root if key.__class__ is SubflowKey else key
 
 
-def _declared(key: Any) -> Any:
+def _declared(key: object) -> Any:
     """Return the key of an activation without the loops that it is run in."""
     return key.declared if key.__class__ is SubflowKey else key
 

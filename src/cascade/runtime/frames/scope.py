@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import Any, TypeVar
 
 from cascade.runtime.admission.ticket import Ticket
-from cascade.runtime.frames.cancel_scope import CancelScope
+from cascade.runtime.frames.cancel_scope import CancelScope, EndableRun
 from cascade.runtime.frames.started import Started, close
 from cascade.spec.shown import without_passwords
 
@@ -44,7 +44,7 @@ class Scope(CancelScope):
 
     __slots__ = ("_interrupted", "_tasks", "_waiter", "failure", "host", "others", "parked")
 
-    def __init__(self, run: Any, around: CancelScope | None) -> None:
+    def __init__(self, run: EndableRun, around: CancelScope | None) -> None:
         self.run, self.around, self.asked = run, around, False  # without a call more: every run has some of these
         self.host: asyncio.Task[Any] | None = None
         self.failure: BaseException | None = None
@@ -79,7 +79,7 @@ class Scope(CancelScope):
         """Take a child in that calls `caught` and `leave` itself."""
         self._tasks.add(child)
 
-    def _start(self, work: Coroutine[Any, Any, None] | None, started: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None] | None, started: object) -> None:
         if work is not None:
             task = asyncio.get_running_loop().create_task(work)
             self._tasks.add(task)

@@ -50,7 +50,7 @@ class LoopStarted(Started):
             self.value.close()
 
 
-def close(started: Any) -> None:
+def close(started: object) -> None:
     """Let go of what a call put aside returned, if somebody would have had to await it."""
     if isinstance(started, (CoroutineType, Started)):
         started.close()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from cascade.adapters.executors.local import QUEUES, LocalExecutor
 from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.frame import PENDING, Frame
+from cascade.runtime.frames.frame import PENDING, Frame, NodeInstance
 from cascade.runtime.run.active_calls import awaits, innermost
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block
@@ -89,7 +89,7 @@ def _id(run: RunState, call: Call) -> str:
     return call.copy(run.names).site_of(call.suffix).task_id
 
 
-def _entries(copy: Any) -> int:
+def _entries(copy: NodeInstance) -> int:
     count: int = copy.entries
     return count + sum(copy.items.values()) if len(copy.items) <= MOST_COUNTED else count
 

@@ -22,23 +22,23 @@ MOST_ODD = 64
 
 # `for value in (call(item),)` is an assignment (CPython 3.9 made it one), to a variable of the comprehension's own:
 # that of `:=` belongs to the function around and costs more.
-def _each(call: Any, items: Any, seen: Any, odd: Odd) -> list[Any]:
+def _each(call: Callable[..., Any], items: Iterable[Any], seen: type | None, odd: Odd) -> list[Any]:
     return [value if value.__class__ is seen else odd(value) for item in items for value in (call(item),)]
 
 
-def _each_mixed(call: Any, items: Any, plain: set[type], odd: Odd) -> list[Any]:
+def _each_mixed(call: Callable[..., Any], items: Iterable[Any], plain: set[type], odd: Odd) -> list[Any]:
     return [value if value.__class__ in plain else odd(value) for item in items for value in (call(item),)]
 
 
-def _pairs(call: Any, pairs: Any, plain: set[type], odd: Odd) -> list[Any]:
+def _pairs(call: Callable[..., Any], pairs: Iterable[Any], plain: set[type], odd: Odd) -> list[Any]:
     return [value if value.__class__ in plain else odd(value) for one, two in pairs for value in (call(one, two),)]
 
 
-def _rows(call: Any, rows: Any, plain: set[type], odd: Odd) -> list[Any]:
+def _rows(call: Callable[..., Any], rows: Iterable[Any], plain: set[type], odd: Odd) -> list[Any]:
     return [value if value.__class__ in plain else odd(value) for row in rows for value in (call(*row),)]
 
 
-def _fill(call: Any, rows: Any, plain: set[type], odd: Odd, out: list[Any]) -> None:
+def _fill(call: Callable[..., Any], rows: Iterable[Any], plain: set[type], odd: Odd, out: list[Any]) -> None:
     append = out.append
     for row in rows:
         value = call(*row)
@@ -103,7 +103,7 @@ class ChunkCaller:
         """Return the function with what goes by name and is the same for every call."""
         return partial(func, **self.keywords) if self.keywords else func
 
-    def call(self, func: Any, waiting: Any, others: list[Any], out: list[Any] | None = None) -> list[Any]:
+    def call(self, func: Any, waiting: Iterable[Any], others: list[Any], out: list[Any] | None = None) -> list[Any]:
         """Call `func` for each item until `waiting` ends; return the results.
 
         Args:

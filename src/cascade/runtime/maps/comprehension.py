@@ -6,7 +6,7 @@ next result is looked at closer, and the comprehension awaits the turn of the ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import CoroutineType
 from typing import Any
 
@@ -29,7 +29,11 @@ def _make_comprehension() -> tuple[Callable[..., Coroutine[Any, Any, list[Any]]]
     """Return a comprehension, and what tells it which class of results it expects: None to have it look closer."""
     seen: type | None = None
 
-    async def work(calls: Any, is_plain: Any, turn: Any) -> list[Any]:
+    async def work(
+        calls: Iterable[tuple[Callable[[Any], Any], Iterable[Any]]],
+        is_plain: Callable[[Any], bool],
+        turn: Callable[[], Awaitable[bool]],
+    ) -> list[Any]:
         return [
             value
             for call, waiting in calls
@@ -183,6 +187,6 @@ class Comprehension:
         return state.run.failure_at(Call(state.frame, state.i, f"[{self.position() - 1}]"), error)
 
 
-def _has_passed(error: Any) -> bool:
+def _has_passed(error: BaseException) -> bool:
     """Say whether an exception has come out of a comprehension."""
     return error.__traceback__ is not None and error.__traceback__.tb_frame.f_globals is globals()

@@ -7,8 +7,8 @@ it begins now and is fed. When nothing has to wait, nothing of this happens: the
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, order_frame
 from cascade.runtime.frames.gates import gate_reason
@@ -17,8 +17,20 @@ from cascade.runtime.maps.sources import Batch, Source
 from cascade.spec.blueprint import Block
 from cascade.spec.iterables import refuse_lengths
 from cascade.spec.operations import MAP
+from cascade.spec.task import Task
 
 __all__ = ["Pipe", "PipeSource", "open_pipes", "is_sole_reader"]
+
+
+class Giver(Protocol):
+    """What a pipe, and the map behind it, ask of the map that gives."""
+
+    results: list[Any] | None
+    source: Source
+    window: int | None
+
+    def limit_reading(self, window: int) -> None:
+        """Read only so far ahead, unless it was said how far."""
 
 
 class Pipe(Sink):
@@ -43,7 +55,7 @@ class Pipe(Sink):
         "skips",
     )
 
-    def __init__(self, giver: Any, drained: Callable[[], None], skips: bool, is_fed: bool) -> None:
+    def __init__(self, giver: Giver, drained: Callable[[], None], skips: bool, is_fed: bool) -> None:
         self.giver = giver
         self.drained = drained
         """Tells the giver that results were taken."""
@@ -123,7 +135,14 @@ class PipeSource(Source):
 
     __slots__ = ("complete", "lists", "names", "parts", "pipes", "task", "total", "wait")
 
-    def __init__(self, task: Any, values: dict[str, Any], pipes: dict[str, Pipe], wait: Any, wake: Any) -> None:
+    def __init__(
+        self,
+        task: Task[..., Any],
+        values: dict[str, Any],
+        pipes: dict[str, Pipe],
+        wait: Callable[[Callable[[], bool]], Awaitable[None]],
+        wake: Callable[[], None],
+    ) -> None:
         self.task = task
         self.names = tuple(values)
         self.pipes = pipes

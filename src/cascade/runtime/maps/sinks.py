@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
+from cascade.spec.lazy import MappedResult
+
 __all__ = ["SKIPPED", "ResultSink", "Sink", "completed"]
 
 
@@ -39,7 +41,7 @@ class ResultSink(Sink):
 
     __slots__ = ("arrival", "drained", "is_held_up", "node", "reader", "values")
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: MappedResult[Any]) -> None:
         self.node = node
         self.values: deque[Any] = deque()
         self.drained: Callable[[], None] | None = None
@@ -60,7 +62,7 @@ class ResultSink(Sink):
         self.values.extend(value for value in values if value is not SKIPPED)
         self.wake()
 
-    def wake(self, _: Any = None) -> None:
+    def wake(self, _: object = None) -> None:
         """Let the reader look again."""
         if self.arrival is not None and not self.arrival.done():
             self.arrival.set_result(None)
@@ -80,7 +82,7 @@ class ResultSink(Sink):
             self.arrival = None
 
 
-async def completed(start: Callable[[ResultSink], Any], node: Any) -> AsyncGenerator[Any, None]:
+async def completed(start: Callable[[ResultSink], Any], node: MappedResult[Any]) -> AsyncGenerator[Any, None]:
     """Start a run, yield the results of its map as they come, and end it if nobody wants more."""
     result_sink = ResultSink(node)
     run = start(result_sink)

@@ -9,7 +9,9 @@ from typing import Any
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS, Ticker
 from cascade.runtime.frames.scope import to_the_end
 from cascade.spec.iterables import check_iterable, check_lengths, refuse_lengths
+from cascade.spec.lazy import MappedResult
 from cascade.spec.mistakes import ATOMS, refuse_hidden
+from cascade.spec.task import Task
 
 __all__ = ["EVERYTHING", "Batch", "ColumnSource", "Source", "IteratorSource", "source_of"]
 
@@ -88,7 +90,7 @@ class IteratorSource(Source):
 
     __slots__ = ("ended", "failure", "iterators", "names", "one", "read_so_far", "sizes", "task", "ticker")
 
-    def __init__(self, task: Any, values: dict[str, Any], ticker: Ticker) -> None:
+    def __init__(self, task: Task[..., Any], values: dict[str, Any], ticker: Ticker) -> None:
         self.task = task
         self.ticker = ticker
         self.names = tuple(values)
@@ -190,7 +192,7 @@ async def _next(iterator: Any, is_async: bool) -> Any:
         return END
 
 
-def source_of(node: Any, values: dict[str, Any], declared: dict[str, Any], ticker: Ticker) -> Source:
+def source_of(node: MappedResult[Any], values: dict[str, Any], declared: dict[str, Any], ticker: Ticker) -> Source:
     """Return the source for what the inputs of a map have turned out to be.
 
     Raises:

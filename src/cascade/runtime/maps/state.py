@@ -329,7 +329,7 @@ class MapState:
         return pipe
 
 
-def _is_missing(value: Any) -> bool:
+def _is_missing(value: object) -> bool:
     return value is NOTHING
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Protocol
 
 from cascade.errors import ResourceNotFoundError
 from cascade.spec.notes import spelled
@@ -15,6 +15,8 @@ from cascade.spec.resource import Inject, Resource
 from cascade.spec.resource import described as described_value
 
 __all__ = [
+    "Host",
+    "Job",
     "Opened",
     "checked",
     "described",
@@ -27,6 +29,29 @@ __all__ = [
 ]
 
 log = logging.getLogger("cascade")
+Job = tuple[Any, asyncio.Future[None]]
+"""A call that was left behind in its thread, and a future for its end."""
+
+
+class Host(Protocol):
+    """What a pool asks of the run or the engine that it belongs to, and a set-up of the run that it happens in."""
+
+    @property
+    def engine(self) -> Any:
+        """The engine, whose pool has what is of the scope "engine"."""
+
+    @property
+    def known(self) -> Mapping[str, Resource]:
+        """What a resource is looked up in by its name."""
+
+    def left_behind(self) -> list[Job]:
+        """Return the calls that may go on using what is open."""
+
+    async def in_thread(self, owner: object, what: str, func: Callable[..., Any], *args: Any) -> Any:
+        """Run a piece of a resource, `what`, in a worker thread."""
+
+    def publish_resource(self, name: str, acquired: bool) -> None:
+        """Say that a resource was set up, or torn down."""
 
 
 class Opened:
@@ -86,7 +111,7 @@ def find(known: Mapping[str, Resource], wanted: Inject, asker: str) -> Resource:
     )
 
 
-async def set_up(host: Any, resource: Resource, needed: dict[str, Any], own: list[Opened]) -> Opened:
+async def set_up(host: Host, resource: Resource, needed: dict[str, Any], own: list[Opened]) -> Opened:
     """Set a resource up with what it needs; what there is to tear down is added to `own`.
 
     Args:
@@ -111,7 +136,7 @@ async def set_up(host: Any, resource: Resource, needed: dict[str, Any], own: lis
     return opened
 
 
-async def tear_down(host: Any, opened: list[Opened], error: BaseException | None) -> BaseException | None:
+async def tear_down(host: Host, opened: list[Opened], error: BaseException | None) -> BaseException | None:
     """Tear down what was set up, last first, with the failure thrown in if there is one.
 
     Returns the first failure of a teardown.
@@ -146,7 +171,7 @@ def tear_down_orphaned(opened: list[Opened], error: BaseException | None) -> Non
                 log.warning("resource %r was not torn down: %s", one.resource.name, spelled(failure))
 
 
-async def _finish(host: Any, opened: Opened, error: BaseException | None) -> None:
+async def _finish(host: Host, opened: Opened, error: BaseException | None) -> None:
     """Let the generator go on from its yield, with the failure if there is one."""
     more = await _step(host, opened, opened, _last if opened.resource.is_async else _last_sync, error)
     if more is not _ENDED:
@@ -155,7 +180,7 @@ async def _finish(host: Any, opened: Opened, error: BaseException | None) -> Non
         )
 
 
-async def _step(host: Any, opened: Opened, owner: Any, step: Any, *args: Any) -> Any:
+async def _step(host: Host, opened: Opened, owner: object, step: Callable[..., Any], *args: Any) -> Any:
     """Let a generator go on to its next yield or its end, in its context."""
     if not opened.resource.is_async:
         what = described(opened.resource)
@@ -194,11 +219,11 @@ def value_of(outcome: tuple[Any, BaseException | None]) -> Any:
 _ENDED = object()
 
 
-def _first_sync(generator: Any) -> Any:
+def _first_sync(generator: Generator[Any, None, None]) -> Any:
     return next(generator, _ENDED)
 
 
-def _last_sync(generator: Any, error: BaseException | None) -> Any:
+def _last_sync(generator: Generator[Any, None, None], error: BaseException | None) -> Any:
     try:
         more = next(generator, _ENDED) if error is None else generator.throw(error)
     except StopIteration:
@@ -208,11 +233,11 @@ def _last_sync(generator: Any, error: BaseException | None) -> Any:
     return more
 
 
-async def _first(generator: Any) -> Any:
+async def _first(generator: AsyncGenerator[Any, None]) -> Any:
     return await anext(generator, _ENDED)
 
 
-async def _last(generator: Any, error: BaseException | None) -> Any:
+async def _last(generator: AsyncGenerator[Any, None], error: BaseException | None) -> Any:
     try:
         more = await (anext(generator, _ENDED) if error is None else generator.athrow(error))
     except StopAsyncIteration:

@@ -15,9 +15,11 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from cascade.runtime.resources.lifecycle import (
+    Host,
+    Job,
     Opened,
     described,
     find,
@@ -34,34 +36,14 @@ from cascade.spec.events import ResourceReleased
 from cascade.spec.notes import spelled
 from cascade.spec.resource import Inject, Resource
 
+if TYPE_CHECKING:
+    from cascade.runtime.run.state import RunState
+
 __all__ = ["EngineHost", "ResourcePool", "asked_scope"]
 
 log = logging.getLogger("cascade")
 Key = tuple[Any, ...]
-Job = tuple[Any, asyncio.Future[None]]
-"""A call that was left behind in its thread, and a future for its end."""
 OVER = {"run": "its run had ended", "engine": "its engine had closed"}
-
-
-class Host(Protocol):
-    """What a pool asks of the run or the engine that it belongs to, and a set-up of the run that it happens in."""
-
-    @property
-    def engine(self) -> Any:
-        """The engine, whose pool has what is of the scope "engine"."""
-
-    @property
-    def known(self) -> Mapping[str, Resource]:
-        """What a resource is looked up in by its name."""
-
-    def left_behind(self) -> list[Job]:
-        """Return the calls that may go on using what is open."""
-
-    async def in_thread(self, owner: Any, what: str, func: Callable[..., Any], *args: Any) -> Any:
-        """Run a piece of a resource, `what`, in a worker thread."""
-
-    def publish_resource(self, name: str, acquired: bool) -> None:
-        """Say that a resource was set up, or torn down."""
 
 
 class _Shared(InProgress):
@@ -117,14 +99,14 @@ class ResourcePool:
         """The names of what is set up."""
         return [each.resource.name for each in self.opened]
 
-    def open_for(self, owner: Any) -> list[str]:
+    def open_for(self, owner: object) -> list[str]:
         """Return the names of what a call may use: its own, and what the run shares."""
         return [*(each.resource.name for each in self.of_calls.get(id(owner), ())), *self.names]
 
     # --- set-ups
 
     def provide(
-        self, run: Host, wanted: Inject, resource: Resource, asker: str, own: list[Opened]
+        self, run: RunState, wanted: Inject, resource: Resource, asker: str, own: list[Opened]
     ) -> Coroutine[Any, Any, Any]:
         """Return, to be awaited, the value of a resource that was found for what is `wanted`.
 
@@ -141,7 +123,7 @@ class ResourcePool:
         pool: ResourcePool = self if scope == self.scope else self._host.engine.kept
         return pool._share(run, resource, asker)
 
-    async def _open_own(self, run: Host, resource: Resource, own: list[Opened]) -> Any:
+    async def _open_own(self, run: RunState, resource: Resource, own: list[Opened]) -> Any:
         """Return the value of a resource that its asker has for itself."""
         if self.scope == "run":
             for opened in own:
@@ -149,7 +131,7 @@ class ResourcePool:
                     return opened.value
         return await self._open(run, resource, own)
 
-    async def _share(self, run: Host, resource: Resource, asker: str) -> Any:
+    async def _share(self, run: RunState, resource: Resource, asker: str) -> Any:
         """Return the value of a resource of the pool's own.
 
         Raises:
@@ -192,7 +174,7 @@ class ResourcePool:
         known = self._host.known
         return (resource, *[self._key(find(known, it, described(resource))) for it in resource.needs.values()])
 
-    async def _open_shared(self, run: Host, resource: Resource, shared: _Shared) -> Any:
+    async def _open_shared(self, run: RunState, resource: Resource, shared: _Shared) -> Any:
         own: list[Opened] = []
         if self.scope == "engine":  # nobody inside of a run's set-up asks for what is that run's
             hold(shared, run)
@@ -205,7 +187,7 @@ class ResourcePool:
                 opened.is_bound = shared.is_bound
             self.opened += own
 
-    async def _open(self, run: Host, resource: Resource, own: list[Opened]) -> Any:
+    async def _open(self, run: RunState, resource: Resource, own: list[Opened]) -> Any:
         """Set a resource up, after those that it needs; what there is to tear down is added to `own`."""
         what, needed = described(resource), {}
         for name, wanted in resource.needs.items():
@@ -281,7 +263,7 @@ class EngineHost:
         known: Mapping[str, Resource] = self.engine.resources
         return known
 
-    def leave(self, job: Any, ended: asyncio.Future[None]) -> None:
+    def leave(self, job: object, ended: asyncio.Future[None]) -> None:
         """Note a call, of any run, that was left behind and may use what is open."""
         self._left = [*self.left_behind(), (job, ended)]
 
@@ -294,11 +276,11 @@ class EngineHost:
         left, self._left = self._left, []
         return left
 
-    async def in_thread(self, owner: Any, what: str, func: Callable[..., Any], *args: Any) -> Any:
+    async def in_thread(self, owner: object, what: str, func: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of a resource, `what`, in a worker thread."""
         grace = self.engine.thread_grace
 
-        def abandon(job: Any, ended: Any) -> None:
+        def abandon(job: object, ended: object) -> None:
             log.warning("%s did not end within thread_grace=%s seconds; its thread goes on", what, grace)
 
         return await self.engine.threads().in_thread(func, args, {}, grace=grace, abandon=abandon)

@@ -64,7 +64,7 @@ def _stack(frame: FrameType | None) -> Iterable[FrameType]:
     return reversed(frames)
 
 
-def awaits(coroutine: Any) -> Iterator[FrameType]:
+def awaits(coroutine: object) -> Iterator[FrameType]:
     """Go through the frames of a coroutine that waits, outermost first."""
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None)

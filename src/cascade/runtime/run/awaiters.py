@@ -103,7 +103,7 @@ def around(inside: Inside | None, held: Any, task: asyncio.Task[Any] | None) -> 
         inside = inside.around
 
 
-def _told_by(callback: Any) -> list[Any]:
+def _told_by(callback: object) -> list[Any]:
     """Return the futures that a callback of a future is to settle, and the tasks that it wakes."""
     parts = [getattr(callback, "__self__", None)]
     if isinstance(callback, partial):

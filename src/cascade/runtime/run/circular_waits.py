@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cascade.runtime.frames.call import Call
 from cascade.runtime.run.awaiters import around, held_here
 from cascade.runtime.run.deadlock import PAUSES
 from cascade.spec.contexts import contextmanager
@@ -34,7 +35,7 @@ class InProgress:
         self.place: Any = None
         self.around: Any = None
 
-    def is_at(self, call: Any) -> bool:
+    def is_at(self, call: Call) -> bool:
         """Say whether it is a call that makes it."""
         return self.place is not None and bool(self.place.is_same(call))
 
@@ -45,7 +46,7 @@ class Wait:
     __slots__ = ("awaited", "error", "future", "held", "inside", "task", "timer")
 
     def __init__(
-        self, awaited: Any, future: asyncio.Future[Any], inside: Inside, error: Callable[[], Exception]
+        self, awaited: object, future: asyncio.Future[Any], inside: Inside, error: Callable[[], Exception]
     ) -> None:
         self.awaited = awaited
         self.future = future
@@ -104,7 +105,7 @@ class Wait:
 
 @contextmanager
 def waiting_for(
-    awaited: Any, future: asyncio.Future[Any], error: Callable[[], Exception], task: asyncio.Task[Any] | None = None
+    awaited: object, future: asyncio.Future[Any], error: Callable[[], Exception], task: asyncio.Task[Any] | None = None
 ) -> Iterator[None]:
     """Have `future` fail with an error if it is awaited, here, by somebody whom `awaited` itself waits for.
 

@@ -11,16 +11,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from cascade.errors import ConstraintError
+from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.capacities import ROUNDING
 from cascade.runtime.admission.limits import Gauge
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
 from cascade.runtime.run.awaiters import around, held_here
 from cascade.spec.inside import inside_of
+
+if TYPE_CHECKING:
+    from cascade.runtime.run.state import RunState
 
 __all__ = ["PAUSES", "check_inner", "give_up", "held_here", "hold", "note_wait", "stuck"]
 
@@ -30,7 +34,7 @@ PAUSES = tuple(0.05 * 2**i for i in range(10))
 """Seconds until it is looked again whether a wait has become one that can never end."""
 
 
-def hold(ticket: Any, run: Any) -> None:
+def hold(ticket: Any, run: RunState) -> None:
     """Let all that is begun from here know of a call that was let in; until `give_up`."""
     ticket.around = held_here.get()
     ticket.run = run
@@ -43,7 +47,7 @@ def give_up(ticket: Any) -> None:
     held_here.set(ticket.around)
 
 
-def check_inner(run: Any, call: Call, ticket: Ticket) -> None:
+def check_inner(run: RunState, call: Call, ticket: Ticket) -> None:
     """Look whether a call that has to wait could ever be let in.
 
     Raises:
@@ -58,7 +62,7 @@ def check_inner(run: Any, call: Call, ticket: Ticket) -> None:
     note_wait(ticket)
 
 
-def _error(run: Any, call: Call, lack: tuple[str, list[Ticket]]) -> ConstraintError:
+def _error(run: RunState, call: Call, lack: tuple[str, list[Ticket]]) -> ConstraintError:
     what, holders = lack
     by = " and ".join(sorted({_described(each) for each in holders}))
     return ConstraintError(
@@ -68,7 +72,7 @@ def _error(run: Any, call: Call, lack: tuple[str, list[Ticket]]) -> ConstraintEr
     )
 
 
-def stuck(run: Any, ticket: Ticket) -> tuple[str, list[Ticket]] | None:
+def stuck(run: RunState, ticket: Ticket) -> tuple[str, list[Ticket]] | None:
     """Return what a call of a run inside of a task would wait for in vain, in words, and who holds it."""
     ticket.inside, ticket.around = inside_of(), held_here.get()
     run.admission.inner.add(ticket)
@@ -113,7 +117,7 @@ def _fail(ticket: Ticket, lack: tuple[str, list[Ticket]]) -> None:
         ticket.turn.set_exception(_error(run, ticket.place, lack))
 
 
-def _in_vain(admission: Any) -> dict[Ticket, tuple[str, list[Ticket]]]:
+def _in_vain(admission: Admission) -> dict[Ticket, tuple[str, list[Ticket]]]:
     """Return which calls of runs inside of tasks wait for what they cannot have, and for what, as `_lack` says."""
     chains: dict[Any, list[Ticket]] = {}
     waiting = {}
@@ -163,7 +167,7 @@ def _lack(ticket: Ticket, held: Iterable[Ticket]) -> tuple[str, list[Ticket]] | 
     return None
 
 
-def _passes(admission: Any, gauge: Gauge) -> bool:
+def _passes(admission: Admission, gauge: Gauge) -> bool:
     """Say whether a limit on concurrency ends by itself."""
     limit = admission.limits.table.get((gauge.scope, "concurrency"))
     return limit is None or limit.until is not None

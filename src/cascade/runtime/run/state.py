@@ -302,7 +302,7 @@ class RunState(Reports):
         grace, abandon = self.engine.thread_grace, partial(self.abandon, call)
         return await self.executor.place(form, args, kwargs, grace, abandon, begun)
 
-    async def in_thread(self, owner: Any, what: str, func: Callable[..., Any], *args: Any) -> Any:
+    async def in_thread(self, owner: object, what: str, func: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of a resource, `what`, in a worker thread."""
         grace = self.engine.thread_grace
         return await self.engine.threads().in_thread(
