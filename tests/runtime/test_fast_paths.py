@@ -25,6 +25,7 @@ def programs(seed: int) -> Iterator[Recipe]:
     yield from nested_recipes(PROGRAMS // 2, seed)
 
 
+@pytest.mark.timeout(0 if EXAMPLES else 60)
 @pytest.mark.parametrize("names", EACH, ids=lambda names: names[0] if len(names) == 1 else "all")
 def test_without_it_programs_mean_the_same(names: tuple[FastPath, ...]) -> None:
     for at, recipe in enumerate(programs(seed=EACH.index(names))):
