@@ -24,7 +24,7 @@ from cascade.runtime.loops import follower as following
 from cascade.runtime.loops import transition as transitions
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.maps import calls
-from cascade.runtime.policies.attempts import _Attempts
+from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.run.state import RunState
 from cascade.spec.operations import ROUTE
 from tests.strategies import Recipe, fixed_recipes
@@ -211,13 +211,13 @@ def one_entry_too_many(patch: Patch) -> None:
 
 def one_attempt_too_few(patch: Patch) -> None:
     """A retry policy makes one attempt less."""
-    plain = _Attempts.__init__
+    plain = ManagedCall.__init__
 
-    def begin(attempts: Any, *args: Any) -> None:
-        plain(attempts, *args)
-        attempts.count = 1
+    def begin(managed: ManagedCall, *args: Any) -> None:
+        plain(managed, *args)
+        managed.count = 2
 
-    patch.setattr(_Attempts, "__init__", begin)
+    patch.setattr(ManagedCall, "__init__", begin)
 
 
 def emitted_loops_trust_keys(patch: Patch) -> None:

@@ -30,8 +30,8 @@ from cascade.runtime.loops.shared_transition import finish_compiled, resume_comp
 from cascade.runtime.maps.runner import run_map
 from cascade.runtime.maps.sinks import ResultSink, completed
 from cascade.runtime.plan import Plan, prepare
-from cascade.runtime.policies.attempts import invoke, perform
 from cascade.runtime.policies.cache import Caches
+from cascade.runtime.policies.task import invoke, perform
 from cascade.runtime.resources.lifecycle import checked
 from cascade.runtime.resources.pool import EngineHost, ResourcePool
 from cascade.runtime.run.operations import Operations

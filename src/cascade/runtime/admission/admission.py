@@ -149,7 +149,7 @@ class Admission:
         if not self._queues:
             now = self.limits.clock() if gauges or last is not None else 0.0
             if (
-                all(gauge.is_open(now) for gauge in gauges)
+                (not gauges or all(gauge.is_open(now) for gauge in gauges))
                 and (not needed or self.capacities.fit(needed))
                 and (last is None or last.is_open(now))
             ):
@@ -173,17 +173,8 @@ class Admission:
             inside: it is a part of what was let in already.
         """
         ticket = self.ask(name, needed, inside=inside)
-        if ticket.turn is None:
-            return ticket
-        try:
-            if not ticket.is_in:
-                blocked(ticket)
-            await ticket.turn
-            if not self.holds(ticket):
-                await self.wait_again(ticket)
-        except BaseException:
-            self.withdraw([ticket])
-            raise
+        if ticket.turn is not None:
+            await self.wait(ticket, blocked)
         return ticket
 
     def holds(self, ticket: Ticket) -> bool:
@@ -191,12 +182,15 @@ class Admission:
         self._look()
         return ticket.is_in and ticket.version == self.version
 
-    async def wait_again(self, ticket: Ticket) -> None:
-        """Put a call back where it was that limits have overtaken, and wait for its turn."""
-        loop = self._here()
+    async def wait(self, ticket: Ticket, blocked: Callable[[Ticket], None] | None = None) -> None:
+        """Wait for the turn of a call; one that limits have overtaken as it was let in goes back to where it was."""
         try:
-            while True:
-                self._look()
+            if ticket.turn is not None:
+                if blocked is not None and not ticket.is_in:
+                    blocked(ticket)
+                await ticket.turn
+            while not self.holds(ticket):
+                loop = self._here()
                 if ticket.is_in:
                     self._take_back(ticket)
                 ticket.turn = loop.create_future()
@@ -204,8 +198,6 @@ class Admission:
                 self._line_up()
                 self.let_in()
                 await ticket.turn
-                if self.holds(ticket):
-                    return
         except BaseException:
             self.withdraw([ticket])
             raise

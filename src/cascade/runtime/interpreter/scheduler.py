@@ -35,7 +35,7 @@ from cascade.runtime.frames.scope import Scope
 from cascade.runtime.interpreter.interpreter import TURN, Deferred, run_ready
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
-from cascade.runtime.run.deadlock import give_up, held_here, hold, note_wait, stuck
+from cascade.runtime.run.deadlock import held_here, leave_slot, note_wait, stuck, take_slot
 from cascade.runtime.run.state import RunState
 from cascade.spec.events import TaskBlocked
 from cascade.spec.graph import Gate
@@ -128,10 +128,7 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
             else:  # what `perform` would do, in one coroutine instead of three
                 try:
                     if started is not PENDING:  # a ticket
-                        if not run.admission.holds(started):
-                            await run.admission.wait_again(started)
-                        scope.parked.discard(started)
-                        hold(started, run)
+                        await take_slot(run, scope, started)
                     try:
                         if run.is_interrupted:
                             scope.check()  # while it waited
@@ -142,12 +139,10 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
                             value = await form.func(*args, **kwargs)
                     finally:
                         if started is not PENDING:
-                            give_up(started)
-                            run.admission.leave(started.name, started.needed)
+                            leave_slot(started)
                 except BaseException as error:
-                    if run.is_asked(error, scope):
-                        raise
-                    raise run.failure_at(Call(frame, i), error) from None
+                    run.check_failed(Call(frame, i), error)
+                    raise
                 if value.__class__ is not form.seen:
                     if is_signal(value):
                         value = await run.operations.perform(run, frame, i, value)

@@ -6,22 +6,18 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from types import CoroutineType
 from typing import Any, Final
 
 from cascade.errors import CacheError
-from cascade.runtime.frames.call import Call
+from cascade.runtime.policies.managed import ManagedCall, Work
 from cascade.runtime.run.circular_waits import InProgress, waiting_for
 from cascade.runtime.run.deadlock import give_up, hold
-from cascade.runtime.run.state import RunState
 from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value
 from cascade.spec.events import RunWarning
-from cascade.spec.lazy import Lazy
 from cascade.spec.notes import spelled
-from cascade.spec.placement import CallForm
 
-__all__ = ["Caches", "call_cached", "clock"]
+__all__ = ["Caches", "cached", "clock"]
 
 MISS: Final = object()
 clock = time.time
@@ -81,35 +77,24 @@ class Caches:
         return found
 
 
-async def call_cached(
-    run: RunState,
-    call: Call,
-    form: CallForm,
-    args: Any,
-    kwargs: dict[str, Any],
-    policy: Any,
-    work: Callable[[], Awaitable[Any]],
-) -> Any:
-    """Return what is kept for a call; else do `work`, keep what it returns, and return that.
+def cached(managed: ManagedCall, policy: Any, work: Work) -> Awaitable[Any]:
+    """Return what is kept for a call; else do the work, keep what it returns, and return that.
 
     Raises:
         CacheError: the call cannot be keyed, or the cache itself fails.
     """
     cls = _KeyedCall if policy.__class__ is Cached else _CheckedCall
-    return await cls(run, call, form, args, kwargs, policy).perform(work)
+    return cls(managed, policy).perform(work)
 
 
 class _CachedCall:
     """One call of a node with a cache."""
 
-    def __init__(
-        self, run: RunState, call: Call, form: CallForm, args: Any, kwargs: dict[str, Any], policy: Any
-    ) -> None:
-        self.run = run
-        self.call = call
-        self.form = form
-        self.args = args
-        self.kwargs = kwargs
+    def __init__(self, managed: ManagedCall, policy: Any) -> None:
+        self.managed = managed
+        self.run = managed.run
+        self.call = managed.call
+        self.form, self.args, self.kwargs = managed.keyed()
         self.policy = policy
 
     def hit(self, value: Any) -> Any:
@@ -141,7 +126,7 @@ class _CachedCall:
 class _CheckedCall(_CachedCall):
     """A call under a policy of a third party, which decides by itself."""
 
-    async def perform(self, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def perform(self, work: Work) -> Any:
         from cascade.adapters.caching.keys import inputs_of
 
         node = self.run.call_node(self.call, self.form)
@@ -149,8 +134,8 @@ class _CheckedCall(_CachedCall):
         found = await self.ask("check", node, inputs)
         if found is not None:
             return self.hit(found.value if found.__class__ is Value else found)
-        value = await work()
-        if not isinstance(value, Lazy):
+        value = await work(self.managed)
+        if self.managed.is_kept(value):
             await self.ask("save", node, inputs, value)
         return value
 
@@ -167,7 +152,7 @@ class _CheckedCall(_CachedCall):
 class _KeyedCall(_CachedCall):
     """A call whose results are kept by content."""
 
-    async def perform(self, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def perform(self, work: Work) -> Any:
         from cascade.adapters.caching.keys import key_of
 
         caches: Caches = self.run.engine.caches
@@ -193,8 +178,8 @@ class _KeyedCall(_CachedCall):
                 succeeded = True
                 caches.used(self.policy)
                 return self.hit(value)
-            value = await work()
-            if not isinstance(value, Lazy | CoroutineType):  # the run refuses or awaits these
+            value = await work(self.managed)
+            if self.managed.is_kept(value):
                 await self.keep(value)
                 caches.kept(self.policy)
                 succeeded = True

@@ -5,38 +5,44 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from cascade.runtime.frames.cancel_scope import CancelScope, TimedScope
+from cascade.runtime.frames.cancel_scope import TimedScope
+from cascade.runtime.frames.scope import Interrupted, NodeFailure
+from cascade.runtime.policies.managed import ManagedCall
+from cascade.spec.notes import note_more, spelled
 
-__all__ = ["Deadline", "deadline_of"]
-
-
-class Deadline(TimedScope):
-    """The time that one attempt has, made in the task that it will cancel; the clock starts with `start`."""
-
-    __slots__ = ()
-
-    def __init__(self, run: Any, around: CancelScope, seconds: float) -> None:
-        super().__init__(run, around, seconds)
-        self.task = asyncio.current_task()
-
-    def settle(self, error: BaseException | None, by_clock: bool = True) -> bool:
-        """Stop the clock once the attempt has ended, with `error` or without; say whether it was too late.
-
-        Args:
-            by_clock: the attempt was made on the event loop's thread, and may have held it. (A thread's call may have
-                ended in time, and have come to be heard late.)
-        """
-        self.stop()
-        self.task = None  # which may keep an error whose traceback leads here
-        return (by_clock or self.expired) and self.is_late(error)
-
-    def error(self, described: str) -> TimeoutError:
-        """Return the error of a call that was too late."""
-        return TimeoutError(f"{described} took longer than its timeout of {self.seconds:g} s")
+__all__ = ["in_time"]
 
 
-def deadline_of(run: Any, around: CancelScope, gate: Any) -> Deadline | None:
-    """Return the deadline of an attempt that is about to be made, if it has one."""
-    if gate is None or gate.timeout is None or gate.timeout == float("inf"):
-        return None
-    return Deadline(run, around, gate.timeout)
+async def in_time(managed: ManagedCall, seconds: float) -> Any:
+    """Make the call of one attempt, for as long as its timeout allows."""
+    run, call, is_here = managed.run, managed.call, managed.is_here
+    deadline = managed.deadline = TimedScope(run, call.scope, seconds)
+    deadline.task = asyncio.current_task()
+    if is_here:
+        deadline.start()  # else when a thread or process takes it up
+    failure: BaseException | None = None
+    try:
+        value = await managed.make()
+    except BaseException as error:
+        failure = error
+    try:
+        deadline.stop()
+        deadline.task = None  # which may keep an error whose traceback leads here
+        # What is not here may have ended in time, and have come to be heard late.
+        if (is_here or deadline.expired) and deadline.is_late(failure):
+            raise _late(f"{run.described(call)} took longer than its timeout of {seconds:g} s", failure)
+        if failure is not None:
+            raise failure
+    finally:
+        failure = None  # the traceback leads here
+    return value
+
+
+def _late(message: str, failure: BaseException | None) -> TimeoutError:
+    """Return the error of an attempt that was too late, and ended with `failure` or without."""
+    late = TimeoutError(message)
+    cause = failure.error if isinstance(failure, NodeFailure) else failure
+    late.__cause__ = None if isinstance(failure, asyncio.CancelledError) else cause
+    for other in failure.others if isinstance(failure, (NodeFailure, Interrupted)) else ():
+        note_more(late, f"besides, a node failed as it was cancelled: {spelled(other)}")
+    return late

@@ -20,13 +20,14 @@ from cascade.runtime.admission.capacities import ROUNDING
 from cascade.runtime.admission.limits import Gauge
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.scope import Scope
 from cascade.runtime.run.awaiters import around, held_here
 from cascade.spec.inside import inside_of
 
 if TYPE_CHECKING:
     from cascade.runtime.run.state import RunState
 
-__all__ = ["PAUSES", "check_inner", "give_up", "held_here", "hold", "note_wait", "stuck"]
+__all__ = ["PAUSES", "check_inner", "give_up", "held_here", "hold", "leave_slot", "note_wait", "stuck", "take_slot"]
 
 _looks: WeakKeyDictionary[Any, tuple[Any, tuple[float, ...]]] = WeakKeyDictionary()
 """Of admissions: the event loop where it is looked again, and after which times."""
@@ -45,6 +46,21 @@ def give_up(ticket: Any) -> None:
     """Say that a call holds nothing any more."""
     ticket.run = ticket.place = None
     held_here.set(ticket.around)
+
+
+async def take_slot(run: RunState, scope: Scope, ticket: Ticket) -> Ticket:
+    """Begin a call of a scope that was let in while it was put aside; until `leave_slot`."""
+    if not run.admission.holds(ticket):
+        await run.admission.wait(ticket)
+    scope.parked.discard(ticket)
+    hold(ticket, run)
+    return ticket
+
+
+def leave_slot(ticket: Ticket) -> None:
+    """Give back what a call was let in with."""
+    give_up(ticket)
+    ticket.admission.leave(ticket.name, ticket.needed)
 
 
 def check_inner(run: RunState, call: Call, ticket: Ticket) -> None:

@@ -28,7 +28,7 @@ Later = Coroutine[Any, Any, Any]
 class Operations(NamedTuple, Generic[R]):
     """The record. Each field is a function or class of the module that its comment names."""
 
-    # policies.attempts
+    # policies.task
     perform: Callable[[R, Frame, int, Any], Later]
     """Carry out an instruction that was put aside; give its value, or the `loop` that it begins."""
     call: Callable[[R, Call, CallForm, Any, Arguments, Gate | None], Later]

@@ -14,7 +14,7 @@ from cascade.errors import ConstraintError, JumpError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.cancel_scope import CancelScope
 from cascade.runtime.frames.frame import Activation, Frame, root_frame
-from cascade.runtime.frames.scope import Scope
+from cascade.runtime.frames.scope import NodeFailure, Scope
 from cascade.runtime.inputs import fill
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.reports import Reports
@@ -256,6 +256,15 @@ class RunState(Reports):
         self.run_scope.asked = self.is_interrupted = True  # all tasks of the event loop are being cancelled
         return True
 
+    def check_failed(self, call: Call, error: BaseException, attempt: int = 1) -> None:
+        """Look at what came out of a call: a cancel that was asked for is no failure, and may go on as it is.
+
+        Raises:
+            NodeFailure: the call failed of it.
+        """
+        if not isinstance(error, NodeFailure) and not self.is_asked(error, call.scope):
+            raise self.failure_at(call, error, attempt) from None
+
     def guarded(self, emitted: EmittedCode) -> Guards:
         """Return an emitted coroutine function, which looks around when something of the run is to end."""
         guards = emitted.guarded(self.ticker)
@@ -364,10 +373,13 @@ class RunState(Reports):
             NodeFailure: one of them is none, or more than there is.
         """
         given = {name: regs[reference] for name, reference in gate.amounts}
+        graph, inner = call.activation.blueprint.graph, call.activation.blueprint.subflows.get(call.number)
+        amounts = (gate.constraints.amounts if gate.constraints else {}) | given
         try:
             capacities = self.admission.capacities
-            held = capacities.held(self.shares.get(call.activation))
-            capacities.check_given(call.activation.blueprint.graph, call.number, given, held)
+            capacities.check_given(graph, call.number, given, capacities.held(self.shares.get(call.activation)))
+            if inner is not None:
+                capacities.check(inner, amounts)
         except ConstraintError as error:
             raise self.failure_at(call, error) from None
         return gate.holding(given)

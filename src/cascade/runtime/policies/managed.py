@@ -1,0 +1,77 @@
+"""Managed calls: what a policy knows of the call that it stands around, be that of a task or of a sub-flow."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from types import CoroutineType
+from typing import Any
+
+from cascade.runtime.admission.ticket import Ticket
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.cancel_scope import TimedScope
+from cascade.runtime.run.state import RunState
+from cascade.spec.graph import Gate
+from cascade.spec.lazy import Lazy
+
+__all__ = ["ManagedCall", "Work"]
+
+NO_POLICY = Gate()
+
+
+class ManagedCall(ABC):
+    """One call of a node under policies, or under the eyes of a subscriber, with all its attempts."""
+
+    __slots__ = ("call", "count", "deadline", "gate", "run", "ticket")
+
+    def __init__(self, run: RunState, call: Call, gate: Gate | None, ticket: Ticket | None = None) -> None:
+        self.run = run
+        self.call = call
+        self.gate = NO_POLICY if gate is None else gate
+        self.count = 1
+        """Which attempt it is at."""
+        self.ticket = ticket
+        """What limits and constraints have let the first attempt in with already."""
+        self.deadline: TimedScope | None = None
+        """What ends the attempt that is under way, if that has a timeout."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What limits know it by."""
+
+    @property
+    def place(self) -> tuple[RunState, Call] | None:
+        """What is said to be going on; None: only what is inside of it is."""
+        return None
+
+    @abstractmethod
+    def make(self) -> Awaitable[Any]:
+        """Make the call itself."""
+
+    def attempt(self, work: Work) -> Awaitable[Any]:
+        """Make one attempt, which has been let in; `work` is what is left to do."""
+        if self.run.is_interrupted:
+            self.call.scope.check()  # while it waited
+        return work(self)
+
+    def observe(self, work: Work) -> Awaitable[Any]:
+        """Do the work, which is all attempts, and say how it ended."""
+        return work(self)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the time of an attempt begins at once, and passes on the thread of the event loop."""
+        return True
+
+    @abstractmethod
+    def keyed(self) -> tuple[Any, Any, dict[str, Any]]:
+        """Return what a cache tells the call by: a form, and the arguments by position and by name."""
+
+    def is_kept(self, value: Any) -> bool:
+        """Say whether a cache is to keep a result."""
+        return not isinstance(value, Lazy | CoroutineType)  # the run refuses or awaits these
+
+
+Work = Callable[[ManagedCall], Awaitable[Any]]
+"""What a policy stands around: the next one inwards."""
