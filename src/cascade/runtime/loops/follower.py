@@ -17,7 +17,6 @@ from cascade.compiler.lowering.entry_plan import FIRST, Key, entry_plan, overrid
 from cascade.errors import DependencyMissingError, JumpError
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Skip
 from cascade.runtime.frames.gates import gate_reason, stand_in
-from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
 from cascade.runtime.interpreter.results import refuse_jump, refuse_lazy
 from cascade.runtime.interpreter.scheduler import advance, complete, drive
@@ -131,12 +130,9 @@ class Follower(LoopPosition):
                         refuse_lazy(self.form, value)
                     else:
                         return self.end(value)
-                except NodeFailure:
-                    raise
                 except BaseException as error:
-                    if run.is_asked(error, within):
-                        raise
-                    raise run.failure_at(self.call, error) from None
+                    run.check_failed(self.call, error)
+                    raise
                 if ticker.due and not isinstance(
                     value, CoroutineType
                 ):  # which the end of the run would leave unawaited

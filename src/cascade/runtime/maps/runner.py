@@ -152,9 +152,8 @@ async def _spread(state: MapState) -> None:
         try:
             batch = await source.read(EVERYTHING if in_place and state.may_sweep(state.read) else min(size, room))
         except BaseException as error:
-            if run.is_asked(error, state.scope):
-                raise
-            raise run.failure_at(Call(state.frame, state.i), error) from None
+            run.check_failed(Call(state.frame, state.i, "", state.scope), error)
+            raise
         state.scope.check()  # the source may not have minded a cancel
         if batch is None:
             return
