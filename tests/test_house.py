@@ -187,6 +187,12 @@ def test_only_a_check_fails(
         front.main(["--src", str(tmp_path / "nowhere")])
 
 
+@pytest.mark.parametrize(("room", "most"), [("compiler", 4), ("runtime", 6)])
+def test_any_stands_for_the_values_of_users_alone(room: str, most: int) -> None:
+    share = Room(House(PACKAGE).within(room)).any_share
+    assert share < most, f"{share:.1f} % of the parameters in {room} are Any; annotate what the engine itself passes"
+
+
 def test_a_run_enters_modules_of_this_house() -> None:
     found = entered(PACKAGE.parent)
     assert isinstance(found, dict), found

@@ -129,7 +129,7 @@ class Edge:
         self.updates = updates
         self.uses = 0
 
-    def takes(self, signal: Any) -> bool:
+    def takes(self, signal: Jump | TailCall) -> bool:
         """Say whether a jump or tail call is one of these."""
         if not self.is_jump:
             return (
@@ -183,7 +183,7 @@ class TransitionProfile:
         """Say whether so many edges leave a state that no more are kept."""
         return len(self.edges.get(source, ())) >= MOST_EDGES
 
-    def learn(self, signal: Any, edge: Edge) -> Edge | None:
+    def learn(self, signal: Jump | TailCall, edge: Edge) -> Edge | None:
         """Return the edge that a signal went along, `edge` if it is new; None if there are too many."""
         known = self.edges.setdefault(edge.source, [])
         for other in known:

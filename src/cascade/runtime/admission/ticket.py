@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 __all__ = ["Ticket"]
+
+
+class CallPlace(Protocol):
+    """What is asked of a call, to tell whether a ticket is its own."""
+
+    frame: Any
+    register: int
 
 
 class Ticket:
@@ -41,7 +48,7 @@ class Ticket:
         self.inside: Any = None
         """The run that it is in, if that is inside of a task."""
 
-    def is_at(self, call: Any) -> bool:
+    def is_at(self, call: CallPlace) -> bool:
         """Say whether it is the ticket of a call, or of a sub-flow, which any call of its run may be in."""
         place = self.place
         if isinstance(place, tuple):

@@ -183,7 +183,9 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
     return None
 
 
-def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, deferred: list[Deferred]) -> Any:
+def _call(
+    run: RunState, frame: Frame, i: int, form: CallForm, values: list[Any] | tuple[Any, ...], deferred: list[Deferred]
+) -> Any:
     """Call in place if that is allowed, with events if somebody listens; else put the call aside."""
     if form.inline is None or not run.inline:
         if run.governed:
@@ -201,7 +203,14 @@ def _call(run: RunState, frame: Frame, i: int, form: CallForm, values: Any, defe
 
 
 def _special(
-    run: RunState, frame: Frame, i: int, op: int, form: Any, at: Any, work: list[Any], deferred: list[Deferred]
+    run: RunState,
+    frame: Frame,
+    i: int,
+    op: int,
+    form: Any,
+    at: Any,
+    work: list[Any],
+    deferred: list[Deferred],
 ) -> Any:
     """Carry out an instruction that is more than a call; PENDING if it has to wait."""
     if op == IMPORT:

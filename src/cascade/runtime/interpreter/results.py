@@ -17,7 +17,7 @@ from cascade.spec.signal import Signal
 __all__ = ["is_signal", "plain_result", "refuse_jump", "refuse_lazy"]
 
 
-def is_signal(value: Any) -> bool:
+def is_signal(value: object) -> bool:
     """Say whether a result needs more than to be kept."""
     return isinstance(value, (Signal, CoroutineType))
 

@@ -187,7 +187,7 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
             beside.leave()
 
 
-def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, started: Any) -> bool:
+def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, started: object) -> bool:
     """Say whether a call needs nothing but to be made, maybe with a ticket."""
     op = frame.block.ops[i]
     if started is PENDING:
@@ -251,7 +251,7 @@ async def evaluate(run: RunState, frame: Frame, work: list[Any], deferred: list[
 
 
 async def complete(
-    run: RunState, frame: Frame, work: list[Any], deferred: list[Deferred], outcome: Any, wanted: list[int]
+    run: RunState, frame: Frame, work: list[Any], deferred: list[Deferred], outcome: object, wanted: list[int]
 ) -> None:
     """Do for `evaluate` what its first run could not do at once."""
     scope, regs = frame.scope, frame.regs

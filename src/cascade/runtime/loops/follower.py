@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.code.source_writer import Deoptimize
 from cascade.compiler.lowering.entry_plan import FIRST, Key, entry_plan, override
 from cascade.errors import DependencyMissingError, JumpError
-from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Skip
+from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Parked, Skip
 from cascade.runtime.frames.gates import gate_reason, stand_in
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
 from cascade.runtime.interpreter.results import refuse_jump, refuse_lazy
@@ -24,6 +24,7 @@ from cascade.runtime.loops.learning import learn_call, learn_item, learn_jump, l
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.shared_transition import SharedTransition, shared_transition
 from cascade.runtime.loops.tail_call import merge_tail
+from cascade.runtime.loops.transition import Transition
 from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
@@ -42,6 +43,8 @@ class Follower(LoopPosition):
     """One loop on its way: the state it is in, and how its last call was made."""
 
     __slots__ = ()
+    transitions: dict[int, list[Transition]]
+    elsewhere: dict[Activation, dict[int, list[Transition]]]
 
     def end(self, value: Any) -> Any:
         """Return what the loop gives, and note if that was skipped."""
@@ -141,7 +144,7 @@ class Follower(LoopPosition):
         finally:
             self.let_go()
 
-    async def enter_slowly(self, signal: Any) -> Any:
+    async def enter_slowly(self, signal: Jump | TailCall) -> Any:
         """Go where a jump or tail call leads, the long way; return what is returned there."""
         if isinstance(signal, TailCall):
             return await self.tail(signal)
@@ -149,7 +152,7 @@ class Follower(LoopPosition):
         self.ended = target is None
         return data if target is None else await self.enter(self.activation, target, key, data)
 
-    def learn(self, signal: Any, activation: Activation, number: int, target: int, key: Key) -> None:
+    def learn(self, signal: Jump | TailCall, activation: Activation, number: int, target: int, key: Key) -> None:
         """Keep a short way for more jumps or tail calls like one that was followed."""
         home, transitions = (
             self.home.activation,
@@ -238,7 +241,7 @@ class Follower(LoopPosition):
         return await self.complete_entry(plan, frame, work, deferred, outcome)
 
     async def complete_entry(
-        self, plan: EntryPlan, frame: Frame, work: Any, deferred: list[Deferred], outcome: Any
+        self, plan: EntryPlan, frame: Frame, work: list[Any], deferred: list[Deferred], outcome: object
     ) -> Any:
         """Do what is left of an entry after a first run of what feeds it; return what its state returns."""
         block = frame.block
@@ -273,7 +276,7 @@ class Follower(LoopPosition):
     async def once(self, root: Frame, number: int) -> Any:
         """Return what a node gives that runs once a run, however often it is entered."""
 
-        def question(work: list[Any], waiter: Any) -> Any:
+        def question(work: list[Any], waiter: Parked) -> Any:
             if root.regs[number] is PENDING:
                 root.park(number, waiter)
                 root.demand(number, work)
@@ -283,7 +286,7 @@ class Follower(LoopPosition):
         self.skip = root.skips.get(number)
         return value
 
-    async def enter_item(self, key: Key, overrides: Any) -> Any:
+    async def enter_item(self, key: Key, overrides: Sequence[Any]) -> Any:
         """Enter the item of a map again, with the arguments declared for it but for those overridden."""
         graph = self.home.activation.blueprint.graph
         block = self.home.block
@@ -329,7 +332,7 @@ class Follower(LoopPosition):
             return True, NOTHING
         return True, await self.ask(lambda work, waiter: stand_in(frame, skip, gate, work, waiter))
 
-    async def ask(self, question: Any) -> Any:
+    async def ask(self, question: Callable[[list[Any], asyncio.Future[None]], Any]) -> Any:
         """Ask again until the answer is known, running what it needs."""
         while True:
             work: list[Any] = []

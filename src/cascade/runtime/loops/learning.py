@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from cascade.compiler.lowering.entry_plan import FIRST, Key, position
-from cascade.compiler.transition_profile import Edge, EntryPoint, Source, TransitionProfile
+from cascade.compiler.transition_profile import Edge, EntryPoint, Kind, Source, TransitionProfile
 from cascade.runtime.frames.frame import Activation
+from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.transition import Transition
 from cascade.spec.blueprint import Blueprint, EntryPlan, TailCall
 from cascade.spec.control import Jump, Value
@@ -23,7 +24,7 @@ ITEM, CALL = object(), object()
 """Mark the plans of items of maps, and of tasks that are called again, among those of a block."""
 
 
-def learn_jump(follower: Any, jump: Jump, source: Source, target: int, key: Key) -> Transition | None:
+def learn_jump(follower: LoopPosition, jump: Jump, source: Source, target: int, key: Key) -> Transition | None:
     """Return the transition for more jumps like this one, which has just entered a state, if the state allows it."""
     if target < 0 or jump.data.__class__ is Value:
         return None
@@ -42,7 +43,7 @@ def learn_jump(follower: Any, jump: Jump, source: Source, target: int, key: Key)
     )
 
 
-def profile_at(follower: Any) -> tuple[TransitionProfile, str | None]:
+def profile_at(follower: LoopPosition) -> tuple[TransitionProfile, str | None]:
     """Return what is known of the loops where a follower is, and the id of the blueprint that a tail call led to."""
     activation = follower.activation
     if activation is follower.home.activation:
@@ -75,11 +76,12 @@ def state_entry(
     return entry
 
 
-def learn_item(follower: Any, jump: Jump, key: Key) -> Transition | None:
+def learn_item(follower: LoopPosition, jump: Jump, key: Key) -> Transition | None:
     """Return a transition for a jump back into an item of a map, whose arguments are all there."""
     declared, named = follower.item
     block, register, gate = follower.home.block, follower.call.register, follower.gate
     form = block.forms[register]
+    assert form is not None
     if named or form.task.needs or jump.data.__class__ is Value or (gate is not None and gate.is_policy):
         return None
     if key is FIRST:
@@ -98,7 +100,7 @@ def learn_item(follower: Any, jump: Jump, key: Key) -> Transition | None:
     return None if edge is None else Transition(follower, edge, loop_profile, None, list(declared))
 
 
-def learn_call(follower: Any, call: TailCall, source: Source) -> Transition | None:
+def learn_call(follower: LoopPosition, call: TailCall, source: Source) -> Transition | None:
     """Return a transition for tail calls of a task to itself that give the same arguments each time."""
     form, gate = follower.form, follower.gate
     shape, count = form.task.shape, len(follower.args)
@@ -123,7 +125,12 @@ def learn_call(follower: Any, call: TailCall, source: Source) -> Transition | No
 
 
 def _arguments_entry(
-    follower: Any, loop_profile: TransitionProfile, blueprint_id: str | None, kind: Any, mark: Any, source: Source
+    follower: LoopPosition,
+    loop_profile: TransitionProfile,
+    blueprint_id: str | None,
+    kind: Kind,
+    mark: tuple[Any, ...],
+    source: Source,
 ) -> EntryPoint:
     """Return an entry all of whose arguments are given."""
     entry = loop_profile.entries.get(mark)
@@ -147,7 +154,9 @@ def tail_key(call: TailCall) -> Key:
     return (*[position(at) for at in range(len(call.args))], *call.kwargs)
 
 
-def learn_tail_transition(follower: Any, call: TailCall, activation: Activation, number: int) -> Transition | None:
+def learn_tail_transition(
+    follower: LoopPosition, call: TailCall, activation: Activation, number: int
+) -> Transition | None:
     """Return the transition for more tail calls like this, which led from node `number` of `activation` to here."""
     blueprint, target = follower.activation.blueprint, follower.activation.blueprint.graph.root
     if call.__class__ is not TailCall or call.args.__class__ not in (list, tuple) or call.kwargs.__class__ is not dict:

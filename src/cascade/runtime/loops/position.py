@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import CoroutineType
 from typing import Any
 
@@ -10,7 +11,6 @@ from cascade.errors import JumpError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import Activation, Frame, NodeInstance, Skip
 from cascade.runtime.frames.scope import Scope
-from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block, EntryPlan
 from cascade.spec.graph import Gate
@@ -63,7 +63,7 @@ class LoopPosition:
         args: Any,
         kwargs: dict[str, Any],
         gate: Gate | None,
-        item: Any,
+        item: tuple[Any, dict[str, Any]] | None,
     ) -> None:
         self.run = run
         self.call = call
@@ -72,7 +72,7 @@ class LoopPosition:
         self.error: BaseException | None = None
         """How the loop ended that was begun with the first call; see `shared_transition.start_compiled`."""
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
-        self.item = item
+        self.item: Any = item
         self.home = call.frame
         self.within: Scope = call.scope
         """What the whole loop ends with."""
@@ -86,9 +86,9 @@ class LoopPosition:
         self.skip: Skip | None = None
         self._scope: Scope | None = None
         self.frames: dict[EntryPlan, Frame] = {}
-        self.transitions: dict[int, list[Transition]] = {}
+        self.transitions: dict[int, list[Any]] = {}
         """The short ways on from each node of the blueprint where the loop is."""
-        self.elsewhere: dict[Activation, dict[int, list[Transition]]] = {}
+        self.elsewhere: dict[Activation, dict[int, list[Any]]] = {}
         """The short ways on in the other blueprints where the loop was."""
         self.rest: Any = None
         """What is left of an entry that an emitted loop was left in."""
@@ -165,7 +165,14 @@ class LoopPosition:
         graph = self.home.activation.blueprint.graph
         return f"{graph.name(self.home_number)} (declared at {graph.declared(self.home_number)})"
 
-    def move(self, activation: Activation, target: int, routes: Any, gate: Gate | None, called: bool = False) -> None:
+    def move(
+        self,
+        activation: Activation,
+        target: int,
+        routes: dict[Any, int | None] | None,
+        gate: Gate | None,
+        called: bool = False,
+    ) -> None:
         """Count an entry and go to its node; an exit does not count, but what a tail call leads to does."""
         call = self.call
         if routes is not None or called:
@@ -190,7 +197,7 @@ class LoopPosition:
         """Return a frame for the middle of an entry."""
         return self.frame(entry.plan, self.activation, entry.number, ())
 
-    def frame(self, plan: EntryPlan, activation: Activation, target: int, overrides: Any) -> Frame:
+    def frame(self, plan: EntryPlan, activation: Activation, target: int, overrides: Iterable[Any]) -> Frame:
         """Return a frame for one entry; the last one by the same plan is over, so its frame serves again."""
         block = activation.blueprint.state(target)
         regs = activation.template(plan, block).copy()

@@ -16,9 +16,11 @@ from cascade.compiler.transition_profile import Edge
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Activation, Frame
 from cascade.runtime.loops.learning import learn_jump
+from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
+from cascade.spec.blueprint import TailCall
 from cascade.spec.control import Jump
 from cascade.spec.placement import CallForm, arguments
 
@@ -29,7 +31,7 @@ PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
 """The classes of most data that a loop ends with."""
 
 
-def shared_transition(follower: Any, jump: Jump) -> SharedTransition | None:
+def shared_transition(follower: LoopPosition, jump: Jump) -> SharedTransition | None:
     """Return the short way for jumps like this one, if a state like this one has had it before.
 
     If many states like it have come here already, it is made at once: they may all be in their first call.
@@ -61,7 +63,7 @@ def shared_transition(follower: Any, jump: Jump) -> SharedTransition | None:
     return SharedTransition(follower, edge, hot)
 
 
-def _learned_at_once(follower: Any, jump: Jump, leaf: Any) -> Known | None:
+def _learned_at_once(follower: LoopPosition, jump: Jump, leaf: tuple[Any, ...]) -> Known | None:
     """Return the loop of a state that has jumped to itself once."""
     number, routes = follower.number, follower.routes
     by_name = jump.data is None or isinstance(jump.data, dict)
@@ -112,7 +114,7 @@ def start_compiled(
 
 
 def resume_compiled(
-    run: RunState, frame: Frame, i: int, known: Known, outcome: Any
+    run: RunState, frame: Frame, i: int, known: Known, outcome: tuple[int, Any, Any, Any]
 ) -> tuple[Coroutine[Any, Any, Any] | None, Guards | None]:
     """Return the loop again, if it was left with an outcome for no more than the event loop's turn."""
     count, _, result, _ = outcome
@@ -167,17 +169,17 @@ class SharedTransition(Transition):
 
     __slots__ = ("ahead",)
 
-    def __init__(self, follower: Any, edge: Edge, hot: LinkedLoop) -> None:
+    def __init__(self, follower: LoopPosition, edge: Edge, hot: LinkedLoop) -> None:
         super().__init__(follower, edge, follower.activation.blueprint.loop_profile, None, NO_REGISTERS)
         self.hot = hot
         self.ahead = 0
         """How many of the loop's entries were counted before."""
 
-    def takes(self, signal: Any) -> bool:
+    def takes(self, signal: Jump | TailCall) -> bool:
         """Say whether a jump goes along this edge, and its loop can still run."""
         return self.edge.takes(signal) and not self.follower.run.observed and bool(self.hot.loop.may_run())
 
-    def enter(self, signal: Any) -> Any:
+    def enter(self, signal: Jump | TailCall) -> Any:
         """Enter the state; return what it returns, or PENDING if the loop is a coroutine."""
         if not self.hot.loop.is_async:
             return self.run_hot(signal)

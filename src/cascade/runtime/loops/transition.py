@@ -34,8 +34,12 @@ from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, 
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
 from cascade.runtime.frames.frame import PENDING, Frame, NodeInstance, order_frame
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
+from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.tail_call import merge_tail
+from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
+from cascade.spec.blueprint import TailCall
+from cascade.spec.control import Jump
 
 __all__ = ["Transition"]
 
@@ -53,9 +57,14 @@ class Transition:
     )
 
     def __init__(
-        self, follower: Any, edge: Edge, loop_profile: TransitionProfile, frame: Frame | None, template: list[Any]
+        self,
+        follower: LoopPosition,
+        edge: Edge,
+        loop_profile: TransitionProfile,
+        frame: Frame | None,
+        template: list[Any],
     ) -> None:
-        self.follower = follower
+        self.follower: Any = follower
         self.edge = edge
         self.entry: EntryPoint = edge.entry
         self.loop_profile = loop_profile
@@ -75,7 +84,7 @@ class Transition:
         self.nodes: list[NodeInstance] | None = None
         self.guards: Any = None
 
-    def takes(self, signal: Any) -> bool:
+    def takes(self, signal: Jump | TailCall) -> bool:
         """Say whether a jump or tail call goes along this edge."""
         if not self.edge.takes(signal):
             return False
@@ -84,7 +93,7 @@ class Transition:
         follower = self.follower
         return follower.form is self.entry.form and len(follower.args) == self.entry.plan.size and not follower.kwargs
 
-    def enter(self, signal: Any) -> Any:
+    def enter(self, signal: Jump | TailCall) -> Any:
         """Enter the state; return what it returns, or PENDING if `finish` must wait for something."""
         run = self.follower.run
         if run.compiles_loops and self.is_hot():
@@ -113,7 +122,7 @@ class Transition:
             regs[self.edge.updates[0][0]] = signal.data
         return regs
 
-    def interpret(self, signal: Any) -> Any:
+    def interpret(self, signal: Jump | TailCall) -> Any:
         """Enter a state that nothing can skip, instruction by instruction."""
         follower, plan, frame = self.follower, self.entry.plan, self.frame
         run = follower.run
@@ -173,7 +182,7 @@ class Transition:
         self.edge.uses = max(self.edge.uses, run.patience_to_compile)
         self.is_hot()
 
-    def emitted(self, run: Any) -> bool:
+    def emitted(self, run: RunState) -> bool:
         """Find or make the emitted loop; say whether it is time for it."""
         edge, loop_profile, entry, patience = self.edge, self.loop_profile, self.entry, run.patience_to_compile
         edge.uses += 1
@@ -227,7 +236,7 @@ class Transition:
                     keep(form, leaf[:-2], known)
         return True
 
-    def is_ready(self, run: Any) -> bool:
+    def is_ready(self, run: RunState) -> bool:
         """Say whether all that the loop reads from around it is there, and nothing counts differently."""
         hot, follower = self.hot, self.follower
         if self.left_to_go() <= 0:
@@ -301,7 +310,7 @@ class Transition:
             found.append(copy.site_of(follower.call.suffix))
         return found
 
-    def run_hot(self, signal: Any) -> Any:
+    def run_hot(self, signal: Jump | TailCall) -> Any:
         """Run the emitted loop for one turn at the most; return what the state returned last, or PENDING."""
         follower, hot = self.follower, self.hot
         ticker = follower.run.ticker
@@ -326,7 +335,7 @@ class Transition:
         work: Coroutine[Any, Any, Any] = self.guards.function(range(self.left_to_go()), *values)
         return work
 
-    def left(self, signal: Any, outcome: tuple[Any, Any, Any, Any]) -> Any:
+    def left(self, signal: Jump | TailCall | None, outcome: tuple[Any, Any, Any, Any]) -> Any:
         """Take over from the emitted loop where it was left, behind a state's own call."""
         self.signal = None
         i, k, result, args = outcome

@@ -16,6 +16,7 @@ from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value
 from cascade.spec.events import RunWarning
 from cascade.spec.notes import spelled
+from cascade.spec.protocols import CachePolicy
 
 __all__ = ["Caches", "cached", "clock"]
 
@@ -77,7 +78,7 @@ class Caches:
         return found
 
 
-def cached(managed: ManagedCall, policy: Any, work: Work) -> Awaitable[Any]:
+def cached(managed: ManagedCall, policy: Cached | CachePolicy, work: Work) -> Awaitable[Any]:
     """Return what is kept for a call; else do the work, keep what it returns, and return that.
 
     Raises:
@@ -90,12 +91,12 @@ def cached(managed: ManagedCall, policy: Any, work: Work) -> Awaitable[Any]:
 class _CachedCall:
     """One call of a node with a cache."""
 
-    def __init__(self, managed: ManagedCall, policy: Any) -> None:
+    def __init__(self, managed: ManagedCall, policy: Cached | CachePolicy) -> None:
         self.managed = managed
         self.run = managed.run
         self.call = managed.call
         self.form, self.args, self.kwargs = managed.keyed()
-        self.policy = policy
+        self.policy: Any = policy
 
     def hit(self, value: Any) -> Any:
         self.run.publish_skip(self.call, "CacheHit")
@@ -188,7 +189,7 @@ class _KeyedCall(_CachedCall):
             give_up(flight)
             _land(caches, mark, flight, succeeded)
 
-    async def outcome(self, caches: Caches, mark: Any, flight: Flight) -> bool:
+    async def outcome(self, caches: Caches, mark: tuple[int, str, str], flight: Flight) -> bool:
         """Wait for a call that is on its way: True if it succeeded, False if it is for the one that waits to make it.
 
         Raises:
@@ -239,7 +240,7 @@ class _KeyedCall(_CachedCall):
             bus.publish(RunWarning(run_id=self.run.id, code=code, message=message))
 
 
-def _land(caches: Caches, mark: Any, flight: Flight, succeeded: bool) -> None:
+def _land(caches: Caches, mark: tuple[int, str, str], flight: Flight, succeeded: bool) -> None:
     """End a call: if it succeeded all who wait may look, else the first of them makes it."""
     if succeeded:
         if caches.flights.get(mark) is flight:
@@ -252,7 +253,7 @@ def _land(caches: Caches, mark: Any, flight: Flight, succeeded: bool) -> None:
         _pass_on(caches, mark, flight)
 
 
-def _pass_on(caches: Caches, mark: Any, flight: Flight) -> None:
+def _pass_on(caches: Caches, mark: tuple[int, str, str], flight: Flight) -> None:
     while flight.waiting:
         waiter = flight.waiting.popleft()
         if not waiter.done():

@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextvars import Context, ContextVar
 from functools import partial
 from types import FrameType, FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 from cascade.adapters.executors.workers import Job
+from cascade.runtime.frames.call import Call
 from cascade.runtime.run.active_calls import call_in
 from cascade.spec.inside import Inside, inside_of, waited_for
 from cascade.spec.readable import locals_of
@@ -27,6 +28,17 @@ __all__ = ["Awaiters", "around", "held_here"]
 
 held_here: ContextVar[Any] = ContextVar("cascade_held", default=None)
 """The last call around this code that was let in, or thing that is being made around it (see `run.circular_waits`)."""
+
+
+class Holder(Protocol):
+    """What holds something, or is being made, while calls inside of it may wait for that."""
+
+    run: Any
+    place: Any
+    around: Any
+
+    def is_at(self, call: Call) -> bool:
+        """Say whether it is at a call."""
 
 
 class Awaiters:
@@ -68,7 +80,7 @@ class Awaiters:
             inside is not None and inside.run_id == run_id for inside in insides
         )
 
-    def are_at(self, held: Any) -> bool:
+    def are_at(self, held: Holder) -> bool:
         """Say whether what holds something, or is being made, is among them."""
         for context in self.contexts:
             each = context.get(held_here)
@@ -82,7 +94,7 @@ class Awaiters:
         return any(run is held.run and held.is_at(call) for run, call in self.calls)
 
 
-def around(inside: Inside | None, held: Any, task: asyncio.Task[Any] | None) -> Iterator[Any]:
+def around(inside: Inside | None, held: Holder | None, task: asyncio.Task[Any] | None) -> Iterator[Any]:
     """Go through what ends only after something that waits: from the inside outwards.
 
     Args:

@@ -21,7 +21,7 @@ from cascade.runtime.admission.limits import Gauge
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.scope import Scope
-from cascade.runtime.run.awaiters import around, held_here
+from cascade.runtime.run.awaiters import Holder, around, held_here
 from cascade.spec.inside import inside_of
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ PAUSES = tuple(0.05 * 2**i for i in range(10))
 """Seconds until it is looked again whether a wait has become one that can never end."""
 
 
-def hold(ticket: Any, run: RunState) -> None:
+def hold(ticket: Holder, run: RunState) -> None:
     """Let all that is begun from here know of a call that was let in; until `give_up`."""
     ticket.around = held_here.get()
     ticket.run = run
     held_here.set(ticket)
 
 
-def give_up(ticket: Any) -> None:
+def give_up(ticket: Holder) -> None:
     """Say that a call holds nothing any more."""
     ticket.run = ticket.place = None
     held_here.set(ticket.around)

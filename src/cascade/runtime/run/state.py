@@ -318,7 +318,7 @@ class RunState(Reports):
             func, args, {}, grace=grace, abandon=lambda job, ended: self.abandon(owner, job, ended, what)
         )
 
-    def abandon(self, owner: Any, job: Any, ended: asyncio.Future[None], what: str = "") -> None:
+    def abandon(self, owner: Any, job: object, ended: asyncio.Future[None], what: str = "") -> None:
         """Leave a call behind that does not end; what its `owner` uses is torn down when it does."""
         self.abandoned.append((owner, job, ended))
         self.engine.kept_by.leave(job, ended)
