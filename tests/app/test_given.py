@@ -50,6 +50,9 @@ def test_a_text_of_a_lazy_value(make: Any) -> None:
         assert repr(lazy)[:12] in finding.message
         assert "cs.format(" in finding.message
         assert (finding.file, finding.line > 0) == (__file__, True)
+    [finding] = cs.check(write(f"out-{name}.txt"))  # which lacks the ()
+    assert finding.code == "lazy-text"
+    assert "call the task" in finding.message
     assert "lazy-text" not in codes(write("declared at dawn, <LazyResult"))
 
 

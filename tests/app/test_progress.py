@@ -177,9 +177,9 @@ def test_the_end_of_a_run_tells_of_its_end(monkeypatch: pytest.MonkeyPatch) -> N
         return progress
 
     progress = asyncio.run(main())
-    assert progress.slow == {"one#1": 2.25, "two#1": 0.75, "f#1[3]": 0.875}
+    assert progress.slow == {"one#1": 2.25, "f#1[3]": 0.875}  # the other was seen once: it may have been a short one
     assert progress.summary() == [
-        "slow: one#1 about 2.2 s, f#1[3] about 0.9 s, two#1 about 0.8 s",
+        "slow: one#1 about 2.2 s, f#1[3] about 0.9 s",
         "items that failed: g#1 2 of 3",  # of the others a warning tells
     ]
     assert progress.to_dict()["items_failed"] == {"f#1": 5, "g#1": 2}

@@ -405,3 +405,14 @@ def test_each_of_many_routes_costs_the_same(use: str, graph: Callable[[int], Any
     ask = USES[use]
     few, more = steps(ask, graph(3 * FEW)), steps(ask, graph(3 * MANY))
     assert more <= 7 * few
+
+
+def test_what_an_edge_of_after_takes_does_not_depend_on_those_there_are() -> None:
+    node = one()
+    node.after(one())
+    assert node.config is not None
+    known = node.config.after
+    for _ in range(MANY):
+        node.after(one())
+    assert node.config.after is known  # not a copy for each
+    assert len(known) == MANY + 1

@@ -335,3 +335,13 @@ class TestEnv:
         monkeypatch.setenv("CASCADE_TEST_WORD", "one")
         with pytest.raises(cs.ParameterError, match=r"no parameter 'CASCADE_TEST_WORD'"):
             run(same(cs.Env("CASCADE_TEST_WORD")), {"CASCADE_TEST_WORD": "two"}, tier=tier)
+
+
+@pytest.mark.parametrize("name", ["token", "authToken", "API_KEY", "apiKey", "db-password", "refreshToken"])
+def test_a_parameter_that_sounds_like_a_secret_is_one(name: str) -> None:
+    assert cs.Param(name).secret
+
+
+@pytest.mark.parametrize("name", ["monkey", "tokens", "Passworded", "key", "secretary"])
+def test_others_are_not(name: str) -> None:
+    assert not cs.Param(name).secret

@@ -114,6 +114,8 @@ class Progress:
         self._rates: dict[str, float] = {}
         self._since: dict[str, float] = {}
         """When each call that goes on began, as far as looking tells: half way between two looks."""
+        self._first: dict[str, float] = {}
+        """When each was seen for the first time."""
         self.collected: list[str] = []
         """The maps that give failures in the place of items, which no warning tells of."""
 
@@ -172,6 +174,7 @@ class Progress:
         between = (self._looked + now) / 2 if self._looked > self._started else self._started
         self._end({name: since for name, since in self._since.items() if name not in sight.running}, between)
         self._since = {name: self._since.get(name, between) for name in sight.running}
+        self._first = {name: self._first.get(name, now) for name in sight.running}
         self._looked, self._counts = now, counts
         running = sorted(
             ((name, now - since) for name, since in self._since.items()), key=lambda one: (-one[1], one[0])
@@ -181,9 +184,9 @@ class Progress:
         return Report(self.names, now - self._started, sight, rates, [one for one in shown if one[0] not in counts])
 
     def _end(self, since: dict[str, float], now: float) -> None:
-        """Note how long calls took that have ended about now."""
+        """Note how long calls took that have ended about now; one that was seen once may have been a short one."""
         for name, begun in since.items():
-            if name not in self._counts:
+            if name not in self._counts and self._first[name] < self._looked:
                 self.slow[name] = max(now - begun, self.slow.get(name, 0.0))
         if len(self.slow) > MOST_KEPT:
             self.slow = dict(sorted(self.slow.items(), key=lambda one: -one[1])[: MOST_KEPT // 2])

@@ -215,7 +215,7 @@ class _GraphReader:
             config.condition = self.value(form["condition"], what)
         if "otherwise" in form:
             config.otherwise = self.value(form["otherwise"], what)
-        config.after = tuple(self.value(each, what) for each in form.get("after", ()))
+        config.after = [self.value(each, what) for each in form.get("after", ())]
         if "jumps" in form:
             config.selector = JumpSelector(
                 {

@@ -52,7 +52,10 @@ class Input(Lazy):
     @classmethod
     def sounds_secret(cls, name: str) -> bool:
         """Say whether the name is that of a secret."""
-        word = name.lower().replace("-", "_")
+        parted = [
+            f"_{c}" if c.isupper() and before.islower() else c for before, c in zip(f"_{name}", name, strict=False)
+        ]
+        word = "".join(parted).lower().replace("-", "_")
         return word in SECRET_WORDS or word.endswith(SECRET_TAILS)
 
     def key(self) -> tuple[Any, ...]:

@@ -60,7 +60,7 @@ class Config:
     def __init__(self) -> None:
         self.condition: Any = UNSET
         self.otherwise: Any = UNSET
-        self.after: tuple[Lazy, ...] = ()
+        self.after: list[Lazy] = []
         self.retry: Retry | None = None
         self.timeout: float | None = None
         self.constraints: Constraints | None = None
@@ -182,8 +182,9 @@ class LazyResult(Lazy[R_co]):
         for other in others:
             if not isinstance(other, Lazy):
                 raise TypeError(f"{self!r}.after(...) takes lazy results, not {other!r}{hint_for(other)}")
-        before = self.config.after if self.config is not None else ()
-        return self._configure(after=before + others)
+        before = self.config.after if self.config is not None else []
+        before += others
+        return self._configure(after=before)
 
     def named(self, label: str) -> Self:
         """Call this node `label` in events, errors and drawings."""

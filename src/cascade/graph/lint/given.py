@@ -14,9 +14,9 @@ from cascade.spec.operations import CALLN, MAP, SUBFLOW
 __all__ = ["check_given", "check_names_of_capacities"]
 
 LAZY_TEXT = re.compile(
-    r"<(?:LazyResult of|MappedResult of|Subflow of|Router over|Param|Env) [^\n]*?declared at ([^>\n]+:\d+)>"
+    r"<(?:LazyResult of|MappedResult of|Subflow of|Router over|Param|Env|(Task)) [^\n]*?declared at ([^>\n]+:\d+)>"
 )
-"""The repr of a lazy value."""
+"""The repr of a lazy value, or of a task that nobody has called."""
 MOST_LOOKS = 1000
 
 
@@ -39,11 +39,12 @@ def _texts(graph: Graph) -> Iterator[Finding]:
                 continue
             text = _lazy_text(graph.constants[-1 - reference])
             if text is not None:
-                place = graph.declared(i) or text[1]
+                place = graph.declared(i) or text[2]
+                it = "call the task, and " if text[1] else ""
                 yield found(
                     "lazy-text",
-                    f"{graph.name(i)!r} is given a text with {text[0]} in it: str() or %s took what it is for its "
-                    "value; make the text while running: cs.format('...{}...', value)",
+                    f"{graph.name(i)!r} is given a text with {text[0]} in it: what it is was taken for its value; "
+                    f"{it}make the text while running: cs.format('...{{}}...', value)",
                     place,
                     graph.name(i),
                 )
