@@ -112,6 +112,22 @@ def test_a_task_has_constraints_for_all_its_calls_and_a_node_replaces_them(tier:
     assert run(train().with_constraints(gpu=2), tier=tier, system_resources={"gpu": 2}) == "trained"
 
 
+@every_tier
+def test_a_map_fed_by_another_waits_for_an_amount_that_comes_later(tier: Tier) -> None:
+    @cs.task
+    async def item(x: int) -> int:
+        await turns(1)
+        return x
+
+    @cs.task
+    async def amount() -> int:
+        await turns(20)
+        return 1
+
+    fed = item.map(x=item.map(x=range(20))).with_constraints(seat=amount())
+    assert run(fed, tier=tier, system_resources={"seat": 2}) == [*range(20)]
+
+
 def test_a_second_with_constraints_replaces_the_first() -> None:
     target = cs.task(len)("abc").with_constraints(gpu=3).with_constraints(memory=1)
     assert run(target, system_resources={"gpu": 2, "memory": 2}) == 3

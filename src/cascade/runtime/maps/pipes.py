@@ -270,6 +270,8 @@ def _is_open(frame: Frame, j: int) -> bool:
         place, register, _ = order_frame(frame, number)
         if place.regs[register] is PENDING:
             return False
+    if any(frame.regs[reference] is PENDING for _, reference in gate.amounts):
+        return False
     return gate_reason(frame, gate, [], None) is None
 
 
