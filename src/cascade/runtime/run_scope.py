@@ -6,15 +6,12 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cascade.runtime.frames.cancel_scope import CancelScope, TimedScope
+from cascade.runtime.frames.cancel_scope import CancelScope, EndableRun, TimedScope
 from cascade.runtime.run.active_calls import calls_of
 from cascade.runtime.run.awaiters import Awaiters
 from cascade.runtime.run.circular_waits import waiting_for
-
-if TYPE_CHECKING:
-    from cascade.runtime.run.state import RunState
 
 __all__ = ["RunScope", "Waiter"]
 
@@ -56,7 +53,7 @@ class RunScope(TimedScope):
         self._borne = 0 if self.task is None else self.task.cancelling()
         self._running: list[str] = []
 
-    def begin(self, run: RunState) -> None:
+    def begin(self, run: EndableRun) -> None:
         """Start the clock of a run."""
         self.run = run
         run.is_interrupted = self.asked

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from cascade.runtime.resources.lifecycle import (
     Host,
@@ -35,9 +35,6 @@ from cascade.runtime.run.deadlock import give_up, hold
 from cascade.spec.events import ResourceReleased
 from cascade.spec.notes import spelled
 from cascade.spec.resource import Inject, Resource
-
-if TYPE_CHECKING:
-    from cascade.runtime.run.state import RunState
 
 __all__ = ["EngineHost", "ResourcePool", "asked_scope"]
 
@@ -106,7 +103,7 @@ class ResourcePool:
     # --- set-ups
 
     def provide(
-        self, run: RunState, wanted: Inject, resource: Resource, asker: str, own: list[Opened]
+        self, run: Host, wanted: Inject, resource: Resource, asker: str, own: list[Opened]
     ) -> Coroutine[Any, Any, Any]:
         """Return, to be awaited, the value of a resource that was found for what is `wanted`.
 
@@ -123,7 +120,7 @@ class ResourcePool:
         pool: ResourcePool = self if scope == self.scope else self._host.engine.kept
         return pool._share(run, resource, asker)
 
-    async def _open_own(self, run: RunState, resource: Resource, own: list[Opened]) -> Any:
+    async def _open_own(self, run: Host, resource: Resource, own: list[Opened]) -> Any:
         """Return the value of a resource that its asker has for itself."""
         if self.scope == "run":
             for opened in own:
@@ -131,7 +128,7 @@ class ResourcePool:
                     return opened.value
         return await self._open(run, resource, own)
 
-    async def _share(self, run: RunState, resource: Resource, asker: str) -> Any:
+    async def _share(self, run: Any, resource: Resource, asker: str) -> Any:
         """Return the value of a resource of the pool's own.
 
         Raises:
@@ -174,7 +171,7 @@ class ResourcePool:
         known = self._host.known
         return (resource, *[self._key(find(known, it, described(resource))) for it in resource.needs.values()])
 
-    async def _open_shared(self, run: RunState, resource: Resource, shared: _Shared) -> Any:
+    async def _open_shared(self, run: Any, resource: Resource, shared: _Shared) -> Any:
         own: list[Opened] = []
         if self.scope == "engine":  # nobody inside of a run's set-up asks for what is that run's
             hold(shared, run)
@@ -187,7 +184,7 @@ class ResourcePool:
                 opened.is_bound = shared.is_bound
             self.opened += own
 
-    async def _open(self, run: RunState, resource: Resource, own: list[Opened]) -> Any:
+    async def _open(self, run: Host, resource: Resource, own: list[Opened]) -> Any:
         """Set a resource up, after those that it needs; what there is to tear down is added to `own`."""
         what, needed = described(resource), {}
         for name, wanted in resource.needs.items():
