@@ -1,6 +1,7 @@
 """Threads that do not end: abandoned with a warning, and nothing waits for them."""
 
 import asyncio
+import inspect
 import logging
 import subprocess
 import sys
@@ -74,6 +75,39 @@ def test_a_thread_that_ends_in_time_is_not_abandoned() -> None:
             assert finished.status == "Cancelled"
 
     in_loop(main)
+
+
+@pytest.mark.parametrize("comes", ["in time", "late"])
+def test_a_coroutine_that_a_thread_gives_when_nobody_waits_any_more_is_closed(comes: str) -> None:
+    begun, door, ended = threading.Event(), threading.Event(), threading.Event()
+
+    async def later() -> None:
+        raise AssertionError("nobody awaits it")
+
+    given = later()
+
+    @cs.task(mode="blocking")
+    def give() -> Any:
+        begun.set()
+        door.wait(10)
+        ended.set()
+        return given
+
+    async def main() -> None:
+        async with Engine(thread_grace=5 if comes == "in time" else 0.01) as engine:
+            run = engine.start(give())
+            await asyncio.to_thread(begun.wait, 10)
+            run.cancel()
+            if comes == "in time":
+                door.set()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            door.set()
+            await asyncio.to_thread(ended.wait, 10)
+            while inspect.getcoroutinestate(given) != inspect.CORO_CLOSED:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
 
 
 def test_a_call_that_no_thread_has_begun_is_taken_back() -> None:

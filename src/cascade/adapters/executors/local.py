@@ -166,6 +166,8 @@ class LocalExecutor:
         def arrived(job: Job) -> None:
             nonlocal is_back
             is_back = True
+            if job.is_cut:
+                job.drop()
             if profile is not None and job.state == "ended":
                 profile.learn(job.seconds)
             workers.wake()
@@ -189,7 +191,9 @@ class LocalExecutor:
         except asyncio.CancelledError:
             job.is_cut = True
             job.cut()
-            if not is_back:
+            if is_back:
+                job.drop()
+            else:
                 end = loop.create_future()
                 await self._leave(job, end, grace, abandon)
             raise

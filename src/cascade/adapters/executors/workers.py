@@ -9,6 +9,7 @@ from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
 from time import perf_counter
+from types import CoroutineType
 from typing import Any
 
 from cascade.spec.readable import readable
@@ -72,6 +73,12 @@ class Job:
                 return False
             self.state = "withdrawn"
             return True
+
+    def drop(self) -> None:
+        """Let go of what nobody waits for any more; a coroutine is closed, or Python would complain of it."""
+        value, self.value = self.value, None
+        if isinstance(value, CoroutineType):
+            value.close()
 
     @readable("self")
     def run(self) -> None:
