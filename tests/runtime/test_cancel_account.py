@@ -1,6 +1,7 @@
 """What a body does to asyncio's own count of cancels decides nothing: groups that fail inside, swallowed cancels."""
 
 import asyncio
+import inspect
 import time
 from contextlib import suppress
 from typing import Any
@@ -262,3 +263,32 @@ def test_who_waits_for_a_slot_of_an_attempt_that_is_late_does_not_begin(shape: s
 
     in_virtual_time(main)
     assert begun == [(0, 0.0)]
+
+
+@every_tier
+@pytest.mark.parametrize("entries", [1, 40])
+def test_a_coroutine_that_an_entry_gives_as_the_run_ends_is_closed(entries: int, tier: Tier) -> None:
+    runs: list[Any] = []
+
+    async def later() -> None:
+        raise AssertionError("it does not begin")
+
+    given = later()
+
+    @cs.task(mode="inline")
+    def step(n: int) -> Any:
+        if n:
+            return cs.Jump("again", n - 1)
+        runs[0].cancel()
+        return given
+
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+            looped = step(entries)
+            cs.bind(looped, cs.select_jump({"again": looped, "exit": None}))
+            runs.append(engine.start(looped))
+            with pytest.raises(asyncio.CancelledError):
+                await runs[0]
+            assert inspect.getcoroutinestate(given) == inspect.CORO_CLOSED
+
+    in_loop(main)

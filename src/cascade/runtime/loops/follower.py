@@ -134,6 +134,8 @@ class Follower(LoopPosition):
                     else:
                         return self.end(value)
                 except BaseException as error:
+                    if isinstance(value, CoroutineType):
+                        value.close()  # it was not begun, as the run is ending
                     run.check_failed(self.call, error)
                     raise
                 if ticker.due and not isinstance(
