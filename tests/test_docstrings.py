@@ -15,7 +15,7 @@ from cascade.app.findings import Finding
 from cascade.app.flow import Flow
 from cascade.app.pictures import Drawing
 from cascade.app.plans import DryRun, PlannedInput, PlannedNode
-from cascade.runtime.bus import Stream, Subscription
+from cascade.runtime.events.bus import Stream, Subscription
 from cascade.spec.compose import SubflowResult
 from cascade.spec.lazy import MappedResult
 from cascade.spec.limits import Limit

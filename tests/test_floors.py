@@ -41,8 +41,8 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"explain"},
     ),
     "runtime": (
-        {"admission", "channels", "event_loop", "events", "inputs", "shortcuts"},
-        {"bus", "frames", "plan"},
+        {"admission", "event_loop", "events", "plans", "shortcuts"},
+        {"frames"},
         {"run"},
         {"interpreter", "resources", "inspect"},
         {"compiled"},
@@ -53,7 +53,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
     ),
 }
 MOST_IN_A_FOLDER = 8
-MOST_IN_A_ROOM = 12
+MOST_IN_A_ROOM = 8
 
 # The modules that adapt an optional third party, and the packages that each may import.
 THIRD_PARTIES: dict[str, set[str]] = {

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cascade.adapters.solvers.native import NativeSolver
-from cascade.runtime.plan import prepare
+from cascade.runtime.plans.plan import prepare
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import CALL0, CALL1, CALLN, OPERATIONS
 from tests.oracle import TooLong, Unspecified

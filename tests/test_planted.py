@@ -18,12 +18,12 @@ from cascade.graph.identity import PureCalls
 from cascade.runtime.compiled import deoptimization, root
 from cascade.runtime.frames import gates
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
-from cascade.runtime.inputs import fill
 from cascade.runtime.interpreter import interpreter
 from cascade.runtime.loops import follower as following
 from cascade.runtime.loops import transition as transitions
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.maps import calls
+from cascade.runtime.plans.inputs import fill
 from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.run.state import RunState
 from cascade.spec.operations import ROUTE

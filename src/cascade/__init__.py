@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from cascade.providers.text import template as template
     from cascade.providers.waiting import recv as recv
     from cascade.providers.waiting import wait as wait
-    from cascade.runtime.bus import MessageBus
     from cascade.runtime.engine import Engine, Run
+    from cascade.runtime.events.bus import MessageBus
     from cascade.spec.events import Event
     from cascade.testing.overriding import override_resource
 
@@ -120,7 +120,7 @@ def __getattr__(name: str) -> Any:
     rooms = {
         "Engine": "cascade.runtime.engine",
         "Event": "cascade.spec.events",
-        "MessageBus": "cascade.runtime.bus",
+        "MessageBus": "cascade.runtime.events.bus",
         "Run": "cascade.runtime.engine",
         "arun": "cascade.app.run",
         "check": "cascade.app.findings",

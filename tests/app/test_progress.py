@@ -17,8 +17,8 @@ from cascade.app import progress as progress_module
 from cascade.app.progress import Lines, Progress
 from cascade.app.standing import Report, spelled_time
 from cascade.app.words import WORDS, language, say
-from cascade.runtime.bus import MessageBus
 from cascade.runtime.events import RunFinished, TaskRetrying
+from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.inspect.progress import MapProgress, RunProgress
 
 

@@ -21,7 +21,7 @@ from cascade.graph.draw.svg import to_svg
 from cascade.graph.nest import Nest, nest_of
 from cascade.graph.serialize import graphs_to_json
 from cascade.runtime import Engine
-from cascade.runtime.plan import prepare
+from cascade.runtime.plans.plan import prepare
 from tests import pictures
 from tests.strategies import build, fixed_recipes
 

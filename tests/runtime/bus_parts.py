@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cascade.runtime.bus import MessageBus
+from cascade.runtime.events.bus import MessageBus
 from cascade.spec.events import Event, RunFinished, TaskExecutionFinished, TaskExecutionStarted
 from tests.workflows import turns
 

@@ -8,7 +8,7 @@ from typing import Any, assert_type
 
 import pytest
 
-from cascade.runtime.bus import MessageBus, Stream, Subscription
+from cascade.runtime.events.bus import MessageBus, Stream, Subscription
 from cascade.spec.events import (
     Event,
     ResourceAcquired,
@@ -202,7 +202,7 @@ def test_each_change_of_subscriptions_has_a_version() -> None:
 
 
 def test_the_bus_costs_no_slow_import() -> None:
-    code = "import sys, cascade.runtime.bus as b\nbus = b.MessageBus()\nbus.subscribe(b.Event, id)\n"
+    code = "import sys, cascade.runtime.events.bus as b\nbus = b.MessageBus()\nbus.subscribe(b.Event, id)\n"
     code += "bus.publish(b.Event())\nprint(*sys.modules)"
     assert set(run_python(code).split()) & {"asyncio", "logging", "inspect", "dataclasses"} == set()
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from cascade.runtime.bus import MessageBus
+from cascade.runtime.events.bus import MessageBus
 from cascade.spec.events import Event
 from tests.runtime.bus_parts import Gate, ended, in_loop, publish, started
 from tests.workflows import turns

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cascade.runtime.bus import MessageBus, Stream
+from cascade.runtime.events.bus import MessageBus, Stream
 from cascade.spec.events import Event, RunEvent, RunFinished, TaskEvent, TaskExecutionStarted, TaskSkipped
 from tests.runtime.bus_parts import ended, finished, in_loop, publish, started
 from tests.workflows import turns

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cascade.runtime.bus import MessageBus
+from cascade.runtime.events.bus import MessageBus
 from cascade.spec.events import Event, RunFinished, TaskEvent
 from tests.runtime.bus_parts import BUFFER, Gate, ended, in_loop, publish, started
 from tests.workflows import turns

@@ -11,7 +11,7 @@ import pytest
 
 import cascade as cs
 from cascade.adapters.solvers.native import NativeSolver
-from cascade.runtime.plan import Plan, prepare
+from cascade.runtime.plans.plan import Plan, prepare
 from tests.workflows import Tier, every_tier, run
 
 Pair = namedtuple("Pair", "first second")

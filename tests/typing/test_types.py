@@ -19,8 +19,8 @@ from cascade.app.flow import Flow
 from cascade.app.pictures import Drawing
 from cascade.app.plans import DryRun
 from cascade.runtime import Engine, MessageBus
-from cascade.runtime.bus import Stream, Subscription
 from cascade.runtime.events import RunFinished, TaskEvent, TaskExecutionFinished, TaskSkipped
+from cascade.runtime.events.bus import Stream, Subscription
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult
 from cascade.spec.events import Event

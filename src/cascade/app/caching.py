@@ -12,8 +12,8 @@ from cascade.errors import CacheError
 from cascade.runtime.engine import Engine
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.node_ids import NodeIds
-from cascade.runtime.inputs import check_known, fill
-from cascade.runtime.plan import prepare
+from cascade.runtime.plans.inputs import check_known, fill
+from cascade.runtime.plans.plan import prepare
 from cascade.runtime.policies import cache
 from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value

@@ -6,7 +6,7 @@ from typing import Any, Generic, overload
 
 from cascade.compiler.explain import explained
 from cascade.runtime.engine import Container, Engine
-from cascade.runtime.plan import prepare
+from cascade.runtime.plans.plan import prepare
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.lazy import Lazy, R
 

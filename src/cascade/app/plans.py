@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from cascade.app.programs import blueprint_of
 from cascade.graph.nest import Nest, nest_of
-from cascade.runtime.inputs import check_known, fill
+from cascade.runtime.plans.inputs import check_known, fill
 from cascade.spec.graph import Graph
 from cascade.spec.inputs import MASK, Input, Param
 from cascade.spec.lazy import MappedResult

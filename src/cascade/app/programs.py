@@ -6,7 +6,7 @@ from typing import Any
 
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.graph.nest import Nest, nest_of
-from cascade.runtime.plan import Plan, prepare
+from cascade.runtime.plans.plan import Plan, prepare
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.lazy import Lazy, configurations
 

@@ -11,7 +11,7 @@ from cascade.app.progress import Progress, display_for
 from cascade.app.standing import Report
 from cascade.app.words import say
 from cascade.app.writing import tell
-from cascade.runtime.bus import MessageBus
+from cascade.runtime.events.bus import MessageBus
 from cascade.spec.events import (
     Event,
     RunFinished,

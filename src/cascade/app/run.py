@@ -10,8 +10,8 @@ from cascade.app.inner import on_its_loop, wait_for
 from cascade.app.progress import Progress
 from cascade.app.report import Reporter
 from cascade.app.tracebacks import trim
-from cascade.runtime.bus import MessageBus
 from cascade.runtime.engine import Container, Engine, Params
+from cascade.runtime.events.bus import MessageBus
 from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunWarning
 from cascade.spec.inside import inside_of

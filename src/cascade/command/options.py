@@ -13,7 +13,7 @@ from cascade.app.words import say
 from cascade.command.misuse import INTERRUPTED, MISUSED, Misuse, close_to
 from cascade.command.spelling import help_of, is_switch, metavar_of, spellings_of
 from cascade.errors import ParameterError
-from cascade.runtime.inputs import fill
+from cascade.runtime.plans.inputs import fill
 from cascade.spec.inputs import Env, Param
 from cascade.spec.signal import UNSET
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Generator
 from typing import Any, Generic, Literal
 
-from cascade.runtime.bus import MessageBus
+from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.run_scope import RunScope
 from cascade.spec.lazy import R
 from cascade.spec.refusals import NoValue

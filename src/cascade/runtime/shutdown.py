@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from cascade.adapters.executors.local import LocalExecutor
-from cascade.runtime.bus import MessageBus
+from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.maps.sinks import ResultSink
 from cascade.runtime.resources.pool import ResourcePool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from cascade.runtime.bus import MessageBus
+from cascade.runtime.events.bus import MessageBus
 from cascade.spec.events import Event
 
 __all__ = ["SpySubscriber"]

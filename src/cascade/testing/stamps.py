@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from cascade.runtime.bus import MessageBus
-from cascade.runtime.channels import PASSING, Channel, Hub
+from cascade.runtime.events.bus import MessageBus
+from cascade.runtime.events.channels import PASSING, Channel, Hub
 from cascade.spec.events import Event, RunFinished, RunStarted, TaskExecutionFinished, TaskExecutionStarted
 from cascade.testing.dial import Dial
 

@@ -11,9 +11,9 @@ from cascade.errors import DependencyMissingError
 from cascade.runtime.compiled.root import Deoptimized, compiled_for, run_chain, run_whole
 from cascade.runtime.frames.frame import NOTHING, Activation, Frame, root_frame, steps_of
 from cascade.runtime.frames.scope import Interrupted, NodeFailure
-from cascade.runtime.inputs import read_variables
 from cascade.runtime.interpreter.last_readers import find_last_readers
 from cascade.runtime.interpreter.scheduler import evaluate
+from cascade.runtime.plans.inputs import read_variables
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
 

@@ -10,9 +10,9 @@ from cascade.runtime.frames.call import Call, at_none
 from cascade.runtime.frames.cancel_scope import CancelScope
 from cascade.runtime.frames.frame import NOTHING, Activation, Frame, Skip, root_frame, steps_of
 from cascade.runtime.frames.scope import Scope
-from cascade.runtime.inputs import fill
 from cascade.runtime.interpreter.last_readers import find_last_readers
 from cascade.runtime.interpreter.scheduler import evaluate
+from cascade.runtime.plans.inputs import fill
 from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.policies.stack import carry_out
 from cascade.runtime.run.state import RunState

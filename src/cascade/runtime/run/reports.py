@@ -12,7 +12,7 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import Frame
 from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.scope import NodeFailure, preview_of
-from cascade.runtime.inputs import texts_of
+from cascade.runtime.plans.inputs import texts_of
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import (
     ResourceAcquired,

@@ -15,7 +15,7 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.cancel_scope import CancelScope
 from cascade.runtime.frames.frame import Activation, Frame, root_frame
 from cascade.runtime.frames.scope import NodeFailure, Scope
-from cascade.runtime.inputs import fill
+from cascade.runtime.plans.inputs import fill
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.reports import Reports
 from cascade.runtime.shortcuts import off

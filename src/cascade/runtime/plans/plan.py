@@ -9,7 +9,7 @@ from cascade.compiler.lowering.lower import lower
 from cascade.errors import ParameterError, StaticGraphError
 from cascade.graph.build import build, target_of
 from cascade.graph.freeze import is_container
-from cascade.runtime.inputs import check_inputs, check_known
+from cascade.runtime.plans.inputs import check_inputs, check_known
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult, subflow
 from cascade.spec.graph import Graph, Optional, Pack

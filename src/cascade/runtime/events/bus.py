@@ -11,7 +11,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
-from cascade.runtime.channels import PASSING, BatchChannel, Channel, HandlerCall, Hub, StreamChannel, present_call
+from cascade.runtime.events.channels import (
+    PASSING,
+    BatchChannel,
+    Channel,
+    HandlerCall,
+    Hub,
+    StreamChannel,
+    present_call,
+)
 from cascade.spec.contexts import contextmanager
 from cascade.spec.events import Event, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 

@@ -1,4 +1,4 @@
-"""The public path of the events."""
+"""The public path of the events; the ways that they go are in this folder."""
 
 from cascade.spec.events import (
     ConnectorConnected,

@@ -1,0 +1,1 @@
+"""What a run needs to know before it starts: its plan, and its parameters."""
