@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from cascade.app.tracebacks import trim
 
 every_mode = pytest.mark.parametrize("mode", ["inline", "blocking", "async"])
 
@@ -90,6 +91,18 @@ def test_so_have_causes_and_the_parts_of_groups() -> None:
 def test_what_cascade_raises_ends_where_it_was_called() -> None:
     for target in (cs.task(abs)(cs.Param("n", type=int)), cs.shell("exit 3")):
         assert frames_of(caught_of(target)) == ["caught_of"]
+
+
+def test_an_error_whose_notes_raise_comes_out_as_it_is() -> None:
+    class Odd(Exception):
+        @property
+        def __notes__(self) -> list[str]:  # type: ignore[override]
+            raise RuntimeError("no notes")
+
+    error = Odd("as it is")  # without a frame of the user's, as one that came from another process
+    trim(error)
+    assert error.args == ("as it is",)
+    assert caught_of(failing("inline", error)(1)) is error
 
 
 def test_an_error_that_lets_nothing_be_set_comes_out_as_it_is() -> None:

@@ -17,6 +17,7 @@ from tests.workflows import run
         ("http://me:123@host", "http://me:***@host"),
         ("'http://me:a@b' and amqp://me:c@d, x", "'http://me:***@b' and amqp://me:***@d, x"),
         ("http://me:s3'cr\"et@host", "http://me:***@host"),
+        ("https://ghp_1aB2@host/a.git", "https://***@host/a.git"),
     ],
 )
 def test_passwords_of_urls(text: str, shown: str) -> None:
@@ -30,7 +31,7 @@ def test_passwords_of_urls(text: str, shown: str) -> None:
         "http://host:80?to=a@b",
         "http://host:80#a@b",
         "http://[::1]:80/a@b",
-        "http://me@host:80/x:y@z",
+        "postgresql://me@host:80/x:y@z",
         '{"url": "http://host:80","by":"a@b"}',
         "see http://host: or ask a@b",
         "no url: a:b@c",

@@ -62,7 +62,10 @@ def _file_of(each: TracebackType) -> str:
 
 
 def _notes(error: BaseException) -> list[str]:
-    found = getattr(error, "__notes__", None)
+    try:
+        found = getattr(error, "__notes__", None)
+    except Exception:  # a property of a user's
+        return []
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
 
 

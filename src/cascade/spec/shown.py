@@ -11,14 +11,16 @@ _PASSWORD = re.compile(
     r"(?!\d*[\"'<>])(?:[^\s/?#]*@"  # a password ends at the last @ of the authority
     r"|(?!\d*[/?#])[^\s@\"'<>]*@)"  # or it has a slash, as databases allow; a number before one is a port
 )
+_TOKEN = re.compile(r"(\bhttps?://)[^\s/?#@:\[\"'<>]+@", re.I)
+"""Who asks for a page is often a token. (Of a database it is a name, which helps to understand an error.)"""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Control characters, further ends of lines, and what turns the direction of writing."""
 _BUT_ENDS = re.compile(rf"(?!\n|\t){_CONTROLS.pattern}")
 
 
 def without_passwords(text: str) -> str:
-    """Return a text with `***` in the place of every password in a URL."""
-    return _PASSWORD.sub(r"\1:***@", text) if "://" in text else text
+    """Return a text with `***` in the place of every password in a URL, and of a name without one in that of a page."""
+    return _TOKEN.sub(r"\1***@", _PASSWORD.sub(r"\1:***@", text)) if "://" in text else text
 
 
 def one_line(text: str) -> str:
