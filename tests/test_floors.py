@@ -48,7 +48,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"compiled"},
         {"loops", "maps", "policies"},
         {"run_scope"},
-        {"controls", "forks", "handle", "shutdown"},
+        {"controls", "forks", "shutdown"},
         {"engine"},
     ),
 }

@@ -29,7 +29,7 @@ def current_engine() -> Engine:
             "cs.current_engine() is called from outside of any task, or in a process of its own, where no engine runs; "
             "call it in a task, or keep an engine: `async with cs.Engine() as engine`"
         )
-    engine: Engine = inside.engine
+    engine: Engine = inside.run.engine
     return engine
 
 
@@ -54,7 +54,7 @@ def wait_for(inside: Inside, work: Coroutine[Any, Any, Any]) -> Any:
     if loop is inside.loop:
         work.close()
         found = call_at(sys._getframe(1))
-        what = f"task {found}" if found else f"run {inside.run_id!r}"
+        what = f"task {found}" if found else f"run {inside.name!r}"
         raise RuntimeError(
             f"cs.run(...) was called in {what}, on the thread of the event loop that would have to carry it out; write "
             '`async def` and `await cs.arun(...)`, or @cs.task(mode="blocking") for a function that waits in a thread'

@@ -122,8 +122,8 @@ async def arun(
     inside = inside_of()
     if inside is None or system_resources is not None:
         return await _run(target, params, system_resources, timeout=timeout, resources=tuple(resources))
-    given = (*inside.known.values(), *resources)
-    return await on_its_loop(inside, inside.engine.run(target, params, timeout=timeout, resources=given))
+    given = (*inside.run.known.values(), *resources)
+    return await on_its_loop(inside, inside.run.engine.run(target, params, timeout=timeout, resources=given))
 
 
 async def _run(

@@ -22,7 +22,6 @@ from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.forks import remember
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.scope import to_the_end
-from cascade.runtime.handle import Run, loop_for_start
 from cascade.runtime.interpreter.scheduler import put_aside
 from cascade.runtime.loops.follower import Follower
 from cascade.runtime.loops.shared_transition import finish_compiled, resume_compiled, start_compiled
@@ -36,13 +35,12 @@ from cascade.runtime.resources.lifecycle import checked
 from cascade.runtime.resources.pool import EngineHost, ResourcePool
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
-from cascade.runtime.run_scope import RunScope
+from cascade.runtime.run_scope import Run, RunScope, loop_for_start
 from cascade.runtime.shutdown import TEARDOWN_FAILED, Shutdown
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunStarted
-from cascade.spec.inside import Inside
 from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.notes import note_more, note_others, spelled
@@ -327,7 +325,7 @@ class Engine(Controls, Shutdown):
         run.result_sink = result_sink
         activation = Activation(blueprint, constants, None)
         self._active[run_id] = run_scope
-        inside = Inside(run, run_scope)
+        run_scope.begin(run)
         try:
             if run.governed:
                 self.admission.attend()
@@ -335,12 +333,11 @@ class Engine(Controls, Shutdown):
                 shown = told(blueprint, self.blueprints.values(), params, constants)
                 self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=shown))
             start = perf_counter()
-            run_scope.begin(run)
             value, error, others = await run_root(run, activation)
             if run_scope.seconds is not None:
                 error = run_scope.settle(error)
-            if inside.runs:
-                await to_the_end(inside.empty(), self.thread_grace)
+            if run_scope.runs:
+                await to_the_end(run_scope.empty(), self.thread_grace)
             failure = None if run.is_idle else await self._torn_down(run, error)
             if failure is not None:
                 if error is None:
@@ -356,7 +353,7 @@ class Engine(Controls, Shutdown):
             self.admission.runs.discard(run)
             self._ended(run_scope)
             run.let_go(activation)
-            inside.end(run_scope)
+            run_scope.leave()
         try:
             if error is not None:
                 raise error

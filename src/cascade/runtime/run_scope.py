@@ -1,19 +1,24 @@
-"""What ends a run before its time: a timeout of the whole run, a cancel of it or of the task that awaits it."""
+"""The record of a run: what it is inside of, what ends it before its time, and the handle of who has started it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
+from contextvars import Token
 from functools import partial
-from typing import Any
+from typing import Any, Generic, Literal
 
+from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.cancel_scope import CancelScope, EndableRun, TimedScope
 from cascade.runtime.run.active_calls import calls_of
 from cascade.runtime.run.awaiters import Awaiters
 from cascade.runtime.run.circular_waits import waiting_for
+from cascade.spec.inside import Inside, present
+from cascade.spec.lazy import R
+from cascade.spec.refusals import NoValue
 
-__all__ = ["RunScope", "Waiter"]
+__all__ = ["Run", "RunScope", "Waiter", "loop_for_start"]
 
 MOST_SHOWN = 5
 
@@ -26,7 +31,10 @@ class RunScope(TimedScope):
     truth, as nothing but calls is in between; `look` reads it.
     """
 
-    __slots__ = ("_borne", "_running", "caller", "cancels", "in_place", "is_over", "name", "own", "reader", "waiter")
+    __slots__ = (
+        *("_borne", "_running", "_token", "caller", "cancels", "depth", "idle", "in_place", "is_over"),
+        *("name", "outer", "own", "reader", "runs", "waiter"),
+    )
 
     def __init__(self, name: str, seconds: float | None) -> None:
         self.run: Any = None  # this and the next lines without a call more: every run has one
@@ -52,13 +60,45 @@ class RunScope(TimedScope):
         """What the caller waits for, if the run has a task of its own."""
         self._borne = 0 if self.task is None else self.task.cancelling()
         self._running: list[str] = []
+        self.outer: Inside | None = None
+        self.depth: int = 0
+        self.runs: set[RunScope] = set()
+        self.idle: asyncio.Future[None] | None = None
+        self._token: Token[Inside | None]
 
     def begin(self, run: EndableRun) -> None:
-        """Start the clock of a run."""
+        """Let the code that runs from here on know of the run, and start its clock."""
         self.run = run
         run.is_interrupted = self.asked
+        outer = present.get()
+        if outer is not None and outer.run is not None:  # else it has ended
+            self.outer, self.depth = outer, outer.depth + 1
+            if self.caller is not None:
+                outer.runs.add(self)
+        self._token = present.set(self)
         if self.seconds is not None:
             self.start()
+
+    async def empty(self) -> None:
+        """End the runs inside that are left over, and wait until they have ended."""
+        for run_scope in self.runs:
+            run_scope.cancel()
+        while self.runs:
+            self.idle = self.loop.create_future()
+            await self.idle
+
+    def leave(self) -> None:
+        """Let go of everything, as the run has ended."""
+        outer, self.outer = self.outer, None
+        if outer is not None:
+            outer.runs.discard(self)
+            if outer.idle is not None and not outer.idle.done():
+                outer.loop.call_soon_threadsafe(_resolve, outer.idle)
+        self.run = self.task = self.caller = self.reader = None  # tasks keep errors whose tracebacks lead here
+        try:
+            present.reset(self._token)
+        except ValueError:
+            return  # it was closed from elsewhere
 
     def move(self, task: asyncio.Task[Any]) -> None:
         """Give the run a task of its own."""
@@ -122,6 +162,11 @@ class RunScope(TimedScope):
         if error is not None and not isinstance(error, asyncio.CancelledError):
             late.__cause__ = error
         return late
+
+    @property
+    def awaited_by(self) -> asyncio.Task[Any] | None:
+        """The asyncio task that awaits the run; None: none does, that is known of."""
+        return self.caller or (None if self.reader is None else self.reader())
 
     async def outcome(self, task: asyncio.Task[Any]) -> Any:
         """Wait for a run that was started, or give what came of it; a cancel of who waits here is one of the run."""
@@ -201,3 +246,86 @@ class Waiter(asyncio.Future[Any]):
         finally:
             value = None
             del self  # it keeps an error whose traceback leads here
+
+
+class Run(NoValue, Generic[R]):
+    """A run that was started: await it for its result."""
+
+    def __init__(self, run_scope: RunScope, task: asyncio.Task[R], bus: MessageBus) -> None:
+        self.id: str = run_scope.name
+        self._run_scope = run_scope
+        self._task = task
+        self._bus = bus
+
+    def __bool__(self) -> Literal[True]:  # type: ignore[override]
+        return True
+
+    def _spelled(self) -> str:
+        return "run"
+
+    def _why(self, what: str) -> str:
+        return f"{self!r} is a run and not its value, so it cannot be {what}"
+
+    def _instead(self, instead: str) -> str:
+        return "await it first: value = await run"
+
+    def __await__(self) -> Generator[Any, None, R]:
+        if not self._task.done() and asyncio.get_running_loop() is not self._run_scope.loop:
+            raise RuntimeError(
+                f"{self!r} goes on on another event loop than the one that awaits it here: await it where it was "
+                "started (asyncio.run_coroutine_threadsafe(...) asks from another thread), or start it on this loop"
+            )
+        if not self._task.done():
+            self._run_scope.caller = self._run_scope.caller or asyncio.current_task()
+        waiting, work = self._bus.waiting_for(self.id), self._run_scope.outcome(self._task).__await__()
+        del self  # the task keeps an error whose traceback leads here
+        with waiting:
+            try:
+                result: R = yield from work
+                return result
+            finally:
+                del work
+
+    @property
+    def status(self) -> Literal["Running", "Succeeded", "Failed", "Cancelled"]:
+        """How it is going, or how it ended."""
+        task = self._task
+        if not task.done():
+            return "Running"
+        if task.cancelled():  # asked for, or else a task of the run raised it
+            return "Cancelled" if self._run_scope.is_cancelled or not self._run_scope.is_over else "Failed"
+        error = task.exception()
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            return "Cancelled"
+        return "Succeeded" if error is None else "Failed"
+
+    def cancel(self) -> None:
+        """End the run: what is running is cancelled, and awaiting the run raises CancelledError.
+
+        May be called from any thread. A run that has ended is left as it is.
+        """
+        self._run_scope.cancel()
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}: {self.status}>"
+
+
+def loop_for_start() -> asyncio.AbstractEventLoop:
+    """Return the event loop that a run is started on.
+
+    Raises:
+        RuntimeError: none is running.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "engine.start(...) begins a run on the running event loop, and there is no running event loop here: "
+            "call it in an `async def main(): ...` that asyncio.run(main()) runs (run = engine.start(target); value = "
+            "await run), or use cs.run(target), which needs no loop"
+        ) from None
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

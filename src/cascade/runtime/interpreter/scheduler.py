@@ -211,7 +211,7 @@ def put_aside(run: RunState, frame: Frame, i: int, form: CallForm, gate: Gate | 
         deferred.append((frame, i, PENDING))
         return PENDING
     ticket = admission.ask(form.task.name, needed, _start_held, (frame, i), share is not None)
-    if not ticket.is_in and run.depth and stuck(run, ticket) is not None:
+    if not ticket.is_in and run.run_scope.depth and stuck(run, ticket) is not None:
         admission.withdraw([ticket])
         deferred.append((frame, i, PENDING))  # it will come there once more, where it can fail
         return PENDING

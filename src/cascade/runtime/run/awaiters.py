@@ -77,7 +77,7 @@ class Awaiters:
         """Say whether a call of a run is among them."""
         insides = [inside_of(context) for context in self.contexts]
         return any(run.id == run_id for run, _ in self.calls) or any(
-            inside is not None and inside.run_id == run_id for inside in insides
+            inside is not None and inside.name == run_id for inside in insides
         )
 
     def are_at(self, held: Holder) -> bool:
@@ -103,16 +103,16 @@ def around(inside: Inside | None, held: Holder | None, task: asyncio.Task[Any] |
         task: the asyncio task that waits, if that is one of the user's; None: a call of the run does so itself.
     """
     by = None if task is None else Awaiters(task)
-    while inside is not None and inside.run_scope is not None:
-        while held is not None and (held.run is None or held.run.depth >= inside.depth - 1):
+    while inside is not None and inside.run is not None:
+        while held is not None and (held.run is None or held.run.run_scope.depth >= inside.depth):
             if held.run is not None and (by is None or by.are_at(held)):
                 yield held
             held = held.around
-        if by is not None and not by.are_in(inside.run_id):
+        if by is not None and not by.are_in(inside.name):
             return
-        yield inside.run_scope
-        by = Awaiters(inside.caller)
-        inside = inside.around
+        yield inside
+        by = Awaiters(inside.awaited_by)
+        inside = inside.outer
 
 
 def _told_by(callback: object) -> list[Any]:

@@ -71,10 +71,10 @@ class Wait:
         """Say whether it could be in vain at all; that costs little."""
         inside: Inside | None = self.inside
         held = self.held
-        while inside is not None and inside.run_scope is not None:
-            if inside.run_scope is self.awaited or inside.run_scope in _waits:
+        while inside is not None and inside.run is not None:
+            if inside is self.awaited or inside in _waits:
                 return True
-            inside = inside.around
+            inside = inside.outer
         while held is not None:
             if held is self.awaited or held in _waits:
                 return True
@@ -97,10 +97,7 @@ class Wait:
 
     def is_on(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Say whether it goes on, on an event loop."""
-        run_scope = self.inside.run_scope
-        return (
-            not self.future.done() and self.future.get_loop() is loop and run_scope is not None and bool(run_scope.run)
-        )
+        return not self.future.done() and self.future.get_loop() is loop and self.inside.run is not None
 
 
 @contextmanager
@@ -113,7 +110,7 @@ def waiting_for(
         task: who waits, if that is code of the user's and no call itself.
     """
     inside = inside_of()
-    if inside is None or inside.run_scope.run is None:
+    if inside is None:
         yield
         return
     wait = Wait(awaited, future, inside, error)

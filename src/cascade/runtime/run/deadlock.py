@@ -69,7 +69,7 @@ def check_inner(run: RunState, call: Call, ticket: Ticket) -> None:
     Raises:
         ConstraintError: what it needs is held by calls that wait for runs inside of them.
     """
-    if not run.depth:
+    if not run.run_scope.depth:
         return
     lack = stuck(run, ticket)
     if lack is not None:
@@ -124,7 +124,7 @@ def _look_again(admission: ref[Any]) -> None:
 
 
 def _fail(ticket: Ticket, lack: tuple[str, list[Ticket]]) -> None:
-    run = ticket.inside.run_scope.run
+    run = ticket.inside.run
     ticket.admission.withdraw([ticket])
     if ticket.start is not None:  # it asks once more, where it can fail
         ticket.place[0].scope.parked.discard(ticket)
@@ -159,8 +159,7 @@ def _described(ticket: Ticket) -> str:
 
 def _around(ticket: Ticket) -> Iterator[Ticket]:
     """Go through the calls that hold something until this one, which waits, has ended: from the inside outwards."""
-    run_scope = ticket.inside.run_scope
-    if run_scope is None or run_scope.run is None:
+    if ticket.inside.run is None:
         return
     for each in around(ticket.inside, ticket.around, None):
         if isinstance(each, Ticket) and each.admission is ticket.admission:

@@ -44,7 +44,6 @@ class Reports:
     bus: Any
     admission: Any
     run_scope: Any
-    depth: int
     blueprint: Blueprint
     _names: NodeIds | None
     watch: tuple[bool, bool, bool]
@@ -96,7 +95,7 @@ class Reports:
             wrapped.__cause__ = error
             error = wrapped
         place = f"in task {self.described(call)}, iteration {call.iteration}, attempt {attempt}"
-        if not note_place(error, place, self.depth):
+        if not note_place(error, place, self.run_scope.depth):
             self.could_not_note(error, place)
         return NodeFailure(error)
 

@@ -54,7 +54,6 @@ class RunState(Reports):
         "compiles_flows",
         "compiles_loops",
         "context",
-        "depth",
         "direct",
         "engine",
         "executor",
@@ -118,8 +117,6 @@ class RunState(Reports):
         """What the run has found in the environment."""
         self.secrets: dict[str, None] = {}
         """Text that no event shows."""
-        self.depth = 0
-        """How many runs it is inside of."""
         self.scope = Scope(self, run_scope)
         """Of the root frame, and of those of the blueprints that tail calls lead to."""
         self._names = None
@@ -297,8 +294,7 @@ class RunState(Reports):
         if self.pipes:
             self.pipes = {}
         self._resources = self._resources if self.abandoned else None
-        self.scope.run = self.run_scope.run = None
-        self.run_scope.task = self.run_scope.caller = None  # which keep errors whose tracebacks lead here
+        self.scope.run = None
         if self._names is not None:
             self._names.forget()
 
