@@ -93,7 +93,7 @@ class TestStanding:
 
         @cs.task
         async def look() -> None:
-            (run,) = engine.admission.runs
+            run = next(iter(engine._active.values())).run
             seen.append((run.governed, run.observed))
 
         @cs.task
@@ -107,7 +107,6 @@ class TestStanding:
             async with Engine(tier=tier) as engine:
                 engine.set_limit("task:nobody", concurrency=1)
                 await engine.run(cs.sequence([look(), clear(1), look()]))
-            assert engine.admission.runs == set()
 
         in_loop(main)
         assert seen == [(True, True), (False, False)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
+from collections.abc import Mapping
 
 from cascade.errors import ConstraintError
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.event_loop.ticker import Ticker
+from cascade.runtime.run_scope import RunScope, call_on
 from cascade.spec.keywords import explains_options
 from cascade.spec.limits import GLOBAL, Kind, Limit, burst_from, concurrency_from, rate_from, scope_from, ttl_from
 
@@ -22,8 +22,19 @@ class Controls:
     A call starts only when all scopes that it is in allow it; what runs goes on. May be called from any thread.
     """
 
-    admission: Admission
     ticker: Ticker
+    system_resources: Mapping[str, float]
+    _active: dict[str, RunScope]
+    admitting: Admission | None = None
+    """What lets calls start; None: nothing has held one back so far."""
+
+    @property
+    def admission(self) -> Admission:
+        """What lets calls start, made when there is a capacity, a limit or a constraint."""
+        if self.admitting is None:  # whichever thread comes first, all have the same
+            made = Admission(self.system_resources, runs=self._active.values())
+            return self.__dict__.setdefault("admitting", made)  # type: ignore[no-any-return]
+        return self.admitting
 
     def pause(self, scope: str = GLOBAL, ttl: float | None = None) -> None:
         """Let no call of a scope start until `resume`.
@@ -92,18 +103,8 @@ class Controls:
 
     def _tell(self) -> None:
         """Have the runs that are going on see what has changed."""
-        runs = tuple(self.admission.runs)
-        if not runs:
-            return
-        self.ticker.hurry()
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            here = None
-        loops = {run.run_scope.loop for run in runs}
-        for loop in loops:
-            if loop is here:
-                self.admission.changed()
-            elif not loop.is_closed():
-                with suppress(RuntimeError):  # it has just been closed
-                    loop.call_soon_threadsafe(self.admission.changed)
+        runs = tuple(self._active.values())
+        if runs:
+            self.ticker.hurry()
+        for loop in {run_scope.loop for run_scope in runs}:
+            call_on(loop, self.admission.changed)

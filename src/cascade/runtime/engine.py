@@ -13,13 +13,12 @@ from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.compiler.lowering.lower import open_to_tail_calls
-from cascade.runtime.admission.admission import Admission
 from cascade.runtime.compiled.root import run_piece
 from cascade.runtime.compiled.target import run_root
 from cascade.runtime.controls import Controls
 from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.events.bus import MessageBus
-from cascade.runtime.forks import remember
+from cascade.runtime.forks import engines
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.interpreter.scheduler import put_aside
@@ -117,7 +116,9 @@ class Engine(Controls, Shutdown):
         self.runs_inline: bool = may_run_inline(self.executor)
         self.bus: MessageBus = MessageBus() if bus is None else bus
         self.caches: Caches = Caches(store_from(cache_backend, "Engine(cache_backend=...)"))
-        self.admission: Admission = Admission(system_resources or {})
+        self.system_resources: Mapping[str, float] = system_resources or {}
+        if system_resources:
+            _ = self.admission  # which refuses those that are none
         self.tier = tier
         self.thread_grace = thread_grace
         self.ticker: Ticker = Ticker()
@@ -127,7 +128,7 @@ class Engine(Controls, Shutdown):
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
         self.blueprints: dict[str, Blueprint] = {}
-        remember(self)
+        engines.add(self)
 
     # --- what is known beforehand
 
@@ -290,8 +291,8 @@ class Engine(Controls, Shutdown):
             seconds_from(timeout, "the timeout of a run")
         plan = prepare(target, self.solver)
         given = {} if params is None else params
-        if plan is not None:
-            self.admission.capacities.check(plan.blueprint)
+        if plan is not None and self.admitting is not None:
+            self.admitting.capacities.check(plan.blueprint)
         if given:
             known = set(plan.params) if plan is not None else set()
             for blueprint in self.blueprints.values():
@@ -350,7 +351,6 @@ class Engine(Controls, Shutdown):
             if self.bus.has_channels:
                 await self.bus.settle(run_id)
         finally:
-            self.admission.runs.discard(run)
             self._ended(run_scope)
             run.let_go(activation)
             run_scope.leave()

@@ -12,22 +12,17 @@ from typing import Any
 from weakref import WeakSet
 
 from cascade.adapters.executors.local import LocalExecutor
-from cascade.runtime.admission.admission import Admission
 from cascade.spec.placement import forget_waiters
 
-__all__ = ["remember"]
+__all__ = ["engines"]
 
-_engines: WeakSet[Any] = WeakSet()
-
-
-def remember(engine: Any) -> None:
-    """Have an engine renewed in each child that is forked."""
-    _engines.add(engine)
+engines: WeakSet[Any] = WeakSet()
+"""The engines that are renewed in each child that is forked."""
 
 
 def _renew_all() -> None:
     forget_waiters()
-    for engine in list(_engines):
+    for engine in list(engines):
         _renew(engine)
 
 
@@ -38,9 +33,9 @@ def _renew(engine: Any) -> None:
     left += [*engine.kept.parted(), *engine.kept_by.parted()]
     engine.caches.flights.clear()
     left += engine.bus.parted()
-    before = engine.admission  # the same limits stand, but no call runs or waits
-    engine.admission = Admission(before.capacities.whole, before.limits.clock)
-    engine.admission.limits.table = before.limits.table
+    before = engine.__dict__.pop("admitting", None)
+    if before is not None:  # the same limits stand, but no call runs or waits
+        engine.admission.limits.clock, engine.admission.limits.table = before.limits.clock, before.limits.table
     _keep_forever(left)
 
 

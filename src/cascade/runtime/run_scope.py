@@ -18,7 +18,7 @@ from cascade.spec.inside import Inside, present
 from cascade.spec.lazy import R
 from cascade.spec.refusals import NoValue
 
-__all__ = ["Run", "RunScope", "Waiter", "loop_for_start"]
+__all__ = ["Run", "RunScope", "Waiter", "call_on", "loop_for_start"]
 
 MOST_SHOWN = 5
 
@@ -124,15 +124,7 @@ class RunScope(TimedScope):
 
     def cancel(self) -> None:
         """Cancel the run, from any thread."""
-        try:
-            on_loop = asyncio.get_running_loop() is self.loop
-        except RuntimeError:
-            on_loop = False
-        if on_loop:
-            self.ask()
-        else:
-            with suppress(RuntimeError):  # the loop is closed
-                self.loop.call_soon_threadsafe(self.ask)
+        call_on(self.loop, self.ask)
 
     def ask(self) -> None:
         """Cancel the run, on its event loop's thread."""
@@ -324,6 +316,19 @@ def loop_for_start() -> asyncio.AbstractEventLoop:
             "call it in an `async def main(): ...` that asyncio.run(main()) runs (run = engine.start(target); value = "
             "await run), or use cs.run(target), which needs no loop"
         ) from None
+
+
+def call_on(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    """Call a function on the thread of an event loop: at once if that is this one, never if the loop has ended."""
+    try:
+        is_here = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        is_here = False
+    if is_here:
+        function()
+    else:
+        with suppress(RuntimeError):  # it is closed
+            loop.call_soon_threadsafe(function)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

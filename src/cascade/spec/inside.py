@@ -19,7 +19,7 @@ class Inside(Protocol):
     name: str
     """The id of the run."""
     run: Any
-    """Its state; None: it has ended."""
+    """The state of the run; None: it has ended."""
     loop: Any
     """The event loop that it runs on."""
     depth: int

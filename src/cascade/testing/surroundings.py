@@ -17,7 +17,7 @@ from cascade.adapters.executors import processes
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.executors.workers import Workers
 from cascade.app.progress import Progress
-from cascade.runtime import engine
+from cascade.runtime import controls
 from cascade.runtime.admission import admission
 from cascade.runtime.policies import cache
 from cascade.runtime.run.state import RunState
@@ -103,7 +103,7 @@ class Surroundings:
             (LocalExecutor, "measured", self._measured(LocalExecutor.measured)),
             (RunState, "abandon", self._abandon(RunState.abandon)),
             (RunState, "__init__", self._attended(RunState.__init__)),
-            (engine, "Admission", self._admission),
+            (controls, "Admission", self._admission),
             (cache, "clock", self.clock.time),
             (Progress, "_tick", self._unless_virtual(Progress._tick)),
         ]
@@ -169,9 +169,9 @@ class Surroundings:
     def attend(self, run: RunState) -> None:
         """Have a run that begins go by the clock."""
         self.stamps.follow(run.bus)
-        limits = run.admission.limits
+        limits = run.engine.admission.limits
         if limits.clock is monotonic:
-            self._admissions[run.admission] = monotonic
+            self._admissions[run.engine.admission] = monotonic
             since = monotonic() - self.clock.elapsed if limits.table else 0.0
             limits.clock = self.clock.steady if since == 0.0 else lambda: since + self.clock.elapsed
         if self.clock.faults is not None:
@@ -182,6 +182,6 @@ class Surroundings:
         """Leave out what is done at regular times for people to see: months would be full of it."""
         return lambda progress: usual(progress) if self.loop() is None else None
 
-    def _admission(self, system_resources: Any) -> admission.Admission:
+    def _admission(self, system_resources: Any, **options: Any) -> admission.Admission:
         """Make the admission of an engine, whose limits may be set before a loop runs."""
-        return admission.Admission(system_resources, self.clock.steady)
+        return admission.Admission(system_resources, self.clock.steady, **options)

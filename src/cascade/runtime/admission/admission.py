@@ -25,6 +25,7 @@ from cascade.runtime.admission.capacities import Capacities
 from cascade.runtime.admission.limits import Gauge, Limits
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.admission.wait_queues import GrantPass, WaitQueue
+from cascade.spec.inside import Inside
 from cascade.spec.limits import GLOBAL
 
 __all__ = ["Admission"]
@@ -43,12 +44,14 @@ class Admission:
     `changed` is to be called on the event loop's then; all else belongs to that thread.
     """
 
-    def __init__(self, system_resources: Mapping[str, float], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, system_resources: Mapping[str, float], clock: Callable[[], float] = monotonic, runs: Iterable[Inside] = ()
+    ) -> None:
         self.capacities: Capacities = Capacities(system_resources)
         self.limits: Limits = Limits(clock)
         self.version: int = 0
         """Goes up when limits change."""
-        self.runs: set[Any] = set()
+        self._runs = runs
         """The runs that are going on: they are told when limits begin or cease to stand."""
         self._table: Any = self.limits.table
         """What the gauges were made of."""
@@ -363,8 +366,9 @@ class Admission:
     def changed(self) -> None:
         """Let a change of limits take effect, on the event loop's thread."""
         self._here()
-        for run in self.runs:
-            run.look_at_limits()
+        for inside in tuple(self._runs):
+            if inside.run is not None:
+                inside.run.look_at_limits()
         self.let_in()
 
     def attend(self) -> None:

@@ -203,7 +203,7 @@ def put_aside(run: RunState, frame: Frame, i: int, form: CallForm, gate: Gate | 
 
     If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
     """
-    admission = run.admission
+    admission = run.engine.admission
     constraints = None if gate is None else gate.constraints
     share = run.shares.get(frame.activation) if run.shares else None
     needed = admission.capacities.needed(constraints and constraints.amounts, share)

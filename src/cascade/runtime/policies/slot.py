@@ -21,8 +21,8 @@ def admitted(managed: ManagedCall, work: Work) -> Awaitable[Any]:
     if constraints is None and not run.governed:
         return work(managed)
     share = run.shares.get(managed.call.activation) if run.shares else None
-    needed = run.admission.capacities.needed(constraints and constraints.amounts, share)
-    if not needed and not run.admission.governs(managed.name):
+    needed = run.engine.admission.capacities.needed(constraints and constraints.amounts, share)
+    if not needed and not run.engine.admission.governs(managed.name):
         return work(managed)
     return _in_slot(managed, _enter(managed, needed, share is not None), work)
 
@@ -50,7 +50,7 @@ async def _enter(managed: ManagedCall, needed: Mapping[str, float], inside: bool
 
     call.scope.check()
     try:
-        ticket: Ticket = await run.admission.enter(managed.name, needed, blocked, inside)
+        ticket: Ticket = await run.engine.admission.enter(managed.name, needed, blocked, inside)
     finally:
         if map_state is not None:
             map_state.unblock()

@@ -146,15 +146,17 @@ class ManagedSubflow(ManagedCall):
 
     async def make(self) -> Any:
         """Run the sub-flow once; what is inside of it shares what it holds."""
-        run, constraints, capacities = self.run, self.gate.constraints, self.run.admission.capacities
+        run, constraints = self.run, self.gate.constraints
         share = None
         if constraints is not None:
-            share = capacities.open_share(constraints.amounts, f"{run.described(self.call)} in {run.id}")
+            share = run.engine.admission.capacities.open_share(
+                constraints.amounts, f"{run.described(self.call)} in {run.id}"
+            )
         try:
             value, self.skip = await run_once(
                 run, self.around, self.call.register, self.constants, self.count, share, self.deadline
             )
         finally:
             if share is not None:
-                capacities.close_share(share)
+                run.engine.admission.capacities.close_share(share)
         return value

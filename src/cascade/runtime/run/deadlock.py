@@ -50,8 +50,8 @@ def give_up(ticket: Holder) -> None:
 
 async def take_slot(run: RunState, scope: Scope, ticket: Ticket) -> Ticket:
     """Begin a call of a scope that was let in while it was put aside; until `leave_slot`."""
-    if not run.admission.holds(ticket):
-        await run.admission.wait(ticket)
+    if not run.engine.admission.holds(ticket):
+        await run.engine.admission.wait(ticket)
     scope.parked.discard(ticket)
     hold(ticket, run)
     return ticket
@@ -91,8 +91,8 @@ def _error(run: RunState, call: Call, lack: tuple[str, list[Ticket]]) -> Constra
 def stuck(run: RunState, ticket: Ticket) -> tuple[str, list[Ticket]] | None:
     """Return what a call of a run inside of a task would wait for in vain, in words, and who holds it."""
     ticket.inside, ticket.around = inside_of(), held_here.get()
-    run.admission.inner.add(ticket)
-    return _in_vain(run.admission).get(ticket)
+    run.engine.admission.inner.add(ticket)
+    return _in_vain(run.engine.admission).get(ticket)
 
 
 def note_wait(ticket: Ticket) -> None:

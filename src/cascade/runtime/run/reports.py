@@ -42,7 +42,6 @@ class Reports:
 
     id: str
     bus: Any
-    admission: Any
     run_scope: Any
     blueprint: Blueprint
     _names: NodeIds | None
@@ -181,7 +180,7 @@ class Reports:
                     task_id=site.task_id,
                     task_name=site.task_name,
                     iteration=call.iteration,
-                    reason=self.admission.reason(ticket),
+                    reason=ticket.admission.reason(ticket),
                 )
             )
 

@@ -47,7 +47,6 @@ class RunState(Reports):
         "_resources",
         "abandoned",
         "activations",
-        "admission",
         "awaits",
         "blueprint",
         "bus",
@@ -107,7 +106,6 @@ class RunState(Reports):
         """Short functions may be called in place."""
         self.direct = type(self.executor).execute is LocalExecutor.execute
         """The engine carries out the other calls, too, without asking `execute`."""
-        self.admission = engine.admission
         self.compiles_flows = self.compiles_loops = engine.tier != "interpret"
         self.patience_to_compile = 0 if engine.tier == "compile" else 16
         """How many entries a loop has before it is emitted."""
@@ -156,7 +154,6 @@ class RunState(Reports):
         """Some limit stands in the engine."""
         self.heard = False
         """Somebody listens to task events."""
-        self.admission.runs.add(self)
         self.see()
 
     @property
@@ -190,7 +187,8 @@ class RunState(Reports):
 
     def look_at_limits(self) -> None:
         """See whether some limit stands."""
-        self.governed = governed = self.admission.stands
+        admission = self.engine.admitting
+        self.governed = governed = admission is not None and admission.stands
         self.heard = heard = self.bus.is_watched
         self.observed = observed = governed or heard
         self.in_pass = IN_PASS if self.inline and not observed else NONE_IN_PASS
@@ -209,7 +207,7 @@ class RunState(Reports):
 
     def governs(self, *forms: CallForm) -> bool:
         """Say whether a limit is for one of these calls, so that it cannot just be made."""
-        return self.governed and any(self.admission.governs(form.task.name) for form in forms)
+        return self.governed and any(self.engine.admission.governs(form.task.name) for form in forms)
 
     async def turn(self) -> None:
         """Give the event loop a turn, and batches, cancels and subscriptions their effect."""
@@ -345,7 +343,7 @@ class RunState(Reports):
                     f"task {form.task.name!r} (declared at {form.task.declared}) returned a TailCall to the blueprint "
                     f"{blueprint_id!r}, which is not registered; registered are: {known} (engine.register_blueprint)"
                 )
-            self.admission.capacities.check(blueprint)
+            self.engine.admission.capacities.check(blueprint)
             constants = fill(blueprint.graph, self.params, self.variables)
             self.keep_secrets(blueprint.graph, constants)
             activation = self.activations[blueprint_id] = Activation(blueprint, constants, blueprint_id)
@@ -372,7 +370,7 @@ class RunState(Reports):
         graph, inner = call.activation.blueprint.graph, call.activation.blueprint.subflows.get(call.number)
         amounts = (gate.constraints.amounts if gate.constraints else {}) | given
         try:
-            capacities = self.admission.capacities
+            capacities = self.engine.admission.capacities
             capacities.check_given(graph, call.number, given, capacities.held(self.shares.get(call.activation)))
             if inner is not None:
                 capacities.check(inner, amounts)
