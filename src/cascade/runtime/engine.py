@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
@@ -31,7 +31,7 @@ from cascade.runtime.plans.plan import Plan, prepare
 from cascade.runtime.policies.cache import Caches
 from cascade.runtime.policies.task import invoke, perform
 from cascade.runtime.resources.lifecycle import checked
-from cascade.runtime.resources.pool import EngineHost, ResourcePool
+from cascade.runtime.resources.pool import ResourcePool
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import Run, RunScope, loop_for_start
@@ -113,9 +113,9 @@ class Engine(Controls, Shutdown):
             raise ValueError(f"thread_grace is 0 seconds or more, not {thread_grace!r}")
         self.solver: Solver = _default_solver if solver is None or type(solver) is NativeSolver else solver
         self.executor: Executor = LocalExecutor() if executor is None else executor
-        self.runs_inline: bool = may_run_inline(self.executor)
+        self.runs_inline: bool = executor is None or may_run_inline(executor)
         self.bus: MessageBus = MessageBus() if bus is None else bus
-        self.caches: Caches = Caches(store_from(cache_backend, "Engine(cache_backend=...)"))
+        self._cache_backend = None if cache_backend is None else store_from(cache_backend, "Engine(cache_backend=...)")
         self.system_resources: Mapping[str, float] = system_resources or {}
         if system_resources:
             _ = self.admission  # which refuses those that are none
@@ -123,12 +123,15 @@ class Engine(Controls, Shutdown):
         self.thread_grace = thread_grace
         self.ticker: Ticker = Ticker()
         self.resources: dict[str, Resource] = {}
-        self.kept_by: EngineHost = EngineHost(self)
-        self.kept: ResourcePool = ResourcePool("engine", self.kept_by)
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
         self.blueprints: dict[str, Blueprint] = {}
         engines.add(self)
+
+    @cached_property
+    def caches(self) -> Caches:
+        """The stores of results, and which keys have a call on its way."""
+        return Caches(self._cache_backend)
 
     # --- what is known beforehand
 

@@ -27,10 +27,9 @@ def _renew_all() -> None:
 
 
 def _renew(engine: Any) -> None:
-    left = [engine.executor, *engine.parted()]
+    left = [engine.executor, *engine.parted(), engine.__dict__.pop("kept", None)]
     if isinstance(engine.executor, LocalExecutor):
         left += engine.executor.parted()
-    left += [*engine.kept.parted(), *engine.kept_by.parted()]
     engine.caches.flights.clear()
     left += engine.bus.parted()
     before = engine.__dict__.pop("admitting", None)

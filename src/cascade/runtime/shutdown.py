@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any, Self
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.maps.sinks import ResultSink
-from cascade.runtime.resources.pool import ResourcePool
+from cascade.runtime.resources.pool import EngineHost, ResourcePool
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import RunScope, Waiter
 from cascade.spec.notes import note_more, spelled
@@ -26,7 +27,6 @@ class Shutdown:
 
     bus: MessageBus
     executor: Executor
-    kept: ResourcePool
     thread_grace: float
 
     def __init__(self) -> None:
@@ -37,6 +37,11 @@ class Shutdown:
         self._result_sinks: dict[asyncio.Task[Any], ResultSink] = {}
         """Of active runs whose results somebody iterates over."""
         self._spare: LocalExecutor | None = None
+
+    @cached_property
+    def kept(self) -> ResourcePool:
+        """The resources of scope "engine"."""
+        return ResourcePool("engine", EngineHost(self))
 
     def parted(self) -> list[Any]:
         """Forget, in a forked child, what goes on in the parent; return it."""

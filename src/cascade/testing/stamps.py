@@ -40,7 +40,7 @@ class Stamps:
 
     def follow(self, bus: MessageBus) -> None:
         """Stamp what a bus publishes from now on."""
-        hub = bus._hub
+        hub = bus.hub()
         if hub not in self._hubs:
             self._hubs[hub] = None
             hub.route = partial(self._route, hub)  # type: ignore[method-assign]

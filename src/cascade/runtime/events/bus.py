@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from cascade.runtime.events.channels import (
+    NOBODY,
     PASSING,
     BatchChannel,
     Channel,
@@ -41,11 +42,13 @@ class MessageBus:
     A bus may serve several engines, and several loops one after the other.
     """
 
+    _hub: Hub = NOBODY
+    """The channels; a bus has its own once somebody subscribes."""
+
     def __init__(self, previews: int | None = None) -> None:
         if previews is not None and (isinstance(previews, bool) or previews < 0):
             raise ValueError(f"previews is a number of characters or None, not {previews!r}")
         self.previews = previews
-        self._hub = Hub()
         self._watched = (-1, False)
 
     # --- for subscribers
@@ -72,8 +75,8 @@ class MessageBus:
         check_event_type(event_type)
         if not callable(handler):
             raise TypeError(f"a handler is called with events, but {handler!r} cannot be called")
-        channel = (BatchChannel if batch else Channel)(self._hub, (event_type,), handler)
-        self._hub.add(channel)
+        channel = (BatchChannel if batch else Channel)(self.hub(), (event_type,), handler)
+        channel.hub.add(channel)
         return Subscription(channel)
 
     def stream(self, event_type: type[E], run_id: str | None = None) -> Stream[E]:
@@ -84,9 +87,13 @@ class MessageBus:
         unsubscribes it. When more than 10,000 events wait to be read, runs wait too.
         """
         check_event_type(event_type)
-        feed = StreamChannel(self._hub, event_type, run_id)
-        self._hub.add(feed)
+        feed = StreamChannel(self.hub(), event_type, run_id)
+        feed.hub.add(feed)
         return Stream(feed)
+
+    def hub(self) -> Hub:
+        """Return the channels of this bus and no other; whichever thread comes first, all have the same."""
+        return self.__dict__.setdefault("_hub", Hub())  # type: ignore[no-any-return]
 
     # --- for the engine
 

@@ -26,7 +26,7 @@ EventTypes: TypeAlias = tuple[type[Event], ...]
 Handler: TypeAlias = Callable[[Any], object]
 Behind: TypeAlias = Callable[[], list["Channel"]]  # lists channels that somebody waits for
 
-__all__ = ["PASSING", "BatchChannel", "HandlerCall", "Channel", "StreamChannel", "Hub", "present_call"]
+__all__ = ["NOBODY", "PASSING", "BatchChannel", "HandlerCall", "Channel", "StreamChannel", "Hub", "present_call"]
 
 PASSING: Final = (GeneratorExit, KeyboardInterrupt, SystemExit)
 """What no handler's failure is: it ends what is around it."""
@@ -390,6 +390,10 @@ class Hub:
         for wait in self.waits:
             if not wait.future.done() and (wait.look() or stopped):
                 wait.future.set_result(None)
+
+
+NOBODY: Final = Hub()
+"""The hub of each bus that nobody has subscribed to."""
 
 
 def discard(result: object) -> None:

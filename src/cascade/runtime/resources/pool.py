@@ -77,7 +77,7 @@ class ResourcePool:
 
     def __init__(self, scope: Literal["run", "engine"], host: Host) -> None:
         self.scope: Literal["run", "engine"] = scope
-        self._host = host
+        self.host = host
         self._shared: dict[Key, _Shared] = {}
         self.opened: list[Opened] = []
         """What there is to tear down, in the order of its set-ups."""
@@ -117,7 +117,7 @@ class ResourcePool:
             scope = "engine" if asked_scope(wanted, resource) == "engine" else "task"
         if scope == "task":
             return self._open_own(run, resource, own)
-        pool: ResourcePool = self if scope == self.scope else self._host.engine.kept
+        pool: ResourcePool = self if scope == self.scope else self.host.engine.kept
         return pool._share(run, resource, asker)
 
     async def _open_own(self, run: Host, resource: Resource, own: list[Opened]) -> Any:
@@ -168,7 +168,7 @@ class ResourcePool:
         """Return what tells a resource from the same one that gets others for what it needs."""
         if self.scope == "run":  # where none is put in the place of another
             return (resource,)
-        known = self._host.known
+        known = self.host.known
         return (resource, *[self._key(find(known, it, described(resource))) for it in resource.needs.values()])
 
     async def _open_shared(self, run: Any, resource: Resource, shared: _Shared) -> Any:
@@ -188,7 +188,7 @@ class ResourcePool:
         """Set a resource up, after those that it needs; what there is to tear down is added to `own`."""
         what, needed = described(resource), {}
         for name, wanted in resource.needs.items():
-            found = find(self._host.known, wanted, what)
+            found = find(self.host.known, wanted, what)
             needed[name] = await self.provide(run, wanted, found, what, own)
         return (await set_up(run, resource, needed, own)).value
 
@@ -198,7 +198,7 @@ class ResourcePool:
         if not lost:
             return
         self.opened = [each for each in self.opened if not each.is_bound or each.loop is here]
-        failure = await tear_down(self._host, [each for each in lost if not each.resource.is_async], None)
+        failure = await tear_down(self.host, [each for each in lost if not each.resource.is_async], None)
         if failure is not None:
             log.warning("a resource failed in its teardown after its event loop had ended: %s", spelled(failure))
         for each in lost:
@@ -206,12 +206,6 @@ class ResourcePool:
                 log.warning("resource %r was not torn down: its event loop has ended", each.resource.name)
 
     # --- the end
-
-    def parted(self) -> list[Any]:
-        """Forget, in a forked child, what the parent keeps; return it."""
-        left = [*self._shared.values(), *self.opened]
-        self._shared, self.opened = {}, []
-        return left
 
     async def close(self, error: BaseException | None) -> BaseException | None:
         """End the set-ups that are still under way, and tear everything down, last first.
@@ -226,19 +220,19 @@ class ResourcePool:
         self._shared.clear()
         if self.opened:
             await self._let_go(here)
-        left = self._host.left_behind() if self.opened else []
+        left = self.host.left_behind() if self.opened else []
         if not left:
-            return await tear_down(self._host, self._taken(), error)
+            return await tear_down(self.host, self._taken(), error)
         after(
             left,
             lambda: self.names,
-            lambda: self._host.engine.keep(self._tear_down_late(error)),
+            lambda: self.host.engine.keep(self._tear_down_late(error)),
             lambda: tear_down_orphaned(self._taken(), error),
         )
         return None
 
     async def _tear_down_late(self, error: BaseException | None) -> None:
-        failure = await tear_down(self._host, self._taken(), error)
+        failure = await tear_down(self.host, self._taken(), error)
         if failure is not None:
             log.warning("a resource failed in its teardown after %s: %s", OVER[self.scope], spelled(failure))
 
@@ -267,11 +261,6 @@ class EngineHost:
     def left_behind(self) -> list[Job]:
         """Return the calls that are left behind still."""
         return [(job, end) for job, end in self._left if not end.done()]
-
-    def parted(self) -> list[Any]:
-        """Forget, in a forked child, what goes on in the parent; return it."""
-        left, self._left = self._left, []
-        return left
 
     async def in_thread(self, owner: object, what: str, func: Callable[..., Any], *args: Any) -> Any:
         """Run a piece of a resource, `what`, in a worker thread."""

@@ -315,7 +315,7 @@ class RunState(Reports):
     def abandon(self, owner: Any, job: object, ended: asyncio.Future[None], what: str = "") -> None:
         """Leave a call behind that does not end; what its `owner` uses is torn down when it does."""
         self.abandoned.append((owner, job, ended))
-        self.engine.kept_by.leave(job, ended)
+        self.engine.kept.host.leave(job, ended)
         if self.bus.wants(RunWarning):
             message = (
                 f"{what or self.described(owner)} did not end within thread_grace={self.engine.thread_grace} seconds "
