@@ -21,7 +21,6 @@ from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.forks import engines
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.scope import to_the_end
-from cascade.runtime.interpreter.scheduler import put_aside
 from cascade.runtime.loops.follower import Follower
 from cascade.runtime.loops.shared_transition import finish_compiled, resume_compiled, start_compiled
 from cascade.runtime.maps.runner import run_map
@@ -61,7 +60,6 @@ _numbers = itertools.count(1)
 OPERATIONS: Operations[RunState] = Operations(
     perform=perform,
     call=invoke,
-    put_aside=put_aside,
     piece=run_piece,
     loop=Follower,
     start_compiled=start_compiled,

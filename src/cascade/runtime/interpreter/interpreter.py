@@ -49,10 +49,12 @@ from cascade.spec.operations import (
 from cascade.spec.placement import CallForm, arguments
 from cascade.spec.readable import readable
 
-__all__ = ["TURN", "Deferred", "run_ready"]
+__all__ = ["MAY_WAIT", "TURN", "Deferred", "run_ready"]
 
 Deferred = tuple[Frame, int, Any]
-"""A call put aside: its frame, its register, and what it returned if it was begun in place already."""
+"""A call put aside: its frame, its register, and what it returned if it was begun in place already; or MAY_WAIT."""
+MAY_WAIT: Final = object()
+"""In the place of what a call returned: a limit or a constraint may be for it, so it is to ask whether it may start."""
 MOST_DEFERRED = 1024
 """So many calls that take time are started before the event loop has a turn."""
 TURN: Final = object()
@@ -178,7 +180,6 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
         except BaseException as error:
             for _, _, started in deferred:
                 close(started)  # what a function returned, and nobody will await
-            frame.scope.send_away()
             raise run.failure_at(Call(frame, i), error) from None
     return None
 
@@ -188,17 +189,22 @@ def _call(
 ) -> Any:
     """Call in place if that is allowed, with events if somebody listens; else put the call aside."""
     if form.inline is None or not run.inline:
-        if run.governed:
-            return run.operations.put_aside(run, frame, i, form, None, deferred)
-        deferred.append((frame, i, PENDING))
-        if not form.is_async and run.direct and not form.profile.measured and form.task.mode == "auto":
+        deferred.append((frame, i, MAY_WAIT if run.governed else PENDING))
+        if (
+            not run.governed
+            and not form.is_async
+            and run.direct
+            and not form.profile.measured
+            and form.task.mode == "auto"
+        ):
             run.stall_for(form.profile)
         return PENDING
     args, kwargs = arguments(form, values)
     if not run.observed:
         return form.inline(*args, **kwargs)
     if run.governs(form):
-        return run.operations.put_aside(run, frame, i, form, None, deferred)
+        deferred.append((frame, i, MAY_WAIT))
+        return PENDING
     return run.observe_call(Call(frame, i), form.inline, args, kwargs)
 
 
@@ -263,9 +269,8 @@ def _special(
         return _route(frame, i, references[0], work)
     if op <= CALLN or (op == GATED and form.inline is not None):
         return _call(run, frame, i, form, values, deferred)
-    if op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None)):
-        return run.operations.put_aside(run, frame, i, form, gate, deferred)
-    deferred.append((frame, i, PENDING))
+    may_wait = op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None))
+    deferred.append((frame, i, MAY_WAIT if may_wait else PENDING))
     return PENDING
 
 

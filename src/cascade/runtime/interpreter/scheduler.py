@@ -12,8 +12,8 @@ turn: one coroutine more is paid for by each call and each item that waits. Henc
 coroutines took twice as long. The price is that a rule about plain calls stands in two places, here and in `perform`;
 `_is_plain` is where they part.
 
-A call that a limit or a constraint may be for is put aside by `put_aside` as a ticket: a task is made for it only
-when its turn has come, since ten thousand waiting tasks cost more than what they wait for
+A call that a limit or a constraint may be for asks for a ticket first: a task is made for it only when its turn has
+come, since ten thousand waiting tasks cost more than what they wait for
 (docs/decisions/calls-that-wait-are-tickets.md).
 
 The first failure ends the scope: what runs is cancelled, what was put aside is closed, and the error comes out where
@@ -32,18 +32,17 @@ from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call, at_register
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import Scope
-from cascade.runtime.interpreter.interpreter import TURN, Deferred, run_ready
+from cascade.runtime.interpreter.interpreter import MAY_WAIT, TURN, Deferred, run_ready
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.run.deadlock import held_here, leave_slot, note_wait, stuck, take_slot
 from cascade.runtime.run.state import RunState
 from cascade.spec.events import TaskBlocked
-from cascade.spec.graph import Gate
 from cascade.spec.operations import CALL1, CALLN, LOOP, MOVE1
 from cascade.spec.placement import CallForm, arguments
 from cascade.spec.readable import readable
 
-__all__ = ["advance", "complete", "drive", "evaluate", "put_aside"]
+__all__ = ["advance", "complete", "drive", "evaluate"]
 
 
 async def advance(run: RunState, work: list[Any], mine: Scope) -> Deferred | None:
@@ -69,24 +68,24 @@ async def resume(
             await run.wait_for_measure(outcome)
         run.ticker.begin()
         outcome = run_ready(run, work, deferred)
-    for at, call in enumerate(deferred):
-        if call[0].scope is mine:
-            del deferred[at]
-            _start_all(run, deferred)
-            return call
-    _start_all(run, deferred)
-    return None
+    return _start_all(run, deferred, mine)
 
 
-def _start_all(run: RunState, deferred: list[Deferred]) -> None:
-    """Start calls beside their hosts."""
+def _start_all(run: RunState, deferred: list[Deferred], mine: Scope | None = None) -> Deferred | None:
+    """Start calls beside their hosts, all but one of scope `mine`, which is returned."""
     create = asyncio.get_running_loop().create_task
+    kept = None
     for frame, i, started in deferred:
         scope = frame.scope
-        if started is PENDING and not scope.is_ending():
+        if started is MAY_WAIT and (started := _asked(run, frame, i)) is None:
+            continue
+        if scope is mine:
+            kept, mine = (frame, i, started), None
+        elif started is PENDING and not scope.is_ending():
             scope.add(create(drive(run, frame, i, started, scope)))
         else:
             scope.start_watched(drive, run, frame, i, started)
+    return kept
 
 
 @readable("run", "frame", "i", "known", "compiled", "outcome", place=at_register)
@@ -198,33 +197,33 @@ def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, started: obje
     return (gate is None or gate.only_holds) and not run.names.has_looped(frame, i)
 
 
-def put_aside(run: RunState, frame: Frame, i: int, form: CallForm, gate: Gate | None, deferred: list[Deferred]) -> Any:
-    """Put a call aside that may be under a limit or a constraint; return PENDING.
+def _asked(run: RunState, frame: Frame, i: int) -> Any:
+    """Ask whether a call may start that may be under a limit or a constraint; None: not yet.
 
-    If it may not start yet it costs no more than a ticket; its coroutines are made in its turn.
+    It costs no more than a ticket then; its coroutines are made in its turn. Else what it is started with: its ticket,
+    or PENDING, where it asks by itself or there is nothing to ask for.
     """
-    admission = run.engine.admission
+    admission, gate, form = run.engine.admission, frame.block.gates.get(i), frame.block.forms[i]
+    assert form is not None
     constraints = None if gate is None else gate.constraints
     share = run.shares.get(frame.activation) if run.shares else None
     needed = admission.capacities.needed(constraints and constraints.amounts, share)
     if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not run.governs(form)):
-        deferred.append((frame, i, PENDING))
         return PENDING
     ticket = admission.ask(form.task.name, needed, _start_held, (frame, i), share is not None)
     if not ticket.is_in and run.run_scope.depth and stuck(run, ticket) is not None:
         admission.withdraw([ticket])
-        deferred.append((frame, i, PENDING))  # it will come there once more, where it can fail
-        return PENDING
+        return PENDING  # it will come there once more, where it can fail
     frame.scope.parked.add(ticket)
     if ticket.start is None:
-        deferred.append((frame, i, ticket))
-    elif not ticket.is_in:
+        return ticket
+    if not ticket.is_in:
         note_wait(ticket)
         if run.context is None:
             run.context = copy_context()
         if run.bus.wants(TaskBlocked):
             run.publish_blocked(Call(frame, i), ticket)
-    return PENDING
+    return None
 
 
 def _start_held(ticket: Ticket) -> None:

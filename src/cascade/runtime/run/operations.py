@@ -34,10 +34,6 @@ class Operations(NamedTuple, Generic[R]):
     call: Callable[[R, Call, CallForm, Any, Arguments, Gate | None], Later]
     """Make one call, under its policies."""
 
-    # interpreter.scheduler
-    put_aside: Callable[[R, Frame, int, CallForm, Gate | None, list[Any]], Any]
-    """Put aside a call that a limit or a constraint may be for."""
-
     # compiled.root
     piece: Callable[[R, Frame, StraightCode, list[Any], list[Any]], None]
     """Run straight code between managed calls."""
