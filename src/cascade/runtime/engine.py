@@ -21,8 +21,8 @@ from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.forks import engines
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.scope import to_the_end
+from cascade.runtime.loops.compiled_start import finish_compiled, resume_compiled, start_compiled
 from cascade.runtime.loops.follower import Follower
-from cascade.runtime.loops.shared_transition import finish_compiled, resume_compiled, start_compiled
 from cascade.runtime.maps.runner import run_map
 from cascade.runtime.maps.sinks import ResultSink, completed
 from cascade.runtime.plans.inputs import check_known, fill, told

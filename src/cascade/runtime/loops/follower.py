@@ -99,7 +99,7 @@ class Follower(LoopPosition):
                                         run.look()
                                         within.check()
                                 if value is PENDING:
-                                    value = await transition.finish()
+                                    value = await self.finish(transition)
                                     within.check()  # the state may not have minded a cancel
                                 break
                         else:
@@ -145,6 +145,20 @@ class Follower(LoopPosition):
                     await run.turn()
         finally:
             self.let_go()
+
+    async def finish(self, transition: Transition) -> Any:
+        """Wait for what a transition could not do at once; return what the state returned."""
+        run = self.run
+        if transition.signal is not None:
+            signal, transition.signal = transition.signal, None
+            return await self.enter_slowly(signal)
+        if self.rest is not None:
+            rest, self.rest = self.rest, None
+            return await self.complete_entry(*rest)
+        form = transition.entry.form
+        if form.is_async and run.direct and not run.observed:
+            return await form.func(*self.args)
+        return await run.operations.call(run, self.call, form, self.args, {}, None)
 
     async def enter_slowly(self, signal: Jump | TailCall) -> Any:
         """Go where a jump or tail call leads, the long way; return what is returned there."""

@@ -70,7 +70,7 @@ class LoopPosition:
         self.value = value
         self.outcome: Any = None
         self.error: BaseException | None = None
-        """How the loop ended that was begun with the first call; see `shared_transition.start_compiled`."""
+        """How the loop ended that was begun with the first call; see `compiled_start.start_compiled`."""
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         self.item: Any = item
         self.home = call.frame

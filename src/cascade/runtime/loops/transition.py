@@ -73,7 +73,7 @@ class Transition:
         """The registers with which each entry begins."""
         self.hot: Any = None
         self.signal: Any = None
-        """What `finish` is to go on from."""
+        """What the follower is to go on from, in the place of what the state would have returned."""
         self.is_short = not edge.is_repeat and edge.entry.plan.is_bare and "short entries" not in off
         """What runs before the state's own call, and that call, is all that an entry takes."""
         self.is_waiting = False
@@ -94,7 +94,7 @@ class Transition:
         return follower.form is self.entry.form and len(follower.args) == self.entry.plan.size and not follower.kwargs
 
     def enter(self, signal: Jump | TailCall) -> Any:
-        """Enter the state; return what it returns, or PENDING if `finish` must wait for something."""
+        """Enter the state; return what it returns, or PENDING if the follower must wait for something."""
         run = self.follower.run
         if run.compiles_loops and self.is_hot():
             if not self.hot.loop.is_async:
@@ -145,21 +145,6 @@ class Transition:
         if inline is None or run.observed or not run.inline:
             return PENDING
         return inline(*args)
-
-    async def finish(self) -> Any:
-        """Wait for what `enter` could not do at once; return what the state returned."""
-        follower = self.follower
-        run = follower.run
-        if self.signal is not None:
-            signal, self.signal = self.signal, None
-            return await follower.enter_slowly(signal)
-        if follower.rest is not None:
-            rest, follower.rest = follower.rest, None
-            return await follower.complete_entry(*rest)
-        form = self.entry.form
-        if form.is_async and run.direct and not run.observed:
-            return await form.func(*follower.args)
-        return await run.operations.call(run, follower.call, form, follower.args, {}, None)
 
     # --- the emitted loop
 

@@ -7,16 +7,17 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.runtime.frames.call import Call, at_call
-from cascade.runtime.frames.frame import NOTHING
+from cascade.runtime.frames.frame import NOTHING, PENDING
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted
 from cascade.runtime.interpreter.results import is_signal
+from cascade.runtime.interpreter.scheduler import drive
 from cascade.runtime.maps.comprehension import Comprehension
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.maps.state import MapState
 from cascade.spec.readable import readable
 
-__all__ = ["call_in_place", "perform", "start_all", "resume_map"]
+__all__ = ["call_in_place", "offer", "perform", "start_all", "resume_map"]
 
 # --- calls in place
 
@@ -42,7 +43,7 @@ async def call_in_place(state: MapState, batch: Batch) -> None:
             call_chunk(state, batch)
         if ticker.due:
             ticker.caught(form)
-            state.offer()
+            offer(state)
             await run.turn()
             ticker.begin()
 
@@ -172,7 +173,7 @@ async def start_all(state: MapState, batch: Batch) -> None:
         if limit is None:
             state.scope.start(perform, state, index, values)
             if run.ticker.due:
-                state.offer()
+                offer(state)
                 await run.turn()
         else:
             state.queue.append((index, values))
@@ -187,6 +188,19 @@ async def work(state: MapState, queue: deque[tuple[int, tuple[Any, ...]]]) -> No
         state.scope.check()
         await perform(state, *queue.popleft())
     state.workers -= 1
+
+
+def offer(state: MapState) -> None:
+    """Let maps begin that wait for this one and nothing else."""
+    run, frame = state.run, state.frame
+    for waiter, found in state.takers():
+        waiting = frame.waiters[state.i]
+        waiting.remove(waiter)
+        if not waiting:
+            del frame.waiters[state.i]
+        frame.looked.pop(waiter[1], None)
+        run.pipes[waiter] = {name: run.under_way[frame, at].flow_out() for name, at in found.items()}
+        frame.scope.start(drive, run, *waiter, PENDING)
 
 
 @readable("run", "call", place=at_call)
@@ -221,6 +235,6 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
         state.deliver(index, [value])
         value = None  # what failed keeps this frame
     if state.frame.waiters:
-        state.offer()
+        offer(state)
     if state.room is not None:
         state.tell()

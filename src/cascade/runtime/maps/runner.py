@@ -25,7 +25,7 @@ from cascade.runtime.frames.call import Call, at_none
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted, close
-from cascade.runtime.maps.calls import call_in_place, resume_map, start_all
+from cascade.runtime.maps.calls import call_in_place, offer, resume_map, start_all
 from cascade.runtime.maps.pipes import Pipe, PipeSource
 from cascade.runtime.maps.sinks import SKIPPED, ResultSink
 from cascade.runtime.maps.sources import EVERYTHING, ColumnSource, source_of
@@ -144,11 +144,11 @@ async def _spread(state: MapState) -> None:
     while True:
         room = state.room_left()
         if room <= 0:
-            state.offer()
+            offer(state)
             await state.wait_for(state.has_room)
             room = state.room_left()
         if may_wait:
-            state.offer()
+            offer(state)
         try:
             batch = await source.read(EVERYTHING if in_place and state.may_sweep(state.read) else min(size, room))
         except BaseException as error:
@@ -168,9 +168,9 @@ async def _spread(state: MapState) -> None:
         if measures and count:
             measures = False
             if not form.profile.measured:
-                state.offer()
+                offer(state)
                 await run.wait_for_measure(form.profile)
         if run.ticker.due:
-            state.offer()
+            offer(state)
             await run.turn()
         size = min(max(size * 4, FIRST_BLOCK), LARGEST_BLOCK)

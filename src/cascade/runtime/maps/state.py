@@ -9,9 +9,8 @@ from itertools import groupby
 from typing import Any
 
 from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
+from cascade.runtime.frames.frame import NOTHING, Frame
 from cascade.runtime.frames.scope import NodeFailure, Scope
-from cascade.runtime.interpreter.scheduler import drive
 from cascade.runtime.maps.chunks import ChunkCaller
 from cascade.runtime.maps.pipes import Pipe, is_sole_reader, open_pipes
 from cascade.runtime.maps.sinks import SKIPPED, Sink
@@ -295,18 +294,6 @@ class MapState:
         places = [waiter for waiter in waiting if waiter.__class__ is tuple and waiter[0] is frame]
         found = [(place, open_pipes(self.run.under_way, frame, place[1])) for place in places]
         return [(place, givers) for place, givers in found if givers is not None]
-
-    def offer(self) -> None:
-        """Let maps begin that wait for this one and nothing else."""
-        frame, under_way = self.frame, self.run.under_way
-        for waiter, found in self.takers():
-            waiting = frame.waiters[self.i]
-            waiting.remove(waiter)
-            if not waiting:
-                del frame.waiters[self.i]
-            frame.looked.pop(waiter[1], None)
-            self.run.pipes[waiter] = {name: under_way[frame, at].flow_out() for name, at in found.items()}
-            frame.scope.start(drive, self.run, *waiter, PENDING)
 
     def may_lack(self) -> bool:
         """Say whether the loop of an item may end with nothing, which would make the whole map nothing."""

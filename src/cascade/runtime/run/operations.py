@@ -38,7 +38,7 @@ class Operations(NamedTuple, Generic[R]):
     piece: Callable[[R, Frame, StraightCode, list[Any], list[Any]], None]
     """Run straight code between managed calls."""
 
-    # loops.follower, loops.shared_transition
+    # loops.follower, loops.compiled_start
     loop: Callable[[R, Call, Any, CallForm, Any, Arguments, Gate | None, Any], Any]
     """Make what follows a loop from the signal that a call returned: a class, whose objects `drive` knows by it."""
     start_compiled: Callable[[R, Frame, int, CallForm], tuple[Later, Guards, Any] | None]
