@@ -140,9 +140,9 @@ HARD = (
     "cascade.runtime.compiled.root",
     "cascade.runtime.event_loop.ticker",
     "cascade.runtime.interpreter.interpreter",
-    "cascade.runtime.interpreter.scheduler",
+    "cascade.runtime.execution.scheduler",
     "cascade.runtime.loops.transition",
-    "cascade.runtime.maps.runner",
+    "cascade.runtime.execution.map",
 )
 """The modules that are hard to read: each opens with what it does, why so, and at what price."""
 

@@ -47,6 +47,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"interpreter", "resources", "inspect"},
         {"compiled"},
         {"loops", "maps", "policies"},
+        {"execution"},
         {"run_scope"},
         {"controls", "forks", "shutdown"},
         {"engine"},
@@ -244,15 +245,15 @@ def test_an_import_that_does_not_look_down_is_found(tmp_path: Path, source: str)
     "source",
     [
         "from cascade.runtime.engine import Engine",
-        "from cascade.runtime.loops.follower import Follower",
-        "from cascade.runtime.loops import follower",
-        "from ..loops import follower",
+        "from cascade.runtime.execution.follower import Follower",
+        "from cascade.runtime.execution import follower",
+        "from ..execution import follower",
         "from cascade.runtime import engine",
         "from cascade.runtime.cellar import wine",
     ],
 )
 def test_an_import_that_does_not_look_down_inside_of_a_room_is_found(tmp_path: Path, source: str) -> None:
-    parts = {"runtime/engine.py": "", "runtime/loops/follower.py": "", "runtime/frames/frame.py": source}
+    parts = {"runtime/engine.py": "", "runtime/execution/follower.py": "", "runtime/frames/frame.py": source}
     package = write_package(tmp_path, parts)
     (found,) = climbs_inside(package, "runtime")
     assert found.startswith("cascade.runtime.frames.frame:")

@@ -16,13 +16,13 @@ from cascade.compiler.transition_profile import Edge
 from cascade.graph import build as building
 from cascade.graph.identity import PureCalls
 from cascade.runtime.compiled import deoptimization, root
+from cascade.runtime.execution import follower as following
+from cascade.runtime.execution import map_items as calls
 from cascade.runtime.frames import gates
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.interpreter import interpreter
-from cascade.runtime.loops import follower as following
 from cascade.runtime.loops import transition as transitions
 from cascade.runtime.loops.transition import Transition
-from cascade.runtime.maps import calls
 from cascade.runtime.plans.inputs import fill
 from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.run.state import RunState
@@ -195,7 +195,7 @@ def sequences_end_with_nothing(patch: Patch) -> None:
 
 def subflows_have_no_parameters(patch: Patch) -> None:
     """A sub-flow reads the defaults of its parameters."""
-    patch.setattr("cascade.runtime.policies.subflow.fill", lambda graph, given, *others: fill(graph, {}, *others))
+    patch.setattr("cascade.runtime.execution.subflow.fill", lambda graph, given, *others: fill(graph, {}, *others))
 
 
 def one_entry_too_many(patch: Patch) -> None:

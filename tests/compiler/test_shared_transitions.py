@@ -108,7 +108,7 @@ async def test_of_many_short_loops_only_the_first_learn(is_async: bool, monkeypa
         return learning.learn_jump(follower, *args)
 
     for module in (
-        sys.modules["cascade.runtime.loops.follower"],
+        sys.modules["cascade.runtime.execution.follower"],
         sys.modules["cascade.runtime.loops.shared_transition"],
     ):
         monkeypatch.setattr(module, "learn_jump", learn_jump)

@@ -14,21 +14,21 @@ from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.compiler.lowering.lower import open_to_tail_calls
 from cascade.runtime.compiled.root import run_piece
-from cascade.runtime.compiled.target import run_root
 from cascade.runtime.controls import Controls
 from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.events.bus import MessageBus
+from cascade.runtime.execution.compiled_start import finish_compiled, resume_compiled, start_compiled
+from cascade.runtime.execution.follower import Follower
+from cascade.runtime.execution.map import run_map
+from cascade.runtime.execution.target import run_root
+from cascade.runtime.execution.task import invoke, perform
 from cascade.runtime.forks import engines
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.scope import to_the_end
-from cascade.runtime.loops.compiled_start import finish_compiled, resume_compiled, start_compiled
-from cascade.runtime.loops.follower import Follower
-from cascade.runtime.maps.runner import run_map
 from cascade.runtime.maps.sinks import ResultSink, completed
 from cascade.runtime.plans.inputs import check_known, fill, told
 from cascade.runtime.plans.plan import Plan, prepare
 from cascade.runtime.policies.cache import Caches
-from cascade.runtime.policies.task import invoke, perform
 from cascade.runtime.resources.lifecycle import checked
 from cascade.runtime.resources.pool import ResourcePool
 from cascade.runtime.run.operations import Operations

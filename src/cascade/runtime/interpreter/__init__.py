@@ -1,1 +1,1 @@
-"""The interpreter: what the instructions mean, and the scheduler that starts what takes time."""
+"""The interpreter: what the instructions mean, and what to make of a result."""

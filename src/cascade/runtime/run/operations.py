@@ -28,7 +28,7 @@ Later = Coroutine[Any, Any, Any]
 class Operations(NamedTuple, Generic[R]):
     """The record. Each field is a function or class of the module that its comment names."""
 
-    # policies.task
+    # execution.task
     perform: Callable[[R, Frame, int, Any], Later]
     """Carry out an instruction that was put aside; give its value, or the `loop` that it begins."""
     call: Callable[[R, Call, CallForm, Any, Arguments, Gate | None], Later]
@@ -38,7 +38,7 @@ class Operations(NamedTuple, Generic[R]):
     piece: Callable[[R, Frame, StraightCode, list[Any], list[Any]], None]
     """Run straight code between managed calls."""
 
-    # loops.follower, loops.compiled_start
+    # execution.follower, execution.compiled_start
     loop: Callable[[R, Call, Any, CallForm, Any, Arguments, Gate | None, Any], Any]
     """Make what follows a loop from the signal that a call returned: a class, whose objects `drive` knows by it."""
     start_compiled: Callable[[R, Frame, int, CallForm], tuple[Later, Guards, Any] | None]
@@ -48,7 +48,7 @@ class Operations(NamedTuple, Generic[R]):
     finish_compiled: Callable[[R, Frame, int, Any, Any, BaseException | None], Any]
     """Take over from it; give its value, or the `loop` that goes on."""
 
-    # maps.runner
+    # execution.map
     map: Callable[[R, Frame, int, Any, Arguments, Any], Later]
     """Call a task for each item."""
 

@@ -9,10 +9,10 @@ from cascade.compiler.code.emitted import Chain
 from cascade.compiler.compiled_root import Making
 from cascade.errors import DependencyMissingError
 from cascade.runtime.compiled.root import Deoptimized, compiled_for, run_chain, run_whole
+from cascade.runtime.execution.scheduler import evaluate
 from cascade.runtime.frames.frame import NOTHING, Activation, Frame, root_frame, steps_of
 from cascade.runtime.frames.scope import Interrupted, NodeFailure
 from cascade.runtime.interpreter.last_readers import find_last_readers
-from cascade.runtime.interpreter.scheduler import evaluate
 from cascade.runtime.plans.inputs import read_variables
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off

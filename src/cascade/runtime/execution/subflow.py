@@ -6,12 +6,12 @@ import asyncio
 from typing import Any
 
 from cascade.runtime.admission.admission import UNGOVERNED
+from cascade.runtime.execution.scheduler import evaluate
 from cascade.runtime.frames.call import Call, at_none
 from cascade.runtime.frames.cancel_scope import CancelScope
 from cascade.runtime.frames.frame import NOTHING, Activation, Frame, Skip, root_frame, steps_of
 from cascade.runtime.frames.scope import Scope
 from cascade.runtime.interpreter.last_readers import find_last_readers
-from cascade.runtime.interpreter.scheduler import evaluate
 from cascade.runtime.plans.inputs import fill
 from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.policies.stack import carry_out

@@ -9,6 +9,7 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.runtime.admission.ticket import Ticket
+from cascade.runtime.execution.subflow import run_subflow
 from cascade.runtime.frames.call import Call, at_call, at_register
 from cascade.runtime.frames.cancel_scope import TimedScope
 from cascade.runtime.frames.frame import PENDING, Frame
@@ -16,7 +17,6 @@ from cascade.runtime.frames.started import LoopStarted
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.policies.managed import ManagedCall, Work
 from cascade.runtime.policies.stack import carry_out
-from cascade.runtime.policies.subflow import run_subflow
 from cascade.runtime.resources.for_calls import call_with_resources
 from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Gate

@@ -6,12 +6,12 @@ from collections import deque
 from types import CoroutineType
 from typing import Any
 
+from cascade.runtime.execution.scheduler import drive
 from cascade.runtime.frames.call import Call, at_call
 from cascade.runtime.frames.frame import NOTHING, PENDING
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted
 from cascade.runtime.interpreter.results import is_signal
-from cascade.runtime.interpreter.scheduler import drive
 from cascade.runtime.maps.comprehension import Comprehension
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.maps.state import MapState

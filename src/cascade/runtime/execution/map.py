@@ -21,11 +21,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from cascade.runtime.execution.map_items import call_in_place, offer, resume_map, start_all
 from cascade.runtime.frames.call import Call, at_none
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted, close
-from cascade.runtime.maps.calls import call_in_place, offer, resume_map, start_all
 from cascade.runtime.maps.pipes import Pipe, PipeSource
 from cascade.runtime.maps.sinks import SKIPPED, ResultSink
 from cascade.runtime.maps.sources import EVERYTHING, ColumnSource, source_of

@@ -7,9 +7,9 @@ from typing import Any
 
 from cascade.compiler.analysis.shapes import kept, leaf_sort
 from cascade.compiler.code.emitted import ENDLESS, Guards
+from cascade.runtime.execution.follower import Follower
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
-from cascade.runtime.loops.follower import Follower
 from cascade.runtime.loops.shared_transition import PLAIN, Known, SharedTransition, literals
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off

@@ -15,11 +15,11 @@ from typing import Any
 from cascade.compiler.code.source_writer import Deoptimize
 from cascade.compiler.lowering.entry_plan import FIRST, Key, entry_plan, override
 from cascade.errors import DependencyMissingError, JumpError
+from cascade.runtime.execution.scheduler import advance, complete, drive
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Parked, Skip
 from cascade.runtime.frames.gates import gate_reason, stand_in
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
 from cascade.runtime.interpreter.results import refuse_jump, refuse_lazy
-from cascade.runtime.interpreter.scheduler import advance, complete, drive
 from cascade.runtime.loops.learning import learn_call, learn_item, learn_jump, learn_tail_transition, tail_key
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.shared_transition import SharedTransition, shared_transition

@@ -8,7 +8,7 @@ a chain of coroutines is one task, and there are no levels, no barriers, and no 
 `drive` is long on purpose. What stands between an asyncio task and the future that it waits for is resumed at every
 turn: one coroutine more is paid for by each call and each item that waits. Hence it makes plain async calls itself
 (also those that a ticket has let in), awaits an emitted loop itself, and follows a loop itself, where
-`policies.attempts.perform` would do the same two coroutines deeper. Without the first of these a chain of short
+`task.perform` would do the same two coroutines deeper. Without the first of these a chain of short
 coroutines took twice as long. The price is that a rule about plain calls stands in two places, here and in `perform`;
 `_is_plain` is where they part.
 

@@ -1,0 +1,1 @@
+"""Carrying out what takes time: calls, sub-flows, loops and maps, which all may hold each other."""
