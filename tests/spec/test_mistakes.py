@@ -120,7 +120,7 @@ class TestRecords:
         box = Box(same(1))
         assert run(same(1).run_if(same(True).run_if(box is not None)), tier=tier) == 1
         assert box.take(2).args == (box, 2)
-        assert box.take(y=2).args == (box,)
+        assert box.take(y=2).args == (box, 2)
 
     def test_a_large_one_costs_little(self) -> None:
         class Counted(list[Any]):

@@ -379,3 +379,25 @@ class TestOptions:
     def test_an_unknown_option_of_retry_is_refused(self) -> None:
         with pytest.raises(TypeError, match=r"retry has no option 'attempts'; write max_attempts=3"):
             cs.task(retry={"attempts": 3})
+
+
+def test_keywords_that_are_in_order_are_positions() -> None:
+    @cs.task
+    def f(a: int, /, b: int = 0, *others: int, c: int = 0, **more: int) -> Any:
+        return a, b, others, c, more
+
+    assert (f(1, b=2).args, f(1, b=2).kwargs) == ((1, 2), None)
+    for call in (f(1, c=2), f(1, b=2, c=3), f(1, c=3, b=2), f(1, d=4)):
+        assert call.args == (1,)
+        assert call.kwargs
+
+    @cs.task
+    @functools.wraps(f.func)
+    def claimed(*args: int, **kwargs: int) -> Any:  # it may want them as keywords
+        return args, kwargs
+
+    for _ in range(2):
+        assert claimed(1, b=2).kwargs == {"b": 2}
+        with pytest.raises(TypeError, match="multiple values for argument 'b'"):
+            f(1, 2, b=3)
+        assert run([f(1, b=2), claimed(1, b=2)]) == [(1, 2, (), 0, {}), ((1,), {"b": 2})]

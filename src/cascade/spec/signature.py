@@ -87,6 +87,10 @@ class CallShape:
                     return False
         return True
 
+    def passes_in_order(self, count: int, given: dict[str, Any]) -> bool:
+        """Say whether keywords behind `count` positional arguments can go by position, in the order they are given."""
+        return self.faithful and count >= self.only and (*given,) == self.names[count : count + len(given)]
+
     def accepts(self, name: str) -> bool:
         """Say whether an argument of this name can be given by keyword."""
         return name in self.positions or name in self.keywords or self.extra_keywords

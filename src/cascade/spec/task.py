@@ -97,6 +97,8 @@ class Task(Mappable[R], Generic[P, R]):
         self._profile: Profile = profile_of(func)
         self.form: CallForm = CallForm(self, (), self._profile)
         self.forms: dict[tuple[str, ...], CallForm] = {(): self.form}
+        self.spellings: set[tuple[int | str, ...]] = set()
+        """Keywords that go by position: how many arguments stand before them, and their names in order."""
 
     def _counts(self) -> tuple[int, int]:
         """How many positional arguments a call without keywords may have."""
@@ -127,8 +129,12 @@ class Task(Mappable[R], Generic[P, R]):
             TypeError: the arguments do not fit the function's signature, or one of them is a task
                 that was not called.
         """
-        if kwargs or self.receiver is not None:
+        if self.receiver is not None:
             return self._declare(args, kwargs, _frame(1))
+        if kwargs:
+            if (len(args), *kwargs) not in self.spellings:
+                return self._declare(args, kwargs, _frame(1))
+            args += (*kwargs.values(),)
         count = len(args)
         if not self._least <= count <= self._most:
             self._refuse(args, kwargs)
@@ -158,6 +164,9 @@ class Task(Mappable[R], Generic[P, R]):
         for value in (*args[0 if self.receiver is None else 1 :], *kwargs.values()):
             if value.__class__ not in PASSED:
                 self._check(value)
+        if kwargs and self.shape is not None and self.shape.passes_in_order(len(args), kwargs):
+            self.spellings.add((len(args), *kwargs))
+            args, kwargs = (*args, *kwargs.values()), {}
         lazy: LazyResult[R] = LazyResult()
         lazy.task = self.origin
         lazy.args = args
