@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from cascade.spec.blueprint import Block, EntryPlan, TailCall
-from cascade.spec.control import Jump
+from cascade.spec.blueprint import Block, EntryPlan
+from cascade.spec.control import Jump, TailCall
 from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm
 

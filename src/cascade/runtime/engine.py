@@ -131,6 +131,11 @@ class Engine(Controls, Shutdown):
         """The stores of results, and which keys have a call on its way."""
         return Caches(self._cache_backend)
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether calls are carried out without asking `execute`, as the executor is the engine's own."""
+        return type(self.executor).execute is LocalExecutor.execute
+
     # --- what is known beforehand
 
     def register(self, resource: Resource) -> None:

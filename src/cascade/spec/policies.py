@@ -6,7 +6,6 @@ from typing import Any, NoReturn
 
 from cascade.errors import ConstraintError
 from cascade.spec.keywords import no_option
-from cascade.spec.notes import note_before
 from cascade.spec.signal import Signal
 
 __all__ = ["Constraints", "Retry", "is_amount", "refuse_option", "retry_from", "seconds_from"]
@@ -65,16 +64,6 @@ class Retry:
     def __repr__(self) -> str:
         return f"Retry(max_attempts={self.max_attempts}, delay={self.delay}, backoff={self.backoff})"
 
-    def covers(self, error: BaseException) -> bool:
-        """Say whether a call that failed of `error` is worth another attempt, if one is left.
-
-        Only an Exception is: a CancelledError, KeyboardInterrupt or SystemExit is meant to end things. What a
-        filter raises comes out, with a note that says so.
-        """
-        if not isinstance(error, Exception):
-            return False
-        return _matches("on", self.on, error) and not _matches("give_up", self.give_up, error)
-
     def wait_after(self, attempt: int, random: float) -> float:
         """Return the seconds to wait after the failed `attempt` (1, 2, ...); `random` is in [0, 1)."""
         try:
@@ -107,17 +96,6 @@ def _filter(name: str, given: Any) -> Any:
 def _is_coroutine_function(func: Any) -> bool:
     code = getattr(func, "__code__", None) or getattr(getattr(type(func), "__call__", None), "__code__", None)  # noqa: B004
     return bool(getattr(code, "co_flags", 0) & 0x80)
-
-
-def _matches(name: str, given: Any, error: Exception) -> bool:
-    if isinstance(given, (type, tuple)):
-        return isinstance(error, given)
-    try:
-        return bool(given(error))
-    except Exception as raised:
-        words = f"raised by the filter {name}={getattr(given, '__name__', given)!r} of a retry"
-        note_before(raised, f"{words}, asked about {type(error).__name__}")
-        raise
 
 
 def is_amount(amount: Any) -> bool:

@@ -27,8 +27,8 @@ from cascade.compiler.emit.block import BlockEmitter
 from cascade.compiler.emit.dispatch import LONGER
 from cascade.compiler.emit.inner_loop import InnerLoop
 from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint, same
-from cascade.spec.blueprint import Blueprint, TailCall
-from cascade.spec.control import Jump
+from cascade.spec.blueprint import Blueprint
+from cascade.spec.control import Jump, TailCall
 from cascade.spec.graph import Gate
 from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm

@@ -7,7 +7,6 @@ from typing import Any
 
 from cascade.compiler.analysis.shapes import kept, leaf_sort
 from cascade.compiler.code.emitted import ENDLESS, Guards
-from cascade.runtime.execution.follower import Follower
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.loops.shared_transition import PLAIN, Known, SharedTransition, literals
@@ -84,7 +83,7 @@ def finish_compiled(
     form = frame.block.forms[i]
     assert form is not None
     args, kwargs = arguments(form, frame.values(i))
-    follower = Follower(run, call, PENDING, form, args, kwargs, frame.block.gates.get(i), None)
+    follower = run.operations.loop(run, call, PENDING, form, args, kwargs, frame.block.gates.get(i), None)
     transition = SharedTransition(follower, known[0], known[1])
     transition.ahead = 1
     follower.transitions[follower.number] = [transition]

@@ -26,8 +26,8 @@ from cascade.runtime.loops.shared_transition import SharedTransition, shared_tra
 from cascade.runtime.loops.tail_call import merge_tail
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.shortcuts import off
-from cascade.spec.blueprint import EntryPlan, TailCall
-from cascade.spec.control import Jump, Value
+from cascade.spec.blueprint import EntryPlan
+from cascade.spec.control import Jump, TailCall, Value
 from cascade.spec.graph import Gate
 from cascade.spec.lazy import Lazy
 from cascade.spec.operations import CALLN, MAP

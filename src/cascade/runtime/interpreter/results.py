@@ -8,8 +8,7 @@ from typing import Any, NoReturn
 from cascade.errors import JumpError, StaticGraphError
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.run.state import RunState
-from cascade.spec.blueprint import TailCall
-from cascade.spec.control import Jump
+from cascade.spec.control import Jump, TailCall
 from cascade.spec.lazy import Lazy
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal

@@ -13,8 +13,8 @@ from cascade.compiler.transition_profile import Edge, EntryPoint, Kind, Source, 
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.transition import Transition
-from cascade.spec.blueprint import Blueprint, EntryPlan, TailCall
-from cascade.spec.control import Jump, Value
+from cascade.spec.blueprint import Blueprint, EntryPlan
+from cascade.spec.control import Jump, TailCall, Value
 from cascade.spec.operations import CALLN
 from cascade.spec.placement import CallForm
 

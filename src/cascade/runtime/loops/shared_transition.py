@@ -17,8 +17,7 @@ from cascade.runtime.loops.learning import learn_jump
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.shortcuts import off
-from cascade.spec.blueprint import TailCall
-from cascade.spec.control import Jump
+from cascade.spec.control import Jump, TailCall
 
 __all__ = ["PLAIN", "Known", "SharedTransition", "literals", "shared_transition"]
 

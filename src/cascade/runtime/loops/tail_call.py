@@ -6,7 +6,7 @@ from typing import Any
 
 from cascade.compiler.lowering.entry_plan import WHOLE_DICT, override
 from cascade.errors import JumpError
-from cascade.spec.blueprint import TailCall
+from cascade.spec.control import TailCall
 from cascade.spec.placement import CallForm
 
 __all__ = ["merge_tail"]

@@ -38,8 +38,7 @@ from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.tail_call import merge_tail
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
-from cascade.spec.blueprint import TailCall
-from cascade.spec.control import Jump
+from cascade.spec.control import Jump, TailCall
 
 __all__ = ["Transition"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.policies.managed import ManagedCall, Work
-from cascade.spec.notes import note_more
+from cascade.spec.notes import note_before, note_more
 from cascade.spec.policies import Retry
 
 __all__ = ["retried"]
@@ -36,12 +36,34 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
 def _may_repeat(managed: ManagedCall, retry: Retry, failure: BaseException) -> bool:
     """Say whether another attempt is to be made; note of a sub-flow's last one which it was."""
     call, error = managed.call, _cause(failure)
-    if managed.count < retry.max_attempts and not call.scope.is_ending() and retry.covers(error):
+    if managed.count < retry.max_attempts and not call.scope.is_ending() and _is_covered(retry, error):
         return True
     if managed.count > 1 and error is not failure:
         where = f"in the sub-flow {managed.run.described(call)}, attempt {managed.count}"
         note_more(error, where, logging.DEBUG)
     return False
+
+
+def _is_covered(retry: Retry, error: BaseException) -> bool:
+    """Say whether a call that failed of `error` is worth another attempt, if one is left.
+
+    Only an Exception is: a CancelledError, KeyboardInterrupt or SystemExit is meant to end things. What a filter
+    raises comes out, with a note that says so.
+    """
+    if not isinstance(error, Exception):
+        return False
+    return _matches("on", retry.on, error) and not _matches("give_up", retry.give_up, error)
+
+
+def _matches(name: str, given: Any, error: Exception) -> bool:
+    if isinstance(given, (type, tuple)):
+        return isinstance(error, given)
+    try:
+        return bool(given(error))
+    except Exception as raised:
+        words = f"raised by the filter {name}={getattr(given, '__name__', given)!r} of a retry"
+        note_before(raised, f"{words}, asked about {type(error).__name__}")
+        raise
 
 
 def _cause(failure: BaseException) -> BaseException:

@@ -8,7 +8,6 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from cascade.adapters.executors.local import LocalExecutor
 from cascade.compiler.code.emitted import EmittedCode, Guards
 from cascade.errors import ConstraintError, JumpError
 from cascade.runtime.frames.call import Call
@@ -104,7 +103,7 @@ class RunState(Reports):
         self.executor: Any = engine.executor
         self.inline = engine.runs_inline
         """Short functions may be called in place."""
-        self.direct = type(self.executor).execute is LocalExecutor.execute
+        self.direct = engine.is_direct
         """The engine carries out the other calls, too, without asking `execute`."""
         self.compiles_flows = self.compiles_loops = engine.tier != "interpret"
         self.patience_to_compile = 0 if engine.tier == "compile" else 16
