@@ -12,7 +12,6 @@ from the front, constants from the back (`-1 - slot`). What each instruction doe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from cascade.spec.control import TailCall
@@ -170,7 +169,6 @@ class Blueprint:
         "hoisted",
         "joins",
         "loop_profile",
-        "lower_state",
         "order",
         "root",
         "skips",
@@ -178,7 +176,7 @@ class Blueprint:
         "subflows",
     )
 
-    def __init__(self, graph: Graph, root: Block, lower_state: Callable[[Blueprint, int], Block]) -> None:
+    def __init__(self, graph: Graph, root: Block) -> None:
         self.graph: Graph = graph
         self.root: Block = root
         self.constants: list[Any] = graph.constants
@@ -187,10 +185,10 @@ class Blueprint:
         self.skips: bool = False
         """Whether anything in it can be skipped."""
         self.states: dict[int, Block] = {}
+        """The blocks of states, by their numbers; the compiler lowers each when it is first asked for."""
         self.subflows: dict[int, Blueprint] = {}
         self.order: Any = None
         """The order to look at the strict instructions in; None: as they stand."""
-        self.lower_state: Callable[[Blueprint, int], Block] = lower_state
         self.loop_profile: Any = None
         """What is known of its loops (`cascade.compiler.transition_profile`)."""
         self.joins: Any = None
@@ -198,10 +196,7 @@ class Blueprint:
 
     def state(self, number: int) -> Block:
         """Return the block of the state that node `number` of the graph is, lowered when first entered."""
-        block = self.states.get(number)
-        if block is None:
-            block = self.states[number] = self.lower_state(self, number)
-        return block
+        return self.states[number]
 
     def all_states(self) -> dict[int, Block]:
         """Return the blocks of all states that a jump can lead to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from weakref import ref
 
 from cascade.compiler.transition_profile import TransitionProfile
 from cascade.spec.blueprint import Block, Blueprint
@@ -32,7 +33,8 @@ def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
         root.ops[i] = _operation(graph, i, gate)
     skips = _mark_skippable(graph, root)
     root.lazies = bool(len(graph) > graph.strict or graph.routes or graph.gates or SUBFLOW in graph.kinds)
-    blueprint = Blueprint(graph, root, _lower_state)
+    blueprint = Blueprint(graph, root)
+    blueprint.states = _States(blueprint)
     blueprint.skips = skips
     blueprint.order = order
     if graph.jumps:
@@ -127,6 +129,19 @@ def _hoisted(graph: Graph) -> frozenset[int]:
         if all(at < 0 or at in found for at in needs):
             found.add(i)
     return frozenset(i for i in found if graph.kinds[i] != PACK)  # each reader has a container of its own
+
+
+class _States(dict[int, Block]):
+    """The blocks of the states of a blueprint, each lowered when it is first asked for."""
+
+    def __init__(self, blueprint: Blueprint) -> None:
+        self._blueprint = ref(blueprint)
+
+    def __missing__(self, number: int) -> Block:
+        blueprint = self._blueprint()
+        assert blueprint is not None  # which holds this
+        block = self[number] = _lower_state(blueprint, number)
+        return block
 
 
 def _lower_state(blueprint: Blueprint, number: int) -> Block:
