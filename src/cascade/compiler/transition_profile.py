@@ -7,12 +7,14 @@ arguments. The edges that were seen, and the entries that they lead to, are what
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from cascade.spec.blueprint import Block, EntryPlan
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.operations import IMPORT
-from cascade.spec.placement import CallForm
+
+if TYPE_CHECKING:
+    from cascade.spec.blueprint import Block, EntryPlan
+    from cascade.spec.placement import CallForm
 
 __all__ = ["EXPECTED", "Edge", "EntryPoint", "TransitionProfile", "Source", "same"]
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from cascade.graph.loops import sources, states_of
-from cascade.spec.graph import Graph
 from cascade.spec.operations import CALLN
+
+if TYPE_CHECKING:
+    from cascade.spec.graph import Graph
 
 __all__ = ["Joins", "joins_of", "targets_of"]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from cascade.errors import CycleError, StaticGraphError
-from cascade.spec.graph import Graph
 from cascade.spec.operations import CALL1
+
+if TYPE_CHECKING:
+    from cascade.spec.graph import Graph
 
 __all__ = ["check_loops", "draw_cycle", "sources", "states_of"]
 

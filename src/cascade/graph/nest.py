@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from cascade.spec.blueprint import Blueprint
-from cascade.spec.graph import Graph
+if TYPE_CHECKING:
+    from cascade.spec.blueprint import Blueprint
+    from cascade.spec.graph import Graph
 
 __all__ = ["Nest", "nest_of"]
 

@@ -12,13 +12,15 @@ from the front, constants from the back (`-1 - slot`). What each instruction doe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascade.spec.control import TailCall
-from cascade.spec.graph import Gate, Graph, Routes
 from cascade.spec.listing import listing
 from cascade.spec.operations import CALL0, CALL1
-from cascade.spec.placement import CallForm
+
+if TYPE_CHECKING:
+    from cascade.spec.graph import Gate, Graph, Routes
+    from cascade.spec.placement import CallForm
 
 __all__ = ["Block", "Blueprint", "EntryPlan", "TailCall"]
 

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 from cascade.spec.caching import cache_from
 from cascade.spec.keywords import explains_options
 from cascade.spec.mistakes import check_choice, hint_for, refuse_code, refuse_uncalled
-from cascade.spec.outcomes import MapErrors
 from cascade.spec.policies import Constraints, Retry, seconds_from
 from cascade.spec.refusals import NoValue, is_running
-from cascade.spec.selector import JumpSelector
 from cascade.spec.shown import one_line
 from cascade.spec.signal import UNSET, Signal
 from cascade.spec.signature import line_of
@@ -20,6 +18,9 @@ __all__ = ["BUILT", "Config", "Lazy", "LazyResult", "MappedResult", "R", "R_co",
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # which type checkers have built in: it need not be installed
+
+    from cascade.spec.outcomes import MapErrors
+    from cascade.spec.selector import JumpSelector
 
     R = TypeVar("R", default=Any)
     R_co = TypeVar("R_co", covariant=True, default=Any)

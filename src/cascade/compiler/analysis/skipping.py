@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from cascade.spec.blueprint import Block
+from typing import TYPE_CHECKING
+
 from cascade.spec.operations import CALLN, GATED, IMPORT, MAP, OPTIONAL, PACK, ROUTE
+
+if TYPE_CHECKING:
+    from cascade.spec.blueprint import Block
 
 __all__ = ["Skipping", "skipping"]
 

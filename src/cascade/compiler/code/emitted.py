@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import ref
 
 from cascade.compiler.code.source import make_function
@@ -19,8 +19,10 @@ from cascade.compiler.code.source_writer import (
     frame_state,
     odd,
 )
-from cascade.compiler.transition_profile import Edge, EntryPoint
 from cascade.spec.placement import placements
+
+if TYPE_CHECKING:
+    from cascade.compiler.transition_profile import Edge, EntryPoint
 
 __all__ = ["ENDLESS", "Chain", "EmittedCode", "Guards", "LinkedLoop", "LoopCode", "StraightCode", "finished"]
 

@@ -14,14 +14,16 @@ interpreter can go on from any of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cascade.compiler.analysis.skipping import skipping
 from cascade.compiler.code.source import Namer, comment
 from cascade.compiler.code.source_writer import CannotEmit, DeoptPoint, SourceWriter
-from cascade.spec.blueprint import Block, Blueprint
-from cascade.spec.graph import Pack
 from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, SUBFLOW
+
+if TYPE_CHECKING:
+    from cascade.spec.blueprint import Block, Blueprint
+    from cascade.spec.graph import Pack
 
 __all__ = ["PIECE", "BlockEmitter", "Branch"]
 

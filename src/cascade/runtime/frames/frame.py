@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cascade.runtime.frames.scope import Scope
-from cascade.spec.blueprint import Block, Blueprint, EntryPlan
 from cascade.spec.events import TaskSite
-from cascade.spec.graph import Graph
 from cascade.spec.marks import NOTHING, PENDING
 from cascade.spec.operations import FUSED
+
+if TYPE_CHECKING:
+    from cascade.runtime.frames.scope import Scope
+    from cascade.spec.blueprint import Block, Blueprint, EntryPlan
+    from cascade.spec.graph import Graph
 
 __all__ = ["NOTHING", "PENDING", "Activation", "Frame", "NodeInstance", "Skip", "order_frame", "root_frame", "steps_of"]
 

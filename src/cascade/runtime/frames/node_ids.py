@@ -8,14 +8,16 @@ every tier, and whether or not somebody listens.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascade.graph.joins import joins_of, targets_of
 from cascade.graph.nest import nest_of
 from cascade.runtime.frames.frame import Activation, Frame, NodeInstance
-from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import TaskSite
 from cascade.spec.operations import CALLN, MAP
+
+if TYPE_CHECKING:
+    from cascade.spec.blueprint import Blueprint
 
 __all__ = ["NodeIds"]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cascade.errors import JumpError, StaticGraphError
 from cascade.runtime.frames.frame import PENDING, Frame
-from cascade.runtime.run.state import RunState
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.lazy import Lazy
-from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
+
+if TYPE_CHECKING:
+    from cascade.runtime.run.state import RunState
+    from cascade.spec.placement import CallForm
 
 __all__ = ["is_signal", "plain_result", "refuse_jump", "refuse_lazy"]
 

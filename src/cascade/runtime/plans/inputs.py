@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, get_origin
+from typing import TYPE_CHECKING, Any, get_origin
 
 from cascade.errors import ParameterError
-from cascade.spec.blueprint import Blueprint
-from cascade.spec.graph import Graph
 from cascade.spec.inputs import MASK, PLAIN, Env, Input, Param
 from cascade.spec.signal import UNSET
+
+if TYPE_CHECKING:
+    from cascade.spec.blueprint import Blueprint
+    from cascade.spec.graph import Graph
 
 __all__ = ["check_inputs", "check_known", "fill", "read_variables", "texts_of", "told"]
 

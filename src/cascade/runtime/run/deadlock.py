@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, ref
 
 from cascade.errors import ConstraintError
-from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.capacities import ROUNDING
-from cascade.runtime.admission.limits import Gauge
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.scope import Scope
 from cascade.runtime.run.awaiters import Holder, around, held_here
 from cascade.spec.inside import inside_of
 
 if TYPE_CHECKING:
+    from cascade.runtime.admission.admission import Admission
+    from cascade.runtime.admission.limits import Gauge
+    from cascade.runtime.frames.scope import Scope
     from cascade.runtime.run.state import RunState
 
 __all__ = ["PAUSES", "check_inner", "give_up", "held_here", "hold", "leave_slot", "note_wait", "stuck", "take_slot"]
