@@ -76,8 +76,8 @@ def test_a_map_in_a_flow_is_a_comprehension() -> None:
         "    if x.__class__ is not list and x.__class__ is not tuple or len(x) > 256: unfit()",
         "    if ticker.urgent: deoptimize()",
         "    waiting, signals = iter(x[:]), []",
-        "    xs = [one if one.__class__ is int else odd_item(one, signals)"
-        " for item in waiting for one in (double(item),)]",
+        "    xs = [one for item in waiting for one in (double(item),)"
+        " if one.__class__ is int or odd_item(one, signals)]",
         "    if signals: deoptimize()",
         "    total_value = total(xs)",
         "    if total_value.__class__ is not int: odd(total_value)",
@@ -91,8 +91,8 @@ def test_a_map_in_a_loop_is_a_comprehension_in_it() -> None:
     lines = [line for hot in hot_loops(target) for line in code(hot.source)]
     assert "        if not turn: deoptimize()" in lines
     assert (
-        "        xs = [one if one.__class__ is int else odd_item(one, signals)"
-        " for item in waiting for one in (double(item),)]"
+        "        xs = [one for item in waiting for one in (double(item),)"
+        " if one.__class__ is int or odd_item(one, signals)]"
     ) in lines
 
 

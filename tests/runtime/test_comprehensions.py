@@ -30,7 +30,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Any:
     begin = Comprehension.begin
 
     def noted(self: Comprehension) -> None:
-        positions.append(self.at)
+        positions.append(self.batch.at)
         begin(self)
 
     monkeypatch.setattr(Comprehension, "begin", noted)

@@ -27,7 +27,6 @@ FastPath = Literal[
     "tail transitions",
     "shared transitions",
     "compiled starts",
-    "chunks",
     "comprehensions",
     "maps in flows",
 ]

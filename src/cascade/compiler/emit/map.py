@@ -5,7 +5,7 @@ What becomes of `double.map(x=rows)`:
     if rows.__class__ is not list and rows.__class__ is not tuple or len(rows) > most: unfit()
     if not turn: deoptimize()
     waiting, signals = iter(rows[:]), []
-    found = [one if one.__class__ is int else odd_item(one, signals) for item in waiting for one in (double(item),)]
+    found = [one for item in waiting for one in (double(item),) if one.__class__ is int or odd_item(one, signals)]
     if signals: deoptimize()
 
 As in the interpreter, a result that is more than a value does not keep the other items from being called; then the
@@ -17,6 +17,7 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import Any
 
+from cascade.compiler.code.comprehension import comprehension
 from cascade.compiler.code.source_writer import CannotEmit, UnfitMap
 from cascade.compiler.emit.block import BlockEmitter
 from cascade.spec.blueprint import Block, Blueprint
@@ -84,8 +85,8 @@ def write_map(emitter: BlockEmitter, i: int) -> None:
     if emitter.turn_over:
         writer.line(emitter.depth, f"if {emitter.turn_over}: {writer.deoptimize()}", "", place)
     writer.line(emitter.depth, f"waiting, signals = {writer.value(iter, 'iter')}({lists[0]}[:]), []")
-    items = [writer.namer.name("item") for _ in node.each]
-    given.update(zip(node.each, items, strict=True))
+    given.update((name, writer.namer.name("item")) for name in node.each)
+    items = ", ".join(given[name] for name in node.each)
     call = writer.called(form, [*first, *(given[name] for name in order)], [(name, given[name]) for name in form.names])
     one, source = writer.namer.name("one"), "waiting"
     if len(lists) > 1:
@@ -95,9 +96,9 @@ def write_map(emitter: BlockEmitter, i: int) -> None:
         looked = f"{writer.value(_ItemLook(form), f'odd_{form.task.name}')}({one}, signals)"
     else:
         odd = writer.value(odd_item, "odd_item")
-        looked = f"{one} if {one}.__class__ is {writer.cls(form.seen)} else {odd}({one}, signals)"
+        looked = f"{one}.__class__ is {writer.cls(form.seen)} or {odd}({one}, signals)"
     name = emitter.take(i)
-    text = f"{name} = [{looked} for {', '.join(items)} in {source} for {one} in ({call},)]"
+    text = f"{name} = {comprehension(call, f'for {items} in {source}', one, looked)}"
     writer.call(emitter.depth, place, (emitter.entry, i), text, emitter.said(i))
     emitter.hold(i, name)
     writer.line(emitter.depth, f"if signals: {writer.deoptimize()}", "", emitter.place(i, True))
@@ -111,17 +112,17 @@ class _ItemLook:
     def __init__(self, form: CallForm) -> None:
         self.form = form
 
-    def __call__(self, value: Any, signals: list[Any]) -> Any:
+    def __call__(self, value: Any, signals: list[Any]) -> bool:
         if not isinstance(value, (Signal, CoroutineType)):
             self.form.seen = value.__class__
         return odd_item(value, signals)
 
 
-def odd_item(value: Any, signals: list[Any]) -> Any:
-    """Return the result of an item, noted if it is more than a value."""
+def odd_item(value: Any, signals: list[Any]) -> bool:
+    """Note the result of an item if it is more than a value; it is kept all the same."""
     if isinstance(value, (Signal, CoroutineType)):
         signals.append(value)
-    return value
+    return True
 
 
 def unfit() -> None:

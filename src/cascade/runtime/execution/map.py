@@ -6,10 +6,10 @@ goes on in rounds: it takes as many items as may be read now, calls for them the
 where it must.
 
 A call of a short function costs about 50 ns, so nearly nothing has room beside it: no coroutine an item, no object,
-no entry in a queue. Hence there are several ways, and the best that fits is taken, anew for each batch: all that is
-left as one comprehension that can wait where it stands (`comprehension`), a block of it as a comprehension
-(`chunks`), item by item in place, or a child of the map's scope for each item that takes time (`calls`). The last is
-the meaning; it is also what is taken where a limit or a policy is for the calls.
+no entry in a queue. Hence there are several ways, and the best that fits is taken, anew for each batch: a comprehension
+over all that is left, which can wait where it stands, or over a block of it (both in `comprehension`), item by item in
+place, or a child of the map's scope for each item that takes time (both in `map_items`). The last is the meaning; it is
+also what is taken where a limit or a policy is for the calls.
 
 The alternative is an asyncio task for each item, as `gather` makes: the price of a hundred short calls and more, and
 objects for the garbage collector to visit. To collect results in a list with `append` instead of by a comprehension
@@ -26,6 +26,7 @@ from cascade.runtime.frames.call import Call, at_none
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted, close
+from cascade.runtime.maps.comprehension import Comprehension
 from cascade.runtime.maps.pipes import Pipe, PipeSource
 from cascade.runtime.maps.sinks import SKIPPED, ResultSink
 from cascade.runtime.maps.sources import EVERYTHING, ColumnSource, source_of
@@ -140,6 +141,7 @@ async def _spread(state: MapState) -> None:
     in_place = run.inline and not policy
     measures = in_place and run.direct and form.inline is None and form.task.mode == "auto" and not form.is_async
     may_wait = not isinstance(source, ColumnSource)
+    comprehension = Comprehension(state)
     size = 1 if measures else FIRST_BLOCK
     while True:
         room = state.room_left()
@@ -150,7 +152,7 @@ async def _spread(state: MapState) -> None:
         if may_wait:
             offer(state)
         try:
-            batch = await source.read(EVERYTHING if in_place and state.may_sweep(state.read) else min(size, room))
+            batch = await source.read(EVERYTHING if in_place and state.may_take_all(state.read) else min(size, room))
         except BaseException as error:
             run.check_failed(Call(state.frame, state.i, "", state.scope), error)
             raise
@@ -160,7 +162,7 @@ async def _spread(state: MapState) -> None:
         count = batch.end - batch.at
         state.read += count
         if in_place and form.inline is not None and not run.governs(form):
-            await call_in_place(state, batch)
+            await call_in_place(state, comprehension, batch)
         elif count:
             await start_all(state, batch)
             if state.may_block():

@@ -1,9 +1,8 @@
-"""Calls: the items of a map in place, chunk by chunk, or each in a coroutine of its own."""
+"""Calls: the items of a map in place, many in one comprehension or one by one, or each in a coroutine of its own."""
 
 from __future__ import annotations
 
 from collections import deque
-from types import CoroutineType
 from typing import Any
 
 from cascade.runtime.execution.scheduler import drive
@@ -13,7 +12,7 @@ from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.maps.comprehension import Comprehension
-from cascade.runtime.maps.sources import Batch
+from cascade.runtime.maps.sources import Batch, ColumnSource
 from cascade.runtime.maps.state import MapState
 from cascade.spec.readable import readable
 
@@ -22,25 +21,25 @@ __all__ = ["call_in_place", "offer", "perform", "start_all", "resume_map"]
 # --- calls in place
 
 
-async def call_in_place(state: MapState, batch: Batch) -> None:
-    """Call for a batch of items, block by block; what cannot be called in place any more is started."""
-    run, form, ticker = state.run, state.form, state.run.ticker
+async def call_in_place(state: MapState, comprehension: Comprehension, batch: Batch) -> None:
+    """Call for a batch of items; what cannot be called in place any more is started."""
+    run, form, ticker, source = state.run, state.form, state.run.ticker, state.source
     while ticker.late:
         await run.turn()
     ticker.begin()
     while batch.at < batch.end:
-        if batch.is_all and not state.may_sweep(batch.at) and state.source.give_back(batch):
-            state.read -= batch.end - batch.at
+        if batch.is_all and isinstance(source, ColumnSource) and not state.may_take_all(batch.at):
+            source.at = state.read = batch.at  # to be read in blocks
             return
         if form.inline is None or run.governs(form):
             await start_all(state, batch)
             return
-        if run.observed or state.caller.places is None or state.node.errors.on_error != "raise":
+        if state.one_by_one or run.observed or batch.end - batch.at == 1:
             call_each(state, batch)
-        elif batch.is_all:
-            await call_all(state, batch)
         else:
-            call_chunk(state, batch)
+            values, marked = await comprehension.call(batch)
+            hand_on(state, batch, values, marked)
+            del values
         if ticker.due:
             ticker.caught(form)
             offer(state)
@@ -48,81 +47,29 @@ async def call_in_place(state: MapState, batch: Batch) -> None:
             ticker.begin()
 
 
-async def call_all(state: MapState, batch: Batch) -> None:
-    """Call for the items of a batch, as far as that goes, and put the results where they belong."""
-    call_all = Comprehension(state, batch)
-    batch.at += call_all.hand_on(await call_all.run())
-    if batch.at > batch.end or (batch.at < batch.end and not call_all.is_ended):
-        raise _resized(state)
-    state.form.seen = state.caller.seen
-    state.done -= len(call_all.marked)
-    for position, signal in call_all.marked:
-        state.scope.start(perform, state, position, (batch.columns[0][position],), signal)
-
-
-def call_chunk(state: MapState, batch: Batch) -> None:
-    """Call for the items of a batch, until a tick ends it."""
-    caller, ticker = state.caller, state.run.ticker
-    at, end = batch.at, batch.end
-    slices = [column[at:end] for column in batch.columns]
-    first = slices[0]
-    turn: list[Any] = first if first.__class__ is list else list(first)
-    if len(turn) < end - at:
-        raise _resized(state)
-    ticker.turn = turn
-    waiting: Any = iter(turn)
-    out: list[Any] | None = [] if state.has_result_sink else None
-    try:
-        values = caller.call(state.form.inline, waiting, slices[1:], out)
-    except BaseException as error:
-        for signal in caller.signals:
-            if signal.__class__ is CoroutineType:
-                signal.close()  # what a function returned, and nobody will await
-        if out:
-            state.deliver(batch.first + at, [value for value in out if not is_signal(value)])
-        call = Call(state.frame, state.i, f"[{batch.first + at + waiting.__reduce__()[2] - 1}]")
-        raise state.run.failure_at(call, error) from None
-    finally:
-        ticker.turn = None
-    batch.at += len(values)
-    if caller.odds:
-        state.form.seen = caller.seen
-    if not caller.signals:
-        state.deliver(batch.first + at, values)
-        return
-    deliver_mixed(state, batch, at, values)
-
-
 async def resume_map(state: MapState, values: list[Any]) -> None:
     """Go on with a map whose function was called for all items, and returned signals among the values."""
     try:
         batch = await state.source.read(len(values))
         if batch is None or batch.end != len(values):
-            raise _resized(state)
+            raise state.resized()
     except BaseException:
         MapStarted(values).close()
         raise
     state.read += len(values)
-    deliver_mixed(state, batch, 0, values)
+    hand_on(state, batch, values, [(at, value) for at, value in enumerate(values) if is_signal(value)])
 
 
-def deliver_mixed(state: MapState, batch: Batch, at: int, values: list[Any]) -> None:
-    """Hand on the results of items from position `at` of a batch on; follow those that are more than values."""
-    plain = 0
-    for position, value in enumerate(values):
-        if is_signal(value):
-            if plain < position:
-                state.deliver(batch.first + at + plain, values[plain:position])
-            plain = position + 1
-            arguments = tuple(column[at + position] for column in batch.columns)
-            state.scope.start(perform, state, batch.first + at + position, arguments, value)
-    if plain < len(values):
-        state.deliver(batch.first + at + plain, values[plain:])
-
-
-def _resized(state: MapState) -> NodeFailure:
-    error = RuntimeError("the list changed its size while it was mapped over")
-    return state.run.failure_at(Call(state.frame, state.i), error)
+def hand_on(state: MapState, batch: Batch, values: list[Any], marked: list[tuple[int, Any]]) -> None:
+    """Hand on the results of the next items of a batch; follow those that are more than values."""
+    at, first = batch.at, batch.first + batch.at
+    batch.at += len(values)
+    for position, _ in marked:
+        values[position] = NOTHING
+    state.deliver(first, values, len(marked))
+    for position, signal in marked:
+        arguments = tuple([column[at + position] for column in batch.columns])
+        state.scope.start(perform, state, first + position, arguments, signal)
 
 
 def call_each(state: MapState, batch: Batch) -> None:

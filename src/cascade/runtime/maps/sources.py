@@ -47,10 +47,6 @@ class Source:
         """Return up to `most` further items, None at the end. An empty batch says to try again after a turn."""
         raise NotImplementedError
 
-    def give_back(self, batch: Batch) -> bool:
-        """Take back what is left of a batch, to read it again; False: that cannot be."""
-        return False
-
     async def close(self, grace: float) -> None:
         """Close the generators that will not be read to their end."""
 
@@ -75,11 +71,6 @@ class ColumnSource(Source):
         batch = Batch(0, self.columns, at, self.at)
         batch.is_all = most == EVERYTHING
         return batch
-
-    def give_back(self, batch: Batch) -> bool:
-        """Take back what is left of the batch that was read last."""
-        self.at = batch.at
-        return True
 
 
 class IteratorSource(Source):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
+from operator import is_
 from typing import Any
 
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, Frame
 from cascade.runtime.frames.scope import NodeFailure, Scope
-from cascade.runtime.maps.chunks import ChunkCaller
 from cascade.runtime.maps.pipes import Pipe, is_sole_reader, open_pipes
 from cascade.runtime.maps.sinks import SKIPPED, Sink
 from cascade.runtime.maps.sources import ColumnSource, Source
@@ -44,7 +45,6 @@ class MapState:
             "again",
             "args",
             "blocked",
-            "caller",
             "done",
             "failed",
             "form",
@@ -52,6 +52,7 @@ class MapState:
             "gate",
             "has_result_sink",
             "i",
+            "one_by_one",
             "is_fed",
             "lacks",
         ),
@@ -71,9 +72,8 @@ class MapState:
         self.gate: Gate | None = block.gates.get(i)
         if self.gate is not None and self.gate.amounts:
             self.gate = run.settled(Call(frame, i), self.gate, frame.regs)
-        self.caller = ChunkCaller(self.args, self.order, each, self.same, self.form.seen)
-        if "chunks" in off:
-            self.caller.places = None
+        self.one_by_one = node.errors.on_error != "raise" or "comprehensions" in off
+        """Items are called for one by one."""
         self.scope = Scope(run, frame.scope)
         self.source: Source
         self.results: list[Any] | None = []
@@ -119,16 +119,18 @@ class MapState:
         """Say whether items may have to wait for a limit or a constraint: then only so many are begun to wait."""
         return self.run.governs(self.form) or (self.gate is not None and self.gate.constraints is not None)
 
-    def may_sweep(self, at: int) -> bool:
+    def may_take_all(self, at: int) -> bool:
         """Say whether all items from `at` on may be called for in one go, and their results be appended."""
-        free = self.window is None and self.limit is None and not self.sinks and self.node.errors.on_error == "raise"
-        free = free and "comprehensions" not in off
+        free = self.window is None and self.limit is None and not self.sinks and not self.one_by_one
         if not free or self.results is None or len(self.results) != at or self.run.observed:
             return False
         source = self.source
-        if not isinstance(source, ColumnSource) or len(source.columns[0]) != source.size:
+        if not isinstance(source, ColumnSource):
             return False
-        return self.form.inline is not None and self.caller.may_sweep
+        for column in source.columns:
+            if len(column) != source.size:
+                return False
+        return self.form.inline is not None and self.form.seen is not None
 
     def block(self) -> None:
         """Note that an item waits for a limit or a constraint."""
@@ -181,6 +183,8 @@ class MapState:
 
     def arguments(self, values: tuple[Any, ...]) -> tuple[Any, dict[str, Any]]:
         """Return the arguments of one item, by position where the function allows it."""
+        if self.order == self.node.each:
+            return (*self.args, *values), self.same.copy()
         named = dict(zip(self.node.each, values, strict=True))
         named.update(self.same)
         args = (*self.args, *[named.pop(name) for name in self.order])
@@ -207,23 +211,24 @@ class MapState:
         if results is not None and len(results) < count:
             results.extend([NOTHING] * (count - len(results)))
 
-    def deliver(self, first: int, values: list[Any]) -> None:
-        """Hand on the results of items that follow each other."""
-        self.done += len(values)
+    def deliver(self, first: int, values: list[Any], missing: int = 0) -> None:
+        """Hand on the results of items that follow each other; so many of them are NOTHING, and still to come."""
+        self.done += len(values) - missing
         results = self.results
         if results is not None:
             end = first + len(values)
-            if not results and not first and not self.sinks:
-                self.results = values
-            elif first == len(results):
-                results += values
+            if first == len(results):
+                if len(values) > first and not self.sinks:
+                    values[:0], self.results = results, values  # to copy the shorter one is enough
+                else:
+                    results += values
             elif end - first == 1 and end <= len(results):
                 results[first] = values[0]
             else:
                 self.make_places(end)
                 results[first:end] = values
         for sink in self.sinks:
-            sink.put(first, values)
+            _put(sink, first, values) if missing else sink.put(first, values)
 
     def failure(self, index: int, values: tuple[Any, ...], failure: NodeFailure) -> Any:
         """Return what stands for an item that failed; raise if the map fails with it."""
@@ -261,6 +266,11 @@ class MapState:
         """Return which map this is and where it was declared."""
         return f"the map {self.run.described(Call(self.frame, self.i))}"
 
+    def resized(self) -> NodeFailure:
+        """Return the failure of a map over a list that has another length than before."""
+        error = RuntimeError("the list changed its size while it was mapped over")
+        return self.run.failure_at(Call(self.frame, self.i), error)
+
     def count_lost(self) -> None:
         """Count the items that failed, for who looks when the run is over; a loop may have the same map again."""
         name = Call(self.frame, self.i).copy(self.run.names).site_of("").task_id
@@ -281,7 +291,6 @@ class MapState:
         self.args, self.same = (), {}
         self.source = Source(self.source.count)
         self.scope.forget()
-        del self.caller
 
     # --- the next map
 
@@ -305,19 +314,19 @@ class MapState:
         results = self.results
         assert results is not None
         self.sinks.append(pipe)
-        first = 0
-        for is_missing, values in groupby(results, key=_is_missing):
-            found = list(values)
-            if not is_missing:
-                pipe.put(first, found)
-            first += len(found)
+        _put(pipe, 0, results)
         if is_sole_reader(self.run.readers, self.frame.block, self.i):
             self.results = None
         return pipe
 
 
-def _is_missing(value: object) -> bool:
-    return value is NOTHING
+def _put(sink: Sink, first: int, values: list[Any]) -> None:
+    """Put results into a sink, but for those that are still to come."""
+    for is_missing, found in groupby(values, key=partial(is_, NOTHING)):
+        several = list(found)
+        if not is_missing:
+            sink.put(first, several)
+        first += len(several)
 
 
 def _begin_in_the_task(error: BaseException) -> None:
