@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cascade.compiler.analysis.order import REASONS
+from cascade.compiler.transition_profile import profile_of
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
 from tests.oracle import Report, TooLong, Unspecified
@@ -104,8 +105,8 @@ def test_what_falls_back_does_so_for_a_reason_that_is_listed() -> None:
         for fused in blueprint.root.fused.values():
             reasons.update(fused.reasons.values())
             emitted += bool(fused.whole) + len(fused.pieces)
-        reasons.update(blueprint.loop_profile.reasons)
-        emitted += sum(bool(loop) for loop in blueprint.loop_profile.made.values())
+        reasons.update(profile_of(blueprint).reasons)
+        emitted += sum(bool(loop) for loop in profile_of(blueprint).made.values())
     assert emitted >= 20
     assert set(reasons) <= set(REASONS)
 
@@ -125,7 +126,7 @@ def test_loops_that_maps_and_loops_feed_mean_the_same() -> None:
             except AssertionError as error:
                 error.add_note(f"{tier} {watched} {recipe}")
                 raise
-            for hot in built.target.plan.blueprint.loop_profile.made.values():
+            for hot in profile_of(built.target.plan.blueprint).made.values():
                 if hot:
                     emitted[tier]["a map"] += " signals = " in hot.loop.source
                     emitted[tier]["a loop"] += bool(hot.loop.inner)

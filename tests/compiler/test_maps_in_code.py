@@ -11,6 +11,7 @@ import cascade as cs
 from cascade.compiler.code.emitted import LoopCode
 from cascade.compiler.compiled_root import FusedRoot
 from cascade.compiler.emit.map import MOST_ITEMS
+from cascade.compiler.transition_profile import profile_of
 from cascade.errors import JumpError, StaticGraphError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted
@@ -47,7 +48,7 @@ def fused(target: Any, *watch: Any) -> FusedRoot:
 
 
 def hot_loops(target: Any) -> list[LoopCode]:
-    return [hot.loop for hot in target.plan.blueprint.loop_profile.made.values() if hot]
+    return [hot.loop for hot in profile_of(target.plan.blueprint).made.values() if hot]
 
 
 def often(target: Any, count: int = 3, tier: Tier = "compile") -> Any:
@@ -238,7 +239,7 @@ def test_a_map_that_cannot_be_done_in_place_is_left_out_after_a_while(given: Any
     assert "map" in fused(target).reasons.values()
     again = loop(countdown(100, total(double.map(x=some()))))
     run(again, tier="compile")
-    assert again.plan.blueprint.loop_profile.reasons == {"map"}
+    assert profile_of(again.plan.blueprint).reasons == {"map"}
     assert not hot_loops(again)
 
 

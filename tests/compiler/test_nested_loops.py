@@ -8,6 +8,7 @@ import pytest
 
 import cascade as cs
 from cascade.compiler.code.emitted import LoopCode
+from cascade.compiler.transition_profile import profile_of
 from cascade.errors import JumpError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskExecutionStarted
@@ -34,7 +35,7 @@ def outer(node: Any, **options: Any) -> Any:
 
 def nested_loops(target: Any) -> list[LoopCode]:
     """The emitted loops that have others inside of them."""
-    return [hot.loop for hot in target.plan.blueprint.loop_profile.made.values() if hot and hot.loop.inner]
+    return [hot.loop for hot in profile_of(target.plan.blueprint).made.values() if hot and hot.loop.inner]
 
 
 def test_a_loop_in_a_loop_is_a_for_in_a_for() -> None:
@@ -270,7 +271,7 @@ def test_a_loop_inside_that_often_goes_elsewhere_is_left_to_the_interpreter() ->
     target = outer(countdown(300, inner(step(3))))
     assert run(target, tier="compile") == "over"
     assert not nested_loops(target)
-    assert "loop" in target.plan.blueprint.loop_profile.reasons
+    assert "loop" in profile_of(target.plan.blueprint).reasons
 
 
 def test_a_graph_declared_anew_has_the_same_function() -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from cascade.adapters.solvers.native import NativeSolver
 from cascade.graph.nest import Nest, nest_of
 from cascade.runtime.plans.plan import Plan, prepare
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.lazy import Lazy, configurations
 
 __all__ = ["blueprint_of", "nest_for"]
-
-_solver = NativeSolver()
 
 
 def blueprint_of(target: Any) -> Blueprint | None:
@@ -28,7 +25,7 @@ def blueprint_of(target: Any) -> Blueprint | None:
     kept = target.plan if isinstance(target, Lazy) else None
     if isinstance(kept, Plan) and kept.version == configurations[0]:
         return kept.blueprint  # whichever solver ordered it: what is looked at here has no order, or has that one
-    plan = prepare(target, _solver)
+    plan = prepare(target, None)
     return None if plan is None else plan.blueprint
 
 

@@ -34,7 +34,7 @@ from cascade.compiler.emit.straight_code import write_straight_code
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.operations import CALL1, FUSED, GATED, LOOP, MANAGED, MAP, ROUTE, SUBFLOW
 from cascade.spec.placement import placements
-from cascade.spec.regions import MANAGED_REGION, is_managed, regions
+from cascade.spec.regions import MANAGED_REGION, regions
 
 __all__ = ["FusedRoot", "Making", "fuse"]
 
@@ -255,13 +255,13 @@ def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool) -> bool:
             continue
         if i in made.maps:
             continue
-        if block.ops[i] in _WORDS or (is_managed(block, i) and not (form is not None and form.is_async)):
+        if block.ops[i] in _WORDS:
             waits = block.ops[i] == MAP and _waits_for_measure(blueprint, i)
-            made.reasons[i] = "threads" if waits else _WORDS.get(block.ops[i], "threads")
+            made.reasons[i] = "threads" if waits else _WORDS[block.ops[i]]
             found = True
         elif form is not None and form.is_async:
             made.reasons[i] = "side by side"
-        elif form is not None and form.inline is None and not expecting:
+        elif form is not None and form.inline is None and not (expecting and form.task.mode == "auto"):
             made.reasons[i] = "threads"
             found = True
     return found

@@ -8,7 +8,7 @@ from cascade.compiler.code.source_writer import CannotEmit, Watch
 from cascade.compiler.compiled_root import fuse
 from cascade.compiler.emit.loop import emit_loop
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
-from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint
+from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint, profile_of
 from cascade.errors import JumpError
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.operations import CALLN
@@ -52,7 +52,7 @@ MOST_LINES = 20
 
 def _loops(blueprint: Blueprint) -> list[str]:
     """Return the loops that run, or those that are to be expected where none has run yet."""
-    made = [hot.loop for (_, watch), hot in blueprint.loop_profile.made.items() if hot and watch == NOBODY]
+    made = [hot.loop for (_, watch), hot in profile_of(blueprint).made.items() if hot and watch == NOBODY]
     if made:
         return [loop.source for loop in dict.fromkeys(made)]
     found = []

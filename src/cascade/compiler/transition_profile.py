@@ -13,10 +13,10 @@ from cascade.spec.control import Jump, TailCall
 from cascade.spec.operations import IMPORT
 
 if TYPE_CHECKING:
-    from cascade.spec.blueprint import Block, EntryPlan
+    from cascade.spec.blueprint import Block, Blueprint, EntryPlan
     from cascade.spec.placement import CallForm
 
-__all__ = ["EXPECTED", "Edge", "EntryPoint", "TransitionProfile", "Source", "same"]
+__all__ = ["EXPECTED", "Edge", "EntryPoint", "Source", "TransitionProfile", "profile_of", "same"]
 
 
 class EXPECTED:
@@ -215,3 +215,11 @@ class TransitionProfile:
                     seen.add(edge.entry)
                     stack.append(edge.entry)
         return list(found)
+
+
+def profile_of(blueprint: Blueprint) -> TransitionProfile:
+    """Return what is known of the loops of a blueprint."""
+    if blueprint.loop_profile is None:
+        blueprint.loop_profile = TransitionProfile()
+    found: TransitionProfile = blueprint.loop_profile
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NoReturn
 
 from cascade.errors import CycleError
@@ -29,9 +30,9 @@ MANY = 16
 
 def target_of(target: Any) -> Any:
     """Return what to build for a run's target: lazy, a `Pack`, or the target itself if nothing in it is lazy."""
-    if is_container(target):
-        return freeze(target, {}, "the target", _asked_for)
-    return _asked_for(target) if isinstance(target, LazyResult) else target
+    if isinstance(target, LazyResult):
+        return _asked_for(target)
+    return freeze(target, {}, "the target", _asked_for) if is_container(target) else target
 
 
 def _asked_for(value: Lazy) -> Lazy:
@@ -54,7 +55,6 @@ class _Builder:
     def __init__(self) -> None:
         self.graph = Graph()
         self.memo: dict[int, Any] = {}
-        self.pure = PureCalls()
         self.lazily = False
         """Some router or `otherwise` leads to a node."""
         self.lazy_edges: list[Any] = []
@@ -63,6 +63,10 @@ class _Builder:
         self.jumping: list[tuple[int, Any]] = []
         """The bound nodes that have nothing but a literal and a selector; there may be many loops."""
         self.routers: list[tuple[int, Router]] = []
+
+    @cached_property
+    def pure(self) -> PureCalls:
+        return PureCalls()
 
     def build(self, target: Any) -> Graph:
         graph = self.graph
@@ -125,7 +129,7 @@ class _Builder:
                             if node.plan is None:
                                 node.plan = BUILT
                         continue
-                elif args and form.plain:
+                elif form.plain:
                     references: list[Any] = []
                     unseen: list[Any] | None = None
                     for value in args:
@@ -152,10 +156,11 @@ class _Builder:
                         if seen is None or seen is OPEN:
                             index[node] = len(nodes)
                             nodes.append(node)
-                            kinds.append(CALLN)
+                            kinds.append(CALLN if args else CALL0)
                             forms.append(form)
-                            places.append(len(operands))
-                            operands.append(len(args))
+                            places.append(len(operands) if args else 0)
+                            if args:
+                                operands.append(len(args))
                             for which, reference in enumerate(references):
                                 if reference.__class__ is not int:
                                     constants.append(args[which])
@@ -382,7 +387,13 @@ class _Builder:
             routes = {key: self.reference(value) for key, value in router.routes.items()}
             default = None if router.default is UNSET else self.reference(router.default)
             graph.routes[i] = Routes(routes, default)
-        gates, index = Gates(self.reference, graph.index), graph.index
+        if self.gated or self.jumping:
+            self.connect_gates(Gates(self.reference, graph.index))
+        if self.lazily or graph.jumps:
+            check_loops(graph)
+
+    def connect_gates(self, gates: Gates) -> None:
+        graph, index = self.graph, self.graph.index
         for i, node in self.gated:
             graph.gates[i] = gates.of(node)
             if node.config is not None and node.config.selector is not None:
@@ -392,8 +403,6 @@ class _Builder:
             graph.gates[i] = gates.of(node, only_jumps=True)
             routes = node.config.selector.routes
             graph.jumps[i] = {key: None if to is None else index[to] for key, to in routes.items()}
-        if self.lazily or graph.jumps:
-            check_loops(graph)
 
     def refuse_cycle(self, stack: list[Any], again: Any) -> NoReturn:
         """Raise for `again`, which is being walked and was met a second time; draw the way around."""

@@ -54,7 +54,6 @@ Tier = Literal["auto", "interpret", "compile"]
 Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
 Params: TypeAlias = Mapping[str, Any] | None
 OPTIONS = ("params", "use_vm", *RunOptions.__annotations__)
-_default_solver = NativeSolver()
 _numbers = itertools.count(1)
 
 OPERATIONS: Operations[RunState] = Operations(
@@ -109,7 +108,7 @@ class Engine(Controls, Shutdown):
             raise ValueError(f'tier is "auto", "interpret" or "compile", not {tier!r}')
         if not thread_grace >= 0:
             raise ValueError(f"thread_grace is 0 seconds or more, not {thread_grace!r}")
-        self.solver: Solver = _default_solver if solver is None or type(solver) is NativeSolver else solver
+        self.solver: Solver | None = None if type(solver) is NativeSolver else solver
         self.executor: Executor = LocalExecutor() if executor is None else executor
         self.runs_inline: bool = executor is None or may_run_inline(executor)
         self.bus: MessageBus = MessageBus() if bus is None else bus
@@ -307,7 +306,9 @@ class Engine(Controls, Shutdown):
         provided = self.resources
         for resource in resources:
             provided = {**provided, checked(resource).name: resource}
-        constants = [] if plan is None else fill(plan.blueprint.graph, given)
+        constants: list[Any] = [] if plan is None else plan.blueprint.constants
+        if plan is not None and plan.blueprint.graph.inputs:
+            constants = fill(plan.blueprint.graph, given)
         return plan, constants, given, provided
 
     def _name(self, run_id: str | None) -> str:

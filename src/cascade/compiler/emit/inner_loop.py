@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from cascade.compiler.code.source_writer import CannotEmit, UnfitMap, Watch
 from cascade.compiler.emit.block import BlockEmitter
-from cascade.compiler.transition_profile import Edge, EntryPoint
+from cascade.compiler.transition_profile import Edge, EntryPoint, profile_of
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.control import Jump, Value
 from cascade.spec.lazy import Lazy
@@ -69,7 +69,7 @@ def _inner(blueprint: Blueprint, block: Block, i: int) -> InnerLoop | None:
         return None
     if any(target is not None and target != number for target in routes.values()):
         return None
-    edges = [edge for edge in blueprint.loop_profile.edges.get(number, ()) if edge.is_jump]
+    edges = [edge for edge in profile_of(blueprint).edges.get(number, ()) if edge.is_jump]
     if not edges:
         return None
     edge = max(edges, key=lambda one: one.uses)

@@ -23,11 +23,10 @@ from cascade.compiler.emit.block import BlockEmitter
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.layout import order_of
 from cascade.spec.lazy import MappedResult
-from cascade.spec.operations import MAP
 from cascade.spec.placement import CallForm
 from cascade.spec.signal import Signal
 
-__all__ = ["MOST_ITEMS", "has_maps", "item_form", "write_map"]
+__all__ = ["MOST_ITEMS", "item_form", "write_map"]
 
 MOST_ITEMS = 256
 """A map of more items is left to the interpreter, which gives the event loop its turns between them."""
@@ -52,11 +51,6 @@ def _passed(node: MappedResult[Any]) -> tuple[tuple[str, ...], CallForm]:
     same = [name for name in node.kwargs or () if name not in node.each]
     order, named = order_of(node.task, len(node.args), (*node.each, *same))
     return order, node.task.form_of(named)
-
-
-def has_maps(block: Block, steps: list[int]) -> bool:
-    """Say whether there is a map among instructions."""
-    return any(block.ops[i] == MAP for i in steps)
 
 
 def write_map(emitter: BlockEmitter, i: int) -> None:

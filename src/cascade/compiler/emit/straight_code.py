@@ -10,8 +10,8 @@ from cascade.compiler.code.emitted import StraightCode, finished
 from cascade.compiler.code.source_writer import REST, SourceWriter, Watch
 from cascade.compiler.emit.block import BlockEmitter
 from cascade.compiler.emit.dispatch import LONGER
-from cascade.compiler.emit.map import has_maps
 from cascade.spec.blueprint import Block, Blueprint
+from cascade.spec.operations import MAP
 
 __all__ = ["write_straight_code"]
 
@@ -36,15 +36,16 @@ def write_straight_code(
     Raises:
         CannotEmit: these instructions cannot be one function.
     """
-    steps = in_order(block, steps, certain)
     writer = SourceWriter(watch, loops=False)
     emitter = BlockEmitter(writer, blueprint, block, certain, LONGER)
     read = {at for i in steps for at in emitter.reads(i)}
     late = [at for at in read if at >= 0 and at not in certain]
     is_async = any(_is_async(block, i) for i in (*steps, *late))
+    if is_async:
+        steps = in_order(block, steps, certain)
     emitter.pause = REST if is_async else ""
     emitter.rests = is_async
-    maps = has_maps(block, [*steps, *late])
+    maps = any(block.ops[i] == MAP for i in (*steps, *late))
     emitter.turn_over = "ticker.due" if is_async else "ticker.urgent"
     emitter.wish([*steps, *late])
     own = set(steps)

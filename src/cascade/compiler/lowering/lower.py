@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from weakref import ref
 
-from cascade.compiler.transition_profile import TransitionProfile
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router
@@ -39,7 +38,6 @@ def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
     blueprint.order = order
     if graph.jumps:
         blueprint.hoisted = _hoisted(graph)
-    blueprint.loop_profile = TransitionProfile()
     return blueprint
 
 

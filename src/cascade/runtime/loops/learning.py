@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade.compiler.lowering.entry_plan import FIRST, Key, position
-from cascade.compiler.transition_profile import Edge, EntryPoint, Kind, Source, TransitionProfile
+from cascade.compiler.transition_profile import Edge, EntryPoint, Kind, Source, TransitionProfile, profile_of
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.transition import Transition
@@ -47,7 +47,7 @@ def profile_at(follower: LoopPosition) -> tuple[TransitionProfile, str | None]:
     """Return what is known of the loops where a follower is, and the id of the blueprint that a tail call led to."""
     activation = follower.activation
     if activation is follower.home.activation:
-        return activation.blueprint.loop_profile, None
+        return profile_of(activation.blueprint), None
     run = follower.run
     if run.loop_profile is None:  # ids may lead elsewhere in another run
         run.loop_profile = TransitionProfile()
@@ -93,7 +93,7 @@ def learn_item(follower: LoopPosition, jump: Jump, key: Key) -> Transition | Non
         return None
     names = key if isinstance(jump.data, dict) else None
     source = (block.source(register), len(declared))
-    loop_profile: TransitionProfile = follower.activation.blueprint.loop_profile
+    loop_profile = profile_of(follower.activation.blueprint)
     entry = _arguments_entry(follower, loop_profile, None, "item", (ITEM, source, *key), source)
     updates: list[Any] = list(zip(places, names or (None,) * len(places), strict=True))
     edge = loop_profile.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))

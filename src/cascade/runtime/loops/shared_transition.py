@@ -11,7 +11,7 @@ from typing import Any
 from cascade.compiler.analysis.shapes import keep, kept, leaf_shape
 from cascade.compiler.code.emitted import ENDLESS, LinkedLoop
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
-from cascade.compiler.transition_profile import Edge
+from cascade.compiler.transition_profile import Edge, profile_of
 from cascade.runtime.frames.frame import PENDING, Activation
 from cascade.runtime.loops.learning import learn_jump
 from cascade.runtime.loops.position import LoopPosition
@@ -38,7 +38,7 @@ def shared_transition(follower: LoopPosition, jump: Jump) -> SharedTransition | 
     blueprint = follower.activation.blueprint
     if follower.item is not None or blueprint.skips:
         return None
-    if follower.home.loop is not None and number not in blueprint.loop_profile.edges:
+    if follower.home.loop is not None and number not in profile_of(blueprint).edges:
         return None  # the loop around is to know how this one goes on
     try:
         leaf = leaf_shape(graph, number, jump.target_key, jump.data.__class__)
@@ -92,7 +92,7 @@ class SharedTransition(Transition):
     __slots__ = ("ahead",)
 
     def __init__(self, follower: LoopPosition, edge: Edge, hot: LinkedLoop) -> None:
-        super().__init__(follower, edge, follower.activation.blueprint.loop_profile, None, NO_REGISTERS)
+        super().__init__(follower, edge, profile_of(follower.activation.blueprint), None, NO_REGISTERS)
         self.hot = hot
         self.ahead = 0
         """How many of the loop's entries were counted before."""

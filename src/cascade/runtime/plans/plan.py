@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from cascade.compiler.lowering.lower import lower
 from cascade.errors import ParameterError, StaticGraphError
 from cascade.graph.build import build, target_of
-from cascade.graph.freeze import is_container
 from cascade.runtime.plans.inputs import check_inputs, check_known
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult, subflow
@@ -35,7 +34,7 @@ class Plan:
 
     __slots__ = ("blueprint", "is_plain", "params", "solver", "together", "version")
 
-    def __init__(self, blueprint: Blueprint, solver: Solver, params: dict[str, Param]) -> None:
+    def __init__(self, blueprint: Blueprint, solver: Solver | None, params: dict[str, Param]) -> None:
         self.blueprint = blueprint
         self.solver = solver
         self.version = configurations[0]
@@ -80,7 +79,7 @@ def _target_name(graph: Graph, at: int) -> str:
     return node.result.label if isinstance(node, Optional) else graph.name(at)  # the last of a sequence
 
 
-def prepare(target: Any, solver: Solver) -> Plan | None:
+def prepare(target: Any, solver: Solver | None) -> Plan | None:
     """Return the plan for a target, or None for a plain value, which gives itself.
 
     Raises:
@@ -92,7 +91,7 @@ def prepare(target: Any, solver: Solver) -> Plan | None:
         return kept
     if isinstance(target, Blueprint):
         return Plan(target, solver, check_inputs(target.graph))
-    asked = target_of(_without_blueprints(target) if is_container(target) else target)
+    asked = target_of(_without_blueprints(target))
     if not isinstance(asked, (Lazy, Pack)):
         check_target(target, "cs.run")
         return None
@@ -105,12 +104,12 @@ def prepare(target: Any, solver: Solver) -> Plan | None:
     return plan
 
 
-def _plan(asked: Lazy | Pack, solver: Solver) -> Plan:
+def _plan(asked: Lazy | Pack, solver: Solver | None) -> Plan:
     blueprint = _compile(asked, solver)
-    return Plan(blueprint, solver, check_inputs(blueprint.graph))
+    return Plan(blueprint, solver, check_inputs(blueprint.graph) if blueprint.graph.inputs else {})
 
 
-def _prepare_together(pack: Pack, solver: Solver) -> Plan:
+def _prepare_together(pack: Pack, solver: Solver | None) -> Plan:
     """Return the plan for a container of targets: the one kept with the first of them, if it is for the same."""
     first = _first(pack)
     own = first.plan
@@ -155,7 +154,7 @@ def _are_same(one: Pack, other: Pack) -> bool:
     return True
 
 
-def _compile(asked: Lazy | Pack, solver: Solver) -> Blueprint:
+def _compile(asked: Lazy | Pack, solver: Solver | None) -> Blueprint:
     """Build, order and lower the target and the sub-flows inside it, without recursion by their depth."""
     whole = _lowered(asked, solver)
     stack = [whole]
@@ -171,7 +170,7 @@ def _compile(asked: Lazy | Pack, solver: Solver) -> Blueprint:
     return whole
 
 
-def _inner(node: SubflowResult, solver: Solver) -> Blueprint | None:
+def _inner(node: SubflowResult, solver: Solver | None) -> Blueprint | None:
     if isinstance(node.target, Blueprint):
         inner = node.target
     else:
@@ -194,9 +193,9 @@ def _inner(node: SubflowResult, solver: Solver) -> Blueprint | None:
     return inner
 
 
-def _lowered(asked: Lazy | Pack, solver: Solver) -> Blueprint:
+def _lowered(asked: Lazy | Pack, solver: Solver | None) -> Blueprint:
     graph = build(asked)
-    order = solver.solve(graph)
+    order = None if solver is None else solver.solve(graph)
     if order is not None:
         order = list(order)
         if sorted(order) != list(range(graph.strict)):
