@@ -25,7 +25,7 @@ class Controls:
     ticker: Ticker
     system_resources: Mapping[str, float]
     _active: dict[str, RunScope]
-    admitting: Admission | None = None
+    admitting: Admission | None
     """What lets calls start; None: nothing has held one back so far."""
 
     @property
@@ -33,7 +33,7 @@ class Controls:
         """What lets calls start, made when there is a capacity, a limit or a constraint."""
         if self.admitting is None:  # whichever thread comes first, all have the same
             made = Admission(self.system_resources, runs=self._active.values())
-            return self.__dict__.setdefault("admitting", made)  # type: ignore[no-any-return]
+            self.admitting = self.__dict__.setdefault("_own", made)
         return self.admitting
 
     def pause(self, scope: str = GLOBAL, ttl: float | None = None) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.compiler.lowering.lower import open_to_tail_calls
+from cascade.runtime.admission.admission import Admission
 from cascade.runtime.compiled.root import run_piece
 from cascade.runtime.controls import Controls
 from cascade.runtime.event_loop.ticker import Ticker
@@ -53,6 +54,8 @@ V = TypeVar("V")
 Tier = Literal["auto", "interpret", "compile"]
 Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
 Params: TypeAlias = Mapping[str, Any] | None
+Prepared: TypeAlias = tuple[Plan, list[Any], Mapping[str, Any], dict[str, Resource], dict[str, str | None]]
+"""What is known of a run beforehand: its plan, constants, parameters, resources, and what the environment gave."""
 OPTIONS = ("params", "use_vm", *RunOptions.__annotations__)
 _numbers = itertools.count(1)
 
@@ -114,6 +117,7 @@ class Engine(Controls, Shutdown):
         self.bus: MessageBus = MessageBus() if bus is None else bus
         self._cache_backend = None if cache_backend is None else store_from(cache_backend, "Engine(cache_backend=...)")
         self.system_resources: Mapping[str, float] = system_resources or {}
+        self.admitting: Admission | None = None
         if system_resources:
             _ = self.admission  # which refuses those that are none
         self.tier = tier
@@ -195,14 +199,14 @@ class Engine(Controls, Shutdown):
         """
         if unknown:
             raise no_option("engine.run", unknown, OPTIONS, "cs.run")
-        plan, constants, given, known = self._prepared(target, params, timeout, resources)
-        if plan is None:
+        prepared = self._prepared(target, params, timeout, resources)
+        if prepared is None:
             return target
         run_scope = RunScope(self._name(run_id), timeout)
-        if not (plan.is_plain and self.runs_inline):
-            return await self._in_a_task(run_scope, self._execute, plan, constants, given, run_scope, known)
+        if not (prepared[0].is_plain and self.runs_inline):
+            return await self._in_a_task(run_scope, self._execute, prepared, run_scope)
         try:
-            return await self._execute(plan, constants, given, run_scope, known)
+            return await self._execute(prepared, run_scope)
         finally:
             if run_scope.cancels:
                 await run_scope.forgive()
@@ -270,12 +274,16 @@ class Engine(Controls, Shutdown):
         return completed(start, mapped)
 
     def _start(
-        self, target: Any, name: str, prepared: Any, result_sink: ResultSink | None = None, timeout: float | None = None
+        self,
+        target: Any,
+        name: str,
+        prepared: Prepared | None,
+        result_sink: ResultSink | None = None,
+        timeout: float | None = None,
     ) -> Run[Any]:
         loop = loop_for_start()
-        plan, constants, given, known = prepared
         run_scope = self._active[name] = RunScope(name, timeout)
-        work = _itself(target) if plan is None else self._execute(plan, constants, given, run_scope, known, result_sink)
+        work = _itself(target) if prepared is None else self._execute(prepared, run_scope, result_sink)
         task = loop.create_task(work)
         run_scope.move(task)
         run_scope.caller = None
@@ -291,7 +299,7 @@ class Engine(Controls, Shutdown):
         params: Params,
         timeout: float | None,
         resources: Iterable[Resource],
-    ) -> tuple[Plan | None, list[Any], Mapping[str, Any], dict[str, Resource]]:
+    ) -> Prepared | None:
         if timeout is not None:
             seconds_from(timeout, "the timeout of a run")
         plan = prepare(target, self.solver)
@@ -306,10 +314,11 @@ class Engine(Controls, Shutdown):
         provided = self.resources
         for resource in resources:
             provided = {**provided, checked(resource).name: resource}
-        constants: list[Any] = [] if plan is None else plan.blueprint.constants
-        if plan is not None and plan.blueprint.graph.inputs:
-            constants = fill(plan.blueprint.graph, given)
-        return plan, constants, given, provided
+        if plan is None:
+            return None
+        graph, variables = plan.blueprint.graph, dict[str, str | None]()
+        constants = fill(graph, given, variables) if graph.inputs else graph.constants
+        return plan, constants, given, provided, variables
 
     def _name(self, run_id: str | None) -> str:
         name = f"run-{os.getpid():x}-{next(_numbers)}" if run_id is None else run_id
@@ -317,18 +326,11 @@ class Engine(Controls, Shutdown):
             raise ValueError(f"a run named {name!r} is going on already; give each run_id to one run at a time")
         return name
 
-    async def _execute(
-        self,
-        plan: Plan,
-        constants: list[Any],
-        params: Mapping[str, Any],
-        run_scope: RunScope,
-        known: Mapping[str, Resource],
-        result_sink: ResultSink | None = None,
-    ) -> Any:
+    async def _execute(self, prepared: Prepared, run_scope: RunScope, result_sink: ResultSink | None = None) -> Any:
+        plan, constants, params, known, variables = prepared
         blueprint, run_id = plan.blueprint, run_scope.name
-        run = RunState(self, OPERATIONS, run_scope, blueprint, params, known)
-        if blueprint.graph.inputs:
+        run = RunState(self, OPERATIONS, run_scope, blueprint, params, known, variables)
+        if plan.has_secrets:
             run.keep_secrets(blueprint.graph, constants)
         run.result_sink = result_sink
         activation = Activation(blueprint, constants, None)
@@ -354,8 +356,8 @@ class Engine(Controls, Shutdown):
                     note_more(error, TEARDOWN_FAILED + spelled(failure))
             if others:
                 note_others(error, others)
-            run.publish_end(perf_counter() - start, error, others)
             if self.bus.has_channels:
+                run.publish_end(perf_counter() - start, error, others)
                 await self.bus.settle(run_id)
         finally:
             self._ended(run_scope)

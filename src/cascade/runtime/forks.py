@@ -32,7 +32,7 @@ def _renew(engine: Any) -> None:
         left += engine.executor.parted()
     engine.caches.flights.clear()
     left += engine.bus.parted()
-    before = engine.__dict__.pop("admitting", None)
+    before, engine.admitting = engine.__dict__.pop("_own", None), None
     if before is not None:  # the same limits stand, but no call runs or waits
         engine.admission.limits.clock, engine.admission.limits.table = before.limits.clock, before.limits.table
     _keep_forever(left)

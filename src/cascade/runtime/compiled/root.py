@@ -29,7 +29,7 @@ from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, 
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame
 from cascade.runtime.interpreter.last_readers import find_last_readers, read_from, release_reads_of
-from cascade.runtime.run.state import RunState
+from cascade.runtime.run.state import NOBODY, RunState
 from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.placement import CallForm, placements
@@ -152,7 +152,7 @@ def arguments(
     else:
         constants = activation.constants
         values = [constants[-1 - at] for at in code.inputs]
-    if any(run.watch):
+    if run.watch is not NOBODY:
         assert frame is not None
         copies = [Call(frame, i).copy(run.names) for _, i in code.sites]
         values += [*run.tellers(), frame.iteration, [copy.site_of(frame.suffix) for copy in copies]]

@@ -42,13 +42,12 @@ class MessageBus:
     A bus may serve several engines, and several loops one after the other.
     """
 
-    _hub: Hub = NOBODY
-    """The channels; a bus has its own once somebody subscribes."""
-
     def __init__(self, previews: int | None = None) -> None:
         if previews is not None and (isinstance(previews, bool) or previews < 0):
             raise ValueError(f"previews is a number of characters or None, not {previews!r}")
         self.previews = previews
+        self._hub: Hub = NOBODY
+        """The channels; a bus has its own once somebody subscribes."""
         self._watched = (-1, False)
 
     # --- for subscribers
@@ -93,7 +92,8 @@ class MessageBus:
 
     def hub(self) -> Hub:
         """Return the channels of this bus and no other; whichever thread comes first, all have the same."""
-        return self.__dict__.setdefault("_hub", Hub())  # type: ignore[no-any-return]
+        self._hub = self.__dict__.setdefault("_own", Hub())
+        return self._hub
 
     # --- for the engine
 
@@ -167,7 +167,7 @@ class MessageBus:
     def parted(self) -> list[Any]:
         """Forget, in a forked child, what the parent is to deliver; return it. Handlers stay, streams end."""
         left: list[Any] = [self._hub]
-        self._hub = hub = Hub()
+        self._hub = self._own = hub = Hub()
         self._watched = (-1, False)
         for channel in left[0].channels:
             left.append({**channel.__dict__})

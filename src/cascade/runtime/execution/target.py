@@ -13,7 +13,6 @@ from cascade.runtime.execution.scheduler import evaluate
 from cascade.runtime.frames.frame import NOTHING, Activation, Frame, root_frame, steps_of
 from cascade.runtime.frames.scope import Interrupted, NodeFailure
 from cascade.runtime.interpreter.last_readers import find_last_readers
-from cascade.runtime.plans.inputs import read_variables
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
 
@@ -24,8 +23,6 @@ async def run_root(run: RunState, activation: Activation) -> tuple[Any, Any, lis
     """Run the root block; return its value, or what it failed of and what else failed."""
     block = activation.blueprint.root
     try:
-        if activation.blueprint.graph.inputs:
-            run.variables = read_variables(activation.blueprint.graph, activation.constants)
         fused = compiled_for(run, activation) if block.strict else None
         while isinstance(fused, Making):
             await run.turn()
@@ -33,7 +30,7 @@ async def run_root(run: RunState, activation: Activation) -> tuple[Any, Any, lis
         whole = None if fused is None else fused.whole
         work: list[Any] = []
         deferred: list[Any] = []
-        if whole is not None and whole.may_run() and not run.governs(*whole.forms):
+        if whole is not None and whole.may_run() and not (run.governed and run.governs(*whole.forms)):
             frame = root_frame(activation, run.scope) if run.observed else None
             try:
                 if isinstance(whole, Chain):

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, get_origin
 
 from cascade.errors import ParameterError
-from cascade.spec.inputs import MASK, PLAIN, Env, Input, Param
+from cascade.spec.inputs import MASK, PLAIN, Input, Param
 from cascade.spec.signal import UNSET
 
 if TYPE_CHECKING:
     from cascade.spec.blueprint import Blueprint
     from cascade.spec.graph import Graph
 
-__all__ = ["check_inputs", "check_known", "fill", "read_variables", "texts_of", "told"]
+__all__ = ["check_inputs", "check_known", "fill", "texts_of", "told"]
 
 
 FEWEST_LETTERS = 4
@@ -152,17 +152,6 @@ def texts_of(secret: object) -> Iterator[str]:
     if value is not None and not isinstance(value, bool):
         words = {str(value), repr(value).strip("'\"")}
         yield from (word for word in words if len(word) >= FEWEST_LETTERS)
-
-
-def read_variables(graph: Graph, constants: list[Any]) -> dict[str, str | None]:
-    """Return what a graph whose inputs are filled in has found in the environment; None: not set."""
-    return {
-        needed.name: None
-        if constants[slot] is needed.default or constants[slot].__class__ is not str
-        else constants[slot]
-        for slot, needed in graph.inputs.items()
-        if isinstance(needed, Env)
-    }
 
 
 def _value(needed: Input, given: Mapping[str, Any], variables: dict[str, str | None]) -> Any:

@@ -32,7 +32,7 @@ LONG = frozenset([LOOP, MANAGED, MAP, SUBFLOW])
 class Plan:
     """A blueprint, made for one target by one solver, and what is known of its parameters."""
 
-    __slots__ = ("blueprint", "is_plain", "params", "solver", "together", "version")
+    __slots__ = ("blueprint", "has_secrets", "is_plain", "params", "solver", "together", "version")
 
     def __init__(self, blueprint: Blueprint, solver: Solver | None, params: dict[str, Param]) -> None:
         self.blueprint = blueprint
@@ -41,6 +41,7 @@ class Plan:
         self.params = params
         self.together: ContainerPlan | None = None
         """A container with the target of this plan in it."""
+        self.has_secrets: bool = any(given.secret for given in blueprint.graph.inputs.values())
         block = blueprint.root
         self.is_plain: bool = (
             len(block) <= MOST_PLAIN

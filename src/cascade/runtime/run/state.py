@@ -93,6 +93,7 @@ class RunState(Reports):
         blueprint: Blueprint,
         params: Mapping[str, Any],
         known: Mapping[str, Any],
+        variables: dict[str, str | None],
     ) -> None:
         self.engine = engine
         self.operations = operations
@@ -110,7 +111,7 @@ class RunState(Reports):
         """How many entries a loop has before it is emitted."""
         self.ticker = engine.ticker
         self.params = params
-        self.variables: dict[str, str | None] = {}
+        self.variables = variables
         """What the run has found in the environment."""
         self.secrets: dict[str, None] = {}
         """Text that no event shows."""
