@@ -39,7 +39,7 @@ from cascade.runtime.shutdown import TEARDOWN_FAILED, Shutdown
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
-from cascade.spec.events import RunStarted
+from cascade.spec.events import RunFinished, RunStarted
 from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.notes import note_more, note_others, spelled
@@ -356,8 +356,9 @@ class Engine(Controls, Shutdown):
                     note_more(error, TEARDOWN_FAILED + spelled(failure))
             if others:
                 note_others(error, others)
-            if self.bus.has_channels:
+            if self.bus.wants(RunFinished):
                 run.publish_end(perf_counter() - start, error, others)
+            if self.bus.has_channels:
                 await self.bus.settle(run_id)
         finally:
             self._ended(run_scope)

@@ -143,10 +143,6 @@ class Reports:
 
     def publish_end(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
         """Say that the run has ended, with an error and those of other nodes or without."""
-        bus = self.bus
-        bus.flush()
-        if not bus.wants(RunFinished):
-            return
         status: Any = "Succeeded"
         if error is not None:
             asked = isinstance(error, CancelledError) and self.run_scope.is_cancelled
@@ -154,7 +150,7 @@ class Reports:
         named = None if error is None else self.masked("; ".join(map(spelled, [error, *others]))) + self.place_of(error)
         if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message
             named = f"{named} ({'; '.join(getattr(error, '__notes__', ['not of a task']))})"
-        bus.publish(RunFinished(run_id=self.id, status=status, duration=seconds, error=named))
+        self.bus.publish(RunFinished(run_id=self.id, status=status, duration=seconds, error=named))
 
     def publish_skip(self, call: Call, reason: str) -> None:
         """Say that a node does not run, and why."""
