@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.app.signals import SIGNALS
+from cascade.app.blocking import SIGNALS
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send")
 

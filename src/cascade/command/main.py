@@ -14,10 +14,10 @@ from typing import Annotated, Any
 import typer
 
 from cascade.app import findings, pictures, plans, sources
+from cascade.app.blocking import Ended
 from cascade.app.flow import Flow
 from cascade.app.forms import to_json
 from cascade.app.run import run as run_target
-from cascade.app.signals import Ended
 from cascade.app.words import say
 from cascade.app.writing import tell, write_out
 from cascade.command.drawing import drawn, inputs_of

@@ -12,7 +12,6 @@ from cascade.spec.policies import Constraints, Retry, seconds_from
 from cascade.spec.refusals import NoValue, is_running
 from cascade.spec.shown import one_line
 from cascade.spec.signal import UNSET, Signal
-from cascade.spec.signature import line_of
 
 __all__ = ["BUILT", "Config", "Lazy", "LazyResult", "MappedResult", "R", "R_co", "configurations"]
 
@@ -98,7 +97,9 @@ class Lazy(NoValue, Signal, Generic[R_co]):
     @property
     def declared(self) -> str:
         """Where it was declared: `file:line`."""
-        return f"{self.code.co_filename}:{line_of(self.code, self.lasti)}"
+        code, at = self.code, self.lasti
+        lines = (line for start, end, line in code.co_lines() if start <= at < end and line is not None)
+        return f"{code.co_filename}:{next(lines, code.co_firstlineno)}"
 
     def _spelled(self) -> str:
         return self.word

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
-__all__ = ["CallShape", "declared_at", "line_of", "shape_of"]
+__all__ = ["CallShape", "declared_at", "shape_of"]
 
 VARARGS, VARKEYWORDS = 0x04, 0x08
 EVERY_NUMBER = 1 << 30
@@ -136,14 +136,6 @@ def _shape_of_function(func: FunctionType) -> CallShape:
         bool(flags & VARKEYWORDS),
         True,
     )
-
-
-def line_of(code: CodeType, lasti: int) -> int:
-    """Return the source line of the instruction at byte offset `lasti`."""
-    for start, end, line in code.co_lines():
-        if start <= lasti < end and line is not None:
-            return line
-    return code.co_firstlineno
 
 
 def declared_at(func: Any) -> str:
