@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.compiler.analysis.shapes import MOST_KEPT
+from cascade.compiler.analysis.shapes import MOST_KEPT, profiles_of
 from cascade.compiler.code.emitted import LoopCode
-from cascade.compiler.transition_profile import profile_of
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskExecutionStarted
 
@@ -45,7 +44,7 @@ def run(target: Any, tier: Any = "compile", **options: Any) -> Any:
 
 def hot_loops(target: Any) -> list[LoopCode]:
     """The loops that were emitted while `target` ran."""
-    return [hot.loop for hot in profile_of(target.plan.blueprint).made.values() if hot]
+    return [hot.loop for profile in profiles_of(target.plan.blueprint) for hot in profile.made.values() if hot]
 
 
 def test_the_emitted_source_reads_like_hand_written_code() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from cascade.compiler.analysis.shapes import profiles_of
 from cascade.compiler.code.emitted import LoopCode
 from cascade.compiler.compiled_root import FusedRoot
 from cascade.compiler.emit.map import MOST_ITEMS
@@ -48,7 +49,7 @@ def fused(target: Any, *watch: Any) -> FusedRoot:
 
 
 def hot_loops(target: Any) -> list[LoopCode]:
-    return [hot.loop for hot in profile_of(target.plan.blueprint).made.values() if hot]
+    return [hot.loop for profile in profiles_of(target.plan.blueprint) for hot in profile.made.values() if hot]
 
 
 def often(target: Any, count: int = 3, tier: Tier = "compile") -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from cascade.compiler.analysis.shapes import profiles_of
 from cascade.compiler.code.emitted import LoopCode
 from cascade.compiler.transition_profile import profile_of
 from cascade.errors import JumpError
@@ -35,7 +36,12 @@ def outer(node: Any, **options: Any) -> Any:
 
 def nested_loops(target: Any) -> list[LoopCode]:
     """The emitted loops that have others inside of them."""
-    return [hot.loop for hot in profile_of(target.plan.blueprint).made.values() if hot and hot.loop.inner]
+    return [
+        hot.loop
+        for profile in profiles_of(target.plan.blueprint)
+        for hot in profile.made.values()
+        if hot and hot.loop.inner
+    ]
 
 
 def test_a_loop_in_a_loop_is_a_for_in_a_for() -> None:

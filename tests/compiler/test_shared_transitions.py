@@ -2,18 +2,17 @@
 
 import asyncio
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import cascade as cs
+from cascade.compiler.transition_profile import TransitionProfile
 from cascade.runtime import engine as engine_module
 from cascade.runtime.events import TaskExecutionStarted
 from cascade.runtime.inspect.progress import progress_of, state_of
-from cascade.runtime.loops import learning
-from cascade.runtime.loops.shared_transition import SharedTransition
+from cascade.runtime.loops.transition import Transition
 from tests.workflows import in_loop
 
 ASYNC = pytest.mark.parametrize("is_async", [False, True])
@@ -56,19 +55,20 @@ def loops(task: Any, starts: Any, routes: Any = None) -> list[Any]:
 def shared(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """All that were entered, by a jump or with the first call."""
     found: list[Any] = []
-    before, operations = SharedTransition.values, engine_module.OPERATIONS
+    before, operations = Transition.values, engine_module.OPERATIONS
 
-    def values(self: SharedTransition, signal: Any) -> Any:
-        found.append(self.follower.number)
+    def values(self: Transition, signal: Any) -> Any:
+        if self.entry.is_shared:
+            found.append(self.follower.number)
         return before(self, signal)
 
-    def start_compiled(run: Any, frame: Any, i: int, form: Any) -> Any:
-        begun = operations.start_compiled(run, frame, i, form)
+    def start_compiled(run: Any, frame: Any, i: int, form: Any, outcome: Any) -> Any:
+        begun = operations.start_compiled(run, frame, i, form, outcome)
         if begun is not None:
             found.append(frame.block.source(i))
         return begun
 
-    monkeypatch.setattr(SharedTransition, "values", values)
+    monkeypatch.setattr(Transition, "values", values)
     monkeypatch.setattr(engine_module, "OPERATIONS", operations._replace(start_compiled=start_compiled))
     return found
 
@@ -103,20 +103,18 @@ async def test_of_many_short_loops_only_the_first_learn(is_async: bool, monkeypa
         calls.append((n, agent))
         return cs.Jump("exit", agent) if n <= 1 else cs.Jump("again", n - 1)
 
-    def learn_jump(follower: Any, *args: Any) -> Any:
-        learned.append(follower.number)
-        return learning.learn_jump(follower, *args)
+    before = TransitionProfile.learn
 
-    for module in (
-        sys.modules["cascade.runtime.execution.follower"],
-        sys.modules["cascade.runtime.loops.shared_transition"],
-    ):
-        monkeypatch.setattr(module, "learn_jump", learn_jump)
+    def learn(self: TransitionProfile, *args: Any) -> Any:
+        learned.append(1)
+        return before(self, *args)
+
+    monkeypatch.setattr(TransitionProfile, "learn", learn)
     async with cs.Engine() as engine:
         result = await engine.run(loops(made(body, is_async), [(5, k) for k in range(200)]))
     assert result == list(range(200))
     assert sorted(calls) == sorted((n, k) for k in range(200) for n in range(1, 6))
-    assert len(set(learned)) <= 20
+    assert len(learned) == 1
 
 
 @ASYNC
@@ -254,9 +252,9 @@ async def test_a_turn_of_the_event_loop_does_not_end_a_known_loop(monkeypatch: p
     """It goes on as it was; its entries are counted over all turns, whichever way it ends."""
     calls: list[tuple[int, int]] = []
     followed: list[int] = []
-    before = SharedTransition.__init__
+    before = Transition.__init__
 
-    def follow(self: SharedTransition, follower: Any, *args: Any) -> None:
+    def follow(self: Transition, follower: Any, *args: Any) -> None:
         followed.append(follower.number)
         before(self, follower, *args)
 
@@ -274,7 +272,7 @@ async def test_a_turn_of_the_event_loop_does_not_end_a_known_loop(monkeypatch: p
         task = cs.task(body)
         await engine.run(loops(task, [(9, -1)]))
         calls.clear()
-        monkeypatch.setattr(SharedTransition, "__init__", follow)
+        monkeypatch.setattr(Transition, "__init__", follow)
         assert await engine.run(loops(task, [(40 + k, k) for k in range(3)])) == [0, 1, 2]
         assert sorted(calls) == sorted((n, k) for k in range(3) for n in range(1, 41 + k))
         assert followed == []
@@ -318,6 +316,7 @@ async def test_limits_of_iterations_hold(is_async: bool, shared: list[Any]) -> N
     task = made(body, is_async)
     async with cs.Engine(tier="compile") as engine:
         assert await engine.run(loops(task, [(9,)])) == [0]
+        shared.clear()
         state = task(50)
         cs.bind(state, cs.select_jump({"again": state, "exit": None}), max_iterations=20)
         with pytest.raises(cs.JumpError, match="20 entries"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from cascade.compiler.analysis.order import REASONS
+from cascade.compiler.analysis.shapes import profiles_of
 from cascade.compiler.code.source import comment
 from cascade.compiler.code.source_writer import CannotEmit, Watch
 from cascade.compiler.compiled_root import fuse
 from cascade.compiler.emit.loop import emit_loop
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
-from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint, profile_of
+from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint
 from cascade.errors import JumpError
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.operations import CALLN
@@ -52,7 +53,8 @@ MOST_LINES = 20
 
 def _loops(blueprint: Blueprint) -> list[str]:
     """Return the loops that run, or those that are to be expected where none has run yet."""
-    made = [hot.loop for (_, watch), hot in profile_of(blueprint).made.items() if hot and watch == NOBODY]
+    known = [one for profile in profiles_of(blueprint) for one in profile.made.items()]
+    made = [hot.loop for (_, watch), hot in known if hot and watch == NOBODY]
     if made:
         return [loop.source for loop in dict.fromkeys(made)]
     found = []

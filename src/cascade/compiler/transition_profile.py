@@ -13,6 +13,8 @@ from cascade.spec.control import Jump, TailCall
 from cascade.spec.operations import IMPORT
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from cascade.spec.blueprint import Block, Blueprint, EntryPlan
     from cascade.spec.placement import CallForm
 
@@ -38,7 +40,10 @@ MOST_MISSES = 8
 class EntryPoint:
     """One way to run a state."""
 
-    __slots__ = ("block", "blueprint_id", "form", "kind", "loose", "misses", "number", "plan", "register", "source")
+    __slots__ = (
+        *("block", "blueprint_id", "form", "is_shared", "kind", "loose", "misses"),
+        *("number", "plan", "register", "source"),
+    )
 
     def __init__(
         self,
@@ -61,6 +66,8 @@ class EntryPoint:
         """Whose edges lead on from here."""
         self.blueprint_id = blueprint_id
         """In which blueprint the state is, if it takes a tail call to come there; None: in that of the loop."""
+        self.is_shared = False
+        """Whether it stands for all states of its shape, of which `number` and `block` are those of one."""
         self.loose: frozenset[int] = frozenset()
         """Maps and loops before it that are left to the interpreter."""
         self.misses = 0
@@ -102,7 +109,7 @@ class Edge:
 
     __slots__ = (
         *("by_value", "cls", "count", "entry", "is_jump", "is_repeat"),
-        *("key", "names", "source", "updates", "uses"),
+        *("key", "linked", "names", "source", "updates", "uses"),
     )
 
     def __init__(
@@ -130,6 +137,8 @@ class Edge:
         """How many positional arguments a tail call gives."""
         self.updates = updates
         self.uses = 0
+        self.linked: tuple[Any, int, Any] | None = None
+        """For whom the loop of a state of literals was emitted last, at which version of the profile, and that loop."""
 
     def takes(self, signal: Jump | TailCall) -> bool:
         """Say whether a jump or tail call is one of these."""
@@ -144,7 +153,8 @@ class Edge:
         if signal.__class__ is not Jump or signal.data.__class__ is not self.cls:
             return False
         data: Any = signal.data
-        return self.leads_to(signal.target_key) and (self.names is None or tuple(data) == self.names)
+        key = signal.target_key
+        return (key is self.key or self.leads_to(key)) and (self.names is None or tuple(data) == self.names)
 
     def leads_to(self, key: object) -> bool:
         """Say whether this is the key of the edge."""
@@ -167,11 +177,15 @@ def same(key: object, other: object) -> bool:
 
 
 class TransitionProfile:
-    """The edges of one program that were seen so far, or of those that tail calls of one run lead to."""
+    """The edges that were seen so far: of one program, of all states of one shape, or of the tail calls of one run.
 
-    __slots__ = ("edges", "entries", "made", "reasons", "version")
+    What the shape names by its id, the profile keeps alive: `code`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("code", "edges", "entries", "made", "reasons", "version")
+
+    def __init__(self, code: CodeType | None = None) -> None:
+        self.code = code
         self.edges: dict[Source, list[Edge]] = {}
         self.entries: dict[Any, EntryPoint] = {}
         self.made: dict[Any, Any] = {}

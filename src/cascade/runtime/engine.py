@@ -18,7 +18,7 @@ from cascade.runtime.compiled.root import run_piece
 from cascade.runtime.controls import Controls
 from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.events.bus import MessageBus
-from cascade.runtime.execution.compiled_start import finish_compiled, resume_compiled, start_compiled
+from cascade.runtime.execution.compiled_start import finish_compiled, start_compiled
 from cascade.runtime.execution.follower import Follower
 from cascade.runtime.execution.map import run_map
 from cascade.runtime.execution.target import run_root
@@ -65,7 +65,6 @@ OPERATIONS: Operations[RunState] = Operations(
     piece=run_piece,
     loop=Follower,
     start_compiled=start_compiled,
-    resume_compiled=resume_compiled,
     finish_compiled=finish_compiled,
     map=run_map,
     resources=partial(ResourcePool, "run"),

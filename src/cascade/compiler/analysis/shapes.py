@@ -12,14 +12,14 @@ from types import CodeType
 from typing import Any
 
 from cascade.compiler.code.source_writer import Watch
-from cascade.compiler.transition_profile import Edge, EntryPoint, Source
+from cascade.compiler.transition_profile import Edge, EntryPoint, Source, TransitionProfile, profile_of
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Graph, Pack
 from cascade.spec.lazy import Lazy, LazyResult, MappedResult
 from cascade.spec.operations import CALL1, IMPORT
 from cascade.spec.placement import CallForm
 
-__all__ = ["MOST_KEPT", "block_shape", "keep", "kept", "leaf_shape", "leaf_sort", "loop_shape"]
+__all__ = ["MOST_KEPT", "block_shape", "keep", "kept", "leaf_shape", "loop_shape", "profiles_of"]
 
 MOST_KEPT = 32
 """So many functions are kept for one task."""
@@ -92,33 +92,44 @@ class _Code:
         return id(self.code)
 
 
-def leaf_shape(graph: Graph, number: int, key: Any, cls: type) -> tuple[Any, ...] | None:
-    """Return what a state that jumps to itself, with data of one class, has in common with others like it.
+def leaf_shape(blueprint: Blueprint, number: int) -> tuple[Any, ...] | None:
+    """Return what a state has in common with others that differ from it in their literals alone.
 
-    None where more than literals feed the state, or more than its selector is declared for it: then it takes
-    a profile of its own to know its loop.
+    Of its routes, only those that lead back to it count. None where more than literals feed the state, or more than
+    its selector is declared for it. The code object is in it by its id: what is kept by this must keep it alive.
     """
-    sort = leaf_sort(graph, number)
-    return None if sort is None else (*sort, key, cls)
-
-
-def leaf_sort(graph: Graph, number: int) -> tuple[Any, ...] | None:
-    """Return the part of `leaf_shape` that is known before the state has jumped.
-
-    The code object is in it by its id: what is kept by this must keep the code object alive.
-    """
-    node, gate = graph.nodes[number], graph.gates.get(number)
-    if gate is None or not (gate.is_shared or gate.is_plain) or not isinstance(node, LazyResult):
+    graph = blueprint.graph
+    node, gate, routes = graph.nodes[number], graph.gates.get(number), graph.jumps.get(number)
+    if routes is None or gate is None or not (gate.is_shared or gate.is_plain) or blueprint.skips:
         return None
+    if not isinstance(node, LazyResult):
+        return None
+    pattern: Any = 1
     if graph.kinds[number] == CALL1:
-        return None if graph.places[number] >= 0 else (id(node.code), node.lasti, node.label, 1)
-    references = graph.references(number)
-    if not references or max(references) >= 0:
-        return None
-    pattern: Any = len(references)
-    if pattern > 1 and len(slots := list(dict.fromkeys(references))) < pattern:
-        pattern = tuple(map(slots.index, references))
-    return id(node.code), node.lasti, node.label, pattern
+        if graph.places[number] >= 0:
+            return None
+    else:
+        references = graph.references(number)
+        if not references or max(references) >= 0:
+            return None
+        pattern = len(references)
+        if pattern > 1 and len(slots := list(dict.fromkeys(references))) < pattern:
+            pattern = tuple(map(slots.index, references))
+    back: tuple[Any, ...] = ()
+    for key in routes:
+        if routes[key] == number:
+            back += (key,)
+    return id(node.code), node.lasti, node.label, pattern, back
+
+
+def profiles_of(blueprint: Blueprint) -> list[TransitionProfile]:
+    """Return what is known of the loops of a program: its own profile, and those that are kept by shape."""
+    found = [profile_of(blueprint)]
+    for number in blueprint.graph.jumps:
+        form, shape = blueprint.graph.forms[number], leaf_shape(blueprint, number)
+        profile = None if form is None or shape is None else kept(form, shape)
+        found += [] if profile is None else [profile]
+    return list(dict.fromkeys(found))
 
 
 def loop_shape(

@@ -213,16 +213,11 @@ ENDLESS = 1 << 62
 class LinkedLoop:
     """An emitted loop, and what its parts are in one program."""
 
-    __slots__ = ("after", "entries", "imports", "is_leaf", "limit", "loop", "slots")
+    __slots__ = ("after", "entries", "imports", "is_leaf", "limit", "loop")
 
     def __init__(self, loop: LoopCode, entries: list[EntryPoint]) -> None:
         self.loop = loop
         self.entries = entries
-        self.slots: list[tuple[EntryPoint, int]] = []
-        """The constants that the function takes, with an entry in whose blueprint they are."""
-        for k, at in loop.constants:
-            known = entries[k].block.slots
-            self.slots.append((entries[k], -1 - at if known is None else known[-1 - at]))
         self.imports = [(entries[k], entries[k].block.places[at]) for k, at in loop.imports]
         """The nodes of root blocks whose values it takes."""
         self.after = [(entries[k], entries[k].block.gates[i].after[which]) for k, i, which in loop.after]

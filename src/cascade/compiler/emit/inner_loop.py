@@ -17,19 +17,20 @@ where a jump leads elsewhere, the interpreter takes over with what the last call
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import CoroutineType
 from typing import Any, NamedTuple
 
-from cascade.compiler.code.source_writer import CannotEmit, UnfitMap, Watch
+from cascade.compiler.code.source_writer import CannotEmit, SourceWriter, UnfitMap, Watch
 from cascade.compiler.emit.block import BlockEmitter
-from cascade.compiler.transition_profile import Edge, EntryPoint, profile_of
+from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint, profile_of
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.control import Jump, Value
 from cascade.spec.lazy import Lazy
 from cascade.spec.operations import LOOP
 from cascade.spec.signal import Signal
 
-__all__ = ["InnerLoop", "inner_loops", "write_loop"]
+__all__ = ["InnerLoop", "edge_tests", "inner_loops", "write_loop"]
 
 
 class InnerLoop(NamedTuple):
@@ -116,7 +117,7 @@ def write_loop(emitter: BlockEmitter, i: int) -> None:
     text = writer.called(form, passed[:split], zip(form.names, passed[split:], strict=True))
     name = emitter.take(i)
     writer.call(depth + 1, emitter.place(i), (emitter.entry, i), f"{name} = {text}", emitter.said(i))
-    writer.line(depth + 1, f"if {_other_way(emitter, edge, name)}: break")
+    writer.line(depth + 1, f"if {' or '.join([no for _, no in edge_tests(writer, edge, name, writer.value)])}: break")
     for at, how in inner.given:
         data = "data" if how is None else f"data[{writer.value(how, f'name_{how}')}]"
         writer.line(depth + 1, f"{given[at]} = {data}")
@@ -128,17 +129,51 @@ def write_loop(emitter: BlockEmitter, i: int) -> None:
     writer.line(depth, f"{emitter.copies[i]}.entries += j + 1")
 
 
-def _other_way(emitter: BlockEmitter, edge: Edge, name: str) -> str:
-    """Return the test of whether a result does not go along an edge."""
-    writer = emitter.writer
-    key = writer.value(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
-    is_other = f"not same({name}.target_key, {key})" if edge.by_value else f"{name}.target_key is not {key}"
-    data = f"(data := {name}.data)" if edge.updates or edge.names is not None else f"{name}.data"
-    tests = [f"{name}.__class__ is not Jump", is_other, f"{data}.__class__ is not {writer.cls(edge.cls)}"]
-    if edge.names is not None:
-        tests.append(f"len(data) != {len(edge.names)}")
-        tests += [f"{writer.value(one, f'name_{one}')} not in data" for one in edge.names]
-    return " or ".join(tests)
+def edge_tests(
+    writer: SourceWriter, edge: Edge, result: str, guard: Callable[[Any, str], str], by_key: bool = False
+) -> list[tuple[str, str]]:
+    """Return the tests of whether a result goes along an edge, each with its opposite.
+
+    Args:
+        guard: names the key of the edge.
+        by_key: the key of a jump tells that the result is one. What lacks it, raises AttributeError.
+    """
+    if edge.is_repeat:
+        asked = _is(f"{result}.target_blueprint_id", "None")
+    else:
+        given = "_cascade_key" if by_key else "target_key" if edge.is_jump else "target_blueprint_id"
+        key = guard(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
+        asked = _is(f"{result}.{given}", key)
+        if edge.by_value:
+            asked = f"same({result}.{given}, {key})", f"not same({result}.{given}, {key})"
+    found = [asked] if by_key else [_is(f"{result}.__class__", "Jump" if edge.is_jump else "TailCall"), asked]
+    if edge.cls is EXPECTED:
+        return found
+    held = "data"
+    if not edge.is_jump:
+        held = "given"
+        if edge.count:
+            found.append(_is(f"(args := {result}.args).__class__", writer.cls(edge.cls)))
+            found.append((f"len(args) == {edge.count}", f"len(args) != {edge.count}"))
+        else:
+            found.append((f"not {result}.args", f"{result}.args"))
+        if not edge.names:
+            return [*found, (f"not {result}.kwargs", f"{result}.kwargs")]
+        size = f"len(given := {result}.kwargs)"
+    else:
+        is_read = edge.updates or edge.names is not None
+        data = f"(data := {result}.data)" if is_read else f"{result}.data"
+        found.append(_is(f"{data}.__class__", writer.cls(edge.cls)))
+        if edge.names is None:
+            return found
+        size = "len(data)"
+    found.append((f"{size} == {len(edge.names)}", f"{size} != {len(edge.names)}"))
+    words = [writer.value(name, f"name_{name}") for name in edge.names]
+    return found + [(f"{word} in {held}", f"{word} not in {held}") for word in words]
+
+
+def _is(left: str, right: str) -> tuple[str, str]:
+    return f"{left} is {right}", f"{left} is not {right}"
 
 
 def end_of(value: Any, ends: dict[Any, bool]) -> Any:

@@ -25,7 +25,7 @@ from cascade.compiler.code.source import comment
 from cascade.compiler.code.source_writer import CannotEmit, DeoptPoint, SourceWriter, Watch
 from cascade.compiler.emit.block import BlockEmitter
 from cascade.compiler.emit.dispatch import LONGER
-from cascade.compiler.emit.inner_loop import InnerLoop
+from cascade.compiler.emit.inner_loop import InnerLoop, edge_tests
 from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint, same
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.control import Jump, TailCall
@@ -295,57 +295,9 @@ class _LoopEmitter:
         self.writer.line(depth, "):")
 
     def tests(self, edge: Edge, by_key: bool) -> list[tuple[str, str]]:
-        """Return the tests of whether a result goes along an edge, each with its opposite.
-
-        Args:
-            by_key: the key of a jump tells that the result is one. What lacks it, raises AttributeError.
-        """
-        writer = self.writer
-        if not edge.is_jump:
-            words = [writer.value(name, f"name_{name}") for name in edge.names or ()]
-            found = [
-                ("result.__class__ is TailCall", "result.__class__ is not TailCall"),
-                self.asked("result.target_blueprint_id", edge),
-            ]
-            if edge.count:
-                cls = writer.cls(edge.cls)
-                found += [
-                    (f"(args := result.args).__class__ is {cls}", f"(args := result.args).__class__ is not {cls}"),
-                    (f"len(args) == {edge.count}", f"len(args) != {edge.count}"),
-                ]
-            else:
-                found.append(("not result.args", "result.args"))
-            if not words:
-                return [*found, ("not result.kwargs", "result.kwargs")]
-            found.append(
-                (f"len(given := result.kwargs) == {len(words)}", f"len(given := result.kwargs) != {len(words)}")
-            )
-            return found + [(f"{word} in given", f"{word} not in given") for word in words]
-        if by_key:
-            found = [self.asked("result._cascade_key", edge)]
-        else:
-            found = [("result.__class__ is Jump", "result.__class__ is not Jump")]
-            found.append(self.asked("result.target_key", edge))
-        if edge.cls is EXPECTED:
-            return found
-        cls = writer.cls(edge.cls)
-        if edge.names is None:
-            data = "(data := result.data)" if edge.updates else "result.data"
-            return [*found, (f"{data}.__class__ is {cls}", f"{data}.__class__ is not {cls}")]
-        words = [writer.value(name, f"name_{name}") for name in edge.names]
-        found.append((f"(data := result.data).__class__ is {cls}", f"(data := result.data).__class__ is not {cls}"))
-        found.append((f"len(data) == {len(words)}", f"len(data) != {len(words)}"))
-        return found + [(f"{word} in data", f"{word} not in data") for word in words]
-
-    def asked(self, given: str, edge: Edge) -> tuple[str, str]:
-        """Return the test of whether a key is that of an edge, and its opposite."""
-        if edge.is_repeat:
-            return f"{given} is None", f"{given} is not None"
+        """Return the tests of whether a result goes along an edge, each with its opposite."""
         guard = self.writer.guard if self.is_async and edge.key is not None else self.writer.value
-        key = guard(edge.key, f"to_{edge.key}" if edge.key.__class__ is str else "key")
-        if edge.by_value:
-            return f"same({given}, {key})", f"not same({given}, {key})"
-        return f"{given} is {key}", f"{given} is not {key}"
+        return edge_tests(self.writer, edge, "result", guard, by_key)
 
     def update(self, edge: Edge, k: int, depth: int, passed: list[str]) -> bool:
         """Write what a jump or a tail call gives to the entry that it leads to; say whether there was anything."""

@@ -22,7 +22,7 @@ from cascade.runtime.interpreter.interpreter import Deferred, run_ready
 from cascade.runtime.interpreter.results import refuse_jump, refuse_lazy
 from cascade.runtime.loops.learning import learn_call, learn_item, learn_jump, learn_tail_transition, tail_key
 from cascade.runtime.loops.position import LoopPosition
-from cascade.runtime.loops.shared_transition import SharedTransition, shared_transition
+from cascade.runtime.loops.shared_transition import known_transition
 from cascade.runtime.loops.tail_call import merge_tail
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.shortcuts import off
@@ -61,12 +61,6 @@ class Follower(LoopPosition):
             skip.strict = self.skip.strict
         return value
 
-    def _took_over(self) -> Any:
-        """Return what the state returned last in the loop that was begun with its first call."""
-        transition: Any = self.transitions[self.number][0]
-        outcome, error, self.outcome, self.error = self.outcome, self.error, None, None
-        return transition.left(None, outcome) if error is None else transition.caught(error)
-
     @readable("run", "self", "transition", place=lambda known: (known["run"], known["self"].call))
     async def follow(self) -> Any:
         """Go where the signal leads until a plain value comes; return that."""
@@ -80,36 +74,16 @@ class Follower(LoopPosition):
             while True:
                 try:
                     cls = value.__class__
-                    if value is PENDING:
-                        value = self._took_over()
-                    elif cls is Jump or cls is TailCall:
+                    if cls is Jump or cls is TailCall:
+                        transition: Transition | None
                         for transition in self.transitions.get(self.number, ()):
                             if transition.takes(value):
-                                value = transition.enter(value)
-                                if value is PENDING and transition.is_waiting:
-                                    try:
-                                        outcome = await transition.begin_hot()
-                                    except BaseException as error:
-                                        if isinstance(error, Deoptimize):
-                                            within.check()
-                                        value = transition.caught(error)
-                                    else:
-                                        value = transition.left(transition.signal, outcome)
-                                    if transition.guards.is_retired:
-                                        run.look()
-                                        within.check()
-                                if value is PENDING:
-                                    value = await self.finish(transition)
-                                    within.check()  # the state may not have minded a cancel
                                 break
                         else:
-                            if (
-                                cls is Jump
-                                and not self.transitions
-                                and (fast := shared_transition(self, value)) is not None
-                            ):
-                                self.transitions[self.number] = [fast]
-                                continue
+                            transition = known_transition(self, value) if cls is Jump else None
+                            if transition is not None:
+                                _keep(self.transitions, self.number, transition)
+                        if transition is None:
                             number, activation, signal = self.number, self.activation, value
                             target, key, data = self.jump(value) if cls is Jump else (number, (), None)
                             if target is None:
@@ -119,6 +93,23 @@ class Follower(LoopPosition):
                             )
                             within.check()
                             self.learn(signal, activation, number, target, key)
+                        else:
+                            value = transition.enter(value)
+                            if value is PENDING and transition.is_waiting:
+                                try:
+                                    outcome = await transition.begin_hot()
+                                except BaseException as error:
+                                    if isinstance(error, Deoptimize):
+                                        within.check()
+                                    value = transition.caught(error)
+                                else:
+                                    value = transition.left(transition.signal, outcome)
+                                if transition.guards.is_retired:
+                                    run.look()
+                                    within.check()
+                            if value is PENDING:
+                                value = await self.finish(transition)
+                                within.check()  # the state may not have minded a cancel
                     elif isinstance(value, (Jump, TailCall)):
                         value = await self.enter_slowly(value)
                         within.check()
@@ -170,30 +161,24 @@ class Follower(LoopPosition):
 
     def learn(self, signal: Jump | TailCall, activation: Activation, number: int, target: int, key: Key) -> None:
         """Keep a short way for more jumps or tail calls like one that was followed."""
-        home, transitions = (
-            self.home.activation,
-            self.transitions if self.activation is activation else self.elsewhere[activation],
-        )
+        home = self.home.activation
+        transitions = self.transitions if self.activation is activation else self.elsewhere[activation]
         at_item = self.item is not None and number == self.home_number and activation is home
-        source: Any = (
-            (number, len(self.item[0])) if at_item else number if activation is home else (activation.key, number)
-        )
+        source: Any = number if activation is home else (activation.key, number)
+        if at_item:
+            source = number, len(self.item[0])
+        transition = None
         if isinstance(signal, TailCall) and signal.target_blueprint_id is not None:
-            transition = (
-                None
-                if home in (activation, self.activation) or "tail transitions" in off
-                else learn_tail_transition(self, signal, activation, number)
-            )
+            if home not in (activation, self.activation) and "tail transitions" not in off:
+                transition = learn_tail_transition(self, signal, activation, number)
         elif isinstance(signal, TailCall):
             transition = learn_call(self, signal, source)
         elif self.item is None or activation is not home:
             transition = learn_jump(self, signal, source, target, key)
-        else:
-            transition = learn_item(self, signal, key) if at_item and target == number and key else None
-        if transition is not None and len(known := transitions.setdefault(number, [])) < MOST_TRANSITIONS:
-            if known and known[0].__class__ is SharedTransition:  # the state does what others like it did not
-                known.clear()
-            known.append(transition)
+        elif at_item and target == number and key:
+            transition = learn_item(self, signal, key)
+        if transition is not None:
+            _keep(transitions, number, transition)
 
     # --- jumps
 
@@ -389,6 +374,15 @@ class Follower(LoopPosition):
         args, kwargs = merge_tail(self.form, self.args, self.kwargs, call, receiver)
         self.move(self.activation, self.number, self.routes, self.gate, called=True)
         return await self.call_state(self.form, args, kwargs, self.gate)
+
+
+def _keep(transitions: dict[int, list[Transition]], number: int, transition: Transition) -> None:
+    """Keep a short way on from a node, all of which are of one profile."""
+    known = transitions.setdefault(number, [])
+    if known and known[0].loop_profile is not transition.loop_profile:  # the state did what others like it did not
+        known.clear()
+    if len(known) < MOST_TRANSITIONS:
+        known.append(transition)
 
 
 def _first_name(form: CallForm, receiver: int, described: Callable[[], str]) -> Any:

@@ -105,11 +105,11 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
             form = block.forms[i]
             begun: Any = None
             if started is PENDING and block.ops[i] == LOOP and form is not None:
-                begun = run.operations.start_compiled(run, frame, i, form)
-            if begun is not None:  # awaited here, so that nothing stands between the task and the loop
-                (compiled, guards, known), begun = begun, None
+                begun = run.operations.start_compiled(run, frame, i, form, None)
+            if begun is not None and form is not None:  # awaited here: nothing stands between the task and the loop
                 outcome = failure = None
-                while compiled is not None:
+                while begun is not None:
+                    (compiled, guards, known), begun = begun, None
                     try:
                         outcome = await compiled
                     except BaseException as error:
@@ -119,7 +119,7 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
                         run.look()
                     elif ticker.due and failure is None:
                         await run.turn()
-                        compiled, guards = run.operations.resume_compiled(run, frame, i, known, outcome)
+                        begun = run.operations.start_compiled(run, frame, i, form, outcome)
                 value = run.operations.finish_compiled(run, frame, i, known, outcome, failure)
                 del compiled, guards, outcome, failure
             elif form is None or not form.is_async or not _is_plain(run, frame, i, form, started):

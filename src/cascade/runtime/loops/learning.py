@@ -32,15 +32,17 @@ def learn_jump(follower: LoopPosition, jump: Jump, source: Source, target: int, 
     entry = state_entry(loop_profile, follower.activation.blueprint, blueprint_id, source, target, key)
     if entry is None or (blueprint_id is not None and target not in follower.activation.blueprint.graph.jumps):
         return None  # an exit does not count as an entry, but there a tail call may lead back from it
-    plan = entry.plan
     names = key if isinstance(jump.data, dict) else None
     updates: list[Any] = list(zip(entry.parameters, names or (None,) * len(entry.parameters), strict=True))
-    edge = loop_profile.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))
-    if edge is None:
-        return None
-    return Transition(
-        follower, edge, loop_profile, follower.frames.get(plan), follower.activation.template(plan, entry.block)
-    )
+    edge = Edge(source, entry, jump.target_key, jump.data.__class__, names, updates)
+    return _along(follower, jump, edge, loop_profile, follower.activation.template(entry.plan, entry.block))
+
+
+def _along(
+    follower: LoopPosition, signal: Jump | TailCall, edge: Edge, loop_profile: TransitionProfile, template: list[Any]
+) -> Transition | None:
+    known = loop_profile.learn(signal, edge)
+    return None if known is None else Transition(follower, known, loop_profile, template)
 
 
 def profile_at(follower: LoopPosition) -> tuple[TransitionProfile, str | None]:
@@ -96,8 +98,8 @@ def learn_item(follower: LoopPosition, jump: Jump, key: Key) -> Transition | Non
     loop_profile = profile_of(follower.activation.blueprint)
     entry = _arguments_entry(follower, loop_profile, None, "item", (ITEM, source, *key), source)
     updates: list[Any] = list(zip(places, names or (None,) * len(places), strict=True))
-    edge = loop_profile.learn(jump, Edge(source, entry, jump.target_key, jump.data.__class__, names, updates))
-    return None if edge is None else Transition(follower, edge, loop_profile, None, list(declared))
+    edge = Edge(source, entry, jump.target_key, jump.data.__class__, names, updates)
+    return _along(follower, jump, edge, loop_profile, list(declared))
 
 
 def learn_call(follower: LoopPosition, call: TailCall, source: Source) -> Transition | None:
@@ -120,8 +122,8 @@ def learn_call(follower: LoopPosition, call: TailCall, source: Source) -> Transi
     loop_profile, blueprint_id = profile_at(follower)
     entry = _arguments_entry(follower, loop_profile, blueprint_id, "call", (CALL, source, count), source)
     names = tuple(call.kwargs)
-    edge = loop_profile.learn(call, Edge(source, entry, None, call.args.__class__, names, updates, len(call.args)))
-    return None if edge is None else Transition(follower, edge, loop_profile, None, [])
+    edge = Edge(source, entry, None, call.args.__class__, names, updates, len(call.args))
+    return _along(follower, call, edge, loop_profile, [])
 
 
 def _arguments_entry(
@@ -171,12 +173,8 @@ def learn_tail_transition(
         return None
     count, names = len(call.args), tuple(call.kwargs)
     updates: list[Any] = list(zip(entry.parameters, (*range(count), *names), strict=True))
-    made = Edge(source, entry, call.target_blueprint_id, call.args.__class__, names, updates, count)
-    edge = loop_profile.learn(call, made)
-    if edge is None:
-        return None
-    template = follower.activation.template(entry.plan, entry.block)
-    return Transition(follower, edge, loop_profile, follower.frames.get(entry.plan), template)
+    edge = Edge(source, entry, call.target_blueprint_id, call.args.__class__, names, updates, count)
+    return _along(follower, call, edge, loop_profile, follower.activation.template(entry.plan, entry.block))
 
 
 def _takes_any(form: CallForm, call: TailCall) -> bool:

@@ -34,7 +34,6 @@ class LoopPosition:
         "count",
         "elsewhere",
         "ended",
-        "error",
         "form",
         "frames",
         "gate",
@@ -44,7 +43,6 @@ class LoopPosition:
         "kwargs",
         "limit",
         "number",
-        "outcome",
         "rest",
         "routes",
         "run",
@@ -68,9 +66,6 @@ class LoopPosition:
         self.run = run
         self.call = call
         self.value = value
-        self.outcome: Any = None
-        self.error: BaseException | None = None
-        """How the loop ended that was begun with the first call; see `compiled_start.start_compiled`."""
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         self.item: Any = item
         self.home = call.frame
@@ -100,7 +95,7 @@ class LoopPosition:
         """Let go of all values, and of the ways on, which lead back here, once the loop is over."""
         self.frames, self.transitions, self.elsewhere = {}, {}, {}
         self.args, self.kwargs, self.item = (), {}, None
-        self.value = self.outcome = self.error = self.rest = None
+        self.value = self.rest = None
         if self._scope is not None:
             self._scope.forget()
 
@@ -122,25 +117,32 @@ class LoopPosition:
 
     def stand_at(self, entry: EntryPoint) -> None:
         """Be where an entry is, after others have counted it."""
-        activation = self.activation_at(entry)
-        if entry.number != self.number or activation is not self.activation:
-            self.number = entry.number
-            self.go_to(activation)
-            same = activation is self.home.activation and entry.number == self.home_number
-            self.call.moved(activation, entry.number, self.copy, self.copy if same else None)
-            self.routes = self.activation.blueprint.graph.jumps.get(entry.number)
+        if not entry.is_shared:
+            activation = self.activation_at(entry)
+            if entry.number != self.number or activation is not self.activation:
+                self.come_to(activation, entry.number)
+                self.routes = activation.blueprint.graph.jumps.get(entry.number)
         self.form, self.gate, self.kwargs = entry.form, entry.block.gates.get(entry.register), {}
 
     def activation_at(self, entry: EntryPoint) -> Activation:
         """Return the activation that an entry is in."""
         return self.activation if entry.blueprint_id is None else self.run.activations[entry.blueprint_id]
 
-    def go_to(self, activation: Activation) -> None:
-        """Be in a blueprint: the transitions are those between its nodes and away from them."""
+    def number_of(self, entry: EntryPoint) -> int:
+        """Return the number of an entry's state; one that is kept by shape is that where the loop is."""
+        return self.number if entry.is_shared else entry.number
+
+    def come_to(self, activation: Activation, number: int) -> None:
+        """Be at a node; the transitions are those between the nodes of its blueprint and away from them."""
+        if number == self.number and activation is self.activation:
+            return
+        self.number = number
         if activation is not self.activation:
             self.elsewhere[self.activation] = self.transitions
             self.transitions = self.elsewhere.setdefault(activation, {})
             self.activation = activation
+        same = activation is self.home.activation and number == self.home_number
+        self.call.moved(activation, number, self.copy, self.copy if same else None)
 
     def around(self, activation: Activation) -> Frame | None:
         """Return the frame around the loop, for entries in an activation."""
@@ -148,10 +150,10 @@ class LoopPosition:
 
     def copy_at(self, entry: EntryPoint) -> NodeInstance:
         """Return the copy of a state's own node."""
-        activation = self.activation_at(entry)
-        if activation is self.home.activation and entry.number == self.home_number:
+        activation, number = self.activation_at(entry), self.number_of(entry)
+        if activation is self.home.activation and number == self.home_number:
             return self.copy
-        return self.run.names.copy(activation, entry.number, self.copy, True)
+        return self.run.names.copy(activation, number, self.copy, True)
 
     def block_at(self, number: int) -> tuple[Block, int]:
         """Return the block that a node is in where the loop is, and its register there."""
@@ -187,11 +189,7 @@ class LoopPosition:
                 )
         self.routes = routes
         call.enter(self.copy)
-        if target != self.number or activation is not self.activation:
-            self.number = target
-            self.go_to(activation)
-            same = activation is self.home.activation and target == self.home_number
-            call.moved(activation, target, self.copy, self.copy if same else None)
+        self.come_to(activation, target)
 
     def frame_at(self, entry: EntryPoint) -> Frame:
         """Return a frame for the middle of an entry."""

@@ -1,7 +1,13 @@
-"""Transitions of one shape: the emitted loop of a state, at once, for other states that differ in their literals alone.
+"""Transitions by shape: what one state has learned of its jumps to itself, for others that differ in literals alone.
 
-Ten thousand agents that are declared as ten thousand loops have one shape. The first of them learns its loop; for
-the others, neither a block is lowered nor an edge learned unless they do what the first did not.
+Ten thousand agents that are declared as ten thousand loops have one shape. What the first of them learns is kept by
+that shape, with the task, from its first jump on: for the others neither a block is lowered nor an edge learned, and
+as their uses are counted together, they are soon an emitted loop, of which each may turn but twice. Nor need they
+have ended a call first: they may all be in their first one.
+
+A state that does anything else (a jump to another state, data by names, a tail call) has this learned by the profile of
+its own blueprint, and from then on all that it does: an emitted loop is made of edges of one profile. The same holds
+for what turns inside of another loop that may take it in.
 """
 
 from __future__ import annotations
@@ -9,119 +15,76 @@ from __future__ import annotations
 from typing import Any
 
 from cascade.compiler.analysis.shapes import keep, kept, leaf_shape
-from cascade.compiler.code.emitted import ENDLESS, LinkedLoop
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
-from cascade.compiler.transition_profile import Edge, profile_of
+from cascade.compiler.transition_profile import Edge, TransitionProfile, profile_of
 from cascade.runtime.frames.frame import PENDING, Activation
-from cascade.runtime.loops.learning import learn_jump
+from cascade.runtime.loops.learning import state_entry
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.shortcuts import off
-from cascade.spec.control import Jump, TailCall
+from cascade.spec.blueprint import Blueprint
+from cascade.spec.control import Jump, Value
+from cascade.spec.lazy import Lazy
+from cascade.spec.operations import CALL1
 
-__all__ = ["PLAIN", "Known", "SharedTransition", "literals", "shared_transition"]
+__all__ = ["HERE", "known_transition", "literals"]
 
-NO_REGISTERS: list[Any] = []
-PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
-"""The classes of most data that a loop ends with."""
+HERE = -1
+"""What edges lead on from in a profile that is kept by shape."""
 
 
-def shared_transition(follower: LoopPosition, jump: Jump) -> SharedTransition | None:
-    """Return the short way for jumps like this one, if a state like this one has had it before.
-
-    If many states like it have come here already, it is made at once: they may all be in their first call.
-    """
-    run, number, graph = follower.run, follower.number, follower.activation.blueprint.graph
-    form = follower.form
-    if run.observed or not (run.compiles_loops and run.direct and run.inline) or "shared transitions" in off:
-        return None
-    blueprint = follower.activation.blueprint
-    if follower.item is not None or blueprint.skips:
-        return None
-    if follower.home.loop is not None and number not in profile_of(blueprint).edges:
-        return None  # the loop around is to know how this one goes on
+def known_transition(follower: LoopPosition, jump: Jump) -> Transition | None:
+    """Return the transition for jumps of a state to itself like this one, as it was learned by whatever loop."""
+    number, activation, form = follower.number, follower.activation, follower.form
     try:
-        leaf = leaf_shape(graph, number, jump.target_key, jump.data.__class__)
-        known = None if leaf is None else kept(form, leaf)
+        if follower.routes is None or follower.routes.get(jump.target_key) != number:
+            return None
     except TypeError:  # such a key names no route
         return None
-    if leaf is not None and (known is None or known.__class__ is int):
-        count = (known or 0) + 1
-        keep(form, leaf, count)
-        known = _learned_at_once(follower, jump, leaf) if count > run.patience_to_compile > 0 else None
-    if known is None:
+    if activation is not follower.home.activation or follower.item is not None or "shared transitions" in off:
         return None
-    edge, hot, _ = known
-    routes = follower.routes
-    if routes is None or any(routes.get(edge.key, -1) != number for edge in hot.loop.edges):
+    blueprint = activation.blueprint
+    own = profile_of(blueprint)
+    if number in own.edges:
+        for edge in own.edges[number]:
+            if edge.takes(jump):
+                return Transition(follower, edge, own, activation.template(edge.entry.plan, edge.entry.block))
         return None
-    return SharedTransition(follower, edge, hot)
-
-
-def _learned_at_once(follower: LoopPosition, jump: Jump, leaf: tuple[Any, ...]) -> Known | None:
-    """Return the loop of a state that has jumped to itself once."""
-    number, routes = follower.number, follower.routes
-    by_name = jump.data is None or isinstance(jump.data, dict)
-    if by_name or jump.data.__class__ not in PLAIN or routes is None or routes.get(jump.target_key, -1) != number:
+    shape = None if follower.home.loop is not None and not form.is_async else leaf_shape(blueprint, number)
+    if shape is None:
         return None
-    entry_plan(follower.activation.blueprint, number, FIRST)
-    transition = learn_jump(follower, jump, number, number, FIRST)
-    if transition is None:
+    profile: TransitionProfile | None = kept(form, shape)
+    if profile is None:
+        profile = TransitionProfile(blueprint.graph.nodes[number].code)
+        keep(form, shape, profile)
+    for edge in profile.edges.get(HERE, ()):
+        if edge.takes(jump):
+            break
+    else:
+        learned = _learned(profile, blueprint, number, jump)
+        if learned is None:
+            return None
+        edge = learned
+    template = [PENDING] * edge.entry.plan.size + literals(activation, number)
+    return Transition(follower, edge, profile, template)
+
+
+def _learned(profile: TransitionProfile, blueprint: Blueprint, number: int, jump: Jump) -> Edge | None:
+    """Return the edge for more jumps like this of all states of a shape, learned of one of them."""
+    if jump.data is None or isinstance(jump.data, (dict, Value, Lazy)):
         return None
-    transition.emit_now()
-    known = kept(follower.form, leaf)
-    return known if known.__class__ is tuple else None
+    entry_plan(blueprint, number, FIRST)
+    entry = next(iter(profile.entries.values()), None) or state_entry(profile, blueprint, None, HERE, number, FIRST)
+    if entry is None:
+        return None
+    entry.is_shared, entry.source = True, HERE
+    updates: list[Any] = [(entry.plan.first_override, None)]
+    return profile.learn(jump, Edge(HERE, entry, jump.target_key, jump.data.__class__, None, updates))
 
 
-Known = tuple[Edge, LinkedLoop, Any]
-"""What one state learned for others: its edge, the loop, and the code object where it was declared."""
-
-
-def literals(activation: Activation, number: int, hot: LinkedLoop) -> list[Any]:
-    """Return the other arguments of a state, in the order in which its loop takes them."""
-    constants = hot.loop.constants
-    if not constants:
-        return []
-    slots = list(dict.fromkeys(activation.blueprint.graph.references(number)))
-    return [activation.constants[-1 - slots[-1 - at]] for _, at in constants]
-
-
-class SharedTransition(Transition):
-    """A transition whose edge and loop were learned by another state."""
-
-    __slots__ = ("ahead",)
-
-    def __init__(self, follower: LoopPosition, edge: Edge, hot: LinkedLoop) -> None:
-        super().__init__(follower, edge, profile_of(follower.activation.blueprint), None, NO_REGISTERS)
-        self.hot = hot
-        self.ahead = 0
-        """How many of the loop's entries were counted before."""
-
-    def takes(self, signal: Jump | TailCall) -> bool:
-        """Say whether a jump goes along this edge, and its loop can still run."""
-        return self.edge.takes(signal) and not self.follower.run.observed and bool(self.hot.loop.may_run())
-
-    def enter(self, signal: Jump | TailCall) -> Any:
-        """Enter the state; return what it returns, or PENDING if the loop is a coroutine."""
-        if not self.hot.loop.is_async:
-            return self.run_hot(signal)
-        self.signal, self.is_waiting = signal, True
-        return PENDING
-
-    def left_to_go(self) -> int:
-        """Return how many entries the loop may still have."""
-        return ENDLESS
-
-    def values(self, signal: Any) -> list[Any]:
-        """Return what the emitted loop is called with behind its turn: the data, and the literals of this state."""
-        return [signal.data, *literals(self.follower.activation, self.follower.number, self.hot)]
-
-    def counted(self, k: int, i: int) -> None:
-        """Count the entries that the emitted loop has had, of which the last was its `i`-th, from 0."""
-        follower = self.follower
-        count, self.ahead = i + 1 - self.ahead, 0
-        follower.count += count
-        if count:
-            follower.kwargs = {}
-            follower.call.enter_more(follower.copy, count)
-        follower.run.ticker.caught_in(self.hot.loop.is_async, self.hot.loop.forms)
+def literals(activation: Activation, number: int) -> list[Any]:
+    """Return the arguments that a state is declared with, as they stand behind the registers of its block."""
+    constants, graph = activation.constants, activation.blueprint.graph
+    if graph.kinds[number] == CALL1:
+        return [constants[-1 - graph.places[number]]]
+    return [constants[-1 - at] for at in reversed(dict.fromkeys(graph.references(number)))]

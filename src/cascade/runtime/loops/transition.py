@@ -22,13 +22,15 @@ is that each edge is slow at first, and that the function is written anew when o
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from copy import copy
 from typing import Any
 
-from cascade.compiler.analysis.shapes import keep, kept, leaf_shape, loop_shape
+from cascade.compiler.analysis.shapes import keep, kept, loop_shape
 from cascade.compiler.code.emitted import ENDLESS, LinkedLoop, LoopCode
 from cascade.compiler.code.source_writer import CannotEmit, Deoptimize, DeoptPoint, UnfitMap
 from cascade.compiler.emit.inner_loop import inner_loops
 from cascade.compiler.emit.loop import emit_loop
+from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
 from cascade.compiler.transition_profile import Edge, EntryPoint, TransitionProfile
 from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
@@ -60,17 +62,15 @@ class Transition:
         follower: LoopPosition,
         edge: Edge,
         loop_profile: TransitionProfile,
-        frame: Frame | None,
         template: list[Any],
     ) -> None:
         self.follower: Any = follower
         self.edge = edge
         self.entry: EntryPoint = edge.entry
         self.loop_profile = loop_profile
-        self.frame = frame
+        self.frame: Frame | None = None
         self.template = template
         """The registers with which each entry begins."""
-        self.hot: Any = None
         self.signal: Any = None
         """What the follower is to go on from, in the place of what the state would have returned."""
         self.is_short = not edge.is_repeat and edge.entry.plan.is_bare and "short entries" not in off
@@ -78,8 +78,8 @@ class Transition:
         self.is_waiting = False
         """Whether the loop goes on in an emitted coroutine."""
         self.size = 16
-        self.version = -1
-        self.watch: Any = None
+        linked: tuple[Any, int, Any] = edge.linked or (None, -1, None)
+        self.watch, self.version, self.hot = linked
         self.nodes: list[NodeInstance] | None = None
         self.guards: Any = None
 
@@ -130,7 +130,8 @@ class Transition:
         iteration = follower.call.enter(follower.copy)
         regs = self.registers(signal)
         if plan.steps:
-            assert frame is not None
+            if frame is None:
+                frame = self.frame = follower.frame_at(self.entry)
             frame.iteration, frame.regs = iteration, regs
             deferred: list[Deferred] = []
             work: list[Any] = [(frame, iter(plan.steps))]
@@ -160,12 +161,6 @@ class Transition:
             return False
         return self.hot.loop.may_run() and self.is_ready(run)
 
-    def emit_now(self) -> None:
-        """Emit the loop as if the transition had been used enough."""
-        run = self.follower.run
-        self.edge.uses = max(self.edge.uses, run.patience_to_compile)
-        self.is_hot()
-
     def emitted(self, run: RunState) -> bool:
         """Find or make the emitted loop; say whether it is time for it."""
         edge, loop_profile, entry, patience = self.edge, self.loop_profile, self.entry, run.patience_to_compile
@@ -186,6 +181,9 @@ class Transition:
         mark = ((frozenset(entries), frozenset(edges), within), run.watch)
         hot: Any = loop_profile.made.get(mark)
         if hot is None or (hot and not hot.loop.is_sure and all(form.seen is not None for form in hot.loop.forms)):
+            linked = entries
+            if entry.is_shared:
+                entries, edges = _here(self.follower, entry, edges)
             blueprints = [self.follower.activation_at(entry).blueprint for entry in entries]
             shape = loop_shape(blueprints, entries, edges, run.watch, inner)
             loop: LoopCode | None = kept(form, shape)
@@ -195,7 +193,7 @@ class Transition:
                 if loop is None or not loop.is_sure:
                     loop = emit_loop(blueprints, entries, edges, run.watch, inner)
                     keep(form, shape, loop)
-                hot = LinkedLoop(loop, entries)
+                hot = LinkedLoop(loop, linked)
             except CannotEmit as error:
                 loop_profile.reasons.add(str(error))
                 hot = False
@@ -205,27 +203,16 @@ class Transition:
         self.hot, self.nodes = hot, None
         if hot is False or hot.loop.is_sure:
             self.watch, self.version = run.watch, loop_profile.version
-            if (
-                hot
-                and hot.is_leaf
-                and entry.blueprint_id is None
-                and edge.is_jump
-                and edge.names is None
-                and len(edge.updates) == 1
-            ):
-                leaf = leaf_shape(self.follower.activation.blueprint.graph, entry.number, edge.key, edge.cls)
-                if leaf is not None and not any(run.watch):
-                    known = edge, hot, self.follower.activation.blueprint.graph.nodes[entry.number].code
-                    keep(form, leaf, known)
-                    keep(form, leaf[:-2], known)
+            if hot and hot.is_leaf:
+                edge.linked = self.watch, self.version, hot
         return True
 
     def is_ready(self, run: RunState) -> bool:
         """Say whether all that the loop reads from around it is there, and nothing counts differently."""
         hot, follower = self.hot, self.follower
-        if self.left_to_go() <= 0:
-            return False
         is_limited = follower.limit is not None or hot.limit < ENDLESS
+        if is_limited and self.left_to_go() <= 0:
+            return False
         if hot.loop.inner and (follower.call.suffix or is_limited):
             return False  # they share the numbers of its turn, and count their entries as nodes of a loop
         for entry, at in hot.imports:
@@ -249,50 +236,45 @@ class Transition:
     def copies(self) -> list[NodeInstance]:
         """Return the copies of the nodes before the states; where one has looped itself, its entries are counted."""
         if self.nodes is None:
-            follower = self.follower
-            entries, names = self.hot.entries, follower.run.names
-            self.nodes = [
-                names.copy(follower.activation_at(entries[k]), entries[k].block.source(i), follower.copy)
-                for k, i in self.hot.loop.sites
-                if i != entries[k].register
-            ]
+            entries = self.hot.entries
+            self.nodes = [self.copy_at(k, i) for k, i in self.hot.loop.sites if i != entries[k].register]
         return self.nodes
+
+    def copy_at(self, k: int, i: int) -> NodeInstance:
+        """Return the copy of the node that register `i` of the loop's entry `k` is."""
+        follower: LoopPosition = self.follower
+        entry: EntryPoint = self.hot.entries[k]
+        if i == entry.register:
+            return follower.copy_at(entry)
+        return follower.run.names.copy(follower.activation_at(entry), entry.block.source(i), follower.copy)
 
     def values(self, signal: Any) -> list[Any]:
         """Return what the emitted loop is called with behind its turn."""
         hot, follower = self.hot, self.follower
-        k = hot.entries.index(self.entry)
-        values: list[Any] = [None] * hot.loop.width
-        for entry, offset in zip(hot.entries, hot.loop.offsets, strict=True):
-            if entry.kind == "item":
-                values[offset : offset + entry.plan.size] = follower.item[0]
-        regs, at = self.registers(signal), hot.loop.offsets[k]
-        parameters = self.entry.parameters
-        values[at : at + len(parameters)] = regs[parameters.start : parameters.stop]
+        plan = self.entry.plan
+        given: list[Any] = self.registers(signal)[plan.first_override : plan.size]
+        values = given
         if len(hot.entries) > 1:
-            values.insert(0, k)
-        values += [follower.activation_at(entry).constants[slot] for entry, slot in hot.slots]
-        values += [follower.activation_at(entry).root.regs[at] for entry, at in hot.imports]
-        if hot.loop.inner:
-            names, entries = follower.run.names, hot.entries
-            sources = [(entries[k].block.source(i)) for k, i in hot.loop.inner]
-            values += [names.copy(follower.activation, number, follower.copy) for number in sources]
+            k = hot.entries.index(self.entry)
+            values = [k, *[None] * hot.loop.width]
+            for entry, offset in zip(hot.entries, hot.loop.offsets, strict=True):
+                if entry.kind == "item":
+                    values[1 + offset : 1 + offset + entry.plan.size] = follower.item[0]
+            at = 1 + hot.loop.offsets[k]
+            values[at : at + len(given)] = given
+        for k, at in hot.loop.constants:
+            entry = hot.entries[k]
+            is_own = entry is self.entry
+            regs = self.template if is_own else follower.activation_at(entry).template(entry.plan, entry.block)
+            values.append(regs[at])
+        for entry, at in hot.imports:
+            values.append(follower.activation_at(entry).root.regs[at])
+        for k, i in hot.loop.inner:
+            values.append(self.copy_at(k, i))
         if any(follower.run.watch):
-            values += [*follower.run.tellers(), follower.call.had(follower.copy), self.sites()]
+            sites = [self.copy_at(k, i).site_of(follower.call.suffix) for k, i in hot.loop.sites]
+            values += [*follower.run.tellers(), follower.call.had(follower.copy), sites]
         return values
-
-    def sites(self) -> list[Any]:
-        """Return where the events of each call come from."""
-        follower, entries = self.follower, self.hot.entries
-        names, found = follower.run.names, []
-        for k, i in self.hot.loop.sites:
-            number = entries[k].block.source(i)
-            if i != entries[k].register:
-                copy = names.copy(follower.activation_at(entries[k]), number, follower.copy)
-            else:
-                copy = follower.copy_at(entries[k])
-            found.append(copy.site_of(follower.call.suffix))
-        return found
 
     def run_hot(self, signal: Jump | TailCall) -> Any:
         """Run the emitted loop for one turn at the most; return what the state returned last, or PENDING."""
@@ -384,3 +366,17 @@ class Transition:
         work: list[Any] = [(frame, iter(steps))]
         follower.rest = (entry.plan, frame, work, deferred, run_ready(run, work, deferred))
         return PENDING
+
+
+def _here(follower: LoopPosition, entry: EntryPoint, edges: list[Edge]) -> tuple[list[EntryPoint], list[Edge]]:
+    """Return copies of the entry of a shape and of its edges that are of the state where a follower is.
+
+    What is emitted of it takes names from the follower's blueprint, the one that is certainly still there.
+    """
+    entry, edges = copy(entry), [copy(edge) for edge in edges]
+    blueprint = follower.activation.blueprint
+    entry.number, entry.block = follower.number, blueprint.state(follower.number)
+    entry.plan = entry_plan(blueprint, entry.number, FIRST)
+    for edge in edges:
+        edge.entry = entry
+    return [entry], edges

@@ -41,10 +41,8 @@ class Operations(NamedTuple, Generic[R]):
     # execution.follower, execution.compiled_start
     loop: Callable[[R, Call, Any, CallForm, Any, Arguments, Gate | None, Any], Any]
     """Make what follows a loop from the signal that a call returned: a class, whose objects `drive` knows by it."""
-    start_compiled: Callable[[R, Frame, int, CallForm], tuple[Later, Guards, Any] | None]
-    """Begin the emitted loop of a state, with its first call; give what the next two want to know, too."""
-    resume_compiled: Callable[[R, Frame, int, Any, Any], tuple[Later | None, Guards | None]]
-    """Go on with it behind a turn of the event loop."""
+    start_compiled: Callable[[R, Frame, int, CallForm, Any], tuple[Later, Guards, Any] | None]
+    """Begin the emitted loop of a state with its first call, or go on with how it was left; give what is known, too."""
     finish_compiled: Callable[[R, Frame, int, Any, Any, BaseException | None], Any]
     """Take over from it; give its value, or the `loop` that goes on."""
 
