@@ -33,11 +33,11 @@ def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
     skips = _mark_skippable(graph, root)
     root.lazies = bool(len(graph) > graph.strict or graph.routes or graph.gates or SUBFLOW in graph.kinds)
     blueprint = Blueprint(graph, root)
-    blueprint.states = _States(blueprint)
     blueprint.skips = skips
     blueprint.order = order
     if graph.jumps:
         blueprint.hoisted = _hoisted(graph)
+        blueprint.states = _States(blueprint)
     return blueprint
 
 
@@ -45,6 +45,7 @@ def open_to_tail_calls(blueprint: Blueprint) -> None:
     """Let tail calls enter a blueprint again and again: what is pure in it runs once a run, as where jumps do that."""
     if not blueprint.states and not blueprint.hoisted:
         blueprint.hoisted = _hoisted(blueprint.graph)
+        blueprint.states = _States(blueprint)
         blueprint.root.moves = blueprint.root.reads = blueprint.root.read_by = (
             None  # what else runs once a run is read late
         )
