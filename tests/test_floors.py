@@ -15,6 +15,8 @@ import pytest
 
 from tests.helpers import PACKAGE, modules, write_package
 from tools.house.calls import Calls
+from tools.house.graphs import circles, longest_chain
+from tools.house.report import web
 from tools.house.source import House
 
 FLOORS = (  # lowest first; the rooms of one floor do not know each other
@@ -55,6 +57,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
 }
 MOST_IN_A_FOLDER = 8
 MOST_IN_A_ROOM = 8
+MOST_IN_A_CHAIN = 18
 
 # The modules that adapt an optional third party, and the packages that each may import.
 THIRD_PARTIES: dict[str, set[str]] = {
@@ -205,9 +208,18 @@ def test_only_the_standard_library_is_imported() -> None:
     assert outsiders(PACKAGE) == []
 
 
-def test_no_module_sets_an_attribute_of_what_another_one_defines() -> None:
-    """What a module calls it imports, or is given: in `Operations` by the engine, or as an argument."""
-    assert [str(each) for each in Calls(House(PACKAGE)).settings] == []
+def test_nothing_is_called_behind_the_backs_of_imports_but_in_small_circles_that_are_in_one_folder() -> None:
+    """What a module calls it imports, or is given: in `Operations` by the engine, or as an argument.
+
+    So an instruction may be a loop that runs instructions: recursion that is real.
+    """
+    calls = Calls(House(PACKAGE))
+    assert [str(each) for each in calls.settings] == []
+    found = web(calls.house, calls)
+    assert len(chain := longest_chain(found.imports)) <= MOST_IN_A_CHAIN, " > ".join(chain)
+    for group in circles(found.by_records):
+        assert len(group) <= MOST_IN_A_FOLDER, group
+        assert len({calls.house.modules[name].folder for name in group}) == 1, group
 
 
 # --- the rules themselves, on packages that break them
