@@ -167,7 +167,7 @@ class _Look:
     ) -> tuple[CachedNode, Any]:
         task, policy = form.task, gate.cache
         if policy.__class__ is not Cached:
-            task_id = self.names.copy(self.activation, i, None).site_of(suffix).task_id
+            task_id = self.names.instance(self.activation, i, None).site_of(suffix).task_id
             node = CallNode(task_id, task.name, form.func, task.mode, form.is_async, task.declared)
             found = await _answer(policy.check(node, inputs_of(task, args, kwargs)))
             if found is None:
@@ -201,7 +201,7 @@ class _Look:
         return f"it needs {self.graph.name(needs[0])}, which would have to run first"
 
     def node(self, i: int, suffix: str, status: Any, reason: str, changed: tuple[str, ...] = ()) -> CachedNode:
-        task_id = self.names.copy(self.activation, i, None).site_of(suffix).task_id
+        task_id = self.names.instance(self.activation, i, None).site_of(suffix).task_id
         return CachedNode(task_id, self.graph.declared(i), status, changed, reason)
 
 

@@ -65,8 +65,8 @@ class BlockEmitter:
         """Maps and loops that have shown to be better left to the interpreter."""
         self.inner: dict[int, Any] = {}
         """The loops among the instructions, as far as it is known how they go on."""
-        self.copies: dict[int, str] = {}
-        """The variables that hold the copies of their nodes, which count their entries."""
+        self.instances: dict[int, str] = {}
+        """The variables that hold the instances of their nodes, which count their entries."""
         self.local: dict[int, str] = {}
         """The local variable of each register and constant that has a value here."""
         self.shared: dict[int, str] = {}

@@ -126,7 +126,7 @@ def write_loop(emitter: BlockEmitter, i: int) -> None:
     writer.line(depth, f"else: {writer.deoptimize()}", "", emitter.place(i, True))
     ends = writer.value(dict(inner.ends), f"ends_{form.task.name}")
     writer.line(depth, f"{name} = {writer.value(end_of, 'end_of')}({name}, {ends})", "", emitter.place(i, True))
-    writer.line(depth, f"{emitter.copies[i]}.entries += j + 1")
+    writer.line(depth, f"{emitter.instances[i]}.entries += j + 1")
 
 
 def edge_tests(

@@ -77,7 +77,7 @@ class _LoopEmitter:
     ) -> None:
         self.blueprints = blueprints
         self.inner = inner
-        self.copies: list[str] = []
+        self.instances: list[str] = []
         self.writer = SourceWriter(watch, loops=True)
         self.writer.now = "iteration"
         self.entries = entries
@@ -109,7 +109,7 @@ class _LoopEmitter:
         bodies = [self.emitter(k, entry) for k, entry in enumerate(entries)]
         several = len(entries) > 1
         parameters = ["turn", *(["state"] if several else [])]
-        parameters += [*self.parameters, *self.slots.values(), *self.imported.values(), *self.copies]
+        parameters += [*self.parameters, *self.slots.values(), *self.imported.values(), *self.instances]
         parameters += writer.listeners
         writer.line(0, f"{'async ' if self.is_async else ''}def {title}({', '.join(parameters)}):")
         writer.unpack()
@@ -157,8 +157,8 @@ class _LoopEmitter:
         for i in self.orders[k]:
             if (k, i) in self.inner and not self.is_async:  # whose numbers do not end at a tick
                 emitter.inner[i] = self.inner[k, i]
-                emitter.copies[i] = self.writer.namer.name(f"{emitter.graph.name(entry.block.source(i))}_loop")
-                self.copies.append(emitter.copies[i])
+                emitter.instances[i] = self.writer.namer.name(f"{emitter.graph.name(entry.block.source(i))}_loop")
+                self.instances.append(emitter.instances[i])
         plan, form = entry.plan, entry.form
         names = form.task.shape.names if form.task.shape is not None else ()
         passed = [(at, names[place]) for place, at in enumerate(plan.placed) if place < len(names)]

@@ -42,7 +42,7 @@ def call_at_point(run: RunState, frame: Frame, place: DeoptPoint, values: dict[s
     op = frame.block.ops[i] if i >= 0 and place.is_call else FUSED
     if op == LOOP:
         call = Call(frame, i)
-        call.enter_more(call.copy(run.names), values["j"] + 1)
+        call.enter_more(call.instance(run.names), values["j"] + 1)
         return call
     if op != MAP:
         return Call(frame, i)

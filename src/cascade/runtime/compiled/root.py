@@ -154,8 +154,8 @@ def arguments(
         values = [constants[-1 - at] for at in code.inputs]
     if run.watch is not NOBODY:
         assert frame is not None
-        copies = [Call(frame, i).copy(run.names) for _, i in code.sites]
-        values += [*run.tellers(), frame.iteration, [copy.site_of(frame.suffix) for copy in copies]]
+        instances = [Call(frame, i).instance(run.names) for _, i in code.sites]
+        values += [*run.tellers(), frame.iteration, [instance.site_of(frame.suffix) for instance in instances]]
     if code.is_async:
         values += [run.ticker, _look(run, code)]
     elif code.has_maps:
@@ -286,8 +286,8 @@ def _frame_with(
 @readable("run", "code", "frame")
 def run_piece(run: RunState, frame: Frame, code: StraightCode, work: list[Any], deferred: list[Any]) -> None:
     """Run straight code between managed calls, and wake what waited for its results."""
-    copies = [Call(frame, i).copy(run.names) for _, i in code.sites] if any(run.watch) else ()
-    changed = run.watch != frame.watch or any(copy.entries or copy.items for copy in copies)
+    instances = [Call(frame, i).instance(run.names) for _, i in code.sites] if any(run.watch) else ()
+    changed = run.watch != frame.watch or any(instance.entries or instance.items for instance in instances)
     skips = frame.activation.blueprint.skips and any(
         at in frame.skips or frame.regs[at] is NOTHING for at in code.inputs
     )

@@ -157,12 +157,12 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
     args, kwargs = state.arguments(values)
     call = Call(state.frame, state.i, f"[{index}]", state.scope)
     suffix = call.suffix
-    copy = call.copy(run.names)
-    if (gate is not None and gate.selector is not None) or copy.items.get(suffix):
+    instance = call.instance(run.names)
+    if (gate is not None and gate.selector is not None) or instance.items.get(suffix):
         if started is NOTHING or not run.observed:
-            call.enter(copy)
+            call.enter(instance)
         else:  # it was counted when it was begun
-            call.enter_more(copy, 0)
+            call.enter_more(instance, 0)
             call.entered = True
     value = started
     try:
@@ -173,8 +173,8 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
             value = await loop.follow()
     except NodeFailure as failure:
         value = state.failure(index, values, failure)
-    if copy.items and not state.runs_again():
-        copy.items.pop(suffix, None)
+    if instance.items and not state.runs_again():
+        instance.items.pop(suffix, None)
     if value is NOTHING:
         state.lacks = True
         state.done += 1

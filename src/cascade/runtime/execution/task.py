@@ -54,15 +54,15 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
     if gate is not None and gate.amounts:
         gate = run.settled(call, gate, regs)
     if op in (LOOP, MANAGED) or run.heard:  # what is managed tells who comes before the run looks
-        copy = call.copy(run.names)
-        if op == LOOP or copy.has_looped(call.suffix):
+        instance = call.instance(run.names)
+        if op == LOOP or instance.has_looped(call.suffix):
             if started is PENDING:
-                call.enter(copy)
+                call.enter(instance)
             else:  # it was counted when it was begun
-                call.enter_more(copy, 0)
+                call.enter_more(instance, 0)
                 call.entered = True
     if started.__class__ is LoopStarted:
-        call.enter_more(call.copy(run.names), started.count)
+        call.enter_more(call.instance(run.names), started.count)
         loop = run.operations.loop(run, call, started.value, form, started.args, started.kwargs, gate, None)
         loop.count = started.count
         return loop

@@ -21,7 +21,7 @@ class Call:
     """
 
     __slots__ = (
-        "_copy",
+        "_instance",
         "activation",
         "entered",
         "frame",
@@ -48,7 +48,7 @@ class Call:
         """Whether a jump led here."""
         self.entered = False
         """Whether this call was counted as an entry of the loop that its node is."""
-        self._copy: NodeInstance | None = None
+        self._instance: NodeInstance | None = None
 
     def is_same(self, other: Call) -> bool:
         """Say whether another one is of the same call."""
@@ -56,44 +56,44 @@ class Call:
             self.activation is other.activation and self.number == other.number and self.suffix == other.suffix
         )
 
-    def copy(self, names: NodeIds) -> NodeInstance:
-        """Return the copy of the node that runs here."""
-        if self._copy is None:
-            self._copy = names.copy(self.activation, self.number, self.loop, self.jumped)
-        return self._copy
+    def instance(self, names: NodeIds) -> NodeInstance:
+        """Return the instance of the node that runs here."""
+        if self._instance is None:
+            self._instance = names.instance(self.activation, self.number, self.loop, self.jumped)
+        return self._instance
 
-    def enter(self, copy: NodeInstance) -> int:
-        """Count an entry of the loop that `copy` is; return how many it had before in this run."""
+    def enter(self, instance: NodeInstance) -> int:
+        """Count an entry of the loop that `instance` is; return how many it had before in this run."""
         if self.suffix:
-            count = copy.items.get(self.suffix, 0)
-            copy.items[self.suffix] = count + 1
+            count = instance.items.get(self.suffix, 0)
+            instance.items[self.suffix] = count + 1
         else:
-            count = copy.entries
-            copy.entries = count + 1
+            count = instance.entries
+            instance.entries = count + 1
         self.entered = True
         self.iteration = count
         return count
 
-    def had(self, copy: NodeInstance) -> int:
-        """Return how many entries the loop that `copy` is has had in this run."""
-        return copy.items.get(self.suffix, 0) if self.suffix else copy.entries
+    def had(self, instance: NodeInstance) -> int:
+        """Return how many entries the loop that `instance` is has had in this run."""
+        return instance.items.get(self.suffix, 0) if self.suffix else instance.entries
 
-    def enter_more(self, copy: NodeInstance, count: int) -> None:
+    def enter_more(self, instance: NodeInstance, count: int) -> None:
         """Count `count` entries at once and stand at the last."""
         if self.suffix:
-            first = copy.items.get(self.suffix, 0)
-            copy.items[self.suffix] = first + count
+            first = instance.items.get(self.suffix, 0)
+            instance.items[self.suffix] = first + count
         else:
-            first = copy.entries
-            copy.entries = first + count
+            first = instance.entries
+            instance.entries = first + count
         self.iteration = first + count - 1
 
-    def moved(self, activation: Activation, number: int, loop: NodeInstance, copy: NodeInstance | None) -> None:
+    def moved(self, activation: Activation, number: int, loop: NodeInstance, instance: NodeInstance | None) -> None:
         """Go on at another node of a loop, or at another entry of the same."""
         self.activation = activation
         self.number = number
         self.loop = loop
-        self._copy = copy
+        self._instance = instance
         self.jumped = True
 
 

@@ -1,9 +1,9 @@
-"""What nodes are called in events and errors: `name#number`, and `name#number.7` for further copies in loops.
+"""What nodes are called in events and errors: `name#number`, and `name#number.7` for further instances in loops.
 
-Two copies that may run at a time have two ids, and an id says only what the program says: the number of the node among
-those of its name, and behind a point, for each loop around that made a further copy, where among all nodes that loop
-begins. In a further attempt of a sub-flow, `~2` says which. Nothing depends on what came first, so ids are the same on
-every tier, and whether or not somebody listens.
+Two instances that may run at a time have two ids, and an id says only what the program says: the number of the node
+among those of its name, and behind a point, for each loop around that made a further instance, where among all nodes
+that loop begins. In a further attempt of a sub-flow, `~2` says which. Nothing depends on what came first, so ids are
+the same on every tier, and whether or not somebody listens.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["NodeIds"]
 
 
 class SubflowKey:
-    """The key of the activation of a sub-flow: one for all executions of it that are the same copy.
+    """The key of the activation of a sub-flow: one for all executions of it that are the same instance.
 
     A key is known by identity, and what is asked of it is found out once, so that neither takes longer far inside.
     """
@@ -42,14 +42,14 @@ class SubflowKey:
 
 
 class NodeIds:
-    """Tells the copies of the nodes of one run from each other, and names them when somebody asks."""
+    """Tells the instances of the nodes of one run from each other, and names them when somebody asks."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self._copies: dict[tuple[Any, int, NodeInstance | None, bool], NodeInstance] = {}
         self._own: Any = None
         self._entries: dict[int, int] = {}
-        """How many entries loops of the run's own graph have had whose copies nobody has asked for."""
+        """How many entries loops of the run's own graph have had whose instances nobody has asked for."""
         self._waiting: list[tuple[Any, Blueprint]] = []
         self._places: dict[Any, tuple[int, list[int]]] = {}
         """Of each graph: how many nodes come before, and the numbers of its own among those of their names."""
@@ -61,10 +61,10 @@ class NodeIds:
         """Take in a program that the run comes to: its own (its key is None), then those that tail calls lead to."""
         self._waiting.append((key, blueprint))
 
-    def copy(
+    def instance(
         self, activation: Activation, number: int, loop: NodeInstance | None, entered: bool = False
     ) -> NodeInstance:
-        """Return the copy of node `number` that runs in `loop`; `entered` by a jump, or else for its value."""
+        """Return the instance of node `number` that runs in `loop`; `entered` by a jump, or else for its value."""
         key = (activation.key, number, loop, entered)
         found = self._copies.get(key)
         if found is None:
@@ -87,7 +87,7 @@ class NodeIds:
         self._own = None
 
     def entered(self, activation: Activation, number: int, count: int) -> None:
-        """Count entries of a loop of the run's own graph, outside of all loops, without making a copy for it."""
+        """Count entries of a loop of the run's own graph, outside of all loops, without making an instance for it."""
         self._own = activation
         found = self._copies.get((None, number, None, False))
         if found is not None:
@@ -96,15 +96,15 @@ class NodeIds:
             self._entries[number] = self._entries.get(number, 0) + count
 
     def has_looped(self, frame: Frame, i: int) -> bool:
-        """Say whether the copy of instruction `i` was a loop before, so that its calls are counted."""
+        """Say whether the instance of instruction `i` was a loop before, so that its calls are counted."""
         if not self._copies and not self._entries:  # then nothing was
             return False
-        return self.copy(frame.activation, frame.block.source(i), frame.loop).has_looped(frame.suffix)
+        return self.instance(frame.activation, frame.block.source(i), frame.loop).has_looped(frame.suffix)
 
-    def copies(self) -> list[NodeInstance]:
-        """Return all copies that were asked for so far."""
+    def instances(self) -> list[NodeInstance]:
+        """Return all instances that were asked for so far."""
         for number in list(self._entries):
-            self.copy(self._own, number, None)
+            self.instance(self._own, number, None)
         return list(dict.fromkeys(self._copies.values()))
 
     def _make(self, activation: Activation, number: int, loop: NodeInstance | None, entered: bool) -> NodeInstance:
@@ -114,31 +114,31 @@ class NodeIds:
                 blueprint.joins = joins_of(blueprint.graph, blueprint.hoisted)
             joins = blueprint.joins.states if entered else blueprint.joins.values
             if joins.get(number) == loop.number:
-                return self.copy(activation, number, None)
-        copy = NodeInstance(self, key, blueprint.graph, number, loop, entered)
+                return self.instance(activation, number, None)
+        instance = NodeInstance(self, key, blueprint.graph, number, loop, entered)
         if key is None and loop is None and not entered:
-            copy.entries = self._entries.pop(number, 0)
-        return copy
+            instance.entries = self._entries.pop(number, 0)
+        return instance
 
-    def site(self, copy: NodeInstance) -> TaskSite:
-        """Return what events say of a copy."""
-        graph, number = copy.graph, copy.number
+    def site(self, instance: NodeInstance) -> TaskSite:
+        """Return what events say of an instance."""
+        graph, number = instance.graph, instance.number
         label = graph.name(number)
         name = graph.nodes[number].task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
-        place = self._place(copy.key)[1][number]
-        attempts = copy.key.attempts if copy.key.__class__ is SubflowKey else ""
-        return TaskSite(self.run_id, f"{label}#{place}{self._path(copy)}{attempts}", name)
+        place = self._place(instance.key)[1][number]
+        attempts = instance.key.attempts if instance.key.__class__ is SubflowKey else ""
+        return TaskSite(self.run_id, f"{label}#{place}{self._path(instance)}{attempts}", name)
 
-    def _path(self, copy: NodeInstance) -> str:
-        """Return what tells a copy from the others of its node: the loops that it is in."""
+    def _path(self, instance: NodeInstance) -> str:
+        """Return what tells an instance from the others of its node: the loops that it is in."""
         parts = []
-        while (loop := copy.loop) is not None:
-            if copy.key.__class__ is str and loop.key is loop.loop is None and loop.number == loop.graph.root:
+        while (loop := instance.loop) is not None:
+            if instance.key.__class__ is str and loop.key is loop.loop is None and loop.number == loop.graph.root:
                 break  # a tail call of the run's target led here
-            parts.append(f".{self._place(loop.key)[0] + loop.number + 1}{'.0' if _is_apart(copy, loop) else ''}")
-            copy = loop
+            parts.append(f".{self._place(loop.key)[0] + loop.number + 1}{'.0' if _is_apart(instance, loop) else ''}")
+            instance = loop
         else:
-            if _root(copy.key) is not None:  # in the program that a tail call leads to, whatever led there
+            if _root(instance.key) is not None:  # in the program that a tail call leads to, whatever led there
                 parts.append(".0")
         return "".join(reversed(parts))
 
@@ -172,7 +172,7 @@ def _declared(key: object) -> Any:
     return key.declared if key.__class__ is SubflowKey else key
 
 
-def _is_apart(copy: NodeInstance, loop: NodeInstance) -> bool:
-    """Say whether a loop reads a node that its jumps may lead to as well, each time for a copy of its own."""
-    start = loop.number if loop.key == copy.key else copy.graph.root if copy.key.__class__ is str else -1
-    return not copy.entered and start >= 0 and copy.number in targets_of(copy.graph, start)
+def _is_apart(instance: NodeInstance, loop: NodeInstance) -> bool:
+    """Say whether a loop reads a node that its jumps may lead to as well, each time for an instance of its own."""
+    start = loop.number if loop.key == instance.key else instance.graph.root if instance.key.__class__ is str else -1
+    return not instance.entered and start >= 0 and instance.number in targets_of(instance.graph, start)

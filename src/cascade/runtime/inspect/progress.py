@@ -57,7 +57,7 @@ def state_of(engine: Any) -> RunState | None:
 
 def progress_of(run: RunState, loop: asyncio.AbstractEventLoop) -> RunProgress:
     """Return how far a run has come; on its loop's thread, between two turns."""
-    loops = {copy.site.task_id: count for copy in run.names.copies() if (count := _entries(copy))}
+    loops = {instance.site.task_id: count for instance in run.names.instances() if (count := _entries(instance))}
     maps = [
         MapProgress(_id(run, Call(frame, i)), items.done, items.read, items.source.count, items.failed)
         for (frame, i), items in run.under_way.items()
@@ -86,12 +86,12 @@ def _is_queued(frame: FrameType) -> bool:
 
 
 def _id(run: RunState, call: Call) -> str:
-    return call.copy(run.names).site_of(call.suffix).task_id
+    return call.instance(run.names).site_of(call.suffix).task_id
 
 
-def _entries(copy: NodeInstance) -> int:
-    count: int = copy.entries
-    return count + sum(copy.items.values()) if len(copy.items) <= MOST_COUNTED else count
+def _entries(instance: NodeInstance) -> int:
+    count: int = instance.entries
+    return count + sum(instance.items.values()) if len(instance.items) <= MOST_COUNTED else count
 
 
 _known: dict[int, tuple[Block, list[int]]] = {}
@@ -120,5 +120,7 @@ def _add_hot(run: RunState, known: dict[str, Any], frames: list[FrameType], loop
         loops[name] = loops.get(name, 0) + known["outcome"][0] + 1
     for inner in frames if hot else ():
         if inner.f_code is hot.loop.function.__code__:
-            name = _id(run, Call(known["frame"], known["i"])) if "frame" in known else known["self"].copy.site.task_id
+            name = (
+                _id(run, Call(known["frame"], known["i"])) if "frame" in known else known["self"].instance.site.task_id
+            )
             loops[name] = loops.get(name, 0) + (inner.f_locals.get("i") or 0)  # as every emitted loop does

@@ -30,7 +30,6 @@ class LoopPosition:
         "activation",
         "args",
         "call",
-        "copy",
         "count",
         "elsewhere",
         "ended",
@@ -39,6 +38,7 @@ class LoopPosition:
         "gate",
         "home",
         "home_number",
+        "instance",
         "item",
         "kwargs",
         "limit",
@@ -74,7 +74,7 @@ class LoopPosition:
         self.home_number = self.number = call.number
         self.activation: Activation = call.activation
         self.routes = self.activation.blueprint.graph.jumps.get(call.number)
-        self.copy = call.copy(run.names)
+        self.instance = call.instance(run.names)
         self.count = 1
         self.limit: int | None = None if gate is None else gate.max_iterations
         """How many entries the loop may have: the least that a state it has entered allows."""
@@ -101,12 +101,12 @@ class LoopPosition:
 
     def count_before(self) -> None:
         """Count what a node had before as its first entry, where a tail call makes a loop of it."""
-        call, copy = self.call, self.copy
+        call, instance = self.call, self.instance
         before = call.iteration
-        call.enter(copy)
+        call.enter(instance)
         if call.suffix:
-            copy.items[call.suffix] = max(copy.items[call.suffix], before + 1)
-        copy.entries = max(copy.entries, before + 1)
+            instance.items[call.suffix] = max(instance.items[call.suffix], before + 1)
+        instance.entries = max(instance.entries, before + 1)
 
     @property
     def scope(self) -> Scope:
@@ -142,18 +142,18 @@ class LoopPosition:
             self.transitions = self.elsewhere.setdefault(activation, {})
             self.activation = activation
         same = activation is self.home.activation and number == self.home_number
-        self.call.moved(activation, number, self.copy, self.copy if same else None)
+        self.call.moved(activation, number, self.instance, self.instance if same else None)
 
     def around(self, activation: Activation) -> Frame | None:
         """Return the frame around the loop, for entries in an activation."""
         return self.home if activation is self.home.activation else activation.root
 
-    def copy_at(self, entry: EntryPoint) -> NodeInstance:
-        """Return the copy of a state's own node."""
+    def instance_at(self, entry: EntryPoint) -> NodeInstance:
+        """Return the instance of a state's own node."""
         activation, number = self.activation_at(entry), self.number_of(entry)
         if activation is self.home.activation and number == self.home_number:
-            return self.copy
-        return self.run.names.copy(activation, number, self.copy, True)
+            return self.instance
+        return self.run.names.instance(activation, number, self.instance, True)
 
     def block_at(self, number: int) -> tuple[Block, int]:
         """Return the block that a node is in where the loop is, and its register there."""
@@ -188,7 +188,7 @@ class LoopPosition:
                     f"{self.limit} entries and would go on: max_iterations={self.limit} ends it here"
                 )
         self.routes = routes
-        call.enter(self.copy)
+        call.enter(self.instance)
         self.come_to(activation, target)
 
     def frame_at(self, entry: EntryPoint) -> Frame:
@@ -208,7 +208,7 @@ class LoopPosition:
             if len(self.frames) >= MOST_FRAMES:
                 self.frames.clear()
             frame = self.frames[plan] = Frame(activation, block, regs, self.scope, self.around(activation))
-            frame.loop = self.copy
+            frame.loop = self.instance
             frame.suffix = self.call.suffix
         else:
             frame.regs = regs

@@ -127,7 +127,7 @@ class Transition:
         run = follower.run
         follower.count += 1
         follower.stand_at(self.entry)
-        iteration = follower.call.enter(follower.copy)
+        iteration = follower.call.enter(follower.instance)
         regs = self.registers(signal)
         if plan.steps:
             if frame is None:
@@ -225,7 +225,7 @@ class Transition:
             place, register, _ = order_frame(Frame(activation, entry.block, [], follower.scope, around), number)
             if place.regs[register] is PENDING or register in place.skips:
                 return False
-        return not (run.observed and any(copy.entries or copy.items for copy in self.copies()))
+        return not (run.observed and any(instance.entries or instance.items for instance in self.instances()))
 
     def left_to_go(self) -> int:
         """Return how many entries the loop may still have, whichever of its states come next."""
@@ -233,20 +233,20 @@ class Transition:
         least: int = self.hot.limit if limit is None else min(limit, self.hot.limit)
         return least - int(self.follower.count)
 
-    def copies(self) -> list[NodeInstance]:
-        """Return the copies of the nodes before the states; where one has looped itself, its entries are counted."""
+    def instances(self) -> list[NodeInstance]:
+        """Return the instances of the nodes before the states; where one has looped itself, its entries are counted."""
         if self.nodes is None:
             entries = self.hot.entries
-            self.nodes = [self.copy_at(k, i) for k, i in self.hot.loop.sites if i != entries[k].register]
+            self.nodes = [self.instance_at(k, i) for k, i in self.hot.loop.sites if i != entries[k].register]
         return self.nodes
 
-    def copy_at(self, k: int, i: int) -> NodeInstance:
-        """Return the copy of the node that register `i` of the loop's entry `k` is."""
+    def instance_at(self, k: int, i: int) -> NodeInstance:
+        """Return the instance of the node that register `i` of the loop's entry `k` is."""
         follower: LoopPosition = self.follower
         entry: EntryPoint = self.hot.entries[k]
         if i == entry.register:
-            return follower.copy_at(entry)
-        return follower.run.names.copy(follower.activation_at(entry), entry.block.source(i), follower.copy)
+            return follower.instance_at(entry)
+        return follower.run.names.instance(follower.activation_at(entry), entry.block.source(i), follower.instance)
 
     def values(self, signal: Any) -> list[Any]:
         """Return what the emitted loop is called with behind its turn."""
@@ -270,10 +270,10 @@ class Transition:
         for entry, at in hot.imports:
             values.append(follower.activation_at(entry).root.regs[at])
         for k, i in hot.loop.inner:
-            values.append(self.copy_at(k, i))
+            values.append(self.instance_at(k, i))
         if any(follower.run.watch):
-            sites = [self.copy_at(k, i).site_of(follower.call.suffix) for k, i in hot.loop.sites]
-            values += [*follower.run.tellers(), follower.call.had(follower.copy), sites]
+            sites = [self.instance_at(k, i).site_of(follower.call.suffix) for k, i in hot.loop.sites]
+            values += [*follower.run.tellers(), follower.call.had(follower.instance), sites]
         return values
 
     def run_hot(self, signal: Jump | TailCall) -> Any:
@@ -321,7 +321,7 @@ class Transition:
         follower, hot = self.follower, self.hot
         follower.stand_at(hot.entries[k])
         follower.count += i + 1
-        follower.call.enter_more(follower.copy, i + 1)
+        follower.call.enter_more(follower.instance, i + 1)
         follower.run.ticker.caught_in(hot.loop.is_async, hot.loop.forms)
 
     def caught(self, error: BaseException) -> Any:

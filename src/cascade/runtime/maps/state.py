@@ -273,7 +273,7 @@ class MapState:
 
     def count_lost(self) -> None:
         """Count the items that failed, for who looks when the run is over; a loop may have the same map again."""
-        name = Call(self.frame, self.i).copy(self.run.names).site_of("").task_id
+        name = Call(self.frame, self.i).instance(self.run.names).site_of("").task_id
         failed, read, _ = self.run.lost.get(name, (0, 0, False))
         self.run.lost[name] = failed + self.failed, read + self.read, self.node.errors.on_error == "skip"
 

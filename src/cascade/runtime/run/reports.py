@@ -82,7 +82,7 @@ class Reports:
 
     def described(self, call: Call) -> str:
         """Return the node of a call and where it was declared."""
-        site = call.copy(self.names).site_of(call.suffix)
+        site = call.instance(self.names).site_of(call.suffix)
         return f"{site.task_id} (declared at {call.activation.blueprint.graph.declared(call.number)})"
 
     def failure_at(self, call: Call, error: BaseException, attempt: int = 1) -> NodeFailure:
@@ -102,9 +102,9 @@ class Reports:
 
     def observe_call(self, call: Call, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call in place, with events around the call."""
-        copy = call.copy(self.names)
-        if copy.has_looped(call.suffix):
-            call.enter(copy)
+        instance = call.instance(self.names)
+        if instance.has_looped(call.suffix):
+            call.enter(instance)
         self.publish_started(call)
         start = perf_counter()
         try:
@@ -123,7 +123,7 @@ class Reports:
     def publish_started(self, call: Call) -> None:
         """Say that a call begins."""
         if self.bus.wants(TaskExecutionStarted):
-            site = call.copy(self.names).site_of(call.suffix)
+            site = call.instance(self.names).site_of(call.suffix)
             self.bus.publish(_new(TaskExecutionStarted, (site, time(), call.iteration)))
 
     def publish_finished(
@@ -132,7 +132,7 @@ class Reports:
         """Say that a call has ended, after all its attempts."""
         bus = self.bus
         if bus.wants(TaskExecutionFinished):
-            site = call.copy(self.names).site_of(call.suffix)
+            site = call.instance(self.names).site_of(call.suffix)
             spelled_out = None if error is None else self.masked(spelled(error))
             preview = (
                 None if bus.previews is None or error is not None else preview_of(value, bus.previews, self.masked)
@@ -155,13 +155,13 @@ class Reports:
     def publish_skip(self, call: Call, reason: str) -> None:
         """Say that a node does not run, and why."""
         if self.bus.wants(TaskSkipped):
-            site = call.copy(self.names).site_of(call.suffix)
+            site = call.instance(self.names).site_of(call.suffix)
             self.bus.publish(_new(TaskSkipped, (site, time(), call.iteration, reason)))
 
     def publish_retry(self, call: Call, attempt: int, most: int, delay: float, error: BaseException) -> None:
         """Say that an attempt failed and another follows."""
         if self.bus.wants(TaskRetrying):
-            site = call.copy(self.names).site_of(call.suffix)
+            site = call.instance(self.names).site_of(call.suffix)
             self.bus.publish(
                 _new(TaskRetrying, (site, time(), call.iteration, attempt, most, delay, self.masked(spelled(error))))
             )
@@ -169,7 +169,7 @@ class Reports:
     def publish_blocked(self, call: Call, ticket: Ticket) -> None:
         """Say that a limit or a constraint holds a call back."""
         if self.bus.wants(TaskBlocked):
-            site = call.copy(self.names).site_of(call.suffix)
+            site = call.instance(self.names).site_of(call.suffix)
             self.bus.publish(
                 TaskBlocked(
                     run_id=self.id,

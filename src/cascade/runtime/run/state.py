@@ -108,7 +108,7 @@ class RunState(Reports):
         """The engine carries out the other calls, too, without asking `execute`."""
         self.compiles_flows = self.compiles_loops = engine.tier != "interpret"
         self.patience_to_compile = 0 if engine.tier == "compile" else 16
-        """How many entries a loop has before it is emitted."""
+        """So often a loop is entered, or a root block run, before it becomes a function."""
         self.ticker = engine.ticker
         self.params = params
         self.variables = variables
@@ -328,7 +328,7 @@ class RunState(Reports):
 
     def call_node(self, call: Call, form: CallForm) -> CallNode:
         """Return what an executor is told of a call."""
-        site = call.copy(self.names).site_of(call.suffix)
+        site = call.instance(self.names).site_of(call.suffix)
         task = form.task
         return CallNode(site.task_id, site.task_name, form.func, task.mode, form.is_async, task.declared)
 
