@@ -148,7 +148,7 @@ def _pieces(blueprint: Blueprint, watch: Watch, expecting: bool, avoided: frozen
         yield
     if not any(watch):
         made.maps = _maps(blueprint, made.avoided, expecting)
-    loose = _loose(blueprint, made, expecting)
+    loose = _loose(blueprint, made, expecting, any(watch))
     if not loose and len(block) <= MOST_WHOLE and block.root >= 0:
         awaits = _awaits(block)
         most = MOST_AT_ONCE if awaits else PIECE
@@ -245,7 +245,7 @@ def _awaits(block: Block) -> bool:
     return any(form is not None and form.is_async for form in block.forms)
 
 
-def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool) -> bool:
+def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool, watched: bool) -> bool:
     """Note what must be left to the interpreter; say whether there is anything but coroutines."""
     block = blueprint.root
     found = False
@@ -255,7 +255,10 @@ def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool) -> bool:
             continue
         if i in made.maps:
             continue
-        if block.ops[i] in _WORDS:
+        if watched and block.ops[i] == GATED and block.gates[i].retry is not None:
+            made.reasons[i] = "policy"  # its attempts are told as one call
+            found = True
+        elif block.ops[i] in _WORDS:
             waits = block.ops[i] == MAP and _waits_for_measure(blueprint, i)
             made.reasons[i] = "threads" if waits else _WORDS[block.ops[i]]
             found = True

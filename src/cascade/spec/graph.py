@@ -128,6 +128,12 @@ class Gate:
         return self.injects or not none
 
     @property
+    def only_retries(self) -> bool:
+        """Whether a retry is all of its policies, so that nothing stands around a first attempt that succeeds."""
+        others = self.timeout is None and self.constraints is None and self.cache is None and not self.injects
+        return self.retry is not None and others
+
+    @property
     def only_holds(self) -> bool:
         """Whether a call that holds its constraints only needs to be made."""
         return self.retry is None and self.timeout is None and self.cache is None and not self.injects

@@ -301,6 +301,8 @@ class BlockEmitter:
         """Write a call that a condition, an order or a skipped input may keep from being made."""
         block, writer, gate = self.block, self.writer, self.block.gates[i]
         tests: list[tuple[str, str]] = []
+        if gate.retry is not None and any(writer.watch):
+            raise CannotEmit("policy")  # its attempts are told as one call
         if gate.condition is not None:
             absent = self.absent(gate.condition)
             if absent is not None:

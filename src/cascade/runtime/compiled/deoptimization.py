@@ -21,19 +21,20 @@ from __future__ import annotations
 
 from time import perf_counter
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeGuard
 
 from cascade.compiler.code.emitted import EmittedCode
 from cascade.compiler.code.source_writer import DeoptPoint
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip
-from cascade.runtime.frames.started import LoopStarted, MapStarted, Started
+from cascade.runtime.frames.started import Attempted, LoopStarted, MapStarted, Started
 from cascade.runtime.interpreter.results import plain_result
 from cascade.runtime.run.state import RunState
-from cascade.spec.operations import FUSED, LOOP, MAP
+from cascade.spec.blueprint import Block
+from cascade.spec.operations import FUSED, GATED, LOOP, MAP
 from cascade.spec.placement import arguments
 
-__all__ = ["call_at_point", "publish_end", "rebuild_frame"]
+__all__ = ["call_at_point", "may_try_again", "publish_end", "rebuild_frame"]
 
 
 def call_at_point(run: RunState, frame: Frame, place: DeoptPoint, values: dict[str, Any]) -> Call:
@@ -70,10 +71,28 @@ def _resumed(
     return LoopStarted(value, count, *arguments(form, passed))
 
 
+def may_try_again(error: BaseException, block: Block, place: DeoptPoint) -> TypeGuard[Exception]:
+    """Say whether what came out of a function is a call's that stands under a retry policy."""
+    i = place.register
+    if not place.is_call or i < 0 or block.ops[i] != GATED or not isinstance(error, Exception):
+        return False
+    return block.gates[i].retry is not None
+
+
 def rebuild_frame(
-    run: RunState, frame: Frame, emitted: EmittedCode, place: DeoptPoint, values: dict[str, Any], steps: list[int]
+    run: RunState,
+    frame: Frame,
+    emitted: EmittedCode,
+    place: DeoptPoint,
+    values: dict[str, Any],
+    steps: list[int],
+    failed: Exception | None = None,
 ) -> tuple[list[Any], list[Any]]:
-    """Put what a function has computed into registers; return the steps left to make and the calls put aside."""
+    """Put what a function has computed into registers; return the steps left to make and the calls put aside.
+
+    Args:
+        failed: what the first attempt of a call failed of that may be tried again.
+    """
     frame_state = emitted.frame_state(place, values)
     regs, block = frame.regs, frame.block
     aside = place.register if place.is_over else -1
@@ -88,7 +107,10 @@ def rebuild_frame(
         if gate is not None and gate.otherwise is not None:
             skip.strict = regs[at]
     deferred: list[Any] = []
-    if aside >= 0:
+    if failed is not None:
+        aside = place.register
+        deferred.append((frame, aside, Attempted(failed)))
+    elif aside >= 0:
         value, regs[aside] = regs[aside], PENDING
         if block.ops[aside] in (MAP, LOOP):
             started = _resumed(frame, emitted, place, values, value)

@@ -13,7 +13,7 @@ from cascade.runtime.execution.subflow import run_subflow
 from cascade.runtime.frames.call import Call, at_call, at_register
 from cascade.runtime.frames.cancel_scope import TimedScope
 from cascade.runtime.frames.frame import PENDING, Frame
-from cascade.runtime.frames.started import LoopStarted
+from cascade.runtime.frames.started import Attempted, LoopStarted
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.policies.managed import ManagedCall, Work
 from cascade.runtime.policies.stack import carry_out
@@ -48,12 +48,16 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
         return await run.operations.map(run, frame, i, args, kwargs, started)
     gate = block.gates.get(i)
     call = Call(frame, i)
-    ticket = None
+    ticket = attempted = None
     if started.__class__ is Ticket:
         ticket, started = started, PENDING
+    elif started.__class__ is Attempted:
+        attempted, started = started, PENDING
     if gate is not None and gate.amounts:
         gate = run.settled(call, gate, regs)
-    if op in (LOOP, MANAGED) or run.heard:  # what is managed tells who comes before the run looks
+    if (
+        op in (LOOP, MANAGED) or attempted is not None or run.heard
+    ):  # what is managed tells who comes before the run looks
         instance = call.instance(run.names)
         if op == LOOP or instance.has_looped(call.suffix):
             if started is PENDING:
@@ -68,7 +72,7 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
         return loop
     value = started
     if started is PENDING:
-        value = await invoke(run, call, form, args, kwargs, gate, ticket)
+        value = await invoke(run, call, form, args, kwargs, gate, ticket, attempted)
     if value.__class__ is not form.seen:
         if is_signal(value):
             return run.operations.loop(run, call, value, form, args, kwargs, gate, None)
@@ -84,17 +88,21 @@ def invoke(
     kwargs: dict[str, Any],
     gate: Gate | None,
     ticket: Ticket | None = None,
+    attempted: Attempted | None = None,
 ) -> Coroutine[Any, Any, Any]:
     """Call a task once (with a retry policy: until it succeeds); what is returned gives what it returned.
 
     Args:
         ticket: what limits and constraints have let the first attempt in with already.
+        attempted: the first attempt, if it was made in place.
 
     Raises:
         NodeFailure: it raised, as it was awaited; the error has its note.
     """
     if run.observed or ticket is not None or form.task.needs or (gate is not None and gate.is_policy):
-        return carry_out(ManagedTask(run, call, form, args, kwargs, gate, ticket))
+        managed = ManagedTask(run, call, form, args, kwargs, gate, ticket)
+        managed.attempted = attempted
+        return carry_out(managed)
     return call_plainly(run, call, form, args, kwargs)
 
 

@@ -1,20 +1,44 @@
-"""What emitted code had begun where it was left: maps and loops that the interpreter takes over in the middle."""
+"""What was begun in place and goes on elsewhere: maps and loops of emitted code that was left, first attempts."""
 
 from __future__ import annotations
 
 from types import CoroutineType
 from typing import Any
 
-__all__ = ["Started", "MapStarted", "LoopStarted", "close"]
+__all__ = ["Attempted", "Started", "MapStarted", "LoopStarted", "close"]
 
 
 class Started:
-    """An instruction that emitted code had begun and the interpreter is to carry out to its end."""
+    """An instruction that was begun in place and is to be carried out to its end."""
 
     __slots__ = ()
 
     def close(self) -> None:
         """Let go of what nobody came to await."""
+
+
+class Attempted(Started):
+    """A first attempt that was made in place under a retry policy: what it failed of, or a coroutine that it gave."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, outcome: Exception | CoroutineType[Any, Any, Any]) -> None:
+        self.outcome: Any = outcome
+
+    async def end(self) -> Any:
+        """Raise what it failed of, or await what it gave; once."""
+        outcome, self.outcome = self.outcome, None
+        try:
+            if isinstance(outcome, CoroutineType):
+                return await outcome
+            raise outcome
+        finally:
+            del outcome  # its traceback leads here
+
+    def close(self) -> None:
+        """Close a coroutine that the function gave."""
+        if isinstance(self.outcome, CoroutineType):
+            self.outcome.close()
 
 
 class MapStarted(Started):

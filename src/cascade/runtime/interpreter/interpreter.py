@@ -28,7 +28,7 @@ from cascade.errors import RouterError
 from cascade.runtime.frames.call import Call, at_register
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip
 from cascade.runtime.frames.gates import gate_reason, stand_in
-from cascade.runtime.frames.started import close
+from cascade.runtime.frames.started import Attempted, close
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import plain_result
 from cascade.runtime.run.state import RunState
@@ -268,10 +268,23 @@ def _special(
     if op == ROUTE:
         return _route(frame, i, references[0], work)
     if op <= CALLN or (op == GATED and form.inline is not None):
-        return _call(run, frame, i, form, values, deferred)
+        if gate is None or gate.retry is None:
+            return _call(run, frame, i, form, values, deferred)
+        if run.inline and not run.observed and not run.governed:
+            return _try(form, values, (frame, i), deferred)
     may_wait = op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None))
     deferred.append((frame, i, MAY_WAIT if may_wait else PENDING))
     return PENDING
+
+
+def _try(form: CallForm, values: list[Any], place: tuple[Frame, int], deferred: list[Deferred]) -> Any:
+    """Make the first attempt of a call under a retry policy; if it fails, put the call aside with what it failed of."""
+    args, kwargs = arguments(form, values)
+    try:
+        return form.inline(*args, **kwargs)  # type: ignore[misc]
+    except Exception as error:
+        deferred.append((*place, Attempted(error)))
+        return PENDING
 
 
 def _waits(frame: Frame, i: int, at: int) -> bool:

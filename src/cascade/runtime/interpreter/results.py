@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cascade.errors import JumpError, StaticGraphError
 from cascade.runtime.frames.frame import PENDING, Frame
+from cascade.runtime.frames.started import Attempted
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.lazy import Lazy
+from cascade.spec.operations import GATED
 from cascade.spec.signal import Signal
 
 if TYPE_CHECKING:
@@ -40,7 +42,10 @@ def plain_result(run: RunState, frame: Frame, i: int, op: int, form: CallForm, v
     if isinstance(value, Lazy):
         refuse_lazy(form, value)
     if isinstance(value, (TailCall, CoroutineType)):
-        deferred.append((frame, i, value))
+        if isinstance(value, CoroutineType) and op == GATED and frame.block.gates[i].retry is not None:
+            deferred.append((frame, i, Attempted(value)))
+        else:
+            deferred.append((frame, i, value))
         return PENDING
     return value
 

@@ -32,7 +32,7 @@ from cascade.compiler.emit.inner_loop import inner_loops
 from cascade.compiler.emit.loop import emit_loop
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
 from cascade.compiler.transition_profile import Edge, EntryPoint, TransitionProfile
-from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame
+from cascade.runtime.compiled.deoptimization import call_at_point, may_try_again, publish_end, rebuild_frame
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
 from cascade.runtime.frames.frame import PENDING, Frame, NodeInstance, order_frame
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
@@ -346,6 +346,8 @@ class Transition:
             self.loop_profile.version += 1
         if isinstance(error, Deoptimize):
             return self.resume(entry, follower.frame_at(entry), place, values)
+        if not own and may_try_again(error, entry.block, place):
+            return self.resume(entry, follower.frame_at(entry), place, values, error)
         call = follower.call if own else call_at_point(run, follower.frame_at(entry), place, values)
         cancelled = run.is_asked(error, follower.within)
         publish_end(run, call, place, values, error, "Cancelled" if cancelled else "Failed")
@@ -356,12 +358,19 @@ class Transition:
         finally:
             del error, values  # the traceback leads here
 
-    def resume(self, entry: EntryPoint, frame: Frame, place: DeoptPoint, values: dict[str, Any]) -> Any:
-        """Go on by interpreting, in the middle of an entry."""
+    def resume(
+        self,
+        entry: EntryPoint,
+        frame: Frame,
+        place: DeoptPoint,
+        values: dict[str, Any],
+        failed: Exception | None = None,
+    ) -> Any:
+        """Go on by interpreting, in the middle of an entry, where a call may have `failed` that may be tried again."""
         follower = self.follower
         run = follower.run
         steps, deferred = rebuild_frame(
-            run, frame, self.hot.loop, place, values, [step[0] for step in entry.plan.steps]
+            run, frame, self.hot.loop, place, values, [step[0] for step in entry.plan.steps], failed
         )
         work: list[Any] = [(frame, iter(steps))]
         follower.rest = (entry.plan, frame, work, deferred, run_ready(run, work, deferred))

@@ -10,6 +10,7 @@ from typing import Any
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.cancel_scope import TimedScope
+from cascade.runtime.frames.started import Attempted
 from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Gate
 from cascade.spec.lazy import Lazy
@@ -22,7 +23,7 @@ NO_POLICY = Gate()
 class ManagedCall(ABC):
     """One call of a node under policies, or under the eyes of a subscriber, with all its attempts."""
 
-    __slots__ = ("call", "count", "deadline", "gate", "run", "ticket")
+    __slots__ = ("attempted", "call", "count", "deadline", "gate", "run", "ticket")
 
     def __init__(self, run: RunState, call: Call, gate: Gate | None, ticket: Ticket | None = None) -> None:
         self.run = run
@@ -30,6 +31,8 @@ class ManagedCall(ABC):
         self.gate = NO_POLICY if gate is None else gate
         self.count = 1
         """Which attempt it is at."""
+        self.attempted: Attempted | None = None
+        """The first attempt, if it was made in place."""
         self.ticket = ticket
         """What limits and constraints have let the first attempt in with already."""
         self.deadline: TimedScope | None = None

@@ -20,7 +20,8 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
     run, call = managed.run, managed.call
     while True:
         try:
-            return await work(managed)
+            attempted, managed.attempted = managed.attempted, None
+            return await (work(managed) if attempted is None else attempted.end())
         except asyncio.CancelledError:
             raise
         except BaseException as failure:
