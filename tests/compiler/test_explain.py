@@ -154,7 +154,7 @@ def test_what_is_left_to_the_scheduler_is_named_with_the_reason() -> None:
         return url
 
     rows = [fetch("a"), fetch("b")]
-    target = report(as_csv(clean(rows), ",").with_retry(2))
+    target = report(as_csv(clean(rows), ",").with_timeout(60))
     source = cs.explain(target)
     assert (
         len(re.findall(r"^# fetch .*test_explain.py:\d+: a coroutine beside which others may run$", source, re.M)) == 2

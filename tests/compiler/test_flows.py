@@ -121,7 +121,7 @@ def test_a_managed_call_keeps_its_neighbours_fused() -> None:
             raise OSError("again")
         return x
 
-    target = chain(inc, 5, flaky(chain(inc, 5)).with_retry(2))
+    target = chain(inc, 5, flaky(chain(inc, 5)).with_retry(2).with_timeout(60))
     assert run(target, tier="compile") == 10
     assert [len(piece.steps) for piece in fused(target).pieces] == [5, 5]
 

@@ -11,7 +11,7 @@ import cascade as cs
 from cascade.compiler.compiled_root import FusedRoot
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import TaskExecutionFinished, TaskExecutionStarted, TaskRetrying
-from tests.workflows import Tier, every_tier, in_loop, run
+from tests.workflows import Tier, every_tier, in_loop, inline, run
 
 
 class Flaky(Exception):
@@ -36,7 +36,7 @@ def task_of(calls: Calls) -> Any:
     def flaky(x: int) -> int:
         return calls(x)
 
-    return cs.task(flaky, mode="inline")
+    return inline(flaky)
 
 
 @cs.task(mode="inline")
@@ -56,7 +56,7 @@ def loop(calls: Calls, n: int) -> Any:
     def go_on(n: int, total: int) -> Any:
         return cs.Jump("again", {"n": n - 1}) if n > 1 else total
 
-    step = cs.task(go_on, mode="inline")(n, chain(calls))
+    step = inline(go_on)(n, chain(calls))
     return cs.bind(step, cs.select_jump({"again": step}))
 
 
@@ -130,7 +130,7 @@ def test_what_a_condition_raises_is_no_attempt(tier: Tier) -> None:
             asked.append(self)
             raise Flaky("no truth")
 
-    condition = cs.task(lambda: Odd(), mode="inline")()
+    condition = inline(lambda: Odd())()
     calls = Calls()
     with pytest.raises(Flaky, match="no truth"):
         run(plus(task_of(calls)(1).run_if(condition).with_retry(3)), tier=tier)
@@ -139,7 +139,7 @@ def test_what_a_condition_raises_is_no_attempt(tier: Tier) -> None:
 
 @every_tier
 def test_a_coroutine_that_a_function_gives_belongs_to_the_attempt(tier: Tier) -> None:
-    made = []
+    made: list[int] = []
 
     async def later(x: int) -> int:
         await asyncio.sleep(0)
@@ -151,7 +151,7 @@ def test_a_coroutine_that_a_function_gives_belongs_to_the_attempt(tier: Tier) ->
         made.append(x)
         return later(x)
 
-    target = plus(cs.task(give, mode="inline")(x=plus(0)).with_retry(3))
+    target = plus(inline(give)(x=plus(0)).with_retry(3))
     assert run(target, tier=tier) == 3
     assert len(made) == 3
 
@@ -182,7 +182,7 @@ def test_a_failure_that_was_made_good_is_let_go_of(tier: Tier) -> None:
             raise known(Flaky())
         return x
 
-    target = plus(cs.task(fail_once, mode="inline")(plus(1)).with_retry(2))
+    target = plus(inline(fail_once)(plus(1)).with_retry(2))
     gc.collect()
     gc.disable()
     try:

@@ -255,7 +255,8 @@ def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool, watched: bool
             continue
         if i in made.maps:
             continue
-        if watched and block.ops[i] == GATED and block.gates[i].retry is not None:
+        gate = block.gates.get(i) if watched else None
+        if gate is not None and gate.retry is not None:
             made.reasons[i] = "policy"  # its attempts are told as one call
             found = True
         elif block.ops[i] in _WORDS:

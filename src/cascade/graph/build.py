@@ -12,7 +12,7 @@ from cascade.graph.identity import PureCalls
 from cascade.graph.loops import check_loops, draw_cycle
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router, Value
-from cascade.spec.graph import Graph, Optional, Pack, Routes
+from cascade.spec.graph import Gate, Graph, Optional, Pack, Routes
 from cascade.spec.inputs import Input
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import BUILT, Lazy, LazyResult, MappedResult
@@ -65,6 +65,10 @@ class _Builder:
         self.routers: list[tuple[int, Router]] = []
 
     @cached_property
+    def gates(self) -> Gates:
+        return Gates(self.reference, self.graph.index)
+
+    @cached_property
     def pure(self) -> PureCalls:
         return PureCalls()
 
@@ -99,10 +103,15 @@ class _Builder:
         while stack:
             node = stack[-1]
             # A plain call by position is the commonest node by far, and what a large graph is made of.
-            if node.__class__ is LazyResult and node.config is None and node.kwargs is None:
-                args = node.args
+            if node.__class__ is LazyResult and node.kwargs is None:
+                args, config = node.args, node.config
                 form = node.task.form
-                if len(args) == 1 and form.plain:
+                gate: Gate | None = None
+                is_short = form.plain
+                if config is not None or not is_short:
+                    gate = self.gates.known(node.task, config)
+                    is_short = gate is not None
+                if len(args) == 1 and is_short:
                     value = args[0]
                     cls = value.__class__
                     place = None
@@ -126,10 +135,12 @@ class _Builder:
                             kinds.append(CALL1)
                             forms.append(form)
                             places.append(place)
+                            if gate is not None:
+                                graph.gates[index[node]] = gate
                             if node.plan is None:
                                 node.plan = BUILT
                         continue
-                elif form.plain:
+                elif is_short:
                     references: list[Any] = []
                     unseen: list[Any] | None = None
                     for value in args:
@@ -142,7 +153,7 @@ class _Builder:
                             elif number is OPEN:
                                 self.refuse_cycle(stack, value)
                             references.append(number)
-                        elif cls in ATOMS:
+                        elif cls in ATOMS or (config is not None and config.receiver and not references):
                             references.append(cls)
                         else:
                             break
@@ -166,6 +177,8 @@ class _Builder:
                                     constants.append(args[which])
                                     reference = -len(constants)
                                 operands.append(reference)
+                            if gate is not None:
+                                graph.gates[index[node]] = gate
                             if node.plan is None:
                                 node.plan = BUILT
                         continue
@@ -388,7 +401,7 @@ class _Builder:
             default = None if router.default is UNSET else self.reference(router.default)
             graph.routes[i] = Routes(routes, default)
         if self.gated or self.jumping:
-            self.connect_gates(Gates(self.reference, graph.index))
+            self.connect_gates(self.gates)
         if self.lazily or graph.jumps:
             check_loops(graph)
 

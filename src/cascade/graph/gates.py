@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cascade.spec.graph import Gate
-from cascade.spec.lazy import LazyResult
+from cascade.spec.lazy import Config, LazyResult
 from cascade.spec.policies import Constraints
 from cascade.spec.resource import Inject
 from cascade.spec.signal import UNSET
@@ -26,6 +26,17 @@ class Gates:
         self._reference = reference
         self._index = index
         self._bound: Gate | None = None
+        self._known: dict[tuple[Config | None, Any], Gate] = {}
+
+    def known(self, task: Any, config: Config | None) -> Gate | None:
+        """Return what holds for all calls of a task that were set alike; None: a call has more to it than that."""
+        gate = self._known.get((config, task))
+        if gate is None:
+            has_own = config is not None and not config.is_shared
+            if has_own or task.pure or (task.constraints is not None and task.constraints.lazy):
+                return None
+            gate = self._known[config, task] = _gate(task, config)
+        return gate
 
     def of(self, node: LazyResult[Any], only_jumps: bool = False) -> Gate:
         """Return what holds for a node; it may be known that it only jumps."""
@@ -33,25 +44,32 @@ class Gates:
         is_shared = only_jumps or (config is not None and config.only_binds and task.is_plain and not injects(node))
         if is_shared and self._bound is not None:
             return self._bound
-        gate = Gate()
+        gate = _gate(task, config)
         if is_shared:
             self._bound, gate.is_shared = gate, True
-        gate.retry, gate.timeout, gate.cache = task.retry, task.timeout, task.cache
-        gate.constraints = constraints_of(node)
         if gate.constraints is not None:
             gate.amounts = tuple((name, reference(value)) for name, value in gate.constraints.lazy.items())
         gate.injects = injects(node)
         if config is None:
             return gate
-        gate.retry = config.retry or gate.retry
-        gate.timeout = config.timeout or gate.timeout
-        gate.cache = gate.cache if config.cache is UNSET else config.cache
         gate.condition = None if config.condition is UNSET else reference(config.condition)
         gate.otherwise = None if config.otherwise is UNSET else reference(config.otherwise)
         gate.after = tuple(at for at in map(self._index.__getitem__, config.after) if at >= 0)
-        gate.label, gate.selector, gate.max_iterations = config.label, config.selector, config.max_iterations
-        gate.receiver = config.receiver
+        gate.selector, gate.max_iterations = config.selector, config.max_iterations
         return gate
+
+
+def _gate(task: Any, config: Config | None) -> Gate:
+    """Return a gate of what refers to no other node: what the task says, and what was set in its place."""
+    gate = Gate()
+    gate.retry, gate.timeout, gate.cache, gate.constraints = task.retry, task.timeout, task.cache, task.constraints
+    if config is not None:
+        gate.retry = config.retry or gate.retry
+        gate.timeout = config.timeout or gate.timeout
+        gate.cache = gate.cache if config.cache is UNSET else config.cache
+        gate.constraints = gate.constraints if config.constraints is None else config.constraints
+        gate.label, gate.receiver = config.label, config.receiver
+    return gate
 
 
 def injects(node: LazyResult[Any]) -> bool:

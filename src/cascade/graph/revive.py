@@ -14,7 +14,7 @@ from cascade.spec.compose import SubflowResult, subflow
 from cascade.spec.containers import REMADE, Remake
 from cascade.spec.control import Router
 from cascade.spec.inputs import Env, Input, Param
-from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult
+from cascade.spec.lazy import SETTINGS, Config, Lazy, LazyResult, MappedResult
 from cascade.spec.policies import Constraints
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET
@@ -205,7 +205,7 @@ class _GraphReader:
             return
         config = node.config = Config()
         for name, value in settings.items():
-            if name not in Config.__slots__:
+            if name not in SETTINGS:
                 raise ValueError(f"{what}: {name!r} is no setting of a node")
             if name == "constraints":
                 config.constraints = Constraints({key: self.value(amount, what) for key, amount in value.items()})

@@ -18,7 +18,7 @@ from cascade.graph.values import Unwritable, encode, reference_of
 from cascade.spec.control import Value
 from cascade.spec.graph import Graph, Pack
 from cascade.spec.inputs import Input, Param
-from cascade.spec.lazy import Config, LazyResult, MappedResult
+from cascade.spec.lazy import NO_CONFIG, SETTINGS, LazyResult, MappedResult
 from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE
 from cascade.spec.signal import UNSET
 from cascade.spec.task import Task
@@ -233,11 +233,11 @@ class _Node:
         config = node.config
         if config is None:
             return {}
-        gate, usual = self.graph.gates[self.i], Config()
+        gate = self.graph.gates[self.i]
         form: dict[str, Any] = {}
-        for name in Config.__slots__:
+        for name in SETTINGS:
             value = getattr(config, name)
-            if name not in REFERENCES and value != getattr(usual, name):
+            if name not in REFERENCES and value != getattr(NO_CONFIG, name):
                 form[name] = _value(value, lambda: f"{name} of {self.described()}")  # noqa: B023
         if gate.condition is not None:
             form["condition"] = self.reference(gate.condition, "the condition")

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 from cascade.spec.caching import cache_from
 from cascade.spec.keywords import explains_options
 from cascade.spec.mistakes import check_choice, hint_for, refuse_code, refuse_uncalled
-from cascade.spec.policies import Constraints, Retry, seconds_from
+from cascade.spec.policies import Constraints, Retry, retry_of, seconds_from
 from cascade.spec.refusals import NoValue, is_running
 from cascade.spec.shown import one_line
 from cascade.spec.signal import UNSET, Signal
 
-__all__ = ["BUILT", "Config", "Lazy", "LazyResult", "MappedResult", "R", "R_co", "configurations"]
+__all__ = [
+    *("BUILT", "Config", "Lazy", "LazyResult", "METHOD", "MappedResult", "NO_CONFIG", "R", "R_co", "SETTINGS"),
+    "configurations",
+]
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # which type checkers have built in: it need not be installed
@@ -39,13 +42,20 @@ configurations = [0]
 
 
 class Config:
-    """What was set on one lazy result beyond its call."""
+    """What was set on a lazy result beyond its call.
+
+    Nodes that were set alike share one, as objects share a hidden class (Chambers, Ungar and Lee, 1989): each has the
+    ones that it leads to by one setting more. So a policy on each of many nodes costs a look, and the graph looks at it
+    once. What has lazy values, or an identity that must not be kept, belongs to one node.
+    """
 
     __slots__ = (
+        "_next",
         "after",
         "cache",
         "condition",
         "constraints",
+        "is_shared",
         "label",
         "max_iterations",
         "none_if_skipped",
@@ -74,6 +84,28 @@ class Config:
         """A step of a pipeline: when skipped it gives its first argument, even a plain value."""
         self.none_if_skipped: bool = False
         """The last of a sequence: skipped, it reads as None where a run asks for it."""
+        self.is_shared: bool = False
+        """It belongs to all nodes that were set alike, so nothing of it ever changes."""
+        self._next: dict[Any, Config] = {}
+
+    def set(self, name: str, value: Any) -> Config:
+        """Return the configuration with one setting more: this one, if it belongs to one node."""
+        if not self.is_shared:
+            setattr(self, name, value)
+            return self
+        key = (name, value.__class__, value) if _may_be_shared(name, value) else None
+        found = self._next.get(key) if key is not None else None
+        if found is None:
+            found = Config()
+            for slot in SETTINGS:
+                setattr(found, slot, getattr(self, slot))
+            setattr(found, name, value)
+            if key is not None and len(self._next) < MOST_NEXT:
+                found.is_shared = True
+                self._next[key] = found
+            elif name != "after":
+                found.after = []
+        return found
 
     @property
     def only_binds(self) -> bool:
@@ -81,6 +113,25 @@ class Config:
         unset = self.condition is UNSET and self.otherwise is UNSET and self.cache is UNSET and not self.after
         none = self.retry is None and self.timeout is None and self.constraints is None and self.label is None
         return unset and none and self.max_iterations is None and not self.receiver and self.selector is not None
+
+
+MOST_NEXT = 32
+"""A configuration leads to no more others that are shared: labels may be as many as nodes."""
+SETTINGS = tuple(name for name in Config.__slots__ if name not in ("_next", "is_shared"))
+
+
+def _may_be_shared(name: str, value: Any) -> bool:
+    """Say whether a setting is a plain value, which may be kept for as long as the program runs."""
+    if name == "retry":
+        return isinstance(value.on, (type, tuple)) and isinstance(value.give_up, (type, tuple))
+    if name == "constraints":
+        return not value.lazy
+    return name in ("timeout", "label", "receiver")
+
+
+NO_CONFIG = Config()
+NO_CONFIG.is_shared = True
+METHOD = NO_CONFIG.set("receiver", True)
 
 
 class Lazy(NoValue, Signal, Generic[R_co]):
@@ -184,7 +235,7 @@ class LazyResult(Lazy[R_co]):
         for other in others:
             if not isinstance(other, Lazy):
                 raise TypeError(f"{self!r}.after(...) takes lazy results, not {other!r}{hint_for(other)}")
-        before = self.config.after if self.config is not None else []
+        before = [] if self.config is None or self.config.is_shared else self.config.after
         before += others
         return self._configure(after=before)
 
@@ -221,7 +272,7 @@ class LazyResult(Lazy[R_co]):
             ValueError: an amount that makes no sense.
             TypeError: a filter that is none of these.
         """
-        return self._configure(retry=Retry(max_attempts, delay, backoff, jitter, max_delay, on, give_up))
+        return self._configure(retry=retry_of(max_attempts, delay, backoff, jitter, max_delay, on, give_up))
 
     @explains_options("with_timeout")
     def with_timeout(self, seconds: float) -> Self:
@@ -260,11 +311,10 @@ class LazyResult(Lazy[R_co]):
         return self._configure(constraints=Constraints(amounts))
 
     def _configure(self, **settings: Any) -> Self:
-        config = self.config
-        if config is None:
-            config = self.config = Config()
+        config = self.config or NO_CONFIG
         for name, value in settings.items():
-            setattr(config, name, value)
+            config = config.set(name, value)
+        self.config = config
         if self.plan is not None:
             configurations[0] += 1
         return self

@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 
 from cascade.spec.iterables import check_iterable, check_lengths
 from cascade.spec.keywords import hint_for_option
-from cascade.spec.lazy import Config, Lazy, LazyResult, MappedResult, R, place
+from cascade.spec.lazy import METHOD, Lazy, LazyResult, MappedResult, R, place
 from cascade.spec.mistakes import check_argument
 from cascade.spec.outcomes import Failed, MapErrors, errors_from
 
@@ -219,6 +219,5 @@ def declare_map(
     lazy.config = None
     place(lazy, frame)
     if task.receiver is not None:
-        lazy.config = Config()
-        lazy.config.receiver = True
+        lazy.config = METHOD
     return lazy

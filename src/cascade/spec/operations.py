@@ -2,14 +2,14 @@
 
 The first eight say what a node is; the same numbers are the instructions that a lowered node starts as:
 
-    CALL1 CALL0 CALLN   call a task; nothing can keep it from running
+    CALL1 CALL0 CALLN   call a task; nothing can keep it from running. Under a retry policy this is the first attempt:
+                        if that fails, the call is managed from there on
     PACK                make a container of values
     ROUTE               look at a selector, ask for one route, and be what it gives
     MAP                 call a task for each item
     OPTIONAL            be a value, or None where it was skipped with nothing
     SUBFLOW             run another blueprint with parameters of its own
-    GATED               call a task if its gate lets it (condition, order, skipped inputs); under a retry policy, a
-                        first time: if that fails, the call is managed from there on
+    GATED               the same, if its gate lets it (condition, order, skipped inputs)
     MANAGED             call a task under a policy (cache, constraints, timeout, resources)
     LOOP                call a task and follow its jumps until the loop ends
     IMPORT              take the value of a node of the root block that runs once a run

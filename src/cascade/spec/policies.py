@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from cascade.errors import ConstraintError
 from cascade.spec.keywords import no_option
 from cascade.spec.signal import Signal
 
-__all__ = ["Constraints", "Retry", "is_amount", "refuse_option", "retry_from", "seconds_from"]
+__all__ = ["Constraints", "Retry", "is_amount", "refuse_option", "retry_from", "retry_of", "seconds_from"]
 
 
 def refuse_option(name: str) -> NoReturn:
@@ -72,6 +73,18 @@ class Retry:
             wait = float("inf")
         wait += self.jitter * random
         return wait if self.max_delay is None else min(wait, self.max_delay)
+
+
+def retry_of(*options: Any) -> Retry:
+    """Return a policy of these options, in order; without filters, the same one for all that ask for the same."""
+    *amounts, on, give_up = options
+    if on is Exception and give_up.__class__ is tuple and not give_up and {type(each) for each in amounts} <= _NUMBERS:
+        return _known_retry(*amounts)
+    return Retry(*options)
+
+
+_known_retry = lru_cache(maxsize=128, typed=True)(Retry)
+_NUMBERS = frozenset({int, float, type(None)})
 
 
 def _filter(name: str, given: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, NoReturn, ParamSpec, overload
 from cascade.spec.caching import cache_from
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.keywords import explains_options, no_option
-from cascade.spec.lazy import Config, LazyResult, R, place
+from cascade.spec.lazy import METHOD, LazyResult, R, place
 from cascade.spec.mapping import Mappable, OnError, Partial, by_name
 from cascade.spec.mistakes import NO_OPTIONS_OF_TASKS, check_argument, no_attribute_of_task, refuse_uncalled
 from cascade.spec.placement import CallForm, Profile, profile_of
@@ -174,8 +174,7 @@ class Task(Mappable[R], Generic[P, R]):
         lazy.config = None
         place(lazy, frame)
         if self.receiver is not None:
-            lazy.config = Config()
-            lazy.config.receiver = True
+            lazy.config = METHOD
         return lazy
 
     def __get__(self, instance: Any, owner: type | None = None) -> Task[..., R]:

@@ -12,7 +12,7 @@ from cascade.spec.operations import IMPORT
 __all__ = ["REASONS", "in_order"]
 
 REASONS = {
-    "policy": "each call is under a policy (retry, constraints, resources), which the scheduler sees to",
+    "policy": "each call is under a policy (timeout, constraints, resources), which the scheduler sees to",
     "map": "a map that is long, has options or is watched, and goes through its items itself",
     "loop": "a loop, which is a function of its own",
     "sub-flow": "a sub-flow, which is a flow of its own",

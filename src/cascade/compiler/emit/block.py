@@ -235,6 +235,9 @@ class BlockEmitter:
         block, writer = self.block, self.writer
         form = block.forms[i]
         assert form is not None
+        gate = block.gates.get(i)
+        if gate is not None and gate.retry is not None and any(writer.watch):
+            raise CannotEmit("policy")  # its attempts are told as one call
         references = block.references(i)
         passed = [self.local[at] for at in references]
         split = len(passed) - len(form.names)
@@ -301,8 +304,6 @@ class BlockEmitter:
         """Write a call that a condition, an order or a skipped input may keep from being made."""
         block, writer, gate = self.block, self.writer, self.block.gates[i]
         tests: list[tuple[str, str]] = []
-        if gate.retry is not None and any(writer.watch):
-            raise CannotEmit("policy")  # its attempts are told as one call
         if gate.condition is not None:
             absent = self.absent(gate.condition)
             if absent is not None:

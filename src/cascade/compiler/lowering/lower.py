@@ -61,7 +61,7 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
     in_place = gate.only_retries and form is not None and not form.is_async
     if (gate.is_policy and not in_place) or (form is not None and form.task.needs):
         return MANAGED
-    return GATED if gate.condition is not None or gate.after or in_place else kind
+    return GATED if gate.condition is not None or gate.after else kind
 
 
 def _mark_skippable(graph: Graph, root: Block) -> bool:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, TypeGuard
+from typing import Any
 
 from cascade.compiler.code.emitted import EmittedCode
 from cascade.compiler.code.source_writer import DeoptPoint
@@ -30,11 +30,10 @@ from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip
 from cascade.runtime.frames.started import Attempted, LoopStarted, MapStarted, Started
 from cascade.runtime.interpreter.results import plain_result
 from cascade.runtime.run.state import RunState
-from cascade.spec.blueprint import Block
-from cascade.spec.operations import FUSED, GATED, LOOP, MAP
+from cascade.spec.operations import FUSED, LOOP, MAP
 from cascade.spec.placement import arguments
 
-__all__ = ["call_at_point", "may_try_again", "publish_end", "rebuild_frame"]
+__all__ = ["call_at_point", "publish_end", "rebuild_frame"]
 
 
 def call_at_point(run: RunState, frame: Frame, place: DeoptPoint, values: dict[str, Any]) -> Call:
@@ -69,14 +68,6 @@ def _resumed(
     for at, name in emitted.inner[place.entry, i].items():
         passed[at] = values[name]
     return LoopStarted(value, count, *arguments(form, passed))
-
-
-def may_try_again(error: BaseException, block: Block, place: DeoptPoint) -> TypeGuard[Exception]:
-    """Say whether what came out of a function is a call's that stands under a retry policy."""
-    i = place.register
-    if not place.is_call or i < 0 or block.ops[i] != GATED or not isinstance(error, Exception):
-        return False
-    return block.gates[i].retry is not None
 
 
 def rebuild_frame(

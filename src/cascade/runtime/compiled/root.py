@@ -25,10 +25,11 @@ from cascade.compiler.code.emitted import Chain, StraightCode
 from cascade.compiler.code.source_writer import Deoptimize, DeoptPoint, UnfitMap, odd
 from cascade.compiler.compiled_root import FusedRoot, Making, fuse
 from cascade.compiler.emit.block import PIECE
-from cascade.runtime.compiled.deoptimization import call_at_point, may_try_again, publish_end, rebuild_frame
+from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame
 from cascade.runtime.interpreter.last_readers import find_last_readers, read_from, release_reads_of
+from cascade.runtime.interpreter.results import may_try_again
 from cascade.runtime.run.state import NOBODY, RunState
 from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import Block, Blueprint
@@ -325,7 +326,7 @@ def _wake(frame: Frame, registers: list[int], work: list[Any]) -> None:
 def _caught(run: RunState, frame: Frame, code: StraightCode, error: BaseException) -> tuple[list[Any], list[Any]]:
     """Return the steps still to be made, and calls to be put aside, where straight code was left; raise what failed."""
     place, values = code.where(error)
-    if place is not None and may_try_again(error, frame.block, place):
+    if place is not None and place.is_call and may_try_again(error, frame.block, place.register):
         return rebuild_frame(run, frame, code, place, values, sorted(code.steps), error)
     if place is None or not isinstance(error, Deoptimize):
         try:

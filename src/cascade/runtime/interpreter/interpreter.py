@@ -30,7 +30,7 @@ from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip
 from cascade.runtime.frames.gates import gate_reason, stand_in
 from cascade.runtime.frames.started import Attempted, close
 from cascade.runtime.interpreter.last_readers import release_reads
-from cascade.runtime.interpreter.results import plain_result
+from cascade.runtime.interpreter.results import may_try_again, plain_result
 from cascade.runtime.run.state import RunState
 from cascade.spec.operations import (
     CALL0,
@@ -178,6 +178,9 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
             else:
                 work.pop()
         except BaseException as error:
+            if i >= 0 and frame.block.ops[i] <= CALLN and may_try_again(error, frame.block, i):
+                deferred.append((frame, i, Attempted(error)))
+                continue
             for _, _, started in deferred:
                 close(started)  # what a function returned, and nobody will await
             raise run.failure_at(Call(frame, i), error) from None
@@ -270,21 +273,15 @@ def _special(
     if op <= CALLN or (op == GATED and form.inline is not None):
         if gate is None or gate.retry is None:
             return _call(run, frame, i, form, values, deferred)
-        if run.inline and not run.observed and not run.governed:
-            return _try(form, values, (frame, i), deferred)
+        if not run.observed and not run.governs(form):
+            try:
+                return _call(run, frame, i, form, values, deferred)
+            except Exception as error:
+                deferred.append((frame, i, Attempted(error)))
+                return PENDING
     may_wait = op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None))
     deferred.append((frame, i, MAY_WAIT if may_wait else PENDING))
     return PENDING
-
-
-def _try(form: CallForm, values: list[Any], place: tuple[Frame, int], deferred: list[Deferred]) -> Any:
-    """Make the first attempt of a call under a retry policy; if it fails, put the call aside with what it failed of."""
-    args, kwargs = arguments(form, values)
-    try:
-        return form.inline(*args, **kwargs)  # type: ignore[misc]
-    except Exception as error:
-        deferred.append((*place, Attempted(error)))
-        return PENDING
 
 
 def _waits(frame: Frame, i: int, at: int) -> bool:

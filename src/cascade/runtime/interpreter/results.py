@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
-from cascade.errors import JumpError, StaticGraphError
+from cascade.errors import CascadeError, JumpError, StaticGraphError
+from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
+from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import Attempted
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.lazy import Lazy
-from cascade.spec.operations import GATED
 from cascade.spec.signal import Signal
 
 if TYPE_CHECKING:
     from cascade.runtime.run.state import RunState
+    from cascade.spec.blueprint import Block
     from cascade.spec.placement import CallForm
 
-__all__ = ["is_signal", "plain_result", "refuse_jump", "refuse_lazy"]
+__all__ = ["is_signal", "may_try_again", "plain_result", "refuse_jump", "refuse_lazy"]
+
+
+def may_try_again(error: BaseException, block: Block, i: int) -> TypeGuard[Exception]:
+    """Say whether what a call that was made in place failed of is for a retry policy to look at."""
+    if not block.gates or not isinstance(error, Exception) or isinstance(error, NodeFailure):
+        return False
+    gate = block.gates.get(i)
+    return gate is not None and gate.retry is not None
 
 
 def is_signal(value: object) -> bool:
@@ -31,18 +41,21 @@ def plain_result(run: RunState, frame: Frame, i: int, op: int, form: CallForm, v
     A tail call, or a coroutine that a sync function returned, goes on beside the interpreter: PENDING.
 
     Raises:
-        JumpError: a Jump from a task that is not bound.
-        StaticGraphError: a lazy result.
+        NodeFailure: of a JumpError for a Jump from a task that is not bound; of a StaticGraphError for a lazy result.
     """
     if not isinstance(value, (Signal, CoroutineType)):
         form.seen = value.__class__
         return value
-    if isinstance(value, Jump):
-        refuse_jump(form, value)
-    if isinstance(value, Lazy):
-        refuse_lazy(form, value)
+    try:
+        if isinstance(value, Jump):
+            refuse_jump(form, value)
+        if isinstance(value, Lazy):
+            refuse_lazy(form, value)
+    except CascadeError as error:  # the call itself has not failed
+        raise run.failure_at(Call(frame, i), error) from None
     if isinstance(value, (TailCall, CoroutineType)):
-        if isinstance(value, CoroutineType) and op == GATED and frame.block.gates[i].retry is not None:
+        gate = frame.block.gates.get(i)
+        if isinstance(value, CoroutineType) and gate is not None and gate.retry is not None:
             deferred.append((frame, i, Attempted(value)))
         else:
             deferred.append((frame, i, value))
