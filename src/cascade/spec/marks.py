@@ -1,10 +1,10 @@
-"""The two marks that stand in a register where no value is."""
+"""The marks that stand in a register, or among the results of a map, where no value is."""
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["NOTHING", "PENDING"]
+__all__ = ["NOTHING", "PENDING", "SKIPPED"]
 
 
 class _Mark:
@@ -21,3 +21,5 @@ PENDING: Final = _Mark("PENDING")
 """No value yet."""
 NOTHING: Final = _Mark("NOTHING")
 """Skipped, with nothing for a reader."""
+SKIPPED: Final = _Mark("SKIPPED")
+"""In the place of a result: the item failed and is left out."""

@@ -28,10 +28,11 @@ from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted, close
 from cascade.runtime.maps.comprehension import Comprehension
 from cascade.runtime.maps.pipes import Pipe, PipeSource
-from cascade.runtime.maps.sinks import SKIPPED, ResultSink
+from cascade.runtime.maps.sinks import ResultSink
 from cascade.runtime.maps.sources import EVERYTHING, ColumnSource, source_of
 from cascade.runtime.maps.state import LARGEST_BLOCK, MapState
 from cascade.runtime.run.state import RunState
+from cascade.spec.marks import SKIPPED
 from cascade.spec.notes import note_more, spelled
 from cascade.spec.readable import readable
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, order_frame
 from cascade.runtime.frames.gates import gate_reason
-from cascade.runtime.maps.sinks import SKIPPED, Sink
 from cascade.runtime.maps.sources import Batch, Source
 from cascade.spec.blueprint import Block
 from cascade.spec.iterables import refuse_lengths
+from cascade.spec.marks import SKIPPED
 from cascade.spec.operations import MAP
 from cascade.spec.task import Task
 
@@ -33,7 +33,7 @@ class Giver(Protocol):
         """Read only so far ahead, unless it was said how far."""
 
 
-class Pipe(Sink):
+class Pipe:
     """What one map hands to another: results with the numbers of their items, in any order.
 
     Of a map that skips items, in the order of the items, because only then is known which number each has.

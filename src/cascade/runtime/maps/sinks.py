@@ -5,38 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from math import inf
 from typing import Any
 
+from cascade.runtime.frames.scope import to_the_end
 from cascade.spec.lazy import MappedResult
+from cascade.spec.marks import SKIPPED
 
-__all__ = ["SKIPPED", "ResultSink", "Sink", "completed"]
-
-
-class _Skipped:
-    def __repr__(self) -> str:
-        return "SKIPPED"
+__all__ = ["ResultSink", "completed"]
 
 
-SKIPPED: Any = _Skipped()
-"""In the place of a result: the item failed and is left out."""
-
-
-class Sink:
-    """Takes the results of a map as they come."""
-
-    __slots__ = ()
-
-    @property
-    def waiting(self) -> int:
-        """How many results it has that nobody took yet."""
-        raise NotImplementedError
-
-    def put(self, first: int, values: list[Any]) -> None:
-        """Take the results of items that follow each other."""
-        raise NotImplementedError
-
-
-class ResultSink(Sink):
+class ResultSink:
     """Keeps the results of the map `node` until they are asked for; it makes the map wait when there are many."""
 
     __slots__ = ("arrival", "drained", "is_held_up", "node", "reader", "values")
@@ -90,6 +69,7 @@ async def completed(start: Callable[[ResultSink], Any], node: MappedResult[Any])
     task.add_done_callback(result_sink.wake)
     run._run_scope.reader = result_sink.waiting_reader
     values = result_sink.values
+    cancel: asyncio.CancelledError | None = None
     try:
         while values or not task.done():
             result_sink.reader = asyncio.current_task()
@@ -107,20 +87,10 @@ async def completed(start: Callable[[ResultSink], Any], node: MappedResult[Any])
                 yield value
     finally:
         run._run_scope.reader = None
-        await _end(run, task)
-
-
-async def _end(run: Any, task: asyncio.Task[Any]) -> None:
-    """Cancel a run that is still going on, and wait for its end whatever happens."""
-    cancel: asyncio.CancelledError | None = None
-    if not task.done():
-        run.cancel()
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancel = error
-    if not task.cancelled():
-        task.exception()  # looked at, so that asyncio does not complain
-    if cancel is not None:
-        raise cancel
+        if not task.done():
+            run.cancel()
+            _, cancel = await to_the_end(asyncio.wait({task}), inf)
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not complain
+        if cancel is not None:
+            raise cancel

@@ -14,7 +14,7 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, Frame
 from cascade.runtime.frames.scope import NodeFailure, Scope
 from cascade.runtime.maps.pipes import Pipe, is_sole_reader, open_pipes
-from cascade.runtime.maps.sinks import SKIPPED, Sink
+from cascade.runtime.maps.sinks import ResultSink
 from cascade.runtime.maps.sources import ColumnSource, Source
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
@@ -22,6 +22,7 @@ from cascade.spec.events import RunWarning
 from cascade.spec.graph import Gate
 from cascade.spec.layout import order_of
 from cascade.spec.lazy import MappedResult
+from cascade.spec.marks import SKIPPED
 from cascade.spec.notes import note_more, spelled
 from cascade.spec.outcomes import Failed
 from cascade.spec.placement import CallForm
@@ -78,7 +79,7 @@ class MapState:
         self.source: Source
         self.results: list[Any] | None = []
         """None once they go somewhere else and nobody asks for the list."""
-        self.sinks: list[Sink] = []
+        self.sinks: list[Pipe | ResultSink] = []
         self.has_result_sink = False
         """Somebody iterates over the results: those before a failure are wanted, too."""
         self.is_fed = False
@@ -320,7 +321,7 @@ class MapState:
         return pipe
 
 
-def _put(sink: Sink, first: int, values: list[Any]) -> None:
+def _put(sink: Pipe | ResultSink, first: int, values: list[Any]) -> None:
     """Put results into a sink, but for those that are still to come."""
     for is_missing, found in groupby(values, key=partial(is_, NOTHING)):
         several = list(found)
