@@ -178,7 +178,7 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
             else:
                 work.pop()
         except BaseException as error:
-            if i >= 0 and frame.block.ops[i] <= CALLN and may_try_again(error, frame.block, i):
+            if may_try_again(error, frame.block, i) and frame.block.ops[i] <= CALLN:
                 deferred.append((frame, i, Attempted(error)))
                 continue
             for _, _, started in deferred:
