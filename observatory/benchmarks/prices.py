@@ -3,7 +3,7 @@
 *Once*: 20,000 nodes of one shape are declared, built and run. By hand they are objects that are put in order depth
 first, and each is called as its shape asks for.
 
-*In a loop*: a jump loop that has run before makes ten calls of one shape in each iteration, beside the loop that one
+*In a loop*: a jump loop that has run before makes twenty calls of one shape in each iteration, beside the loop that one
 would write.
 
 Calls are by keyword, as most are; the rows that are about something else say so. All calls give one more than they
@@ -19,11 +19,12 @@ from functools import lru_cache
 from typing import Any
 
 import cascade as cs
+from observatory.benchmarks import tco_performance as tco
 from observatory.benchmarks.harness import Line, calls, pairs, row, speed
 
 NODES = 20_000
 ITERATIONS = 500
-LINKS = 10
+LINKS = 20
 PAIRS = 7
 WRAP = 8
 
@@ -337,21 +338,21 @@ def once_by_hand(shape: Shape) -> Callable[..., Any]:
 def looped_by_hand(shape: Shape) -> Callable[..., Any]:
     body = "\n".join([shape.line] * LINKS)
     lines = [shape.before, "while True:", "    v = 0", indented(body, 4), "    jump = plain_step(n=n, value=v)"]
-    lines += ["    if jump[0] == 'exit': return jump[1]", "    n = jump[1]"]
+    lines += ["    if jump.target_key == 'exit': return jump.data", "    n = jump.data"]
     return made("\n".join(lines), "def work(n, params, seat):", "")
 
 
 def plain_step(n: int, value: Any) -> Any:
     if n <= 1:
-        return ("exit", value)
-    return ("again", n - 1)
+        return tco.OwnJump("exit", value)
+    return tco.OwnJump("again", n - 1)
 
 
 @cs.task
 def step(n: int, value: Any) -> Any:
     if n <= 1:
         return cs.Jump("exit", value)
-    return cs.Jump("again", {"n": n - 1})
+    return cs.Jump("again", n - 1)
 
 
 # --- measuring
@@ -401,7 +402,7 @@ def loop_of(shape: Shape) -> Any:
 
 
 async def looped(engine: cs.Engine, shape: Shape) -> Line:
-    """Run a loop whose iterations make ten calls."""
+    """Run a loop whose iterations make twenty calls."""
     target, work = loop_of(shape), looped_by_hand(shape)
     expected = LINKS % WRAP if "cache" in shape.name else LINKS
 
