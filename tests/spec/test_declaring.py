@@ -270,6 +270,28 @@ class TestConfiguringOneNode:
         )
         assert all(each is lazy for each in configured)
 
+    def test_what_is_set_on_one_is_not_set_on_another(self) -> None:
+        def made(n: int) -> list[cs.LazyResult[int]]:
+            return [inc(n).named("same").with_retry(2).with_constraints(gpu=1) for _ in range(n)]
+
+        one, other, third = made(3)
+        assert one.config is other.config  # they were set alike
+        one.named("one").with_timeout(5).after(third)
+        other.after(third)
+        other.after(inc(7))
+        assert (one.label, other.label, third.label) == ("one", "same", "same")
+        found = [(each.config.timeout, len(each.config.after)) for each in (one, other, third) if each.config]
+        assert found == [(5, 1), (None, 2), (None, 0)]
+        assert made(1)[0].config is third.config
+        labels = [inc(n).named(f"{n}").with_timeout(n + 1) for n in range(1_000)]  # not all are kept for later
+        assert [each.label for each in labels] == [f"{n}" for n in range(1_000)]
+        assert [each.config.timeout for each in labels if each.config] == [n + 1 for n in range(1_000)]
+
+    def test_settings_that_differ_are_different(self) -> None:
+        amounts = [inc(1).with_constraints(gpu=amount).config for amount in (1, 1.0, 2)]
+        tries = [inc(1).with_retry(2, on=on).config for on in (OSError, ValueError, lambda error: True)]
+        assert len({*map(id, amounts)}) == len({*map(id, tries)}) == 3
+
     @every_tier
     def test_all_who_hold_it_see_one_node(self, tier: Tier) -> None:
         log = Log()

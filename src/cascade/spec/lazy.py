@@ -93,14 +93,15 @@ class Config:
         if not self.is_shared:
             setattr(self, name, value)
             return self
-        key = (name, value.__class__, value) if _may_be_shared(name, value) else None
-        found = self._next.get(key) if key is not None else None
+        key = _key(name, value)
+        found = None if key is None else self._next.get(key)
         if found is None:
             found = Config()
             for slot in SETTINGS:
                 setattr(found, slot, getattr(self, slot))
             setattr(found, name, value)
-            if key is not None and len(self._next) < MOST_NEXT:
+            if key is not None and len(self._next) < MOST_NEXT and shared[0] < MOST_SHARED:
+                shared[0] += 1
                 found.is_shared = True
                 self._next[key] = found
             elif name != "after":
@@ -117,16 +118,20 @@ class Config:
 
 MOST_NEXT = 32
 """A configuration leads to no more others that are shared: labels may be as many as nodes."""
+MOST_SHARED = 500
+"""So many are kept for as long as the program runs."""
+shared = [0]
 SETTINGS = tuple(name for name in Config.__slots__ if name not in ("_next", "is_shared"))
 
 
-def _may_be_shared(name: str, value: Any) -> bool:
-    """Say whether a setting is a plain value, which may be kept for as long as the program runs."""
-    if name == "retry":
-        return isinstance(value.on, (type, tuple)) and isinstance(value.give_up, (type, tuple))
+def _key(name: str, value: Any) -> Any:
+    """Return what tells a setting from others; None: it is no plain value, and is not to be kept."""
     if name == "constraints":
-        return not value.lazy
-    return name in ("timeout", "label", "receiver")
+        return None if value.lazy else (name, *[(each, most.__class__, most) for each, most in value.amounts.items()])
+    if name == "retry":
+        plain = isinstance(value.on, (type, tuple)) and isinstance(value.give_up, (type, tuple))
+        return (name, value) if plain else None
+    return (name, value.__class__, value) if name in ("timeout", "label", "receiver") else None
 
 
 NO_CONFIG = Config()
