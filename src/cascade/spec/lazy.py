@@ -85,7 +85,7 @@ class Config:
         self.none_if_skipped: bool = False
         """The last of a sequence: skipped, it reads as None where a run asks for it."""
         self.is_shared: bool = False
-        """It belongs to all nodes that were set alike, so nothing of it ever changes."""
+        """Whether all nodes that were set alike have this one, so that nothing of it ever changes."""
         self._next: dict[Any, Config] = {}
 
     def set(self, name: str, value: Any) -> Config:
