@@ -100,8 +100,9 @@ class Config:
             for slot in SETTINGS:
                 setattr(found, slot, getattr(self, slot))
             setattr(found, name, value)
-            if key is not None and len(self._next) < MOST_NEXT and shared[0] < MOST_SHARED:
-                shared[0] += 1
+            if key is not None:
+                for oldest in list(self._next)[: len(self._next) + 1 - MOST_NEXT]:
+                    self._next.pop(oldest, None)  # who has it keeps it
                 found.is_shared = True
                 self._next[key] = found
             elif name != "after":
@@ -116,11 +117,8 @@ class Config:
         return unset and none and self.max_iterations is None and not self.receiver and self.selector is not None
 
 
-MOST_NEXT = 32
-"""A configuration leads to no more others that are shared: labels may be as many as nodes."""
-MOST_SHARED = 500
-"""So many are kept for as long as the program runs."""
-shared = [0]
+MOST_NEXT = 16
+"""A configuration knows so many that it leads to: labels may be as many as nodes."""
 SETTINGS = tuple(name for name in Config.__slots__ if name not in ("_next", "is_shared"))
 
 
