@@ -12,8 +12,10 @@ from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.maps.sinks import ResultSink
 from cascade.runtime.resources.pool import EngineHost, ResourcePool
+from cascade.runtime.run.awaiters import around
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import RunScope, Waiter
+from cascade.spec.inside import inside_of
 from cascade.spec.notes import note_more, spelled
 from cascade.spec.protocols import Executor
 
@@ -131,7 +133,10 @@ class Shutdown:
         for task, result_sink in [*self._result_sinks.items()]:
             if result_sink.reader is here:  # nobody else will take the results that the run waits to be taken
                 task.cancel()
-        while names := [name for name, run_scope in self._active.items() if run_scope.task is not here]:
+        own = [*around(inside_of(), None, here)]  # the runs that this is a part of
+        while names := [
+            name for name, run_scope in self._active.items() if run_scope.task is not here and run_scope not in own
+        ]:
             end = self._ends.setdefault(names[0], loop.create_future())
             with self.bus.waiting_for(*names):
                 await asyncio.wait({end})

@@ -101,7 +101,8 @@ class Config:
                 setattr(found, slot, getattr(self, slot))
             setattr(found, name, value)
             if key is not None:
-                for oldest in list(self._next)[: len(self._next) + 1 - MOST_NEXT]:
+                if len(self._next) >= MOST_NEXT:
+                    oldest, *_ = list(self._next)
                     self._next.pop(oldest, None)  # who has it keeps it
                 found.is_shared = True
                 self._next[key] = found
