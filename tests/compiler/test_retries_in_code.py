@@ -99,6 +99,25 @@ def test_in_a_loop_too(tier: Tier) -> None:
 
 
 @every_tier
+@pytest.mark.parametrize("failing", [(), (1,), (1, 2)])
+def test_on_a_route_that_several_may_take(tier: Tier, failing: tuple[int, ...]) -> None:
+    calls = Calls(*failing)
+    flaky = task_of(calls)(x=5).with_retry(3)
+    first = cs.Router(cs.Param("way", default="there"), {"there": plus(flaky)}, default=flaky)
+    second = cs.Router(first, {7: flaky}, default=0)
+    target = [plus(first), plus(second), plus(cs.Router(0, {0: flaky}))]
+
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+            for _ in range(20):
+                calls.count = 0
+                assert await engine.run(target) == [8, 7, 7]
+                assert calls.count == 1 + len(failing)
+
+    in_loop(main)
+
+
+@every_tier
 def test_what_fails_for_good_names_its_attempt(tier: Tier) -> None:
     for target, last in ((chain(Calls(2, 3)), 2), (loop(Calls(50, 51), 40), 2), (chain(Calls(2), attempts=1), 1)):
         with pytest.raises(Flaky) as caught:

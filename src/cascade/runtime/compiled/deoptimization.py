@@ -101,6 +101,8 @@ def rebuild_frame(
     if failed is not None:
         aside = place.register
         deferred.append((frame, aside, Attempted(failed)))
+        if frame.demanded is not None:
+            frame.demanded[aside] = 1  # it has begun, whoever asks for it
     elif aside >= 0:
         value, regs[aside] = regs[aside], PENDING
         if block.ops[aside] in (MAP, LOOP):
