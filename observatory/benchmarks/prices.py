@@ -297,7 +297,7 @@ kept_wrapped = lru_cache(wrapped)
 
 
 def ordered(target: Node) -> list[Node]:
-    """Return the nodes that the target needs, inputs first."""
+    """Return the nodes that the target needs, inputs first (`graphs.ordered`, for nodes that say what they need)."""
     order: list[Node] = []
     seen: set[Node] = set()
     stack = [target]
