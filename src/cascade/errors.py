@@ -10,6 +10,10 @@
     ├── RouterError (LookupError)              a Router whose selector names no route
     ├── ConstraintError (ValueError)           a need that no capacity can meet, a limit that makes no sense
     ├── CacheError (RuntimeError)              a cache that cannot key, read or keep a value
+    ├── StateError (RuntimeError)              the state of a run cannot be read, written or gone on with
+    │   ├── RunBusyError                       the run is going on elsewhere
+    │   ├── RunLostError                       the run was taken over by somebody else
+    │   └── RunChangedError                    what is to go on is not what was recorded
     └── MissingExtraError (ImportError)        a feature whose optional packages are not installed
 
 Each is also a fitting built-in, so that code which knows nothing of Cascade can catch it. None is a
@@ -29,6 +33,10 @@ __all__ = [
     "ParameterError",
     "ResourceNotFoundError",
     "RouterError",
+    "RunBusyError",
+    "RunChangedError",
+    "RunLostError",
+    "StateError",
     "StaticGraphError",
 ]
 
@@ -71,6 +79,22 @@ class ConstraintError(CascadeError, ValueError):
 
 class CacheError(CascadeError, RuntimeError):
     """A value cannot be keyed, read or kept by a cache."""
+
+
+class StateError(CascadeError, RuntimeError):
+    """What is recorded of a run cannot be read, written or gone on with; the message says why and what to do."""
+
+
+class RunBusyError(StateError):
+    """A run of that name is going on already, here or in another process; the message says where and since when."""
+
+
+class RunLostError(StateError):
+    """A run was taken over by somebody else while this process did not answer for it; what it did since is dropped."""
+
+
+class RunChangedError(StateError):
+    """A run cannot go on as it was recorded: its graph or the items of a map are others; the message lists them."""
 
 
 class MissingExtraError(CascadeError, ImportError):

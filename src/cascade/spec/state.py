@@ -1,0 +1,188 @@
+"""What is kept of runs that outlive their process, and the protocol of the stores that keep it.
+
+A store knows runs, the steps of each, and the messages that were sent to them. It looks into no value: `value`,
+`params` and `fingerprint` are bytes that the journal encodes and decodes. All methods are called from one thread at a
+time (that which writes for an engine), never from the event loop's.
+
+A run belongs to the start that took it last, which its `epoch` counts. Each write says which start it is of, and the
+store compares within the very transaction: what a start that has lost its run writes late is dropped, and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+__all__ = ["Commit", "Owner", "RunRecord", "RunStatus", "SignalRecord", "StateBackend", "StepRecord"]
+
+RunStatus = Literal["Enqueued", "Running", "Parked", "Succeeded", "Failed", "Cancelled"]
+LEASE = 30.0
+"""After so many seconds without a sign of life, a run whose owner cannot be asked about is free to be taken."""
+
+
+class Owner(NamedTuple):
+    """A process: its host's boot, its pid namespace, its pid, and when that process began."""
+
+    boot: str
+    namespace: str
+    pid: int
+    began: str
+    host: str
+    """For people; it decides nothing."""
+
+
+class RunRecord(NamedTuple):
+    """One run."""
+
+    run_id: str
+    status: RunStatus
+    target: str
+    """What another process finds the program by (`file:name` or the id of a blueprint); "" if it has no name."""
+    params: bytes
+    fingerprint: bytes
+    """What its graph looked like when it was last started."""
+    created: float
+    """Seconds since 1970, by the store's clock, as all times here."""
+    updated: float
+    """When it was last started, or ended."""
+    beat: float = 0.0
+    """When its owner last gave a sign of life."""
+    epoch: int = 0
+    """How many starts it has had."""
+    takeovers: int = 0
+    """How many of these took it from an owner that was gone, since a step was last committed."""
+    owner: Owner | None = None
+    error: str = ""
+    """What it failed of."""
+    traced: str = ""
+    """The traceparent of its first start."""
+
+
+class StepRecord(NamedTuple):
+    """One step: a call of a task, an item of a map, or where a loop is. A later one of the same key replaces it."""
+
+    key: str
+    """Where in the graph it stands; nothing of the order in time."""
+    entry: int
+    """Which entry of the loop around it belongs to; -1 outside of loops. It is not read in another one."""
+    kind: str
+    """What the value is: "value", "failed", "skipped", "loop", "begun", ..."""
+    value: bytes
+    task_id: str
+    attempt: int
+    started: float
+    ended: float
+    error: str
+    preview: str
+    """For people: what the value looks like, in a line, without secrets."""
+
+
+class SignalRecord(NamedTuple):
+    """A message that was sent to a run."""
+
+    number: int
+    """Counts the messages of a run, in the order in which they were committed, from 1."""
+    name: str
+    value: bytes
+    taken_by: str
+    """The key of the step that took it; "" as long as nobody has."""
+
+
+class Commit(NamedTuple):
+    """What one start of one run has to say: all of it becomes true at once, or none."""
+
+    run_id: str
+    epoch: int
+    number: int
+    """Counts the commits of a start, from 1: one whose number was there before is not made twice."""
+    steps: Sequence[StepRecord] = ()
+    dropped: Sequence[str] = ()
+    """The keys of steps that nobody will ask for any more."""
+    taken: Sequence[tuple[int, str]] = ()
+    """Which messages were taken, by the keys of which steps."""
+    status: RunStatus | None = None
+    """What the run becomes; it has no owner any more where this is not Running."""
+    released: bool = False
+    """The run is handed back: Running, but without owner."""
+    error: str = ""
+
+
+class StateBackend(Protocol):
+    """Keeps runs; see the module. What goes wrong in it for good is a StateError, whatever else is tried again."""
+
+    def open(self) -> None:
+        """Be ready; called once, before all else.
+
+        Raises:
+            StateError: it cannot be used: it is no store, of a newer schema, or open to others.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of everything; the last call."""
+        ...
+
+    def find(self, run_id: str) -> RunRecord | None:
+        """Return what is known of a run, None if nothing is."""
+        ...
+
+    def create(self, record: RunRecord) -> bool:
+        """Keep a new run, with its owner and epoch 1 if it has one; False if there is one of that id already."""
+        ...
+
+    def take(self, run_id: str, epoch: int, owner: Owner, params: bytes, fingerprint: bytes) -> RunRecord:
+        """Make a run that is not alive ours: Running, with the next epoch and what is given; return it.
+
+        Args:
+            epoch: the one that it had when it was looked at.
+
+        Raises:
+            RunBusyError: its owner is alive, or it was taken since it was looked at.
+            StateError: there is no such run.
+        """
+        ...
+
+    def commit(self, commits: Sequence[Commit]) -> list[str]:
+        """Make all commits durable in one transaction; return the ids of the runs that had another epoch.
+
+        Nothing of those is written.
+        """
+        ...
+
+    def beat(self, runs: Iterable[tuple[str, int]]) -> list[str]:
+        """Give a sign of life for runs, each with its epoch; return the ids of those that had another one."""
+        ...
+
+    def steps(self, run_id: str) -> Iterable[StepRecord]:
+        """Return all steps of a run, in the order in which they were first written."""
+        ...
+
+    def send(self, run_id: str, name: str, value: bytes, id: str | None) -> None:
+        """Keep a message for a run; one with an `id` that is there already counts once.
+
+        Raises:
+            StateError: there is no such run, it has ended, or it has 10,000 messages that nobody took.
+        """
+        ...
+
+    def signals(self, run_id: str, after: int = 0) -> list[SignalRecord]:
+        """Return the messages to a run with numbers above `after`, in order."""
+        ...
+
+    def runs(
+        self, status: str | None = None, target: str | None = None, since: float | None = None, limit: int | None = None
+    ) -> list[RunRecord]:
+        """Return the runs that there are, the latest first, without their params and fingerprints."""
+        ...
+
+    def forget(self, run_id: str) -> bool:
+        """Drop all that is kept of a run that is not alive; False if there was none.
+
+        Raises:
+            RunBusyError: it is alive.
+        """
+        ...
+
+    def now(self) -> float:
+        """Return the store's time, in seconds since 1970."""
+        ...
