@@ -43,10 +43,10 @@ from cascade.spec.events import RunFinished, RunStarted
 from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.notes import note_more, note_others, spelled
-from cascade.spec.policies import refuse_option, seconds_from
+from cascade.spec.policies import seconds_from
 from cascade.spec.protocols import Executor, Solver, may_run_inline
 from cascade.spec.resource import Resource
-from cascade.spec.run_options import RunOptions
+from cascade.spec.run_options import Durability, OnChange, RunOptions
 
 __all__ = ["Engine", "Run"]
 
@@ -79,6 +79,10 @@ class Engine(Controls, Shutdown):
         executor: carries out calls; by default in this process.
         bus: where events are published.
         system_resources: capacities by name, for `with_constraints`; names without one are unlimited.
+        state_backend: where runs are recorded, so that they go on after a crash: the path of a SQLite file, a URL or a
+            store object; by default nowhere.
+        durability: "each": a step is on the disk before anything reads its value; "group": 10 ms after its end; "exit":
+            at the end of the run.
         connector: carries messages for `cs.recv`; tasks find it as the resource `connector`.
         cache_backend: where `cs.cached()` without a store keeps results: the path of a folder or a store object; by
             default the memory of this engine.
@@ -98,13 +102,12 @@ class Engine(Controls, Shutdown):
         *,
         system_resources: Mapping[str, float] | None = None,
         state_backend: Any = None,
+        durability: Durability = "group",
         connector: Any = None,
         cache_backend: Any = None,
         tier: Tier = "auto",
         thread_grace: float = 1.0,
     ) -> None:
-        if state_backend is not None:
-            refuse_option("Engine(state_backend=...)")
         super().__init__()
         if tier not in ("auto", "interpret", "compile"):
             raise ValueError(f'tier is "auto", "interpret" or "compile", not {tier!r}')
@@ -119,6 +122,10 @@ class Engine(Controls, Shutdown):
         self.admitting: Admission | None = None
         if system_resources:
             _ = self.admission  # which refuses those that are none
+        if state_backend is not None:
+            from cascade.runtime.journal.opening import recorder_from
+
+            self.recorder = recorder_from(state_backend, durability)
         self.tier = tier
         self.thread_grace = thread_grace
         self.ticker: Ticker = Ticker()
@@ -176,6 +183,8 @@ class Engine(Controls, Shutdown):
         run_id: str | None = None,
         timeout: float | None = None,
         resources: Iterable[Resource] = (),
+        durability: Durability | None = None,
+        on_change: OnChange = "keep",
         **unknown: Any,
     ) -> Any:
         """Run a target and return its value.
@@ -188,9 +197,17 @@ class Engine(Controls, Shutdown):
             run_id: by default a fresh one.
             timeout: how many seconds the run may take, without its teardown; by default any number.
             resources: resources for this run alone.
+            durability: how this run is recorded; by default as the engine says.
+            on_change: what becomes of recorded steps whose task has other code now: "keep" their values, with a
+                warning; "rerun" them and all that reads them; "error".
+
+        With a `state_backend`, a run whose `run_id` is known goes on where it was: what is recorded is not run again.
 
         Raises:
             Exception: whatever a task raised, with a note that says which node it was.
+            RunBusyError: a run of that id is going on.
+            RunChangedError: a recorded run had another graph.
+            StateError: the run cannot be recorded.
             TimeoutError: the run took longer than its timeout; the message says what was running.
             asyncio.CancelledError: it was cancelled.
             DependencyMissingError: the target was skipped and has nothing to give.
@@ -202,6 +219,9 @@ class Engine(Controls, Shutdown):
         if prepared is None:
             return target
         run_scope = RunScope(self._name(run_id), timeout)
+        if self.recorder is not None:
+            how = self.recorder.options(durability, on_change)
+            return await self._in_a_task(run_scope, self._execute, prepared, run_scope, None, how)
         if not (prepared[0].is_plain and self.runs_inline):
             return await self._in_a_task(run_scope, self._execute, prepared, run_scope)
         try:
@@ -231,13 +251,16 @@ class Engine(Controls, Shutdown):
         run_id: str | None = None,
         timeout: float | None = None,
         resources: Iterable[Resource] = (),
+        durability: Durability | None = None,
+        on_change: OnChange = "keep",
         **unknown: Any,
     ) -> Run[Any]:
         """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
         if unknown:
             raise no_option("engine.start", unknown, OPTIONS, "cs.run")
         prepared = self._prepared(target, params, timeout, resources)
-        return self._start(target, self._name(run_id), prepared, timeout=timeout)
+        how = None if self.recorder is None else self.recorder.options(durability, on_change)
+        return self._start(target, self._name(run_id), prepared, timeout=timeout, how=how)
 
     def as_completed(
         self,
@@ -279,10 +302,11 @@ class Engine(Controls, Shutdown):
         prepared: Prepared | None,
         result_sink: ResultSink | None = None,
         timeout: float | None = None,
+        how: Any = None,
     ) -> Run[Any]:
         loop = loop_for_start()
         run_scope = self._active[name] = RunScope(name, timeout)
-        work = _itself(target) if prepared is None else self._execute(prepared, run_scope, result_sink)
+        work = _itself(target) if prepared is None else self._execute(prepared, run_scope, result_sink, how)
         task = loop.create_task(work)
         run_scope.move(task)
         run_scope.caller = None
@@ -316,19 +340,32 @@ class Engine(Controls, Shutdown):
         if plan is None:
             return None
         graph, variables = plan.blueprint.graph, dict[str, str | None]()
-        constants = fill(graph, given, variables) if graph.inputs else graph.constants
+        constants = fill(graph, given, variables) if graph.inputs and self.recorder is None else graph.constants
         return plan, constants, given, provided, variables
 
     def _name(self, run_id: str | None) -> str:
+        if self.recorder is not None:
+            return self.recorder.name(run_id, self._active)
         name = f"run-{os.getpid():x}-{next(_numbers)}" if run_id is None else run_id
         if name in self._active:
             raise ValueError(f"a run named {name!r} is going on already; give each run_id to one run at a time")
         return name
 
-    async def _execute(self, prepared: Prepared, run_scope: RunScope, result_sink: ResultSink | None = None) -> Any:
+    async def _execute(
+        self, prepared: Prepared, run_scope: RunScope, result_sink: ResultSink | None = None, how: Any = None
+    ) -> Any:
         plan, constants, params, known, variables = prepared
         blueprint, run_id = plan.blueprint, run_scope.name
-        run = RunState(self, OPERATIONS, run_scope, blueprint, params, known, variables)
+        resumed, recorded = False, 0
+        run: RunState
+        if self.recorder is None:
+            run = RunState(self, OPERATIONS, run_scope, blueprint, params, known, variables)
+        else:
+            begun = await self.recorder.begin(run_scope, how, plan, params, variables, self.bus)
+            if begun.journal is None:
+                return begun.value
+            constants, params, resumed, recorded = begun.constants, begun.params, begun.is_resumed, begun.recorded
+            run = self.recorder.state_of(begun, self, OPERATIONS, run_scope, blueprint, params, known, variables)
         if plan.has_secrets:
             run.keep_secrets(blueprint.graph, constants)
         run.result_sink = result_sink
@@ -340,7 +377,11 @@ class Engine(Controls, Shutdown):
                 self.admission.attend()
             if self.bus.wants(RunStarted):
                 shown = told(blueprint, self.blueprints.values(), params, constants)
-                self.bus.publish(RunStarted(run_id=run_id, target_tasks=plan.targets, params=shown))
+                self.bus.publish(
+                    RunStarted(
+                        run_id=run_id, target_tasks=plan.targets, params=shown, resumed=resumed, recorded=recorded
+                    )
+                )
             start = perf_counter()
             value, error, others = await run_root(run, activation)
             if run_scope.seconds is not None:
@@ -355,6 +396,8 @@ class Engine(Controls, Shutdown):
                     note_more(error, TEARDOWN_FAILED + spelled(failure))
             if others:
                 note_others(error, others)
+            if self.recorder is not None:
+                error = await self.recorder.end(run, value, error)
             if self.bus.wants(RunFinished):
                 run.publish_end(perf_counter() - start, error, others)
             if self.bus.has_channels:

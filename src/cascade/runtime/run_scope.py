@@ -32,7 +32,7 @@ class RunScope(TimedScope):
     """
 
     __slots__ = (
-        *("_borne", "_running", "_token", "caller", "cancels", "depth", "idle", "in_place", "is_over"),
+        *("_borne", "_running", "_token", "caller", "cancels", "depth", "idle", "in_place", "is_final", "is_over"),
         *("name", "outer", "own", "reader", "runs", "waiter"),
     )
 
@@ -56,6 +56,8 @@ class RunScope(TimedScope):
         self.own: int = 0
         """How many cancels of the task are the run's own: a clock's, or a child's that failed."""
         self.is_over: bool = False
+        self.is_final: bool = False
+        """It was cancelled by its id or handle, not because who awaits it ends."""
         self.waiter: Waiter | None = None
         """What the caller waits for, if the run has a task of its own."""
         self._borne = 0 if self.task is None else self.task.cancelling()
@@ -124,6 +126,7 @@ class RunScope(TimedScope):
 
     def cancel(self) -> None:
         """Cancel the run, from any thread."""
+        self.is_final = True
         call_on(self.loop, self.ask)
 
     def ask(self) -> None:

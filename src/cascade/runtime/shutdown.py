@@ -14,7 +14,7 @@ from cascade.runtime.maps.sinks import ResultSink
 from cascade.runtime.resources.pool import EngineHost, ResourcePool
 from cascade.runtime.run.awaiters import around
 from cascade.runtime.run.state import RunState
-from cascade.runtime.run_scope import RunScope, Waiter
+from cascade.runtime.run_scope import RunScope, Waiter, call_on
 from cascade.spec.inside import inside_of
 from cascade.spec.notes import note_more, spelled
 from cascade.spec.protocols import Executor
@@ -30,6 +30,8 @@ class Shutdown:
     bus: MessageBus
     executor: Executor
     thread_grace: float
+    recorder: Any = None
+    """What keeps the runs in a store, if there is one (`runtime.journal.recorder`)."""
 
     def __init__(self) -> None:
         self._active: dict[str, RunScope] = {}
@@ -134,6 +136,10 @@ class Shutdown:
             if result_sink.reader is here:  # nobody else will take the results that the run waits to be taken
                 task.cancel()
         own = [*around(inside_of(), None, here)]  # the runs that this is a part of
+        if self.recorder is not None:  # they are handed back, and go on when they are started again
+            for run_scope in [*self._active.values()]:
+                if run_scope.task is not here and run_scope not in own:
+                    call_on(run_scope.loop, run_scope.ask)
         while names := [
             name for name, run_scope in self._active.items() if run_scope.task is not here and run_scope not in own
         ]:
@@ -146,6 +152,8 @@ class Shutdown:
         for executor in (self.executor, self._spare):
             if isinstance(executor, LocalExecutor):
                 await executor.aclose()
+        if self.recorder is not None:
+            await self.recorder.writer.aclose()
         if cancel is not None:
             if failure is not None:
                 note_more(cancel, TEARDOWN_FAILED + spelled(failure))

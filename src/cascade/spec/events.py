@@ -201,6 +201,8 @@ class RunStarted(RunEvent):
         store=dict,
         doc="The parameters given, by name; read-only.",
     )
+    resumed: bool = _field(at=5, default=False, doc="Whether it goes on where an earlier start of it was.")
+    recorded: int = _field(at=6, default=0, doc="How many steps are recorded, and not run again.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field by name, the parameters as a dict."""

@@ -11,10 +11,12 @@ from typing import Any, Literal, TypedDict
 
 from cascade.spec.resource import Resource
 
-__all__ = ["LogFormat", "LogLevel", "RunOptions", "ScriptOptions", "SilentOptions"]
+__all__ = ["Durability", "LogFormat", "LogLevel", "OnChange", "RunOptions", "ScriptOptions", "SilentOptions"]
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
 LogFormat = Literal["human", "json"]
+Durability = Literal["each", "group", "exit"]
+OnChange = Literal["keep", "rerun", "adapt", "error"]
 
 
 class RunOptions(TypedDict, total=False):
@@ -26,6 +28,10 @@ class RunOptions(TypedDict, total=False):
     """How many seconds the run may take, without its teardown; by default any number."""
     resources: Iterable[Resource]
     """Resources for this run alone."""
+    durability: Durability | None
+    """How the run is recorded; by default as the engine says."""
+    on_change: OnChange
+    """What becomes of recorded steps whose task has other code now."""
 
 
 class SilentOptions(TypedDict, total=False):
@@ -49,4 +55,10 @@ class ScriptOptions(SilentOptions, total=False):
     connector: Any
     """What carries messages for `cs.recv`."""
     state_backend: Any
-    """There is none yet: it is refused."""
+    """Where the run is recorded, so that it goes on after a crash."""
+    run_id: str | None
+    """By default a fresh one."""
+    durability: Durability
+    """How it is recorded."""
+    on_change: OnChange
+    """What becomes of recorded steps whose task has other code now."""

@@ -27,7 +27,7 @@ P = ParamSpec("P")
 Mode = Literal["auto", "inline", "blocking", "compute", "process"]
 
 COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
-OPTIONS = ("name", "pure", "mode", "retry", "timeout", "cache", "constraints", "tags")
+OPTIONS = ("name", "pure", "mode", "retry", "timeout", "cache", "constraints", "tags", "record", "version")
 MODES = ("auto", "inline", "blocking", "compute", "process")
 
 PASSED = frozenset({LazyResult, int, str, float, bool, type(None), bytes, complex, list, tuple, dict, set, frozenset})
@@ -58,6 +58,8 @@ class Task(Mappable[R], Generic[P, R]):
         constraints: Constraints | None = None,
         cache: Any = None,
         tags: tuple[str, ...] = (),
+        record: bool | None = None,
+        version: Any = None,
     ) -> None:
         self.func = self.__wrapped__ = func
         self.__name__: str = getattr(func, "__name__", type(func).__name__)
@@ -74,6 +76,8 @@ class Task(Mappable[R], Generic[P, R]):
         self.reach: Any = None
         """What the keys of its cache know of its function."""
         self.tags = tags
+        self.record = record
+        self.version = version
         self.receiver: Any = None
         self.variant: tuple[Task[P, R], dict[str, Any]] | None = None
         """The task that it was made of by `with_options`, and those."""
@@ -202,6 +206,8 @@ class Task(Mappable[R], Generic[P, R]):
         cache: Any = UNSET,
         constraints: dict[str, Any] | Unset | None = UNSET,
         tags: Iterable[str] | Unset = UNSET,
+        record: bool | Unset | None = UNSET,
+        version: Any = UNSET,
     ) -> Task[P, R]:
         """Return another task of the same function, with these options in the place of its own.
 
@@ -209,11 +215,11 @@ class Task(Mappable[R], Generic[P, R]):
         from it; None takes a retry, a timeout, a cache or constraints away.
 
         Args:
-            name, pure, mode, retry, timeout, cache, constraints, tags: as in `@cs.task`.
+            name, pure, mode, retry, timeout, cache, constraints, tags, record, version: as in `@cs.task`.
         """
         given: dict[str, Any] = {
             **{"name": name, "pure": pure, "mode": mode, "retry": retry, "timeout": timeout, "cache": cache},
-            **{"constraints": constraints, "tags": tags},
+            **{"constraints": constraints, "tags": tags, "record": record, "version": version},
         }
         given = {option: value for option, value in given.items() if value is not UNSET}
         if self.receiver is not None:
@@ -223,6 +229,7 @@ class Task(Mappable[R], Generic[P, R]):
         own = {
             **{"name": self.name, "pure": self.pure, "mode": self.mode, "retry": self.retry, "timeout": self.timeout},
             **{"cache": self.cache, "constraints": held and {**held.amounts, **held.lazy}, "tags": self.tags},
+            **{"record": self.record, "version": self.version},
         }
         made: Any = task(**{**own, **given})
         other: Task[P, R] = made(self.func)
@@ -312,6 +319,8 @@ def task(
     cache: Any = None,
     constraints: dict[str, Any] | None = None,
     tags: Iterable[str] = (),
+    record: bool | None = None,
+    version: Any = None,
 ) -> _Decorator: ...
 def task(
     func: Any = None,
@@ -325,6 +334,8 @@ def task(
     cache: Any = None,
     constraints: dict[str, Any] | None = None,
     tags: Iterable[str] = (),
+    record: bool | None = None,
+    version: Any = None,
     **unknown: Any,
 ) -> Any:
     """Make a task of a function: `@cs.task`, `@cs.task(name="...")` or `cs.task(len)`.
@@ -341,6 +352,9 @@ def task(
         timeout: what `with_timeout` takes, in seconds.
         constraints: what `with_constraints` takes.
         tags: free words.
+        record: whether its values are recorded where the run is; by default they are, unless it is pure. With False,
+            another call's value does as well: it is computed again where a reader needs it.
+        version: stands for its code, in cache keys and where a recorded run asks whether that has changed.
 
     Raises:
         TypeError: what is decorated cannot be called.
@@ -378,6 +392,8 @@ def task(
             constraints=limits,
             cache=kept,
             tags=words,
+            record=record,
+            version=version,
         )
 
     return declare if func is None else declare(func)

@@ -31,7 +31,7 @@ async def call_in_place(state: MapState, comprehension: Comprehension, batch: Ba
         if batch.is_all and isinstance(source, ColumnSource) and not state.may_take_all(batch.at):
             source.at = state.read = batch.at  # to be read in blocks
             return
-        if form.inline is None or run.governs(form):
+        if form.inline is None or run.governs(form) or (run.journal is not None and run.journal.waits):
             await start_all(state, batch)
             return
         if state.one_by_one or run.observed or batch.end - batch.at == 1:
@@ -84,6 +84,16 @@ def call_each(state: MapState, batch: Batch) -> None:
             values = tuple([column[batch.at] for column in batch.columns])
             batch.at += 1
             args, kwargs = state.arguments(values)
+            if run.journal is not None:
+                value, is_apart = run.journal.of_call(Call(state.frame, state.i, f"[{index}]"))
+                if value is not PENDING:
+                    out.append(state.known(value))
+                    continue
+                if is_apart:
+                    state.deliver(since, out)
+                    since, out = index + 1, []
+                    state.scope.start(perform, state, index, values)
+                    continue
             try:
                 if run.observed:
                     value = run.observe_call(Call(state.frame, state.i, f"[{index}]"), function, args, kwargs)
@@ -166,7 +176,9 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
             call.entered = True
     value = started
     try:
-        if started is NOTHING:
+        if run.journal is not None:
+            value = await run.operations.recorded_item(state, call, args, kwargs, started)
+        elif started is NOTHING:
             value = await run.operations.call(run, call, form, args, kwargs, gate)
         if is_signal(value):
             loop = run.operations.loop(run, call, value, form, args, kwargs, gate, (args, kwargs))

@@ -28,9 +28,12 @@ class SubflowKey:
     A key is known by identity, and what is asked of it is found out once, so that neither takes longer far inside.
     """
 
-    __slots__ = ("attempts", "declared", "is_outside", "root")
+    __slots__ = ("around", "attempt", "attempts", "declared", "is_outside", "loop", "number", "root")
 
-    def __init__(self, around: Any, loop: NodeInstance | None, attempt: int, declared: SubflowKey | None) -> None:
+    def __init__(
+        self, around: Any, number: int, loop: NodeInstance | None, attempt: int, declared: SubflowKey | None
+    ) -> None:
+        self.around, self.number, self.loop, self.attempt = around, number, loop, attempt
         is_inner = around.__class__ is SubflowKey
         self.declared: Any = declared or self
         """The key without the loops that it is run in, and of its first attempt."""
@@ -78,8 +81,8 @@ class NodeIds:
         if found is None:
             declared = _declared(around)
             is_declared = declared is around and loop is None and attempt == 1
-            found = SubflowKey(around, loop, attempt, None if is_declared else self.subflow_key(declared, number, None))
-            self._subflow_keys[mark] = found
+            first = None if is_declared else self.subflow_key(declared, number, None)
+            found = self._subflow_keys[mark] = SubflowKey(around, number, loop, attempt, first)
         return found
 
     def forget(self) -> None:

@@ -270,7 +270,12 @@ def _special(
         return frame.activation.blueprint.graph.nodes[block.source(i)].make(values)
     if op == ROUTE:
         return _route(frame, i, references[0], work)
-    if op <= CALLN or (op == GATED and form.inline is not None):
+    is_apart = False
+    if run.journal is not None:
+        value, is_apart = run.journal.of_register(frame, i)
+        if value is not PENDING:
+            return value
+    if not is_apart and (op <= CALLN or (op == GATED and form.inline is not None)):
         if gate is None or gate.retry is None:
             return _call(run, frame, i, form, values, deferred)
         if not run.observed and not run.governs(form):

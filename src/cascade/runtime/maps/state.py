@@ -244,10 +244,19 @@ class MapState:
         self.failed += 1
         self.last = failure
         self.check_errors(False)
-        if errors.on_error == "skip":
-            return SKIPPED
-        _begin_in_the_task(error)
-        return Failed(error, index, {**self.same, **dict(zip(self.node.each, values, strict=True))})
+        outcome: Any = SKIPPED
+        if errors.on_error != "skip":
+            _begin_in_the_task(error)
+            outcome = Failed(error, index, {**self.same, **dict(zip(self.node.each, values, strict=True))})
+        if self.run.journal is not None:
+            self.run.journal.keep_outcome(self.run.names, Call(self.frame, self.i, f"[{index}]"), outcome)
+        return outcome
+
+    def known(self, value: Any) -> Any:
+        """Return what an earlier start of the run has recorded of an item; count it if that has failed."""
+        if value is SKIPPED or value.__class__ is Failed:
+            self.failed += 1
+        return value
 
     def check_errors(self, at_end: bool) -> None:
         """Raise the last failure if more items failed than may."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from typing import Any
 
 from cascade.runtime.frames.scope import NodeFailure
@@ -18,7 +19,11 @@ __all__ = ["retried"]
 async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
     """Make attempts until one succeeds, or fails for good."""
     run, call = managed.run, managed.call
+    if run.journal is not None:
+        await _go_on(managed, retry)
     while True:
+        if run.journal is not None:
+            run.journal.keep_attempt(run.names, call, managed.count, 0.0)
         try:
             attempted, managed.attempted = managed.attempted, None
             return await (work(managed) if attempted is None else attempted.end())
@@ -26,12 +31,29 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
             raise
         except BaseException as failure:
             if not _may_repeat(managed, retry, failure):
+                if run.journal is not None:  # the next start begins anew
+                    run.journal.keep_attempt(run.names, call, 0, 0.0)
                 raise
             delay = retry.wait_after(managed.count, random.random())
+            if run.journal is not None:
+                run.journal.keep_attempt(run.names, call, managed.count, time.time() + delay)
             run.publish_retry(call, managed.count, retry.max_attempts, delay, _cause(failure))
         await asyncio.sleep(delay)
         call.scope.check()
         managed.count += 1
+
+
+async def _go_on(managed: ManagedCall, retry: Retry) -> None:
+    """Count on where an earlier start of the run was, and wait what is left of its delay.
+
+    An attempt that a crash cut off counts as begun; where it was the last there is one more, as nothing has failed.
+    """
+    begun, next_at = managed.run.journal.attempts(managed.call)
+    if begun:
+        managed.count = min(begun + 1, max(retry.max_attempts, 1))
+        if next_at > (now := time.time()):
+            await asyncio.sleep(min(next_at - now, retry.wait_after(begun, 1.0)))
+            managed.call.scope.check()
 
 
 def _may_repeat(managed: ManagedCall, retry: Retry, failure: BaseException) -> bool:

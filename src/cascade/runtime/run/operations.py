@@ -53,3 +53,7 @@ class Operations(NamedTuple, Generic[R]):
     # resources.pool
     resources: Callable[[R], Any]
     """Make what gives the tasks of a run their resources."""
+
+    # journal.recorded_run
+    recorded_item: Callable[[Any, Call, Any, Arguments, Any], Later] | None = None
+    """Carry out an item of a map in a run that is recorded; give its value."""

@@ -1,0 +1,1 @@
+"""Runs that are recorded, so that they outlive their process."""

@@ -1,0 +1,230 @@
+"""The journal of one run: what it has recorded, found again by who runs the same program once more.
+
+A step (a call, an item of a map, an entry of a loop) is known by its place in the graph. So nothing is replayed, and no
+code has to be deterministic: a resumed run goes through the same instructions, and where one has a value in the
+journal it gets that instead of being carried out. What was not recorded runs.
+
+Three things are kept. A *value*, of what has ended. A *position*, of a loop that has not: the signal that its last
+entry returned, the state that returned it, and how many entries there were; one record a loop, which each entry
+replaces. And how many *attempts* a call has begun that may be tried again. A record within a loop says which entry it is
+of, and is not read in another.
+
+The alternative, to record what the scheduler does in the order in which it does it, is what engines do that replay
+code: they need no graph, and forbid whatever could come in another order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from time import time
+from typing import Any
+
+from cascade.adapters.state.codec import decode, encode, preview
+from cascade.errors import StateError
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
+from cascade.runtime.journal.step_keys import StepKeys
+from cascade.runtime.journal.writer import Writer
+from cascade.spec.graph import Graph
+from cascade.spec.marks import SKIPPED
+from cascade.spec.notes import spelled
+from cascade.spec.operations import CALLN, MAP
+from cascade.spec.state import StepRecord
+
+__all__ = ["FAILED", "LOOP", "Journal", "is_recorded"]
+
+VALUE, LEFT_OUT, LOOP, FAILED, BEGUN = "value", "left out", "loop", "failed", "begun"
+POSITION = "^"
+"""Behind the key of a loop: where it is."""
+ATTEMPTS = "?"
+"""Behind the key of a call that may be tried again: how many attempts it has begun."""
+
+
+def is_recorded(graph: Graph, number: int) -> bool:
+    """Say whether the values of a node are recorded: not if its task says that another call's would do as well."""
+    task = getattr(graph.nodes[number], "task", None)
+    if task is None:
+        return True
+    wanted = task.record
+    return bool(not task.pure if wanted is None else wanted)
+
+
+class Journal:
+    """What one start of a run reads and writes."""
+
+    def __init__(
+        self,
+        run_id: str,
+        epoch: int,
+        writer: Writer,
+        records: dict[str, StepRecord],
+        durability: str,
+        allow: tuple[str, ...] = (),
+    ) -> None:
+        self.run_id = run_id
+        self.epoch = epoch
+        self.writer = writer
+        self.records = records
+        """What earlier starts have recorded."""
+        self.allow = allow
+        self.waits = durability == "each"
+        """Nobody reads a value before it is committed."""
+        self.is_silent = durability == "exit"
+        """Nothing is committed before the end."""
+        self.keys = StepKeys()
+        self.steps: deque[StepRecord] = deque()
+        self.taken: deque[tuple[int, str]] = deque()
+        self.error: StateError | None = None
+        """Why it cannot be recorded any more."""
+        self.end_run: Callable[[], None] = _nothing
+        """Ends the run, from any thread."""
+        self.masked: Callable[[str], str] = str
+
+    def lost(self, error: StateError) -> None:
+        """End the run, from any thread: it cannot be recorded any more."""
+        self.error = error
+        self.end_run()
+
+    # --- what was recorded
+
+    def found(self, call: Call) -> Any:
+        """Return the recorded value of a call, or PENDING."""
+        records = self.records
+        if not records:
+            return PENDING
+        record = records.get(self.keys.of(call))
+        if record is None or record.entry != _entry(call):
+            return PENDING
+        if record.kind == VALUE:
+            return self._value(record)
+        return SKIPPED if record.kind == LEFT_OUT else PENDING
+
+    def of_register(self, frame: Frame, i: int) -> tuple[Any, bool]:
+        """Return the recorded value of an instruction, or PENDING; and whether it is to be carried out apart.
+
+        What is in the middle of a loop goes on there, and what is waited for until it is committed is called apart.
+        """
+        return self.of_call(Call(frame, i)) if self.records else (PENDING, self.waits)
+
+    def of_call(self, call: Call) -> tuple[Any, bool]:
+        """Return the same of a call."""
+        value = self.found(call)
+        return value, self.waits or (value is PENDING and self._current(call, POSITION) is not None)
+
+    def position(self, call: Call) -> dict[str, Any] | None:
+        """Return where the loop is that a call has begun in an earlier start; None: it has not."""
+        record = self._current(call, POSITION)
+        return None if record is None else self._value(record)
+
+    def entries_before(self, call: Call) -> int:
+        """Return how many entries the loop of a node has had, in other entries of the loop around it."""
+        record = self.records.get(self.keys.of(call) + POSITION) if self.records else None
+        return 0 if record is None else int(self._value(record)["entries"])
+
+    def attempts(self, call: Call) -> tuple[int, float]:
+        """Return how many attempts of a call were begun, and when the next one may begin (seconds since 1970)."""
+        record = self._current(call, ATTEMPTS)
+        return (0, 0.0) if record is None or record.kind != BEGUN else (record.attempt, record.ended)
+
+    def _current(self, call: Call, what: str) -> StepRecord | None:
+        record = self.records.get(self.keys.of(call) + what) if self.records else None
+        return record if record is not None and record.entry == _entry(call) else None
+
+    def _value(self, record: StepRecord) -> Any:
+        try:
+            return decode(record.value, allow=self.allow)
+        except StateError as error:
+            raise StateError(f"the recorded value of step {record.task_id} cannot be read: {error}") from None
+
+    # --- what is recorded
+
+    def keep(self, names: Any, call: Call, value: Any, started: float = 0.0) -> None:
+        """Record what a call gave, as it is now.
+
+        Raises:
+            StateError: it cannot be recorded.
+        """
+        graph = call.activation.blueprint.graph
+        if value is NOTHING or not is_recorded(graph, call.number):
+            return
+        if graph.kinds[call.number] == MAP and not call.suffix:
+            return  # its items are
+        self._put(names, call, "", VALUE, self._encoded(names, call, value), preview(value, self.masked), started)
+
+    async def kept(self, run: Any, call: Call, value: Any, started: float) -> None:
+        """Record what a call gave, and wait until that is committed where readers are to wait.
+
+        Raises:
+            NodeFailure: it cannot be recorded.
+        """
+        try:
+            self.keep(run.names, call, value, started)
+        except StateError as error:
+            raise run.failure_at(call, error) from None
+        if self.waits:
+            await self.writer.committed()
+
+    def keep_outcome(self, names: Any, call: Call, outcome: Any) -> None:
+        """Record of an item that a map goes on without it; what cannot be recorded is called again."""
+        if outcome is SKIPPED:
+            self._put(names, call, "", LEFT_OUT, b"", "", 0.0)
+            return
+        with suppress(StateError):
+            self._put(names, call, "", VALUE, encode(outcome), preview(outcome, self.masked), 0.0)
+
+    def keep_position(self, names: Any, call: Call, home: Call, position: dict[str, Any]) -> None:
+        """Record where the loop is that `home` has begun; `call` is that of its last entry."""
+        self._put(names, home, POSITION, LOOP, self._encoded(names, call, position), "", 0.0)
+
+    def keep_attempt(self, names: Any, call: Call, count: int, next_at: float) -> None:
+        """Record that an attempt was begun, or that the next one may begin at a time."""
+        self._put(names, call, ATTEMPTS, BEGUN, b"", "", 0.0, count, next_at)
+
+    def keep_failure(self, names: Any, call: Call, error: BaseException, attempt: int) -> None:
+        """Record for people that a call has failed for good; it is called again by the next start."""
+        if call.activation.blueprint.graph.kinds[call.number] <= CALLN or call.suffix:
+            self._put(names, call, "", FAILED, b"", "", 0.0, attempt, None, self.masked(spelled(error)))
+
+    def _encoded(self, names: Any, call: Call, value: Any) -> bytes:
+        try:
+            return encode(value)
+        except StateError as error:
+            graph = call.activation.blueprint.graph
+            task_id = call.instance(names).site_of(call.suffix).task_id
+            raise StateError(
+                f"what task {task_id} (declared at {graph.declared(call.number)}) returned cannot be recorded: {error}; "
+                "return plain data, or say @cs.task(record=False): it is then computed again where it is needed"
+            ) from None
+
+    def _put(
+        self,
+        names: Any,
+        call: Call,
+        what: str,
+        kind: str,
+        value: bytes,
+        shown: str,
+        started: float,
+        attempt: int = 1,
+        ended: float | None = None,
+        error: str = "",
+    ) -> None:
+        now = time() if ended is None else ended
+        task_id = call.instance(names).site_of(call.suffix).task_id
+        key = self.keys.of(call) + what
+        self.steps.append(
+            StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, now, error, shown)
+        )
+        if not self.is_silent:
+            self.writer.touch()
+
+
+def _entry(call: Call) -> int:
+    """Return which entry of the loop around it a call belongs to; -1 outside of loops."""
+    return call.frame.iteration if call.loop is not None else -1
+
+
+def _nothing() -> None:
+    pass

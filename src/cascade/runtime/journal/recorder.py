@@ -1,0 +1,349 @@
+"""What an engine with a store of runs does when a run begins and ends.
+
+At its start a run is looked up by its id. A new one is kept before anything runs. One that is known is checked in the
+order in which a user can do something about it: its parameters, its graph, its status. What has succeeded gives its
+value and runs nothing; what is alive elsewhere is a RunBusyError; the rest goes on.
+
+A run ends in the store before anybody is told, so that nobody acts on an end that a crash could take back. Ctrl-C,
+SIGTERM and a cancel of who awaits it hand it back instead: it stays Running, without an owner, and goes on when it is
+started again. `run.cancel()` and timeouts are final until somebody does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import time
+from typing import Any, NamedTuple, TypeVar
+from uuid import uuid4
+
+from cascade.adapters.state.codec import decode, encode
+from cascade.adapters.state.owner import this_process
+from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
+from cascade.runtime.journal.fingerprint import differences, encoded, fingerprint_of
+from cascade.runtime.journal.journal import FAILED, Journal
+from cascade.runtime.journal.recorded_run import RecordedRun, recording
+from cascade.runtime.journal.writer import Writer
+from cascade.runtime.plans.inputs import fill
+from cascade.runtime.plans.plan import Plan
+from cascade.runtime.run_scope import RunScope, call_on
+from cascade.spec.events import RunWarning
+from cascade.spec.inputs import Env, Param
+from cascade.spec.notes import spelled
+from cascade.spec.state import Commit, RunRecord, StateBackend, StepRecord
+
+__all__ = ["Begun", "Recorder"]
+
+T = TypeVar("T")
+MOST_TAKEOVERS = 5
+ON_CHANGE = ("keep", "rerun", "adapt", "error")
+DURABILITIES = ("each", "group", "exit")
+TARGET = "="
+"""The key of the value of the target."""
+
+
+class Begun(NamedTuple):
+    """A run that may go on."""
+
+    journal: Journal | None
+    """None: it has succeeded, and there is nothing to do."""
+    constants: list[Any]
+    params: Mapping[str, Any]
+    is_resumed: bool
+    recorded: int
+    """How many steps are recorded."""
+    value: Any = None
+    """What it gave, if it has succeeded."""
+
+
+class How(NamedTuple):
+    """How one run is recorded."""
+
+    durability: str
+    on_change: str
+
+
+class Recorder:
+    """Keeps the runs of one engine in a store."""
+
+    def __init__(self, backend: StateBackend, durability: str, max_takeovers: int = MOST_TAKEOVERS) -> None:
+        self.backend = backend
+        self.durability = durability_from(durability)
+        self.max_takeovers = max_takeovers
+        self.writer = Writer(backend)
+
+    def options(self, durability: str | None, on_change: str) -> How:
+        """Return how a run is recorded, if what is asked for makes sense."""
+        if on_change not in ON_CHANGE:
+            raise ValueError(f'on_change is "keep", "rerun", "adapt" or "error", not {on_change!r}')
+        return How(self.durability if durability is None else durability_from(durability), on_change)
+
+    def name(self, run_id: str | None, active: Mapping[str, Any]) -> str:
+        """Return the name of a run: unlike those of all others, of all processes, if it was given none."""
+        if run_id is None:
+            return f"run-{uuid4().hex[:16]}"
+        if not isinstance(run_id, str) or not run_id:
+            raise TypeError(f"a run_id is a text that is not empty, not {run_id!r}")
+        if run_id in active:
+            raise RunBusyError(f"run {run_id!r} is going on in this very engine; engine.attach({run_id!r}) gives it")
+        return run_id
+
+    def state_of(self, begun: Begun, *args: Any) -> RecordedRun:
+        """Return the state of a run that may go on."""
+        engine, operations, run_scope, *more = args
+        assert begun.journal is not None
+        run = RecordedRun(begun.journal, engine, recording(operations), run_scope, *more)
+        begun.journal.end_run = partial(call_on, run_scope.loop, run_scope.ask)
+        return run
+
+    async def begin(
+        self,
+        run_scope: RunScope,
+        how: How,
+        plan: Plan,
+        given: Mapping[str, Any],
+        variables: dict[str, str | None],
+        bus: Any,
+    ) -> Begun:
+        """Make a run ours: a new one, or one that goes on.
+
+        Raises:
+            ParameterError: other parameters than those recorded.
+            RunChangedError: another graph than the one recorded.
+            RunBusyError: it is alive.
+            StateError: the store cannot be used.
+        """
+        run_id, graph, owner = run_scope.name, plan.blueprint.graph, this_process()
+        look = encoded(fingerprint_of(plan.blueprint))
+        before = await self.writer.ask(lambda: self.backend.find(run_id))
+        if before is None:
+            constants = fill(graph, given, variables) if graph.inputs else graph.constants
+            params, now = _params(plan, given, variables), time()
+            record = RunRecord(run_id, "Running", "", params, look, now, now, epoch=1, owner=owner)
+            if not await self._ours(run_id, 1, lambda: self.backend.create(record)):
+                raise RunBusyError(f"run {run_id!r} was begun by somebody else at this very moment")
+            return self._begun(run_id, 1, {}, constants, given, False, how)
+        recorded = decode(before.params)
+        merged = _merged(run_id, plan, recorded["params"], given)
+        for name, value in recorded["variables"].items():
+            variables.setdefault(name, value)
+        constants = fill(graph, merged, variables) if graph.inputs else graph.constants
+        steps = {step.key: step for step in await self.writer.ask(lambda: [*self.backend.steps(run_id)])}
+        self._check_graph(run_id, json.loads(before.fingerprint), json.loads(look))
+        if before.status == "Succeeded":
+            return Begun(None, constants, merged, True, 0, decode(steps[TARGET].value))
+        steps = self._check_code(before, json.loads(look), steps, plan, bus, how.on_change)
+        params = _params(plan, merged, variables)
+        taken = await self._ours(
+            run_id, before.epoch + 1, lambda: self.backend.take(run_id, before.epoch, owner, params, look)
+        )
+        begun = self._begun(run_id, taken.epoch, steps, constants, merged, True, how)
+        if taken.takeovers > self.max_takeovers:
+            error = StateError(
+                f"run {run_id!r} was taken over {taken.takeovers} times without a new committed step, so it is given "
+                f"up: what it does seems to end its process; in flight were: {_in_flight(steps)}"
+            )
+            await self.writer.ask(lambda: self.writer.finish(begun.journal, "Failed", spelled(error)))
+            raise error
+        return begun
+
+    async def _ours(self, run_id: str, epoch: int, question: Callable[[], T]) -> T:
+        """Ask the store for a run; hand it back if nobody waits for it any more."""
+        try:
+            return await self.writer.ask(question)
+        except asyncio.CancelledError:
+            self.writer.soon(lambda: self.backend.commit([Commit(run_id, epoch, 1, released=True)]))
+            raise
+
+    def _begun(
+        self,
+        run_id: str,
+        epoch: int,
+        steps: dict[str, StepRecord],
+        constants: list[Any],
+        params: Mapping[str, Any],
+        is_resumed: bool,
+        how: How,
+    ) -> Begun:
+        journal = Journal(run_id, epoch, self.writer, steps, how.durability)
+        self.writer.begin(journal)
+        done = sum(step.kind in ("value", "left out") for step in steps.values())
+        return Begun(journal, constants, params, is_resumed, done)
+
+    def _check_graph(self, run_id: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+        if before["schema"] != now["schema"]:
+            return
+        found = differences(before, now)
+        if found:
+            vague = ", ".join(now["vague"])
+            raise RunChangedError(
+                f"run {run_id!r} was recorded with another graph:\n  "
+                + "\n  ".join(found)
+                + ("\n  (a literal without content counts by its type: " + vague + ")" if vague else "")
+                + "\nStart it with the graph that it had, or under another run_id. A value that is a new one each time "
+                "(datetime.now()) is given as a cs.Param."
+            )
+
+    def _check_code(
+        self,
+        before: RunRecord,
+        now: dict[str, Any],
+        steps: dict[str, StepRecord],
+        plan: Plan,
+        bus: Any,
+        on_change: str,
+    ) -> dict[str, StepRecord]:
+        """Look for tasks whose code is another one; return the steps that still count."""
+        old = json.loads(before.fingerprint)
+        if old["schema"] != now["schema"] or old["python"] != now["python"]:
+            if bus.wants(RunWarning):
+                message = "the code of its tasks is not compared: it was recorded by another version of Python"
+                bus.publish(RunWarning(run_id=before.run_id, code="CodeNotCompared", message=message))
+            return steps
+        changed = {
+            name: [part for part in {**parts, **old["code"][name]} if parts.get(part) != old["code"][name].get(part)]
+            for name, parts in now["code"].items()
+            if name in old["code"] and old["code"][name] != parts
+        }
+        names = {step.task_id.partition("#")[0] for step in steps.values() if step.kind in ("value", "loop", "left out")}
+        changed = {name: parts for name, parts in changed.items() if name in names}
+        if not changed:
+            return steps
+        shown = {name: f"task {name!r} ({', '.join(parts[:5])})" for name, parts in changed.items()}
+        if on_change == "error":
+            raise RunChangedError(
+                f"the code of tasks of run {before.run_id!r} has changed since their steps were recorded: "
+                + "; ".join(shown.values())
+                + '; start it with on_change="keep" to keep their values, or "rerun" to run them again'
+            )
+        if on_change == "rerun":
+            return _without(steps, plan, set(changed))
+        for words in shown.values():
+            if bus.wants(RunWarning):
+                message = (
+                    f"the code of {words} has changed since its steps were recorded, which keep their values; "
+                    'start the run with on_change="rerun" to run them again'
+                )
+                bus.publish(RunWarning(run_id=before.run_id, code="CodeChanged", message=message))
+        return steps
+
+    async def end(self, run: Any, value: Any, error: BaseException | None) -> BaseException | None:
+        """Commit the end of a run before anybody is told; return what it ends with.
+
+        A run that was interrupted and not cancelled is handed back: it goes on when it is started again.
+        """
+        journal: Journal = run.journal
+        scope = run.run_scope
+        if journal.error is not None:
+            self.writer.leave(journal)
+            return journal.error
+        status: Any = "Succeeded"
+        if error is None:
+            try:
+                data = encode(value)
+            except StateError as unfit:
+                error, status = unfit, "Failed"
+            else:
+                now = time()
+                journal.steps.append(StepRecord(TARGET, -1, "value", data, "", 1, now, now, "", ""))
+        elif isinstance(error, (KeyboardInterrupt, SystemExit)) or (
+            isinstance(error, asyncio.CancelledError) and scope.is_cancelled
+        ):
+            status = "Cancelled" if scope.is_final else None
+        else:
+            status = "Failed"
+        said = "" if error is None else run.masked(spelled(error))
+        try:
+            lost = await self.writer.ask(lambda: self.writer.finish(journal, status, said))
+        except StateError as failure:
+            return failure
+        finally:
+            self.writer.leave(journal)
+        if lost:
+            return RunLostError(f"run {journal.run_id!r} was taken over by somebody else; its end is not recorded")
+        return error
+
+
+def durability_from(durability: Any) -> str:
+    """Return how a run is recorded, if that is one of the three ways."""
+    if durability not in DURABILITIES:
+        raise ValueError(f'durability is "each", "group" or "exit", not {durability!r}')
+    return str(durability)
+
+
+def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None]) -> bytes:
+    """Return what is recorded of the parameters given and the environment: all but secrets."""
+    secret = {each.name for each in plan.blueprint.graph.inputs.values() if each.secret}
+    environment = {each.name for each in plan.blueprint.graph.inputs.values() if isinstance(each, Env)}
+    try:
+        return encode(
+            {
+                "params": {name: value for name, value in given.items() if name not in secret},
+                "variables": {k: v for k, v in variables.items() if k in environment and k not in secret},
+            }
+        )
+    except StateError as error:
+        raise StateError(f"the parameters of a run are recorded, and these cannot be: {error}") from None
+
+
+def _merged(run_id: str, plan: Plan, recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a run that goes on: those recorded, which what is given must agree with."""
+    params = {each.name: each for each in plan.blueprint.graph.inputs.values() if isinstance(each, Param)}
+    for name, value in given.items():
+        param = params.get(name)
+        if param is not None and param.secret:
+            continue
+        if name in recorded:
+            one, other = recorded[name], value
+            if param is not None:
+                one, other = param.convert(one), param.convert(other)
+            if encode(one) != encode(other):
+                raise ParameterError(
+                    f"run {run_id!r} was begun with {name}={recorded[name]!r}, and is given {name}={value!r} now; "
+                    "leave it out to go on with what it was begun with, or start another run"
+                )
+    return {**{name: value for name, value in given.items() if name not in recorded}, **recorded}
+
+
+def _in_flight(steps: Mapping[str, StepRecord]) -> str:
+    found = [step.task_id for step in steps.values() if step.kind in ("begun", "loop", FAILED)]
+    return ", ".join(found[:5]) or "calls that nothing is recorded of"
+
+
+def _without(steps: dict[str, StepRecord], plan: Plan, changed: set[str]) -> dict[str, StepRecord]:
+    """Return the steps but for those of changed tasks, and of all that reads them."""
+    graph = plan.blueprint.graph
+    stale: set[int] = set()
+    grown = True
+    while grown:  # jumps may lead back
+        grown = False
+        for i in range(len(graph)):
+            task = getattr(graph.nodes[i], "task", None)
+            inner = plan.blueprint.subflows.get(i)
+            if i not in stale and (
+                (task is not None and task.name in changed)
+                or (inner is not None and _names(inner) & changed)
+                or any(edge.source in stale for edge in graph.edges_of(i))
+            ):
+                stale.add(i)
+                grown = True
+    return {key: step for key, step in steps.items() if _number(key) not in stale}
+
+
+def _names(blueprint: Any) -> set[str]:
+    from cascade.graph.nest import nest_of
+
+    tasks = (getattr(node, "task", None) for graph in nest_of(blueprint).graphs for node in graph.nodes)
+    return {task.name for task in tasks if task is not None}
+
+
+def _number(key: str) -> int:
+    """Return the node of the run's own graph that a step belongs to; -1 for the value of the target."""
+    digits = ""
+    for letter in key:
+        if not letter.isdigit():
+            break
+        digits += letter
+    return int(digits) if digits else -1

@@ -1,0 +1,79 @@
+"""The keys of steps: where in the graph a call stands, whatever came first in time.
+
+A key is the way to a node: the blueprint or the sub-flows that it is in, each with the loop that runs it, the node's
+number in its own graph, and the items of maps around it. `4` is node 4 of the target's graph, `4[17]` its item 17;
+`3>5!` the node 5 that the jumps of the loop at node 3 lead to, `3>5` node 5 as it feeds an entry of that loop;
+`7/2` node 2 of the sub-flow that node 7 is, `7~2/2` the same in its second attempt; `3>"train"/0` node 0 of the
+blueprint "train", to which a tail call of the loop at node 3 leads. Which entry of the loop a step belongs to is no
+part of its key: it stands beside it, so that a later entry takes the place of the one before, and a loop needs
+constant space.
+
+(The ids of events and errors are for people. They number nodes of one name through all blueprints that a run has come
+to, in the order in which it came to them, so they cannot be keys.)
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.frame import NodeInstance
+from cascade.runtime.frames.node_ids import SubflowKey
+
+__all__ = ["StepKeys"]
+
+LONGEST = 200
+"""A way longer than that goes by its digest: far inside of sub-flows it would be longer than what is recorded."""
+
+
+class StepKeys:
+    """The keys of the steps of one run; what they begin with is worked out once."""
+
+    def __init__(self) -> None:
+        self._places: dict[Any, str] = {}
+        self._programs: dict[Any, str] = {None: ""}
+        self._loops: dict[NodeInstance | None, str] = {None: ""}
+
+    def of(self, call: Call) -> str:
+        """Return the key of a call."""
+        place = (call.activation.key, call.number, call.loop, call.jumped)
+        found = self._places.get(place)
+        if found is None:
+            found = self._places[place] = _place(self.loop(call.loop), self.program(place[0]), place[1], place[3])
+        return found + call.suffix if call.suffix else found
+
+    def loop(self, instance: NodeInstance | None) -> str:
+        """Return what the keys of all begin with that a loop runs."""
+        found = self._loops.get(instance)
+        if found is None and instance is not None:
+            around, program = self.loop(instance.loop), self.program(instance.key)
+            place = _place(around, program, instance.number, instance.entered)
+            found = self._loops[instance] = _short(place + ">")
+        return found or ""
+
+    def program(self, key: Any) -> str:
+        """Return what the numbers of the nodes of an activation stand behind."""
+        waiting = [key]
+        while waiting:  # without recursion by how deep sub-flows are
+            last = waiting[-1]
+            if last in self._programs:
+                waiting.pop()
+            elif not isinstance(last, SubflowKey):
+                self._programs[last] = json.dumps(last, ensure_ascii=False) + "/"
+            elif last.around not in self._programs:
+                waiting.append(last.around)
+            else:
+                tried = f"~{last.attempt}" if last.attempt > 1 else ""
+                place = f"{self.loop(last.loop)}{self._programs[last.around]}{last.number}{tried}/"
+                self._programs[last] = _short(place)
+        return self._programs[key]
+
+
+def _place(loop: str, program: str, number: int, entered: bool) -> str:
+    return f"{loop}{program}{number}{'!' if entered else ''}"
+
+
+def _short(way: str) -> str:
+    return way if len(way) <= LONGEST else f"{blake2b(way.encode(), digest_size=12).hexdigest()}{way[-1]}"

@@ -1,0 +1,285 @@
+"""The thread that writes for an engine: it gathers what its runs have to say, commits it, and gives signs of life.
+
+A run appends a step to its own queue when the step ends and goes on; the writer takes what there is every 10 ms and
+commits it for all runs in one transaction. That is what "group" means: a crash loses the last 10 ms, which are done
+again. A run with durability "each" has its steps committed at once, and waits; steps of other calls and runs that end
+while a commit is on its way share the next one, so a hundred chains side by side cost as many commits as one.
+
+The queue is a deque, as appending to one is atomic: no lock is taken for a step, and the writer needs no help of the
+event loop, which a body may be holding. Of several steps with one key in a commit only the last is written; so a loop
+that turns faster than the disk costs the disk nothing.
+
+A store that fails is tried again for 20 seconds, less than a lease, and nothing new starts meanwhile (`is_behind`).
+Then all runs end with a StateError. Their end is not in the store: there they are Running without an owner that is
+alive, and can be gone on with. (The alternative, a connection for each run, would have as many transactions, of which
+SQLite makes one at a time.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from time import monotonic, sleep
+from typing import Any, Protocol, TypeVar
+
+from cascade.errors import RunLostError, StateError
+from cascade.spec.notes import spelled
+from cascade.spec.state import Commit, RunStatus, StateBackend, StepRecord
+
+__all__ = ["Recorded", "Writer"]
+
+T = TypeVar("T")
+GROUP = 0.01
+"""A group is committed so many seconds after its first step ended."""
+BEHIND = 0.1
+"""A commit that takes longer than that holds back what would begin."""
+PATIENCE = 20.0
+"""So long a store that fails is tried again."""
+BEAT = 5.0
+"""So often a sign of life is given."""
+
+
+class Recorded(Protocol):
+    """What a writer knows of a run."""
+
+    run_id: str
+    epoch: int
+    steps: deque[StepRecord]
+    taken: deque[tuple[int, str]]
+
+    def lost(self, error: StateError) -> None:
+        """End the run, from any thread: it cannot be recorded any more."""
+
+
+class Writer:
+    """Writes for all runs of one engine."""
+
+    def __init__(self, backend: StateBackend) -> None:
+        self.backend = backend
+        self._runs: dict[str, Recorded] = {}
+        self._numbers: dict[str, int] = {}
+        """Of each run, its last commit."""
+        self._jobs: deque[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]] = deque()
+        self._waiting: deque[Callable[[BaseException | None], None]] = deque()
+        """Who wants to know when all that was said so far is committed."""
+        self._wake = threading.Event()
+        self._is_dirty = False
+        self._is_urgent = False
+        self._is_open = False
+        self._is_closing = False
+        self._thread: threading.Thread | None = None
+        self._began: float | None = None
+        """When the commit under way began."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a commit takes so long that nothing new is to start."""
+        began = self._began
+        return began is not None and monotonic() - began > BEHIND
+
+    # --- what runs ask for, on the thread of their event loop
+
+    def begin(self, run: Recorded) -> None:
+        """Write for a run from now on."""
+        self._numbers[run.run_id] = 0
+        self._runs[run.run_id] = run
+
+    def leave(self, run: Recorded) -> None:
+        """Write for a run no more."""
+        if self._runs.get(run.run_id) is run:
+            del self._runs[run.run_id]
+
+    def touch(self) -> None:
+        """Have what was said committed, in a while."""
+        if not self._is_dirty:
+            self._is_dirty = True
+            self._start()
+            self._wake.set()
+
+    async def committed(self) -> None:
+        """Wait until all that was said so far is committed.
+
+        Raises:
+            StateError: the store failed.
+        """
+        await self._answered(lambda answer: self._waiting.append(lambda error: answer(None, error)))
+
+    async def ask(self, question: Callable[[], T]) -> T:
+        """Ask the store something, on the writer's thread, behind what was said so far."""
+        found: T = await self._answered(lambda answer: self._jobs.append((question, answer)))
+        return found
+
+    def soon(self, question: Callable[[], Any]) -> None:
+        """Ask the store something whose answer nobody waits for."""
+        self._jobs.append((question, lambda value, error: None))
+        self._is_urgent = True
+        self._start()
+        self._wake.set()
+
+    async def _answered(self, add: Callable[[Callable[[Any, BaseException | None], None]], None]) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def resolve(value: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+        def answer(value: Any, error: BaseException | None) -> None:
+            try:
+                loop.call_soon_threadsafe(resolve, value, error)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+
+        add(answer)
+        self._is_urgent = True
+        self._start()
+        self._wake.set()
+        return await future
+
+    async def aclose(self) -> None:
+        """Commit what is left, and close the store."""
+        thread = self._thread
+        self._is_closing = True
+        self._wake.set()
+        if thread is not None:
+            await asyncio.get_running_loop().run_in_executor(None, thread.join)
+        self._thread, self._is_closing = None, False
+
+    # --- the thread
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name="cascade-journal", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        beaten = monotonic()
+        while True:
+            self._wake.wait(BEAT if self._runs else None)
+            self._wake.clear()
+            if self._is_dirty and not (self._is_urgent or self._is_closing):
+                self._wake.wait(GROUP)  # a group gathers; who waits for it cuts that short
+                self._wake.clear()
+            try:
+                self._open()
+                self._write()
+                if self._runs and monotonic() - beaten > BEAT:
+                    beaten = monotonic()
+                    self._drop(self.backend.beat([(name, run.epoch) for name, run in [*self._runs.items()]]))
+                self._answer()
+            except BaseException as error:
+                self._fail(error)
+            if self._is_closing and not (self._is_dirty or self._jobs or self._waiting):
+                if self._is_open:
+                    self._is_open = False
+                    self.backend.close()
+                return
+
+    def _open(self) -> None:
+        if not self._is_open:
+            self.backend.open()
+            self._is_open = True
+
+    def _write(self) -> None:
+        self._is_dirty = self._is_urgent = False
+        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        commits = [commit for run in [*self._runs.values()] if (commit := self._gathered(run)) is not None]
+        try:
+            if commits:
+                self._drop(self._commit(commits))
+        except BaseException as error:
+            for answer in waiting:
+                answer(_state_error(error))
+            raise
+        for answer in waiting:
+            answer(None)
+
+    def _gathered(self, run: Recorded) -> Commit | None:
+        steps = {step.key: step for step in _taken(run.steps)}
+        taken = [*_taken(run.taken)]
+        if not steps and not taken:
+            return None
+        return Commit(run.run_id, run.epoch, self._number(run.run_id), [*steps.values()], (), taken)
+
+    def _number(self, run_id: str) -> int:
+        number = self._numbers[run_id] = self._numbers.get(run_id, 0) + 1
+        return number
+
+    def _commit(self, commits: list[Commit]) -> list[str]:
+        self._began = began = monotonic()
+        pause = 0.01
+        try:
+            while True:
+                try:
+                    return self.backend.commit(commits)
+                except StateError:
+                    raise
+                except Exception as error:
+                    if monotonic() - began > PATIENCE:
+                        raise _state_error(error) from error
+                    sleep(pause)
+                    pause = min(2 * pause, 1.0)
+        finally:
+            self._began = None
+
+    def finish(self, run: Recorded, status: RunStatus | None, error: str = "") -> list[str]:
+        """Commit the end of a run, or hand it back (no status); on the writer's thread, by `ask`.
+
+        Returns its id if it was lost: then nothing of this is written.
+        """
+        last = self._gathered(run)
+        steps, taken = ((), ()) if last is None else (last.steps, last.taken)
+        number = self._number(run.run_id) if last is None else last.number
+        return self._commit([Commit(run.run_id, run.epoch, number, steps, (), taken, status, status is None, error)])
+
+    def _drop(self, lost: Iterable[str]) -> None:
+        for name in lost:
+            run = self._runs.pop(name, None)
+            if run is not None:
+                run.lost(
+                    RunLostError(
+                        f"run {name!r} was taken over by somebody else, as this process gave no sign of life for too "
+                        "long (it was stopped, or its machine slept); nothing that it did since then is recorded"
+                    )
+                )
+
+    def _answer(self) -> None:
+        for _ in range(len(self._jobs)):
+            question, answer = self._jobs.popleft()
+            try:
+                value = question()
+            except BaseException as error:
+                answer(None, error)
+            else:
+                answer(value, None)
+
+    def _fail(self, error: BaseException) -> None:
+        """End all runs: the store cannot be written."""
+        failure = _state_error(error)
+        for run in [*self._runs.values()]:
+            self.leave(run)
+            run.lost(failure)
+        for _ in range(len(self._waiting)):
+            self._waiting.popleft()(failure)
+        for _ in range(len(self._jobs)):
+            self._jobs.popleft()[1](None, failure)
+
+
+def _taken(queue: deque[Any]) -> Iterable[Any]:
+    """Take what is in a queue now; more may be added meanwhile."""
+    return [queue.popleft() for _ in range(len(queue))]
+
+
+def _state_error(error: BaseException) -> StateError:
+    if isinstance(error, StateError):
+        return error
+    return StateError(
+        f"the store of runs failed for {PATIENCE:g} seconds: {spelled(error)}; the run is kept as Running without an "
+        "owner, start it again with its run_id when the store works"
+    )
