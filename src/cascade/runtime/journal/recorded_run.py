@@ -198,7 +198,12 @@ class RecordedLoop(Follower):
 
     def _given(self, recorded: Any) -> Any:
         kind, value = recorded
-        return self.first[value] if kind == "declared" else Inject(value) if kind == "resource" else value
+        return self.first[value] if kind == "declared" else self._resource(value) if kind == "resource" else value
+
+    def _resource(self, name: str) -> Inject:
+        """Return what asks for a resource, as it was declared where the loop is."""
+        asked = (*self.form.task.needs.values(), *self.activation.constants, *self.home.activation.constants)
+        return next((one for one in asked if isinstance(one, Inject) and one.name == name), Inject(name))
 
     def stand(self, position: dict[str, Any]) -> None:
         """Be where the loop was when an earlier start recorded it."""
