@@ -50,7 +50,8 @@ class RunRecord(NamedTuple):
     epoch: int = 0
     """How many starts it has had."""
     takeovers: int = 0
-    """How many of these took it from an owner that was gone, since a step was last committed."""
+    """How many of these took it from an owner that was gone, since a step was last committed (one that is only "begun"
+    does not count) or the run had ended."""
     owner: Owner | None = None
     error: str = ""
     """What it failed of."""
@@ -97,7 +98,7 @@ class Commit(NamedTuple):
     """Counts the commits of a start, from 1: one whose number was there before is not made twice."""
     steps: Sequence[StepRecord] = ()
     dropped: Sequence[str] = ()
-    """The keys of steps that nobody will ask for any more."""
+    """The keys of steps that nobody will ask for any more; they go before `steps` are written."""
     taken: Sequence[tuple[int, str]] = ()
     """Which messages were taken, by the keys of which steps."""
     status: RunStatus | None = None
@@ -172,7 +173,11 @@ class StateBackend(Protocol):
     def runs(
         self, status: str | None = None, target: str | None = None, since: float | None = None, limit: int | None = None
     ) -> list[RunRecord]:
-        """Return the runs that there are, the latest first, without their params and fingerprints."""
+        """Return the runs that there are, the latest first, without their params and fingerprints.
+
+        Args:
+            since: those created at that time or later.
+        """
         ...
 
     def forget(self, run_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""The kit for users' tests: doubles, spies, a virtual clock, simulations by seed, and faults."""
+"""The kit for users' tests: doubles, spies, a virtual clock, simulations by seed, faults, and what stores must do."""
 
 from cascade.testing.clock import VirtualClock
 from cascade.testing.doubles import MockConnector, MockExecutor, MockSolver, SpyExecutor, SpySolver
@@ -6,8 +6,10 @@ from cascade.testing.faults import Fault, Faults
 from cascade.testing.overriding import override_resource
 from cascade.testing.simulation import Simulation, explore, simulate
 from cascade.testing.spies import SpySubscriber
+from cascade.testing.stores import STATE_CHECKS, check_state_backend
 
 __all__ = [
+    "STATE_CHECKS",
     "Fault",
     "Faults",
     "MockConnector",
@@ -18,6 +20,7 @@ __all__ = [
     "SpySolver",
     "SpySubscriber",
     "VirtualClock",
+    "check_state_backend",
     "explore",
     "override_resource",
     "simulate",

@@ -1,0 +1,293 @@
+"""Runs kept in one file of SQLite, for the processes of one host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
+from weakref import WeakSet
+
+from cascade.adapters.state import rows
+from cascade.adapters.state.rules import check_free, check_sendable, check_takeable, no_such_run, taken_from
+from cascade.adapters.state.schema import connect
+from cascade.errors import StateError
+from cascade.spec.state import Commit, Owner, RunRecord, SignalRecord, StepRecord
+
+__all__ = ["SqliteBackend"]
+
+Durability = Literal["group", "each", "exit"]
+READ_AT_ONCE = 500
+PASSING = frozenset(
+    {
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL),
+        *(sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_CANTOPEN),
+    }
+)
+"""What may be over when it is tried again."""
+
+
+class SqliteBackend:
+    """Keeps runs in a file of SQLite, with its log beside it; any number of processes of one host may use it.
+
+    Args:
+        path: the file; it is made, and its folder, for their owner alone, when it is opened.
+        durability: what `commit` promises when it returns. "each": what was committed is on the disk, and outlives a
+            loss of power (`synchronous=FULL`). "group" and "exit": it outlives the end of every process, kill -9 too;
+            after a loss of power the file is whole, but the last commits may be missing (`synchronous=NORMAL`). When
+            to commit is up to who does.
+
+    Raises:
+        ValueError: `durability` is none of the three.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], durability: Durability = "group") -> None:
+        if durability not in ("group", "each", "exit"):
+            raise ValueError(f"durability is 'group', 'each' or 'exit', not {durability!r}")
+        self.path: str = os.path.abspath(os.fspath(path))
+        self.durability: Durability = durability
+        self._file = self.path
+        self._identity = (0, 0)
+        self._db: sqlite3.Connection | None = None
+        self._is_open = False
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        return f"SqliteBackend({self.path!r}, {self.durability!r})"
+
+    # --- opening, closing, and transactions
+
+    def open(self) -> None:
+        """Make the file where there is none, and be ready.
+
+        Raises:
+            StateError: it is no store, of a newer schema, damaged, on a network file system, or others can write to it.
+        """
+        with self._lock, self._errors():
+            if self._db is None:
+                self._connect()
+
+    def close(self) -> None:
+        """Let go of the file; its log goes with the last process that does."""
+        with self._lock:
+            db, self._db, self._is_open = self._db, None, False
+            _opened.discard(self)
+            if db is not None:
+                db.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        self._file = os.path.realpath(self.path)
+        db, self._identity = connect(self._file, self.durability)
+        self._db, self._is_open = db, True
+        _opened.add(self)
+        return db
+
+    def inherited(self) -> None:
+        """Leave the connection to the parent, in a process that was forked; one of its own is opened when needed.
+
+        To close it here would undo what the parent is writing, so it is never let go of.
+        """
+        if self._db is not None:
+            _leave_alone(self._db)
+        self._db, self._lock = None, threading.RLock()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._errors():
+            if self._db is None and not self._is_open:
+                raise StateError(f"the store {self.path} is not open")
+            yield self._db or self._connect()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Give one transaction; what is read in it holds until it is committed."""
+        with self._reading() as db:
+            self._check_there()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):
+                        db.execute("ROLLBACK")
+                raise
+
+    def _check_there(self) -> None:
+        """Raise StateError if the file was taken away: SQLite would write on, where nobody reads."""
+        try:
+            found = os.stat(self._file)
+        except FileNotFoundError:
+            raise StateError(f"{self._file} was deleted or moved while it was in use") from None
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise StateError(f"{self._file} was replaced by another file while it was in use")
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Raise what goes wrong for good as StateError; whatever else may pass when it is tried again."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING:
+                raise
+            raise StateError(f"{self._file} cannot be used: {error}; restore it, or name another file") from error
+        except UnicodeEncodeError as error:
+            raise StateError(f"{self._file} keeps no names with half a character in them: {error}") from error
+        except (PermissionError, NotADirectoryError) as error:
+            raise StateError(f"{self._file} cannot be used: {error}; name another file") from error
+
+    # --- runs
+
+    def find(self, run_id: str) -> RunRecord | None:
+        """Return what is known of a run, None if nothing is."""
+        with self._reading() as db:
+            return rows.find_run(db, run_id)
+
+    def create(self, record: RunRecord) -> bool:
+        """Keep a new run, with its owner and epoch 1 if it has one; False if there is one of that id already."""
+        if record.owner is not None:
+            record = record._replace(epoch=1, beat=self.now())
+        with self._writing() as db:
+            return rows.insert_run(db, record)
+
+    def take(self, run_id: str, epoch: int, owner: Owner, params: bytes, fingerprint: bytes) -> RunRecord:
+        """Make a run that is not alive ours: Running, with the next epoch and what is given; return it.
+
+        Raises:
+            RunBusyError: its owner is alive, or it was taken since it was looked at.
+            StateError: there is no such run.
+        """
+        with self._writing() as db:
+            record = rows.find_run(db, run_id)
+            if record is None:
+                raise no_such_run(run_id)
+            now = self.now()
+            check_takeable(record, epoch, now)
+            record = taken_from(record, owner, now, params, fingerprint)
+            rows.update_taken(db, record)
+            return record
+
+    def beat(self, runs: Iterable[tuple[str, int]]) -> list[str]:
+        """Give a sign of life for runs, each with its epoch; return the ids of those that had another one."""
+        lost = []
+        with self._writing() as db:
+            now = self.now()
+            for run_id, epoch in runs:
+                done = db.execute("UPDATE runs SET beat = ? WHERE run_id = ? AND epoch = ?", (now, run_id, epoch))
+                if done.rowcount != 1:
+                    lost.append(run_id)
+        return lost
+
+    def runs(
+        self, status: str | None = None, target: str | None = None, since: float | None = None, limit: int | None = None
+    ) -> list[RunRecord]:
+        """Return the runs that there are, the latest first, without their params and fingerprints."""
+        with self._reading() as db:
+            return rows.list_runs(db, status, target, since, -1 if limit is None else limit)
+
+    def forget(self, run_id: str) -> bool:
+        """Drop all that is kept of a run that is not alive; False if there was none.
+
+        Raises:
+            RunBusyError: it is alive.
+        """
+        with self._writing() as db:
+            record = rows.find_run(db, run_id)
+            if record is None:
+                return False
+            check_free(record, self.now())
+            for table in ("steps", "chunks", "signals"):
+                db.execute(f"DELETE FROM {table} WHERE run = (SELECT number FROM runs WHERE run_id = ?)", (run_id,))
+            db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+            return True
+
+    # --- steps
+
+    def commit(self, commits: Sequence[Commit]) -> list[str]:
+        """Make all commits durable in one transaction; return the ids of the runs that had another epoch."""
+        lost: dict[str, None] = {}
+        known: dict[str, rows.Pending | None] = {}
+        with self._writing() as db:
+            for each in commits:
+                if each.run_id not in known:
+                    known[each.run_id] = rows.Pending.of(db, each.run_id)
+                run = known[each.run_id]
+                if run is None or run.epoch != each.epoch:
+                    lost[each.run_id] = None
+                elif each.number > run.committed:
+                    run.add(each)
+            rows.write(db, [run for run in known.values() if run is not None and run.is_changed], self.now())
+        return list(lost)
+
+    def steps(self, run_id: str) -> Iterator[StepRecord]:
+        """Give all steps of a run, in the order in which they were first written."""
+        with self._reading() as db:
+            found = db.execute(
+                "SELECT steps.number FROM runs JOIN steps ON steps.run = runs.number WHERE run_id = ?", (run_id,)
+            )
+            numbers = sorted(number for (number,) in found)
+        for at in range(0, len(numbers), READ_AT_ONCE):
+            with self._reading() as db:
+                some = rows.read_steps(db, numbers[at : at + READ_AT_ONCE])
+            yield from some
+
+    # --- messages
+
+    def send(self, run_id: str, name: str, value: bytes, id: str | None) -> None:
+        """Keep a message for a run; one with an `id` that is there already counts once.
+
+        Raises:
+            StateError: there is no such run, it has ended, or it has 10,000 messages that nobody took.
+        """
+        with self._writing() as db:
+            found = db.execute("SELECT number, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+            if found is None:
+                raise no_such_run(run_id)
+            run, status = found
+            if id is not None and db.execute("SELECT 1 FROM signals WHERE run = ? AND id = ?", (run, id)).fetchone():
+                return
+            count = "SELECT count(*) FROM signals WHERE run = ? AND taken_by = ''"
+            check_sendable(run_id, status, db.execute(count, (run,)).fetchone()[0])
+            db.execute(
+                "INSERT INTO signals (run, number, name, value, id) "
+                "SELECT ?, coalesce(max(number), 0) + 1, ?, ?, ? FROM signals WHERE run = ?",
+                (run, name, value, id, run),
+            )
+
+    def signals(self, run_id: str, after: int = 0) -> list[SignalRecord]:
+        """Return the messages to a run with numbers above `after`, in order."""
+        query = (
+            "SELECT signals.number, name, value, taken_by FROM runs JOIN signals ON signals.run = runs.number "
+            "WHERE run_id = ? AND signals.number > ? ORDER BY signals.number"
+        )
+        with self._reading() as db:
+            return [SignalRecord._make(row) for row in db.execute(query, (run_id, after))]
+
+    def now(self) -> float:
+        """Return the time of this host, which all that use the file share."""
+        return time.time()
+
+
+_opened: WeakSet[SqliteBackend] = WeakSet()
+_left_alone: list[sqlite3.Connection] = []
+
+
+def _leave_alone(db: sqlite3.Connection) -> None:
+    """Keep a connection for as long as this process lives, its end included."""
+    _left_alone.append(db)
+    with contextlib.suppress(ImportError):  # some Pythons are built without ctypes
+        from ctypes import py_object, pythonapi
+
+        pythonapi.Py_IncRef(py_object(db))
+
+
+def _in_child() -> None:
+    for backend in list(_opened):
+        backend.inherited()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
