@@ -17,9 +17,16 @@ from cascade.spec.events import RunWarning
 from cascade.spec.inside import inside_of
 from cascade.spec.keywords import no_option
 from cascade.spec.lazy import Lazy, R
-from cascade.spec.policies import refuse_option
 from cascade.spec.resource import Resource
-from cascade.spec.run_options import LogFormat, LogLevel, RunOptions, ScriptOptions, SilentOptions
+from cascade.spec.run_options import (
+    Durability,
+    LogFormat,
+    LogLevel,
+    OnChange,
+    RunOptions,
+    ScriptOptions,
+    SilentOptions,
+)
 
 __all__ = ["arun", "run"]
 
@@ -45,6 +52,9 @@ def run(
     log_format: LogFormat = "human",
     connector: Any = None,
     state_backend: Any = None,
+    run_id: str | None = None,
+    durability: Durability = "group",
+    on_change: OnChange = "keep",
     **unknown: Any,
 ) -> Any:
     """Run a target to its end and return its value; reports to stderr.
@@ -65,6 +75,10 @@ def run(
             needs attention, "ERROR" of a failed run, "SILENT" of nothing.
         log_format: "human", or "json" for one JSON object a line.
         connector: carries messages for `cs.recv`.
+        state_backend: where the run is recorded, so that it goes on after a crash: the path of a SQLite file, a URL or
+            a store object; by default nowhere.
+        run_id: what the run is called; one that is recorded goes on where it was. By default a fresh one.
+        durability, on_change: as in `Engine.run`.
 
     Raises:
         Exception: whatever a task raised, with a note that says which node it was; its traceback has the frames of
@@ -74,9 +88,7 @@ def run(
         SystemExit: SIGTERM (with the code 143) or SIGHUP (129), where the program has no handler of its own for it.
     """
     if unknown:
-        raise no_option("cs.run", unknown, OPTIONS[:-1])
-    if state_backend is not None:
-        refuse_option("cs.run(state_backend=...)")
+        raise no_option("cs.run", unknown, OPTIONS)
     if connector is not None:
         resources = (*resources, resource_of(connector, "cs.run(connector=...)"))
     inside = inside_of()
@@ -87,10 +99,10 @@ def run(
     reporter = Reporter(log_level, log_format)
     reporter.attach(bus)
     try:
+        engine = Engine(bus=bus, system_resources=system_resources, state_backend=state_backend, durability=durability)
         given = tuple(resources)
-        return block_on(
-            _run(target, params, system_resources, bus, reporter.progress, timeout=timeout, resources=given)
-        )
+        options: RunOptions = {"run_id": run_id, "on_change": on_change, "timeout": timeout, "resources": given}
+        return block_on(_run(engine, target, params, reporter.progress, **options))
     except BaseException as error:
         if log_level != "DEBUG":
             trim(error)
@@ -121,25 +133,22 @@ async def arun(
         raise no_option("cs.arun", unknown, SILENT_OPTIONS, "cs.run")
     inside = inside_of()
     if inside is None or system_resources is not None:
-        return await _run(target, params, system_resources, timeout=timeout, resources=tuple(resources))
+        engine = Engine(system_resources=system_resources)
+        return await _run(engine, target, params, timeout=timeout, resources=tuple(resources))
     given = (*inside.run.known.values(), *resources)
     return await on_its_loop(inside, inside.run.engine.run(target, params, timeout=timeout, resources=given))
 
 
 async def _run(
-    target: Any,
-    params: Params,
-    system_resources: Mapping[str, float] | None,
-    bus: MessageBus | None = None,
-    progress: Progress | None = None,
-    **options: Unpack[RunOptions],
+    engine: Engine, target: Any, params: Params, progress: Progress | None = None, **options: Unpack[RunOptions]
 ) -> Any:
-    async with Engine(bus=bus, system_resources=system_resources) as engine:
+    async with engine:
         if progress is not None:
             progress.watch(engine)
         try:
             value = await engine.run(target, params, **options)
-            if bus is not None and (lost := engine.caches.lost()) and bus.wants(RunWarning):
+            bus = engine.bus
+            if progress is not None and (lost := engine.caches.lost()) and bus.wants(RunWarning):
                 bus.publish(RunWarning(run_id="", code="CacheLost", message=lost))
             return value
         finally:

@@ -16,6 +16,7 @@ from cascade.compiler.lowering.lower import open_to_tail_calls
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.compiled.root import run_piece
 from cascade.runtime.controls import Controls
+from cascade.runtime.durable import Durable
 from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.execution.compiled_start import finish_compiled, start_compiled
@@ -71,7 +72,7 @@ OPERATIONS: Operations[RunState] = Operations(
 )
 
 
-class Engine(Controls, Shutdown):
+class Engine(Controls, Durable, Shutdown):
     """Runs lazy results.
 
     Args:
@@ -345,7 +346,7 @@ class Engine(Controls, Shutdown):
 
     def _name(self, run_id: str | None) -> str:
         if self.recorder is not None:
-            return self.recorder.name(run_id, self._active)
+            return str(self.recorder.name(run_id, self._active))
         name = f"run-{os.getpid():x}-{next(_numbers)}" if run_id is None else run_id
         if name in self._active:
             raise ValueError(f"a run named {name!r} is going on already; give each run_id to one run at a time")

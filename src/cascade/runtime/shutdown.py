@@ -30,8 +30,7 @@ class Shutdown:
     bus: MessageBus
     executor: Executor
     thread_grace: float
-    recorder: Any = None
-    """What keeps the runs in a store, if there is one (`runtime.journal.recorder`)."""
+    recorder: Any
 
     def __init__(self) -> None:
         self._active: dict[str, RunScope] = {}

@@ -176,8 +176,8 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
             call.entered = True
     value = started
     try:
-        if run.journal is not None:
-            value = await run.operations.recorded_item(state, call, args, kwargs, started)
+        if (recorded := run.operations.item) is not None:
+            value = await recorded(state, call, args, kwargs, started)
         elif started is NOTHING:
             value = await run.operations.call(run, call, form, args, kwargs, gate)
         if is_signal(value):

@@ -17,7 +17,7 @@ from cascade.spec.inputs import Param
 from cascade.spec.lazy import MappedResult
 from cascade.spec.signal import UNSET
 
-__all__ = ["code_of", "differences", "fingerprint_of"]
+__all__ = ["code_of", "dependents", "differences", "encoded", "fingerprint_of"]
 
 SCHEMA = 1
 PYTHON = sys.implementation.cache_tag or sys.version
@@ -26,30 +26,57 @@ PYTHON = sys.implementation.cache_tag or sys.version
 def fingerprint_of(blueprint: Blueprint) -> dict[str, Any]:
     """Return what a program looks like: its nodes by the names that people know, its tasks with their code.
 
-    `nodes` has for each node (`parse#2`, in the order of the graph) what it is and what it reads; `code` for each task
-    the digests of what it reaches; `vague` the nodes with a literal that has no content to see.
+    `nodes` has for each node (`parse#2`, in the order of the graph) what it is and what it reads; `reads` for those of
+    the target's own graph which others they need, `tasks` which tasks they call; `code` for each task the digests of
+    what it reaches; `vague` the nodes with a literal that has no content to see.
     """
-    nodes: dict[str, str] = {}
-    code: dict[str, dict[str, str]] = {}
-    vague: list[str] = []
+    look: dict[str, Any] = {
+        **{"schema": SCHEMA, "python": PYTHON, "root": blueprint.graph.root, "nodes": {}, "reads": {}, "tasks": {}},
+        **{"code": {}, "vague": []},
+    }
     counts: dict[str, int] = {}
-    for graph in nest_of(blueprint).graphs:
+    nest = nest_of(blueprint)
+    owners: list[str] = []
+    """For each graph the node of the target's own that it is inside of."""
+    for at, graph in enumerate(nest.graphs):
+        around, number = nest.owners[at]
         names = []
         for i in range(len(graph)):
             label = graph.name(i)
             counts[label] = counts.get(label, 0) + 1
             names.append(f"{label}#{counts[label]}")
+        if at == 0:
+            look["reads"] = {name: [names[edge.source] for edge in graph.edges_of(i) if edge.source >= 0]
+                             for i, name in enumerate(names)}  # fmt: skip
+            for i, name in enumerate(names):  # a loop leads to what its jumps lead to
+                for edge in graph.edges_of(i):
+                    if edge.kind == "jump" and edge.target >= 0:
+                        look["reads"][names[edge.target]].append(name)
+            own = names
+        owners.append("" if around < 0 else owners[around] or own[number])
         for i, name in enumerate(names):
-            nodes[name] = _node(graph, i, names, vague)
+            look["nodes"][name] = _node(graph, i, names, look["vague"])
             task = getattr(graph.nodes[i], "task", None)
-            if task is not None and task.name not in code:
-                code[task.name] = code_of(task)
-    root = blueprint.graph.root
-    return {"schema": SCHEMA, "python": PYTHON, "root": root, "nodes": nodes, "code": code, "vague": vague}
+            if task is not None:
+                look["tasks"].setdefault(owners[at] or name, []).append(task.name)
+                if task.name not in look["code"]:
+                    look["code"][task.name] = code_of(task)
+    return look
+
+
+def dependents(look: dict[str, Any], first: set[str]) -> set[int]:
+    """Return the numbers, in the target's own graph, of some nodes and of all that need them."""
+    found = set(first)
+    grown = True
+    while grown:  # jumps lead back
+        needing = {name for name, reads in look["reads"].items() if name not in found and not found.isdisjoint(reads)}
+        found |= needing
+        grown = bool(needing)
+    return {i for i, name in enumerate(look["reads"]) if name in found}
 
 
 def code_of(task: Any) -> dict[str, str]:
-    """Return the digests of what a task's function reaches, by what each part is called; its `version` in place of it."""
+    """Return the digests of what a task's function reaches, by what each part is called; or its `version`."""
     if task.version is not None:
         return {"version": repr(task.version)}
     try:

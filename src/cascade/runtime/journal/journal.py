@@ -6,8 +6,8 @@ journal it gets that instead of being carried out. What was not recorded runs.
 
 Three things are kept. A *value*, of what has ended. A *position*, of a loop that has not: the signal that its last
 entry returned, the state that returned it, and how many entries there were; one record a loop, which each entry
-replaces. And how many *attempts* a call has begun that may be tried again. A record within a loop says which entry it is
-of, and is not read in another.
+replaces. And how many *attempts* a call has begun that may be tried again. A record within a loop says which entry it
+is of, and is not read in another.
 
 The alternative, to record what the scheduler does in the order in which it does it, is what engines do that replay
 code: they need no graph, and forbid whatever could come in another order.
@@ -194,8 +194,8 @@ class Journal:
             graph = call.activation.blueprint.graph
             task_id = call.instance(names).site_of(call.suffix).task_id
             raise StateError(
-                f"what task {task_id} (declared at {graph.declared(call.number)}) returned cannot be recorded: {error}; "
-                "return plain data, or say @cs.task(record=False): it is then computed again where it is needed"
+                f"what task {task_id} (declared at {graph.declared(call.number)}) returned cannot be recorded: "
+                f"{error}; return plain data, or say @cs.task(record=False), and it is computed again where it is needed"
             ) from None
 
     def _put(

@@ -1,9 +1,9 @@
 """A run that is recorded: a run that is looked at call by call, whose journal may speak.
 
 Runs that somebody listens to have each call looked at already, wherever it is made: in the pass, item by item, in
-coroutines (`RunState.observed`). A recorded run is one of these, so none of the short ways has to know of journals: what
-would make calls without looking is not taken. What is here adds three things at the places that all calls go through:
-`observe_call` for calls in place, `perform` for those that take time, and the follower of loops.
+coroutines (`RunState.observed`). A recorded run is one of these, so none of the short ways has to know of journals:
+what would make calls without looking is not taken. What is here adds three things where all calls go through: in
+`observe_call` for calls in place, in `perform` for those that take time, and in the follower of loops.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
 from cascade.spec.control import Jump, TailCall, Value
 from cascade.spec.lazy import Lazy
-from cascade.spec.operations import CALLN, LOOP, MANAGED, GATED
+from cascade.spec.operations import CALLN, GATED, LOOP, MANAGED
 from cascade.spec.placement import CallForm, arguments
 from cascade.spec.readable import readable
 from cascade.spec.resource import Inject
@@ -241,7 +241,7 @@ def resumed(
 
 def recording(operations: Operations[Any]) -> Operations[Any]:
     """Return the operations of a run that is recorded."""
-    return operations._replace(perform=perform_recorded, loop=RecordedLoop, recorded_item=perform_item)
+    return operations._replace(perform=perform_recorded, loop=RecordedLoop, item=perform_item)
 
 
 def _spelled(signal: Jump | TailCall) -> list[Any]:

@@ -16,13 +16,13 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import time
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 from uuid import uuid4
 
 from cascade.adapters.state.codec import decode, encode
 from cascade.adapters.state.owner import this_process
 from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
-from cascade.runtime.journal.fingerprint import differences, encoded, fingerprint_of
+from cascade.runtime.journal.fingerprint import dependents, differences, encoded, fingerprint_of
 from cascade.runtime.journal.journal import FAILED, Journal
 from cascade.runtime.journal.recorded_run import RecordedRun, recording
 from cascade.runtime.journal.writer import Writer
@@ -32,6 +32,7 @@ from cascade.runtime.run_scope import RunScope, call_on
 from cascade.spec.events import RunWarning
 from cascade.spec.inputs import Env, Param
 from cascade.spec.notes import spelled
+from cascade.spec.run_options import Durability
 from cascade.spec.state import Commit, RunRecord, StateBackend, StepRecord
 
 __all__ = ["Begun", "Recorder"]
@@ -134,18 +135,21 @@ class Recorder:
         self._check_graph(run_id, json.loads(before.fingerprint), json.loads(look))
         if before.status == "Succeeded":
             return Begun(None, constants, merged, True, 0, decode(steps[TARGET].value))
-        steps = self._check_code(before, json.loads(look), steps, plan, bus, how.on_change)
+        steps = self._check_code(before, json.loads(look), steps, bus, how.on_change)
         params = _params(plan, merged, variables)
         taken = await self._ours(
             run_id, before.epoch + 1, lambda: self.backend.take(run_id, before.epoch, owner, params, look)
         )
         begun = self._begun(run_id, taken.epoch, steps, constants, merged, True, how)
         if taken.takeovers > self.max_takeovers:
+            journal = begun.journal
             error = StateError(
                 f"run {run_id!r} was taken over {taken.takeovers} times without a new committed step, so it is given "
                 f"up: what it does seems to end its process; in flight were: {_in_flight(steps)}"
             )
-            await self.writer.ask(lambda: self.writer.finish(begun.journal, "Failed", spelled(error)))
+            assert journal is not None
+            await self.writer.ask(lambda: self.writer.finish(journal, "Failed", spelled(error)))
+            self.writer.leave(journal)
             raise error
         return begun
 
@@ -191,7 +195,6 @@ class Recorder:
         before: RunRecord,
         now: dict[str, Any],
         steps: dict[str, StepRecord],
-        plan: Plan,
         bus: Any,
         on_change: str,
     ) -> dict[str, StepRecord]:
@@ -207,7 +210,9 @@ class Recorder:
             for name, parts in now["code"].items()
             if name in old["code"] and old["code"][name] != parts
         }
-        names = {step.task_id.partition("#")[0] for step in steps.values() if step.kind in ("value", "loop", "left out")}
+        names = {
+            step.task_id.partition("#")[0] for step in steps.values() if step.kind in ("value", "loop", "left out")
+        }
         changed = {name: parts for name, parts in changed.items() if name in names}
         if not changed:
             return steps
@@ -219,7 +224,8 @@ class Recorder:
                 + '; start it with on_change="keep" to keep their values, or "rerun" to run them again'
             )
         if on_change == "rerun":
-            return _without(steps, plan, set(changed))
+            first = {node for node, tasks in now["tasks"].items() if not changed.keys().isdisjoint(tasks)}
+            return without(steps, dependents(now, first))
         for words in shown.values():
             if bus.wants(RunWarning):
                 message = (
@@ -228,6 +234,31 @@ class Recorder:
                 )
                 bus.publish(RunWarning(run_id=before.run_id, code="CodeChanged", message=message))
         return steps
+
+    def forked(self, run_id: str, at: str, params: Mapping[str, Any], now: float) -> str:
+        """Keep a new run that has what does not depend on a step of another; on the writer's thread."""
+        record = self.backend.find(run_id)
+        if record is None:
+            raise StateError(f"there is no recorded run {run_id!r}")
+        look = json.loads(record.fingerprint)
+        name, entry_mark, _ = at.partition("@")
+        if entry_mark:
+            raise StateError(
+                f"{at!r} asks for an entry of a loop, of which only the last one is kept; fork at the loop: {name!r}"
+            )
+        if name not in look["reads"]:
+            known = ", ".join(look["reads"])
+            raise StateError(f"run {run_id!r} has no step {name!r}; its nodes are: {known}")
+        given = decode(record.params)
+        given["params"].update(params)
+        new = self.name(None, {})
+        steps = {step.key: step for step in self.backend.steps(run_id) if step.key != TARGET}
+        kept = without(steps, dependents(look, {name}))
+        self.backend.create(
+            RunRecord(new, "Running", record.target, encode(given), record.fingerprint, now, now, epoch=1)
+        )
+        self.backend.commit([Commit(new, 1, 1, [*kept.values()], released=True)])
+        return new
 
     async def end(self, run: Any, value: Any, error: BaseException | None) -> BaseException | None:
         """Commit the end of a run before anybody is told; return what it ends with.
@@ -266,11 +297,11 @@ class Recorder:
         return error
 
 
-def durability_from(durability: Any) -> str:
+def durability_from(durability: Any) -> Durability:
     """Return how a run is recorded, if that is one of the three ways."""
     if durability not in DURABILITIES:
         raise ValueError(f'durability is "each", "group" or "exit", not {durability!r}')
-    return str(durability)
+    return cast(Durability, durability)
 
 
 def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None]) -> bytes:
@@ -312,31 +343,9 @@ def _in_flight(steps: Mapping[str, StepRecord]) -> str:
     return ", ".join(found[:5]) or "calls that nothing is recorded of"
 
 
-def _without(steps: dict[str, StepRecord], plan: Plan, changed: set[str]) -> dict[str, StepRecord]:
-    """Return the steps but for those of changed tasks, and of all that reads them."""
-    graph = plan.blueprint.graph
-    stale: set[int] = set()
-    grown = True
-    while grown:  # jumps may lead back
-        grown = False
-        for i in range(len(graph)):
-            task = getattr(graph.nodes[i], "task", None)
-            inner = plan.blueprint.subflows.get(i)
-            if i not in stale and (
-                (task is not None and task.name in changed)
-                or (inner is not None and _names(inner) & changed)
-                or any(edge.source in stale for edge in graph.edges_of(i))
-            ):
-                stale.add(i)
-                grown = True
+def without(steps: Mapping[str, StepRecord], stale: set[int]) -> dict[str, StepRecord]:
+    """Return the steps but for those of some nodes of the run's own graph, with all that is inside of these."""
     return {key: step for key, step in steps.items() if _number(key) not in stale}
-
-
-def _names(blueprint: Any) -> set[str]:
-    from cascade.graph.nest import nest_of
-
-    tasks = (getattr(node, "task", None) for graph in nest_of(blueprint).graphs for node in graph.nodes)
-    return {task.name for task in tasks if task is not None}
 
 
 def _number(key: str) -> int:

@@ -55,5 +55,5 @@ class Operations(NamedTuple, Generic[R]):
     """Make what gives the tasks of a run their resources."""
 
     # journal.recorded_run
-    recorded_item: Callable[[Any, Call, Any, Arguments, Any], Later] | None = None
-    """Carry out an item of a map in a run that is recorded; give its value."""
+    item: Callable[[Any, Call, Any, Arguments, Any], Later] | None = None
+    """Carry out an item of a map and record its value; None where the run is not recorded."""
