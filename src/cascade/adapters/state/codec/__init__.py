@@ -1,0 +1,6 @@
+"""How values are written into stores, read from them, and shown to people."""
+
+from cascade.adapters.state.codec.preview import preview
+from cascade.adapters.state.codec.values import decode, encode
+
+__all__ = ["decode", "encode", "preview"]
