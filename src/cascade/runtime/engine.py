@@ -125,7 +125,7 @@ class Engine(Controls, Durable, Shutdown):
         if system_resources:
             _ = self.admission  # which refuses those that are none
         if state_backend is not None:
-            from cascade.runtime.journal.opening import recorder_from
+            from cascade.runtime.journal.recorder import recorder_from
 
             self.recorder = recorder_from(state_backend, durability)
         self.tier = tier
@@ -367,7 +367,9 @@ class Engine(Controls, Durable, Shutdown):
             if begun.journal is None:
                 return begun.value
             constants, params, resumed, recorded = begun.constants, begun.params, begun.is_resumed, begun.recorded
-            run = self.recorder.state_of(begun, self, OPERATIONS, run_scope, blueprint, params, known, variables)
+            run = self.recorder.state_of(
+                begun.journal, self, OPERATIONS, run_scope, blueprint, params, known, variables
+            )
         if plan.has_secrets:
             run.keep_secrets(blueprint.graph, constants)
         run.result_sink = result_sink
