@@ -367,9 +367,8 @@ class Engine(Controls, Durable, Shutdown):
             if begun.journal is None:
                 return begun.value
             constants, params, resumed, recorded = begun.constants, begun.params, begun.is_resumed, begun.recorded
-            run = self.recorder.state_of(
-                begun.journal, self, OPERATIONS, run_scope, blueprint, params, known, variables
-            )
+            inputs = blueprint, params, known, variables
+            run = self.recorder.state_of(begun.journal, self, OPERATIONS, run_scope, *inputs)
         if plan.has_secrets:
             run.keep_secrets(blueprint.graph, constants)
         run.result_sink = result_sink

@@ -28,6 +28,7 @@ from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.journal.step_keys import StepKeys
 from cascade.runtime.journal.writer import Writer
+from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Graph
 from cascade.spec.marks import SKIPPED
 from cascade.spec.notes import spelled
@@ -157,7 +158,7 @@ class Journal:
             return  # its items are
         self._put(call, "", VALUE, self._encoded(call, value), preview(value, self.secrets), started)
 
-    async def kept(self, run: Any, call: Call, value: Any, started: float) -> None:
+    async def kept(self, run: RunState, call: Call, value: Any, started: float) -> None:
         """Record what a call gave, and wait until that is committed where readers are to wait.
 
         Raises:

@@ -14,6 +14,7 @@ from typing import Any
 from cascade.runtime.frames.call import Call
 from cascade.runtime.interpreter.results import refuse_lazy
 from cascade.runtime.loops.position import LoopPosition
+from cascade.runtime.run.state import RunState
 from cascade.spec.control import Jump, TailCall, Value
 from cascade.spec.lazy import Lazy
 from cascade.spec.placement import CallForm
@@ -32,7 +33,7 @@ class RecordedLoop(LoopPosition):
     """As in the class that follows loops; so is `end`."""
     end: Any
 
-    def __init__(self, run: Any, call: Call, value: Any, form: CallForm, args: Any, *more: Any) -> None:
+    def __init__(self, run: RunState, call: Call, value: Any, form: CallForm, args: Any, *more: Any) -> None:
         super().__init__(run, call, value, form, args, *more)
         self.first: list[Any] = [*args]
         """The arguments of the first entry by position: what is still one of them is known where the loop goes on."""

@@ -93,7 +93,7 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
 
         __slots__ = ()
 
-    async def perform(run: RecordedRun, frame: Frame, i: int, started: Any) -> Any:
+    async def perform(run: Any, frame: Frame, i: int, started: Any) -> Any:
         """Carry out an instruction that was put aside, and record its value."""
         call, began, value = Call(frame, i), time(), PENDING
         await run.may_begin(call)
@@ -130,16 +130,15 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
             value = Loop(run, call, value, state.form, args, kwargs, state.gate, (args, kwargs))
         if value.__class__ is Loop:
             value = await value.follow()
-        await run.journal.kept(
-            run, Call(state.frame, state.i, call.suffix.removeprefix(state.frame.suffix)), value, began
-        )
+        own = call.suffix.removeprefix(state.frame.suffix)
+        await run.journal.kept(run, Call(state.frame, state.i, own), value, began)
         return value
 
     return operations._replace(perform=perform, loop=Loop, item=item)
 
 
 def _resumed(
-    make: Any,
+    make: type[Any],
     run: RecordedRun,
     call: Call,
     form: CallForm,

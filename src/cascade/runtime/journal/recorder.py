@@ -120,6 +120,8 @@ class Recorder:
             StateError: the store cannot be used.
         """
         run_id, graph, owner = run_scope.name, plan.blueprint.graph, this_process()
+        if how.durability == "each" != self.durability:
+            await self.writer.ask(self._strengthen)
         look = encoded(fingerprint_of(plan.blueprint))
         before = await self.writer.ask(lambda: self.backend.find(run_id))
         if before is None:
@@ -155,6 +157,13 @@ class Recorder:
             self.writer.leave(journal)
             raise error
         return begun
+
+    def _strengthen(self) -> None:
+        """Have the store promise for all runs what one of them asks for; on the writer's thread."""
+        if getattr(self.backend, "durability", "each") != "each":
+            self.backend.close()
+            self.backend.durability = "each"  # type: ignore[attr-defined]
+            self.backend.open()
 
     async def _ours(self, run_id: str, epoch: int, question: Callable[[], T]) -> T:
         """Ask the store for a run; hand it back if nobody waits for it any more."""
