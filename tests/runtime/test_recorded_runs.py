@@ -241,6 +241,14 @@ class TestWhatIsToldAndRefused:
         assert (started.resumed, started.recorded) == (True, 2)
         assert [event.task_name for event in spy.events_of_type(TaskExecutionStarted)] == ["publish"]
 
+    def test_ids_of_events_are_unique_over_all_starts(self, store: Any) -> None:
+        bus = MessageBus()
+        spy = SpySubscriber(bus)
+        fail(report(), store, bus=bus)
+        run(report(), store, bus=bus)
+        ids = [event.event_id for event in spy.events]
+        assert len(ids) == len(set(ids))
+
     def test_other_parameters(self, store: Any) -> None:
         def target() -> Any:
             return publish(parse(load(cs.Param("name", type=str))))

@@ -63,7 +63,7 @@ class NodeInstance:
         """Return the site of the item that `suffix` (`[17]`) names."""
         if not suffix:
             return self.site
-        return TaskSite(self.site.run_id, self.site.task_id + suffix, self.site.task_name)
+        return TaskSite(self.site.run_id, self.site.task_id + suffix, self.site.task_name, self.site.start)
 
 
 class Skip:
