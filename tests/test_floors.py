@@ -51,8 +51,8 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"loops", "maps", "policies"},
         {"execution"},
         {"run_scope"},
-        {"journal"},
         {"controls", "durable", "forks", "shutdown"},
+        {"journal"},
         {"engine"},
     ),
 }

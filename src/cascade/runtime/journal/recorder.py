@@ -16,13 +16,14 @@ import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from time import time
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 from cascade.adapters.state.codec import decode, encode
 from cascade.adapters.state.owner import this_process
 from cascade.adapters.state.urls import backend_from
 from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
+from cascade.runtime.durable import How, check_ways
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.journal.fingerprint import dependents, differences, encoded, fingerprint_of
 from cascade.runtime.journal.journal import FAILED, Journal
@@ -43,8 +44,6 @@ __all__ = ["Begun", "Recorder", "recorder_from"]
 
 T = TypeVar("T")
 MOST_TAKEOVERS = 5
-ON_CHANGE = ("keep", "rerun", "adapt", "error")
-DURABILITIES = ("each", "group", "exit")
 TARGET = "="
 """The key of the value of the target."""
 
@@ -63,27 +62,14 @@ class Begun(NamedTuple):
     """What it gave, if it has succeeded."""
 
 
-class How(NamedTuple):
-    """How one run is recorded."""
-
-    durability: str
-    on_change: str
-
-
 class Recorder:
     """Keeps the runs of one engine in a store."""
 
     def __init__(self, backend: StateBackend, durability: str, max_takeovers: int = MOST_TAKEOVERS) -> None:
         self.backend = backend
-        self.durability = durability_from(durability)
+        self.durability = durability
         self.max_takeovers = max_takeovers
         self.writer = Writer(backend)
-
-    def options(self, durability: str | None, on_change: str) -> How:
-        """Return how a run is recorded, if what is asked for makes sense."""
-        if on_change not in ON_CHANGE:
-            raise ValueError(f'on_change is "keep", "rerun", "adapt" or "error", not {on_change!r}')
-        return How(self.durability if durability is None else durability_from(durability), on_change)
 
     def name(self, run_id: str | None, active: Mapping[str, Any]) -> str:
         """Return the name of a run: unlike those of all others, of all processes, if it was given none."""
@@ -311,15 +297,8 @@ class Recorder:
 
 def recorder_from(given: object, durability: Durability) -> Recorder:
     """Return what keeps the runs of an engine in the store that was given."""
-    how = durability_from(durability)
-    return Recorder(backend_from(given, "Engine(state_backend=...)", how), how)
-
-
-def durability_from(durability: object) -> Durability:
-    """Return how a run is recorded, if that is one of the three ways."""
-    if durability not in DURABILITIES:
-        raise ValueError(f'durability is "each", "group" or "exit", not {durability!r}')
-    return cast(Durability, durability)
+    check_ways(durability)
+    return Recorder(backend_from(given, "Engine(state_backend=...)", durability), durability)
 
 
 def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None]) -> bytes:
