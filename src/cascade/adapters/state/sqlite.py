@@ -111,7 +111,7 @@ class SqliteBackend:
                 yield db
                 db.execute("COMMIT")
             except BaseException:
-                if db.in_transaction:
+                if db is self._db and db.in_transaction:  # not that of a parent, in a fork
                     with contextlib.suppress(sqlite3.Error):
                         db.execute("ROLLBACK")
                 raise
