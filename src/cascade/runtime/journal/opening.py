@@ -11,6 +11,11 @@ __all__ = ["recorder_from"]
 
 
 def recorder_from(given: Any, durability: Any) -> Recorder:
-    """Return what keeps the runs of an engine in the store that was given."""
+    """Return what keeps the runs of an engine in the store that was given.
+
+    A Recorder is taken as it is: that is how the command gives options that are none of an engine's.
+    """
+    if isinstance(given, Recorder):
+        return given
     how = durability_from(durability)
     return Recorder(backend_from(given, "Engine(state_backend=...)", how), how)
