@@ -66,6 +66,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.app.live": {"rich"},
     "cascade.command.main": {"typer"},
     "cascade.command.options": {"typer"},
+    "cascade.command.recorded": {"typer"},
+    "cascade.command.running": {"typer"},
     "cascade.adapters.executors.by_value": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.solvers.csp": {"ortools"},

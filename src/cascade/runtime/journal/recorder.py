@@ -63,11 +63,18 @@ class Begun(NamedTuple):
 
 
 class Recorder:
-    """Keeps the runs of one engine in a store."""
+    """Keeps the runs of one engine in a store.
 
-    def __init__(self, backend: StateBackend, durability: str, max_takeovers: int = MOST_TAKEOVERS) -> None:
+    Args:
+        target: what another process finds the program of new runs by; "" if it has no name.
+    """
+
+    def __init__(
+        self, backend: StateBackend, durability: str, max_takeovers: int = MOST_TAKEOVERS, target: str = ""
+    ) -> None:
         self.backend = backend
         self.durability = durability
+        self.target = target
         self.max_takeovers = max_takeovers
         self.writer = Writer(backend)
 
@@ -113,7 +120,7 @@ class Recorder:
         if before is None:
             constants = fill(graph, given, variables) if graph.inputs else graph.constants
             params, now = _params(plan, given, variables), time()
-            record = RunRecord(run_id, "Running", "", params, look, now, now, epoch=1, owner=owner)
+            record = RunRecord(run_id, "Running", self.target, params, look, now, now, epoch=1, owner=owner)
             if not await self._ours(run_id, 1, lambda: self.backend.create(record)):
                 raise RunBusyError(f"run {run_id!r} was begun by somebody else at this very moment")
             return self._begun(run_id, 1, {}, constants, given, False, how)
@@ -247,14 +254,14 @@ class Recorder:
         if name not in look["reads"]:
             known = ", ".join(look["reads"])
             raise StateError(f"run {run_id!r} has no step {name!r}; its nodes are: {known}")
-        given = decode(record.params)
-        given["params"].update(params)
+        given = record.params
+        if params:  # else nothing is decoded, so that it needs nothing of the program
+            recorded = decode(given)
+            given = encode({**recorded, "params": {**recorded["params"], **params}})
         new = self.name(None, {})
         steps = {step.key: step for step in self.backend.steps(run_id) if step.key != TARGET}
         kept = without(steps, dependents(look, {name}))
-        self.backend.create(
-            RunRecord(new, "Running", record.target, encode(given), record.fingerprint, now, now, epoch=1)
-        )
+        self.backend.create(RunRecord(new, "Running", record.target, given, record.fingerprint, now, now, epoch=1))
         self.backend.commit([Commit(new, 1, 1, [*kept.values()], released=True)])
         return new
 
@@ -296,7 +303,12 @@ class Recorder:
 
 
 def recorder_from(given: object, durability: Durability) -> Recorder:
-    """Return what keeps the runs of an engine in the store that was given."""
+    """Return what keeps the runs of an engine in the store that was given.
+
+    A Recorder is taken as it is: that is how the command gives options that are none of an engine's.
+    """
+    if isinstance(given, Recorder):
+        return given
     check_ways(durability)
     return Recorder(backend_from(given, "Engine(state_backend=...)", durability), durability)
 
