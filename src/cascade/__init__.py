@@ -29,6 +29,7 @@ from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
     from cascade.app.caching import explain_cache
+    from cascade.app.current import current
     from cascade.app.findings import check
     from cascade.app.flow import compile
     from cascade.app.forms import from_json, to_json, to_lisp
@@ -92,6 +93,7 @@ __all__ = [
     "cli",
     "compile",
     "create_cli",
+    "current",
     "current_engine",
     "dry_run",
     "explain",
@@ -127,6 +129,7 @@ def __getattr__(name: str) -> Any:
         "cli": "cascade.command.entry",
         "compile": "cascade.app.flow",
         "create_cli": "cascade.command.entry",
+        "current": "cascade.app.current",
         "current_engine": "cascade.app.inner",
         "dry_run": "cascade.app.plans",
         "explain": "cascade.app.sources",
