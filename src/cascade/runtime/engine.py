@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import cached_property, partial
+from math import inf
 from time import perf_counter
 from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
@@ -398,7 +399,7 @@ class Engine(Controls, Durable, Shutdown):
             if others:
                 note_others(error, others)
             if self.recorder is not None:
-                error = await self.recorder.end(run, value, error)
+                error, _ = await to_the_end(self.recorder.end(run, value, error), inf)
             if self.bus.wants(RunFinished):
                 run.publish_end(perf_counter() - start, error, others)
             if self.bus.has_channels:

@@ -16,7 +16,7 @@ code: they need no graph, and forbid whatever could come in another order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from time import time
 from typing import Any
@@ -81,6 +81,8 @@ class Journal:
         self.end_run: Callable[[], None] = _nothing
         """Ends the run, from any thread."""
         self.masked: Callable[[str], str] = str
+        self.secrets: Collection[str] = ()
+        """What no preview shows."""
 
     def lost(self, error: StateError) -> None:
         """End the run, from any thread: it cannot be recorded any more."""
@@ -151,7 +153,7 @@ class Journal:
             return
         if graph.kinds[call.number] == MAP and not call.suffix:
             return  # its items are
-        self._put(names, call, "", VALUE, self._encoded(names, call, value), preview(value, self.masked), started)
+        self._put(names, call, "", VALUE, self._encoded(names, call, value), preview(value, self.secrets), started)
 
     async def kept(self, run: Any, call: Call, value: Any, started: float) -> None:
         """Record what a call gave, and wait until that is committed where readers are to wait.
@@ -172,7 +174,7 @@ class Journal:
             self._put(names, call, "", LEFT_OUT, b"", "", 0.0)
             return
         with suppress(StateError):
-            self._put(names, call, "", VALUE, encode(outcome), preview(outcome, self.masked), 0.0)
+            self._put(names, call, "", VALUE, encode(outcome), preview(outcome, self.secrets), 0.0)
 
     def keep_position(self, names: Any, call: Call, home: Call, position: dict[str, Any]) -> None:
         """Record where the loop is that `home` has begun; `call` is that of its last entry."""
@@ -195,7 +197,7 @@ class Journal:
             task_id = call.instance(names).site_of(call.suffix).task_id
             raise StateError(
                 f"what task {task_id} (declared at {graph.declared(call.number)}) returned cannot be recorded: "
-                f"{error}; return plain data, or say @cs.task(record=False), and it is computed again where it is needed"
+                f"{error}; return plain data, or say @cs.task(record=False): then it is computed again where needed"
             ) from None
 
     def _put(

@@ -44,7 +44,7 @@ class RecordedRun(RunState):
         self.journal = journal
         super().__init__(*args)
         self.compiles_flows = self.compiles_loops = False
-        journal.masked = self.masked
+        journal.masked, journal.secrets = self.masked, self.secrets
 
     def look_at_limits(self) -> None:
         """See whether some limit stands; each call is to be looked at, whoever listens."""

@@ -31,7 +31,7 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
             raise
         except BaseException as failure:
             if not _may_repeat(managed, retry, failure):
-                if run.journal is not None:  # the next start begins anew
+                if run.journal is not None and isinstance(_cause(failure), Exception):  # the next start begins anew
                     run.journal.keep_attempt(run.names, call, 0, 0.0)
                 raise
             delay = retry.wait_after(managed.count, random.random())

@@ -1,0 +1,480 @@
+"""Runs with a store: what is recorded, what runs again, what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cascade as cs
+from cascade.adapters.state import MemoryBackend
+from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
+from cascade.runtime import Engine, MessageBus
+from cascade.runtime.events import RunStarted, RunWarning, TaskExecutionStarted
+from cascade.spec.state import Commit
+from cascade.testing import SpySubscriber
+from tests.workflows import TIERS, Tier
+
+calls: list[Any] = []
+broken = False
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    global broken
+    calls.clear()
+    broken = False
+
+
+@cs.task
+def load(name: str) -> dict[str, int]:
+    calls.append(("load", name))
+    return {"n": len(name)}
+
+
+@cs.task
+async def parse(data: dict[str, int]) -> int:
+    calls.append(("parse", data["n"]))
+    await asyncio.sleep(0)
+    return data["n"] * 10
+
+
+@cs.task
+def publish(n: int) -> str:
+    calls.append(("publish", n))
+    if broken:
+        raise ValueError("the printer is on fire")
+    return f"{n} pages"
+
+
+@cs.task
+def count(n: int, total: int = 0) -> cs.Jump:
+    calls.append(("count", n))
+    if broken and n == 3:
+        raise ValueError("tired")
+    return cs.Jump("again", {"n": n - 1, "total": total + n}) if n else cs.Jump("out", total)
+
+
+@cs.task
+def climb(n: int, top: int) -> Any:
+    calls.append(("climb", n))
+    if broken and n == 3:
+        raise ValueError("tired")
+    return cs.TailCall([n + 1]) if n < top else n
+
+
+@cs.task
+def square(x: int) -> int:
+    calls.append(("square", x))
+    if broken and x == 2:
+        raise ValueError("tired")
+    return x * x
+
+
+def report(name: str = "abc") -> Any:
+    return publish(parse(load(name)))
+
+
+def loop(n: int = 5) -> Any:
+    state = count(n)
+    return cs.bind(state, cs.select_jump({"again": state, "out": None}))
+
+
+def run(target: Any, store: Any, params: Any = None, run_id: str = "r", tier: Tier = "auto", **options: Any) -> Any:
+    async def main() -> Any:
+        engine_options = {name: options.pop(name) for name in ("bus", "durability") if name in options}
+        async with Engine(state_backend=store, tier=tier, **engine_options) as engine:
+            return await engine.run(target, params, run_id=run_id, **options)
+
+    return asyncio.run(main())
+
+
+def fail(target: Any, store: Any, **options: Any) -> None:
+    """Start a run that fails, as something is broken, and mend that."""
+    global broken
+    broken = True
+    with pytest.raises(ValueError):
+        run(target, store, **options)
+    broken = False
+    calls.clear()
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request: Any, tmp_path: Path) -> Any:
+    return MemoryBackend() if request.param == "memory" else tmp_path / "kept" / "runs.db"
+
+
+class TestWhatRunsAgain:
+    @pytest.mark.parametrize("tier", TIERS)
+    @pytest.mark.parametrize("durability", ["each", "group", "exit"])
+    def test_only_what_has_no_record(self, store: Any, tier: Tier, durability: Any) -> None:
+        fail(report(), store, tier=tier, durability=durability)
+        assert run(report(), store, tier=tier, durability=durability) == "30 pages"
+        assert calls == [("publish", 30)]
+
+    def test_nothing_of_what_has_succeeded(self, store: Any) -> None:
+        assert run(report(), store) == run(report(), store) == "30 pages"
+        assert len(calls) == 3
+
+    def test_other_runs_have_steps_of_their_own(self, store: Any) -> None:
+        run(report(), store)
+        run(report(), store, run_id="other")
+        assert len(calls) == 6
+
+    @pytest.mark.parametrize("tier", TIERS)
+    @pytest.mark.parametrize("durability", ["each", "group"])
+    def test_a_loop_goes_on_at_its_entry(self, store: Any, tier: Tier, durability: Any) -> None:
+        fail(loop(), store, tier=tier, durability=durability)
+        assert run(loop(), store, tier=tier, durability=durability) == 15
+        assert calls == [("count", n) for n in (3, 2, 1, 0)]
+
+    @pytest.mark.parametrize("tier", TIERS)
+    def test_a_tail_call_goes_on_with_its_arguments(self, store: Any, tier: Tier) -> None:
+        fail(climb(0, 6), store, tier=tier)
+        assert run(climb(0, 6), store, tier=tier) == 6
+        assert calls == [("climb", n) for n in (3, 4, 5, 6)]
+
+    @pytest.mark.parametrize("tier", TIERS)
+    def test_a_map_calls_only_items_without_a_record(self, store: Any, tier: Tier) -> None:
+        fail(square.map(x=[1, 3, 2]), store, tier=tier)
+        assert run(square.map(x=[1, 3, 2]), store, tier=tier) == [1, 9, 4]
+        assert calls == [("square", 2)]
+
+    def test_items_that_a_map_lets_fail_are_recorded_as_that(self, store: Any) -> None:
+        def target() -> Any:
+            return publish(square.map(x=[1, 2, 3], on_error="skip"))
+
+        fail(target(), store)
+        assert run(target(), store) == "[1, 9] pages"
+        assert calls == [("publish", [1, 9])]
+
+    def test_the_steps_inside_of_a_sub_flow(self, store: Any) -> None:
+        fail(cs.subflow(report()), store)
+        assert run(cs.subflow(report()), store) == "30 pages"
+        assert calls == [("publish", 30)]
+
+    def test_concurrent_tail_calls_have_each_their_own(self, store: Any) -> None:
+        """Ids in events number programs as a run comes to them; keys must not."""
+        slow: dict[str, float] = {"a": 0.0, "b": 0.02}
+
+        @cs.task
+        async def hand(x: str) -> cs.TailCall:
+            await asyncio.sleep(slow[x])
+            return cs.TailCall([x], target_blueprint_id=x)
+
+        @cs.task
+        async def work(x: str) -> str:
+            calls.append(x)
+            if broken and x == "b":
+                raise ValueError("tired")
+            return x * 2
+
+        async def main() -> Any:
+            async with Engine(state_backend=store) as engine:
+                for key in "ab":
+                    engine.register_blueprint(key, work(cs.Param("x", default="?", type=str)))
+                return await engine.run([hand("a"), hand("b")], run_id="r")
+
+        global broken
+        broken = True
+        with pytest.raises(ValueError):
+            asyncio.run(main())
+        broken = False
+        slow.update(a=0.02, b=0.0)
+        assert asyncio.run(main()) == ["aa", "bb"]
+
+    def test_a_value_is_read_as_it_was_when_its_step_ended(self, store: Any) -> None:
+        @cs.task
+        def spoil(data: dict[str, int]) -> int:
+            data["n"] = 99
+            return 1
+
+        @cs.task
+        def after(data: dict[str, int], _: int) -> int:
+            if broken:
+                raise ValueError("tired")
+            return data["n"]
+
+        def target() -> Any:
+            data = load("abc")
+            return after(data, spoil(data))
+
+        fail(target(), store)
+        assert run(target(), store) == 3
+
+    def test_what_says_so_is_not_recorded(self, store: Any) -> None:
+        again = load.with_options(record=False)
+        fail(publish(parse(again("abc"))), store)
+        run(publish(parse(again("abc"))), store)
+        assert calls == [("load", "abc"), ("publish", 30)] or calls == [("publish", 30)]
+
+    def test_a_retry_counts_on(self, store: Any) -> None:
+        attempts: list[int] = []
+
+        @cs.task
+        async def flaky() -> str:
+            attempts.append(len(attempts) + 1)
+            if len(attempts) == 2:
+                task = asyncio.current_task()
+                assert task is not None
+                raise KeyboardInterrupt
+            raise ValueError("no")
+
+        with pytest.raises(KeyboardInterrupt):
+            run(flaky().with_retry(3, delay=0), store)
+        with pytest.raises(ValueError, match="no") as caught:
+            run(flaky().with_retry(3, delay=0), store)
+        assert len(attempts) == 3
+        assert "attempt 3" in caught.value.__notes__[0]
+
+
+class TestWhatIsToldAndRefused:
+    def test_a_run_that_goes_on_says_so_and_has_no_events_of_recorded_steps(self, store: Any) -> None:
+        fail(report(), store)
+        bus = MessageBus()
+        spy = SpySubscriber(bus)
+        run(report(), store, bus=bus)
+        (started,) = spy.events_of_type(RunStarted)
+        assert (started.resumed, started.recorded) == (True, 2)
+        assert [event.task_name for event in spy.events_of_type(TaskExecutionStarted)] == ["publish"]
+
+    def test_other_parameters(self, store: Any) -> None:
+        def target() -> Any:
+            return publish(parse(load(cs.Param("name", type=str))))
+
+        fail(target(), store, params={"name": "abc"})
+        with pytest.raises(ParameterError, match="begun with name='abc', and is given name='xyz'"):
+            run(target(), store, {"name": "xyz"})
+        assert run(target(), store) == "30 pages"
+
+    def test_another_graph(self, store: Any) -> None:
+        fail(report(), store)
+        with pytest.raises(RunChangedError, match="(?s)added: square#1.*changed: publish#1"):
+            run(publish(square(parse(load("abc")))), store)
+        with pytest.raises(RunChangedError, match="changed: load#1"):
+            run(report("abcd"), store)
+
+    def test_other_code_of_a_recorded_step(self, store: Any) -> None:
+        def target(answer: int) -> Any:
+            names: dict[str, Any] = {"cs": cs, "calls": calls}
+            exec(f"def first():\n    calls.append('first')\n    return {answer}\n", names)
+            return publish(cs.task(names["first"])())
+
+        fail(target(1), store)
+        bus = MessageBus()
+        spy = SpySubscriber(bus)
+        with pytest.raises(RunChangedError, match="task 'first'"):
+            run(target(2), store, on_change="error")
+        assert run(target(2), store, bus=bus) == "1 pages"
+        (warning,) = spy.events_of_type(RunWarning)
+        assert warning.code == "CodeChanged"
+        assert "task 'first'" in warning.message
+
+    def test_other_code_that_is_to_run_again(self, store: Any) -> None:
+        def target(answer: int) -> Any:
+            names: dict[str, Any] = {"cs": cs, "calls": calls}
+            exec(f"def first():\n    return {answer}\n", names)
+            return publish(square(cs.task(names["first"])()))
+
+        fail(target(3), store)
+        assert run(target(4), store, on_change="rerun") == "16 pages"
+        assert calls == [("square", 4), ("publish", 16)]
+
+    def test_a_version_stands_for_the_code(self, store: Any) -> None:
+        def target(answer: int) -> Any:
+            names: dict[str, Any] = {}
+            exec(f"def first():\n    return {answer}\n", names)
+            return publish(cs.task(version=1)(names["first"])())
+
+        fail(target(1), store)
+        assert run(target(2), store, on_change="error") == "1 pages"
+
+    def test_a_run_that_is_alive(self, store: Any) -> None:
+        async def main() -> None:
+            gate = asyncio.Event()
+
+            waiting = []
+
+            @cs.task
+            async def wait() -> None:
+                waiting.append(1)
+                await gate.wait()
+
+            async with Engine(state_backend=store) as engine, Engine(state_backend=store) as other:
+                going = engine.start(wait(), run_id="r")
+                while not waiting:
+                    await asyncio.sleep(0.001)
+                with pytest.raises(RunBusyError, match="in this very engine"):
+                    await engine.run(wait(), run_id="r")
+                with pytest.raises(RunBusyError, match="r"):
+                    await other.run(wait(), run_id="r")
+                assert engine.attach("r").id == "r"
+                gate.set()
+                await going
+
+        asyncio.run(main())
+
+    def test_a_value_that_cannot_be_recorded_fails_its_own_step(self, store: Any) -> None:
+        @cs.task(retry=3)
+        async def make() -> Any:
+            calls.append("make")
+            return lambda: 1
+
+        with pytest.raises(StateError, match=r"task make#1 .*cannot be recorded.*record=False") as caught:
+            run(make(), store)
+        assert calls == ["make"]
+        assert caught.value.__notes__
+
+    def test_ways_that_are_none(self, store: Any) -> None:
+        with pytest.raises(ValueError, match='on_change is "keep"'):
+            run(report(), store, on_change="maybe")
+        with pytest.raises(ValueError, match="durability is"):
+            run(report(), store, durability="always")
+
+
+class TestHowRunsEnd:
+    def statuses(self, store: Any) -> dict[str, str]:
+        async def main() -> dict[str, str]:
+            async with Engine(state_backend=store) as engine:
+                return {record.run_id: record.status for record in await engine.runs()}
+
+        return asyncio.run(main())
+
+    def test_the_end_is_in_the_store(self, store: Any) -> None:
+        run(report(), store, run_id="good")
+        fail(report(), store, run_id="bad")
+        assert self.statuses(store) == {"good": "Succeeded", "bad": "Failed"}
+
+    def test_what_is_cancelled_for_good_and_what_is_handed_back(self, store: Any) -> None:
+        async def main() -> None:
+            waiting = 0
+
+            @cs.task
+            async def wait() -> None:
+                nonlocal waiting
+                waiting += 1
+                await asyncio.Event().wait()
+
+            async with Engine(state_backend=store) as engine:
+                cancelled = engine.start(wait(), run_id="cancelled")
+                left = asyncio.ensure_future(engine.run(wait(), run_id="left"))
+                engine.start(wait(), run_id="closed")
+                while waiting < 3:
+                    await asyncio.sleep(0.001)
+                cancelled.cancel()
+                left.cancel()
+                await asyncio.gather(cancelled, left, return_exceptions=True)
+                with pytest.raises(TimeoutError):
+                    await engine.run(wait(), run_id="late", timeout=0.2)
+
+        asyncio.run(main())
+        found = self.statuses(store)
+        assert found == {"cancelled": "Cancelled", "left": "Running", "closed": "Running", "late": "Failed"}
+
+    def test_a_run_that_somebody_else_has_taken_is_lost(self) -> None:
+        class Stolen(MemoryBackend):
+            def commit(self, commits: Any) -> list[str]:
+                return [each.run_id for each in commits]
+
+        with pytest.raises(RunLostError, match="taken over"):
+            run(report(), Stolen())
+
+    def test_a_store_that_fails_for_good_ends_the_run(self) -> None:
+        class Broken(MemoryBackend):
+            def commit(self, commits: Any) -> list[str]:
+                raise StateError("the disk is gone")
+
+        with pytest.raises(StateError, match="the disk is gone"):
+            run(report(), Broken())
+
+    def test_a_store_that_fails_once_is_asked_again(self) -> None:
+        class Flaky(MemoryBackend):
+            failures = 3
+
+            def commit(self, commits: Any) -> list[str]:
+                Flaky.failures -= 1
+                if Flaky.failures >= 0:
+                    raise OSError("busy")
+                return super().commit(commits)
+
+        assert run(report(), Flaky()) == "30 pages"
+
+    def test_what_ends_its_process_each_time_is_given_up(self) -> None:
+        store = MemoryBackend()
+        fail(publish(1), store)
+        for kept in store._kept.values():
+            kept.record = kept.record._replace(status="Running", owner=None, takeovers=6)
+        with pytest.raises(StateError, match="taken over . times without a new committed step"):
+            run(publish(1), store)
+
+
+class TestLookingAtRuns:
+    def test_history_and_forgetting(self, store: Any) -> None:
+        fail(report(), store)
+
+        async def main() -> None:
+            async with Engine(state_backend=store) as engine:
+                steps = await engine.history("r")
+                assert [(step.task_id, step.kind) for step in steps] == [
+                    ("load#1", "value"), ("parse#1", "value"), ("publish#1", "failed"),
+                ]  # fmt: skip
+                assert steps[0].preview == "{'n': 3}"
+                assert "the printer is on fire" in steps[2].error
+                assert await engine.forget("r")
+                assert not await engine.forget("r")
+                with pytest.raises(StateError, match="no recorded run"):
+                    await engine.history("r")
+
+        asyncio.run(main())
+
+    def test_a_fork_runs_again_from_a_step_on(self, store: Any) -> None:
+        run(report(), store)
+        calls.clear()
+
+        async def main() -> None:
+            async with Engine(state_backend=store) as engine:
+                new = await engine.fork("r", at="parse#1")
+                assert await engine.run(report(), run_id=new) == "30 pages"
+                assert calls == [("parse", 3), ("publish", 30)]
+                with pytest.raises(StateError, match="no step 'sparse#1'; its nodes are: "):
+                    await engine.fork("r", at="sparse#1")
+
+        asyncio.run(main())
+
+    def test_an_engine_without_a_store_says_so(self) -> None:
+        async def main() -> None:
+            async with Engine() as engine:
+                with pytest.raises(StateError, match="state_backend"):
+                    await engine.runs()
+                with pytest.raises(LookupError, match="going on are: none"):
+                    engine.attach("r")
+
+        asyncio.run(main())
+
+
+def test_cs_run_records_and_goes_on(tmp_path: Path, caplog: Any) -> None:
+    caplog.set_level(logging.CRITICAL)
+    options: Any = {"state_backend": tmp_path / "kept" / "runs.db", "run_id": "r", "log_level": "SILENT"}
+    global broken
+    broken = True
+    with pytest.raises(ValueError):
+        cs.run(report(), **options)
+    broken = False
+    calls.clear()
+    assert cs.run(report(), **options) == "30 pages"
+    assert calls == [("publish", 30)]
+
+
+def test_commits_of_a_start_are_counted() -> None:
+    seen: list[Commit] = []
+
+    class Seen(MemoryBackend):
+        def commit(self, commits: Any) -> list[str]:
+            seen.extend(commits)
+            return super().commit(commits)
+
+    run(report(), Seen(), durability="each")
+    assert [commit.number for commit in seen] == list(range(1, len(seen) + 1))
