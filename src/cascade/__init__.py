@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from cascade.providers.text import template as template
     from cascade.providers.waiting import recv as recv
     from cascade.providers.waiting import wait as wait
+    from cascade.providers.waiting import wait_signal as wait_signal
     from cascade.runtime.engine import Engine, Run
     from cascade.runtime.events.bus import MessageBus
     from cascade.spec.events import Event
