@@ -51,7 +51,8 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"loops", "maps", "policies"},
         {"execution"},
         {"run_scope"},
-        {"controls", "forks", "shutdown"},
+        {"journal"},
+        {"controls", "durable", "forks", "shutdown", "signals"},
         {"engine"},
     ),
 }

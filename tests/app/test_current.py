@@ -1,4 +1,4 @@
-"""`cs.current()`: a task is told where it is, on every tier and wherever it runs, and nothing is set before its call."""
+"""`cs.current()`: a task is told where it is, on every tier and wherever it runs; nothing is set before its call."""
 
 import asyncio
 import functools

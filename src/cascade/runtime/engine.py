@@ -37,8 +37,8 @@ from cascade.runtime.resources.pool import ResourcePool
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import Run, RunScope, loop_for_start
-from cascade.runtime.signals import Signals
 from cascade.runtime.shutdown import TEARDOWN_FAILED, Shutdown
+from cascade.runtime.signals import Signals
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
@@ -126,7 +126,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
         if system_resources:
             _ = self.admission  # which refuses those that are none
         if state_backend is not None:
-            from cascade.runtime.journal.opening import recorder_from
+            from cascade.runtime.journal.recorder import recorder_from
 
             self.recorder = recorder_from(state_backend, durability)
         self.tier = tier
@@ -368,7 +368,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
             if begun.journal is None:
                 return begun.value
             constants, params, resumed, recorded = begun.constants, begun.params, begun.is_resumed, begun.recorded
-            run = self.recorder.state_of(begun, self, OPERATIONS, run_scope, blueprint, params, known, variables)
+            inputs = blueprint, params, known, variables
+            run = self.recorder.state_of(begun.journal, self, OPERATIONS, run_scope, *inputs)
         if plan.has_secrets:
             run.keep_secrets(blueprint.graph, constants)
         run.result_sink = result_sink

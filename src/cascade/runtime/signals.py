@@ -65,7 +65,7 @@ def mailbox_of(run_scope: RunScope) -> Any:
     """Return the messages to a run, made when the first is sent or waited for."""
     run = run_scope.run
     if run is not None and run.journal is not None:
-        return run.journal.inbox(run)
+        return run.journal.inbox()
     if not hasattr(run_scope, "mailbox"):
         from cascade.adapters.connectors.mailbox import Mailbox
 

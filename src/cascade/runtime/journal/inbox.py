@@ -33,12 +33,11 @@ WAITS, OVER, ENDED = "waits", "over", "ended"
 class Inbox(Mailbox):
     """The messages to a recorded run, as far as it knows them; and the ends of its waits."""
 
-    __slots__ = ("after", "is_told", "journal", "loop", "names", "taken")
+    __slots__ = ("after", "is_told", "journal", "loop", "taken")
 
-    def __init__(self, journal: Any, names: Any) -> None:
+    def __init__(self, journal: Any) -> None:
         super().__init__()
         self.journal = journal
-        self.names = names
         self.after = 0
         """The number of the last message that it knows."""
         self.taken: dict[str, SignalRecord] = {}
@@ -59,7 +58,7 @@ class Inbox(Mailbox):
         return float(end or 0.0), False
 
     async def _note(self, call: Call, kind: str, end: Any) -> None:
-        self.journal.note(self.names, call, END, kind, float(end))
+        self.journal.note(call, END, kind, float(end))
         await self.journal.writer.committed()
 
     async def take(self, wanted: Wanted) -> Any:

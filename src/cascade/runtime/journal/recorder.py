@@ -21,13 +21,17 @@ from uuid import uuid4
 
 from cascade.adapters.state.codec import decode, encode
 from cascade.adapters.state.owner import this_process
+from cascade.adapters.state.urls import backend_from
 from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
+from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.journal.fingerprint import dependents, differences, encoded, fingerprint_of
 from cascade.runtime.journal.journal import FAILED, Journal
-from cascade.runtime.journal.recorded_run import RecordedRun, recording
+from cascade.runtime.journal.recorded_run import RecordedRun
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.plans.inputs import fill
 from cascade.runtime.plans.plan import Plan
+from cascade.runtime.run.operations import Operations
+from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import RunScope, call_on
 from cascade.spec.events import RunWarning
 from cascade.spec.inputs import Env, Param
@@ -35,7 +39,7 @@ from cascade.spec.notes import spelled
 from cascade.spec.run_options import Durability
 from cascade.spec.state import Commit, RunRecord, StateBackend, StepRecord
 
-__all__ = ["Begun", "Recorder"]
+__all__ = ["Begun", "Recorder", "recorder_from"]
 
 T = TypeVar("T")
 MOST_TAKEOVERS = 5
@@ -91,13 +95,12 @@ class Recorder:
             raise RunBusyError(f"run {run_id!r} is going on in this very engine; engine.attach({run_id!r}) gives it")
         return run_id
 
-    def state_of(self, begun: Begun, *args: Any) -> RecordedRun:
+    def state_of(
+        self, journal: Journal, engine: Any, operations: Operations[RunState], run_scope: RunScope, *inputs: Any
+    ) -> RecordedRun:
         """Return the state of a run that may go on."""
-        engine, operations, run_scope, *more = args
-        assert begun.journal is not None
-        run = RecordedRun(begun.journal, engine, recording(operations), run_scope, *more)
-        begun.journal.end_run = partial(call_on, run_scope.loop, run_scope.ask)
-        return run
+        journal.end_run = partial(call_on, run_scope.loop, run_scope.ask)
+        return RecordedRun(journal, engine, operations, run_scope, *inputs)
 
     async def begin(
         self,
@@ -106,7 +109,7 @@ class Recorder:
         plan: Plan,
         given: Mapping[str, Any],
         variables: dict[str, str | None],
-        bus: Any,
+        bus: MessageBus,
     ) -> Begun:
         """Make a run ours: a new one, or one that goes on.
 
@@ -117,6 +120,8 @@ class Recorder:
             StateError: the store cannot be used.
         """
         run_id, graph, owner = run_scope.name, plan.blueprint.graph, this_process()
+        if how.durability == "each" != self.durability:
+            await self.writer.ask(self._strengthen)
         look = encoded(fingerprint_of(plan.blueprint))
         before = await self.writer.ask(lambda: self.backend.find(run_id))
         if before is None:
@@ -152,6 +157,13 @@ class Recorder:
             self.writer.leave(journal)
             raise error
         return begun
+
+    def _strengthen(self) -> None:
+        """Have the store promise for all runs what one of them asks for; on the writer's thread."""
+        if getattr(self.backend, "durability", "each") != "each":
+            self.backend.close()
+            self.backend.durability = "each"  # type: ignore[attr-defined]
+            self.backend.open()
 
     async def _ours(self, run_id: str, epoch: int, question: Callable[[], T]) -> T:
         """Ask the store for a run; hand it back if nobody waits for it any more."""
@@ -195,7 +207,7 @@ class Recorder:
         before: RunRecord,
         now: dict[str, Any],
         steps: dict[str, StepRecord],
-        bus: Any,
+        bus: MessageBus,
         on_change: str,
     ) -> dict[str, StepRecord]:
         """Look for tasks whose code is another one; return the steps that still count."""
@@ -265,7 +277,7 @@ class Recorder:
         data = encode(value)
         await self.writer.ask(lambda: self.backend.send(run_id, name, data, id))
 
-    async def end(self, run: Any, value: Any, error: BaseException | None) -> BaseException | None:
+    async def end(self, run: RecordedRun, value: Any, error: BaseException | None) -> BaseException | None:
         """Commit the end of a run before anybody is told; return what it ends with.
 
         A run that was interrupted and not cancelled is handed back: it goes on when it is started again.
@@ -302,7 +314,13 @@ class Recorder:
         return error
 
 
-def durability_from(durability: Any) -> Durability:
+def recorder_from(given: object, durability: Durability) -> Recorder:
+    """Return what keeps the runs of an engine in the store that was given."""
+    how = durability_from(durability)
+    return Recorder(backend_from(given, "Engine(state_backend=...)", how), how)
+
+
+def durability_from(durability: object) -> Durability:
     """Return how a run is recorded, if that is one of the three ways."""
     if durability not in DURABILITIES:
         raise ValueError(f'durability is "each", "group" or "exit", not {durability!r}')
