@@ -76,8 +76,8 @@ class Current:
             NotImplementedError: always.
         """
         raise NotImplementedError(
-            "cs.current().heartbeat() is not built yet: give the task a timeout (`.with_timeout(seconds)`), or say how far "
-            "it has come, with cs.current().progress(done, total)"
+            "cs.current().heartbeat() is not built yet: give the task a timeout (`.with_timeout(seconds)`), or say "
+            "how far it has come, with cs.current().progress(done, total)"
         )
 
     def __repr__(self) -> str:

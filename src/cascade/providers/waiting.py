@@ -74,7 +74,7 @@ async def wait_signal(name: str, *, type: Any = None, timeout: float | None = No
         ParameterError: the value cannot be read as the type.
         RuntimeError: it is called outside of a run.
     """
-    from cascade.adapters.connectors.mailbox import Wanted, refuse_name
+    from cascade.spec.mailbox import Wanted, refuse_name
     from cascade.spec.reading import reading_of
 
     refuse_name(name, "cs.wait_signal")

@@ -33,7 +33,7 @@ class Signals:
         Raises:
             StateError: there is no such run, or it has ended; or too many messages wait in it already.
         """
-        from cascade.adapters.connectors.mailbox import refuse_name
+        from cascade.spec.mailbox import refuse_name
 
         refuse_name(name, "engine.signal")
         if id is not None and not isinstance(id, str):
@@ -67,7 +67,7 @@ def mailbox_of(run_scope: RunScope) -> Any:
     if run is not None and run.journal is not None:
         return run.journal.inbox()
     if not hasattr(run_scope, "mailbox"):
-        from cascade.adapters.connectors.mailbox import Mailbox
+        from cascade.spec.mailbox import Mailbox
 
         run_scope.mailbox = Mailbox()
     return run_scope.mailbox

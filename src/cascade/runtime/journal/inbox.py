@@ -11,15 +11,14 @@ second, and only while somebody waits.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from contextlib import suppress
 from typing import Any
 
-from cascade.adapters.connectors.mailbox import Mailbox, Wanted, late
 from cascade.adapters.state.codec import decode
 from cascade.runtime.frames.call import Call
 from cascade.runtime.run.awaiters import whereabouts
-from cascade.runtime.run_scope import call_on
 from cascade.spec.clocks import now
+from cascade.spec.mailbox import Mailbox, Wanted, late
 from cascade.spec.signal import UNSET
 from cascade.spec.state import SignalRecord
 
@@ -114,7 +113,8 @@ class Inbox(Mailbox):
         """Look for new messages; on the thread that writes."""
         found = self.journal.writer.backend.signals(self.journal.run_id, self.after)
         if found:
-            call_on(self.loop, partial(self.learn, found))
+            with suppress(RuntimeError):  # the loop is closed
+                self.loop.call_soon_threadsafe(self.learn, found)
 
     async def look_now(self) -> None:
         """Look for new messages, and know them."""
