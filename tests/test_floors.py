@@ -53,6 +53,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"run_scope"},
         {"controls", "durable", "forks", "shutdown"},
         {"journal"},
+        {"signals"},
         {"engine"},
     ),
 }

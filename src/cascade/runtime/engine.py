@@ -38,6 +38,7 @@ from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import Run, RunScope, loop_for_start
 from cascade.runtime.shutdown import TEARDOWN_FAILED, Shutdown
+from cascade.runtime.signals import Signals
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
@@ -74,7 +75,7 @@ OPERATIONS: Operations[RunState] = Operations(
 )
 
 
-class Engine(Controls, Durable, Shutdown):
+class Engine(Controls, Durable, Signals, Shutdown):
     """Runs lazy results.
 
     Args:

@@ -26,6 +26,7 @@ from cascade.errors import StateError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
+from cascade.runtime.journal.inbox import Inbox
 from cascade.runtime.journal.step_keys import StepKeys
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.run.state import RunState
@@ -82,6 +83,7 @@ class Journal:
         """Why it cannot be recorded any more."""
         self.end_run: Callable[[], None] = _nothing
         """Ends the run, from any thread."""
+        self._inbox: Inbox | None = None
         self.names = NodeIds(run_id)
         self.masked: Callable[[str], str] = str
         self.secrets: Collection[str] = ()
@@ -132,6 +134,21 @@ class Journal:
         """Return how many attempts of a call were begun, and when the next one may begin (seconds since 1970)."""
         record = self._current(call, ATTEMPTS)
         return (0, 0.0) if record is None or record.kind != BEGUN else (record.attempt, record.ended)
+
+    def inbox(self) -> Inbox:
+        """Return the waits of the run and the messages that it gets, made when the first is asked for."""
+        if self._inbox is None:
+            self._inbox = Inbox(self)
+        return self._inbox
+
+    def noted(self, call: Call, what: str) -> StepRecord | None:
+        """Return what was noted of a call, in this start or an earlier one."""
+        return self._current(call, what)
+
+    def note(self, call: Call, what: str, kind: str, at: float) -> None:
+        """Note a time of a call, under its key and `what`."""
+        self._put(call, what, kind, b"", "", time(), 1, at)
+        self.records[self.keys.of(call) + what] = self.steps[-1]
 
     def _current(self, call: Call, what: str) -> StepRecord | None:
         record = self.records.get(self.keys.of(call) + what) if self.records else None

@@ -265,6 +265,11 @@ class Recorder:
         self.backend.commit([Commit(new, 1, 1, [*kept.values()], released=True)])
         return new
 
+    async def send(self, run_id: str, name: str, value: Any, id: str | None) -> None:
+        """Keep a message to a run of this store; it is committed when this returns."""
+        data = encode(value)
+        await self.writer.ask(lambda: self.backend.send(run_id, name, data, id))
+
     async def end(self, run: RecordedRun, value: Any, error: BaseException | None) -> BaseException | None:
         """Commit the end of a run before anybody is told; return what it ends with.
 

@@ -44,6 +44,16 @@ class StepKeys:
             found = self._places[place] = _place(self.loop(call.loop), self.program(place[0]), place[1], place[3])
         return found + call.suffix if call.suffix else found
 
+    def lasting(self, call: Call) -> str:
+        """Return the key of a call and of the entry that it belongs to, wherever its loop was when the run went on."""
+        if call.jumped and call.activation is call.frame.activation:
+            home = Call(call.frame, call.register)
+            home.suffix = call.suffix
+            call, iteration = (home if home.number == call.number else call), call.iteration
+        else:
+            iteration = call.iteration
+        return f"{self.of(call)}@{iteration}"
+
     def loop(self, instance: NodeInstance | None) -> str:
         """Return what the keys of all begin with that a loop runs."""
         found = self._loops.get(instance)
