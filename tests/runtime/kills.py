@@ -128,7 +128,7 @@ def spin(name: str, left: int, by: tuple[str, ...] = (), total: int = 0) -> Any:
 
 @cs.task
 def is_even(given: Work) -> bool:
-    return given["n"] % 2 == 0
+    return bool(given["n"] % 2 == 0)
 
 
 @cs.task
@@ -201,8 +201,11 @@ class Program:
             write("end", name)
             return gave(name)
 
-        mapped = item.map(name=names, i=range(6), on_error=self.random.choice(["skip", "collect"]))
+        mapped = item.map(name=names, i=range(6), on_error=self.lets_fail())
         return quick(name, given, cs.task(total)(mapped))
+
+    def lets_fail(self) -> Any:
+        return self.random.choice(["skip", "collect"])
 
     def map_of_loops(self, given: Any, depth: int) -> Any:
         mapped = turn.map(name=[self.name() for _ in range(4)], left=[2, 5, 1, 3])
@@ -238,10 +241,18 @@ class Program:
             return cs.Jump("on", data) if left else {"by": [*by, here], "n": total}
 
         seen = iter(range(1000))
-        inner = spin(cs.task(lambda: f"{name}.{next(seen)}-{os.getpid()}", name="fresh")(), 3)
-        state = outer(inner, 3, (), given)
+
+        @cs.task
+        def fresh() -> str:
+            return f"{name}.{next(seen)}-{os.getpid()}"
+
+        @cs.task
+        def counted(each: Work) -> Work:
+            return {**each, "n": len(each["by"])}
+
+        state = outer(spin(fresh(), 3), 3, (), given)
         cs.bind(state, cs.select_jump({"on": state}))
-        return cs.task(lambda each: {**each, "n": len(each["by"])}, name="counted")(state)
+        return counted(state)
 
     def tail_calls(self, given: Any, depth: int) -> Any:
         return spin(self.name(), self.random.choice([3, 40]), (), number_of(given) if given != 1 else 1)
@@ -334,4 +345,5 @@ def warm_up() -> None:
 if __name__ == "__main__":
     warm_up()
     for line in sys.stdin:
-        print(json.dumps(fork(json.loads(line))), flush=True)
+        sys.stdout.write(json.dumps(fork(json.loads(line))) + "\n")
+        sys.stdout.flush()
