@@ -46,9 +46,8 @@ def open_to_tail_calls(blueprint: Blueprint) -> None:
     if not blueprint.states and not blueprint.hoisted:
         blueprint.hoisted = _hoisted(blueprint.graph)
         blueprint.states = _States(blueprint)
-        blueprint.root.moves = blueprint.root.reads = blueprint.root.read_by = (
-            None  # what else runs once a run is read late
-        )
+        root = blueprint.root
+        root.moves = root.last = root.reads = root.read_by = None  # what runs once a run is read late
 
 
 def _operation(graph: Graph, i: int, gate: Gate) -> int:

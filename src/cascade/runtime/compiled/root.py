@@ -28,7 +28,7 @@ from cascade.compiler.emit.block import PIECE
 from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame
-from cascade.runtime.interpreter.last_readers import find_last_readers, read_from, release_reads_of
+from cascade.runtime.interpreter.last_readers import count_reads, find_last_readers, read_from, release_reads_of
 from cascade.runtime.interpreter.results import may_try_again
 from cascade.runtime.run.state import NOBODY, RunState
 from cascade.runtime.shortcuts import off
@@ -205,6 +205,7 @@ async def run_whole(run: RunState, activation: Activation, code: StraightCode, f
     except BaseException as error:
         if frame is None:
             frame = run.frame_of(activation)
+        count_reads(frame)
         left = _caught(run, frame, code, error)
         del error
     else:
@@ -272,8 +273,7 @@ def _frame_with(
     if frame is None:
         frame = run.frame_of(activation)
     block = frame.block
-    if frame.left is None and block.reads is not None:  # they were found just now
-        frame.left = dict(block.reads)
+    count_reads(frame)
     for at, value in passed.items():
         frame.regs[at] = value
     passed.clear()

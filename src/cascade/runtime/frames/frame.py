@@ -137,6 +137,7 @@ class Frame:
         "block",
         "demanded",
         "iteration",
+        "last",
         "left",
         "looked",
         "loop",
@@ -171,8 +172,10 @@ class Frame:
         self.loop: NodeInstance | None = None
         """The innermost loop around."""
         self.iteration = 0
+        self.last: list[int] | None = None
+        """Who reads each register last, as long as nothing has had to wait (see `interpreter.last_readers`)."""
         self.left: dict[int, float] | None = None
-        """How often registers are still to be read; None: once, or nobody counts (see `interpreter.last_readers`)."""
+        """How often registers are still to be read, else; neither: once, or nobody lets go of anything."""
         self.pieces: Any = ()
         """The straight code that instructions were made into; they count on behind the registers."""
         self.watch: Any = None
@@ -239,8 +242,9 @@ def root_frame(activation: Activation, scope: Scope) -> Frame:
     """Make the root frame of an activation."""
     block = activation.blueprint.root
     frame = Frame(activation, block, activation.fresh_registers(), scope, None)
-    if block.reads is not None:
-        frame.left = dict(block.reads)
+    frame.last = block.last
+    if frame.last is None and block.reads is not None:
+        frame.left = dict(block.reads[1])
     if block.lazies:
         frame.demanded = bytearray(len(block))
         frame.demanded[: block.strict] = b"\1" * block.strict

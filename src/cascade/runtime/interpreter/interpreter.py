@@ -29,7 +29,7 @@ from cascade.runtime.frames.call import Call, at_register
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip
 from cascade.runtime.frames.gates import gate_reason, stand_in
 from cascade.runtime.frames.started import Attempted, close
-from cascade.runtime.interpreter.last_readers import release_reads
+from cascade.runtime.interpreter.last_readers import count_reads, release_reads
 from cascade.runtime.interpreter.results import may_try_again, plain_result
 from cascade.runtime.run.state import RunState
 from cascade.spec.operations import (
@@ -77,7 +77,7 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
     while work:
         frame, steps = work[-1]
         regs, operands, waiters = frame.regs, frame.operands, frame.waiters
-        left, lets_go = frame.left, frame.block.moves is not None
+        last, left, lets_go = frame.last, frame.left, frame.block.moves is not None
         i = -1
         try:
             for i, op, form, at in steps:
@@ -85,28 +85,22 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
                     value = regs[at]
                     if value is PENDING:
                         frame.park(at, (frame, i))
-                        if ticker.due:
-                            return TURN
-                        continue
-                    call = form.inline
-                    value = _call(run, frame, i, form, (value,), deferred) if call is None else call(value)
+                    else:
+                        call = form.inline
+                        value = _call(run, frame, i, form, (value,), deferred) if call is None else call(value)
                 elif op == move1:
                     value = regs[at]
                     if value is PENDING:
                         frame.park(at, (frame, i))
-                        if ticker.due:
-                            return TURN
-                        continue
-                    call = form.inline
-                    if call is None:
+                    elif (call := form.inline) is None:
                         value = _call(run, frame, i, form, (value,), deferred)
                     else:
                         value = call(value)
                         if value.__class__ is form.seen:
-                            if left is None or (reads := left[at]) == 1:
+                            if left is not None:
+                                release_reads(frame, i)
+                            elif last is None or last[at] == i:
                                 regs[at] = None  # nobody else reads it
-                            else:
-                                left[at] = reads - 1
                 elif op <= calls and (call := form.inline) is not None and not form.names:
                     if op == CALL0:
                         value = call()
@@ -121,15 +115,14 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
                         else:
                             value = call(value, second)
                             second = None
-                            if left is not None and value.__class__ is form.seen:
-                                if (reads := left[at]) == 1:
-                                    regs[at] = None
-                                else:
-                                    left[at] = reads - 1
-                                if (reads := left[other]) == 1:
-                                    regs[other] = None
-                                else:
-                                    left[other] = reads - 1
+                            if value.__class__ is form.seen:
+                                if last is not None:
+                                    if last[at] == i:
+                                        regs[at] = None
+                                    if last[other] == i:
+                                        regs[other] = None
+                                elif left is not None:
+                                    release_reads(frame, i)
                     else:
                         references = operands[at + 1 : at + 1 + operands[at]]
                         values = [regs[reference] for reference in references]
@@ -139,13 +132,14 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
                                 break
                         else:
                             value = call(*values)
-                            if left is not None and value.__class__ is form.seen:
-                                del values
-                                for at in references:
-                                    if (reads := left[at]) == 1:
-                                        regs[at] = None
-                                    else:
-                                        left[at] = reads - 1
+                            values = []
+                            if value.__class__ is form.seen:
+                                if last is not None:
+                                    for at in references:
+                                        if last[at] == i:
+                                            regs[at] = None
+                                elif left is not None:
+                                    release_reads(frame, i)
                 else:
                     value = _special(run, frame, i, CALL1 if op == MOVE1 else op, form, at, work, deferred)
                     if value is PENDING:
@@ -160,6 +154,8 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
                     if value is not PENDING:
                         value = plain_result(run, frame, i, op, form, value, deferred)
                     if value is PENDING:
+                        if last is not None:  # what follows need not end in the order in which it stands
+                            last, left = None, count_reads(frame, i)
                         if run.stall is not None:
                             return run.take_stall()
                         if ticker.due or len(deferred) >= MOST_DEFERRED:
