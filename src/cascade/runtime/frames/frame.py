@@ -23,6 +23,10 @@ Parked: TypeAlias = "tuple[Frame, int] | asyncio.Future[None] | None"
 """What waits for a register: an instruction, or somebody who awaits it; None: nobody, who knows that it is there."""
 
 
+DEEP = 16
+"""Each time so many sub-flows stand in each other, one has a task of its own."""
+
+
 class NodeInstance:
     """One instance of a node: the one of the graph around, or that of a loop which runs it again.
 
@@ -96,6 +100,11 @@ class Activation:
         self.templates: dict[EntryPlan, list[Any]] = {}
         self.has_root = False
         self.root: Frame
+
+    @property
+    def nests(self) -> bool:
+        """Whether a sub-flow in it may be carried out where it is itself: coroutines and calls nest only so deep."""
+        return (self.depth + 1) % DEEP != 0
 
     def fresh_registers(self) -> list[Any]:
         """Return registers for the root block."""

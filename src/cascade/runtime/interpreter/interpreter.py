@@ -26,12 +26,14 @@ from typing import Any, Final
 
 from cascade.errors import RouterError
 from cascade.runtime.frames.call import Call, at_register
-from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, steps_of
 from cascade.runtime.frames.gates import gate_reason, stand_in
-from cascade.runtime.frames.started import Attempted, close
+from cascade.runtime.frames.started import Attempted, SubflowStarted, close
 from cascade.runtime.interpreter.last_readers import count_reads, release_reads
 from cascade.runtime.interpreter.results import may_try_again, plain_result
+from cascade.runtime.interpreter.subflows import close_subflow, given_constants, open_subflow
 from cascade.runtime.run.state import RunState
+from cascade.spec.graph import Gate
 from cascade.spec.operations import (
     CALL0,
     CALL1,
@@ -275,9 +277,36 @@ def _special(
             except Exception as error:
                 deferred.append((frame, i, Attempted(error)))
                 return PENDING
-    may_wait = op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None))
+    if block.kinds[i] == SUBFLOW:
+        return _subflow(run, frame, i, gate, values, deferred)
+    may_wait = op != MAP and (run.governed or (gate is not None and gate.constraints is not None))
     deferred.append((frame, i, MAY_WAIT if may_wait else PENDING))
     return PENDING
+
+
+def _subflow(
+    run: RunState, around: Frame, i: int, gate: Gate | None, values: list[Any], deferred: list[Deferred]
+) -> Any:
+    """Carry out a sub-flow as far as that can be now; PENDING if more of it takes time."""
+    if (gate is not None and gate.is_policy) or run.shares or not around.activation.nests:
+        deferred.append((around, i, PENDING))
+        return PENDING
+    frame = open_subflow(run, around, i, given_constants(run, around, i, values))
+    activation = frame.activation
+    work: list[Any] = [(frame, steps_of(frame.block, activation.blueprint.order))]
+    inner: list[Deferred] = []
+    try:
+        outcome = run_ready(run, work, inner)
+    except BaseException:
+        activation.let_go()
+        raise
+    if outcome is not None or inner or frame.waiters:
+        deferred.append((around, i, SubflowStarted(frame, work, inner, outcome)))
+        return PENDING
+    value, skip = close_subflow(run, frame)
+    if skip is not None:
+        around.skips[i] = skip
+    return value
 
 
 def _waits(frame: Frame, i: int, at: int) -> bool:
