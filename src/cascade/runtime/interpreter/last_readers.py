@@ -61,7 +61,7 @@ def _last_reads(blueprint: Blueprint) -> list[int]:
     i = others.find(1)
     while i >= 0:
         for at in block.references(i):
-            if last[at] < i:
+            if at >= 0 and last[at] < i:  # constants are kept: those who read them are not all noted
                 last[at] = i
         i = others.find(1, i + 1)
     return last
