@@ -43,7 +43,8 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"explain"},
     ),
     "runtime": (
-        {"admission", "event_loop", "events", "plans", "shortcuts"},
+        {"shortcuts"},
+        {"admission", "event_loop", "events", "plans"},
         {"frames"},
         {"run"},
         {"interpreter", "resources", "inspect"},
