@@ -22,12 +22,11 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from cascade.runtime.journal.recorder import recorder_from as recorder_from
-
 import cascade as cs
 from cascade.adapters.state import SqliteBackend
 from cascade.runtime import Engine
 from cascade.runtime.journal.fingerprint import code_of
+from cascade.runtime.journal.recorder import recorder_from as recorder_from
 
 Work = dict[str, Any]
 places = 0
