@@ -95,7 +95,7 @@ class _Unpickler(pickle.Unpickler):
         return found
 
     def persistent_load(self, pid: Any) -> Any:
-        """Refuse it: nothing is written in this way."""
+        """Refuse what a pickle leaves out: nothing is written in this way."""
         raise StateError(f"the record refers to something outside of it ({pid!r:.40})")
 
 
