@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from hashlib import blake2b
@@ -564,6 +565,26 @@ def test_a_preview_shows_no_secret() -> None:
     )
     assert "sec" not in preview([b"x" * 195 + b"secret"], ["secret"])
     assert preview(1234, ["1234"]) == "***"
+
+
+@dataclass
+class Discreet:
+    name: str
+    word: str
+
+    def __repr__(self) -> str:
+        return f"Discreet({self.name})"
+
+
+@dataclass
+class Half:
+    name: str
+    word: str = field(repr=False)
+
+
+def test_a_preview_shows_no_more_than_an_object_says_of_itself() -> None:
+    assert preview([Discreet("a", "word")]) == "[Discreet(a)]"
+    assert preview([Half("a", "word")]) == "[Half(name='a')]"
 
 
 class Loud:

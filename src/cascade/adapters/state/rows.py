@@ -49,7 +49,6 @@ TAKE_RUN = (
 )
 PENDING = f"SELECT run_id, number, epoch, committed, chunked {_BOTH} WHERE run_id IN (%s)"
 BEAT = "UPDATE starts SET beat = ? WHERE run = (SELECT number FROM runs WHERE run_id = ?) AND epoch = ?"
-BEAT = "UPDATE starts SET beat = ? WHERE run = (SELECT number FROM runs WHERE run_id = ?) AND epoch = ?"
 UPSERT_STEP = (
     f"INSERT INTO steps ({', '.join(_STEP)}) VALUES ({', '.join('?' * len(_STEP))}) ON CONFLICT (run, key) "
     f"DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _STEP[2:])}"

@@ -81,7 +81,7 @@ def connect(file: str, durability: str) -> tuple[sqlite3.Connection, tuple[int, 
 def _opened(file: str) -> sqlite3.Connection:
     """Open a file that is there; SQLite would make one that is not."""
     place = Path(file).as_uri() + "?mode=rw"
-    return sqlite3.connect(place, PATIENCE, isolation_level=None, check_same_thread=False, uri=True)
+    return sqlite3.connect(place, timeout=PATIENCE, isolation_level=None, check_same_thread=False, uri=True)
 
 
 def _make(file: str) -> None:

@@ -70,9 +70,9 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Look at classes and functions; have members of enums named in one way on every Python."""
         cls: Any = type(obj)
-        if cls in METHODS and isinstance(obj.__self__, type):
+        if issubclass(cls, METHODS) and isinstance(obj.__self__, type):
             return _method, (obj.__self__, obj.__name__)
-        if cls in METHODS and not isinstance(obj.__self__, ModuleType | None):
+        if issubclass(cls, METHODS) and not isinstance(obj.__self__, ModuleType | None):
             raise StateError("it holds a method of an object; give what it is a method of")
         if issubclass(cls, type) or issubclass(cls, FUNCTIONS) or cls.__name__ in COMPILED:
             _check(obj, f"{obj.__module__}.{getattr(obj, '__qualname__', obj.__name__)}")
@@ -95,7 +95,7 @@ class _Unpickler(pickle.Unpickler):
         return found
 
     def persistent_load(self, pid: Any) -> Any:
-        """Refuse it: nothing is written in this way."""
+        """Refuse what a pickle leaves out: nothing is written in this way."""
         raise StateError(f"the record refers to something outside of it ({pid!r:.40})")
 
 
@@ -109,7 +109,12 @@ def _member(cls: type[enum.Enum], name: str) -> enum.Enum:
 def _method(cls: type, name: str) -> Any:
     """Return a method of a class itself, as one that makes an object anew."""
     found = getattr(cls, name)
-    if not isinstance(cls, type) or name.startswith("__") or type(found) not in METHODS or found.__self__ is not cls:
+    if (
+        not isinstance(cls, type)
+        or name.startswith("__")
+        or not isinstance(found, METHODS)
+        or found.__self__ is not cls
+    ):
         raise StateError(f"the record names {cls!r:.40}.{name}, which records may not")
     return found
 
