@@ -1,5 +1,6 @@
 """What type checkers see of the providers; here it is seen to run as well."""
 
+from datetime import UTC, datetime
 from typing import Any, assert_type
 
 import cascade as cs
@@ -12,6 +13,8 @@ from cascade.spec.lazy import LazyResult, MappedResult
 def test_each_call_gives_a_lazy_result_of_its_type() -> None:
     assert_type(cs.shell("true"), LazyResult[ShellResult])
     assert_type(cs.wait(1), LazyResult[None])
+    assert_type(cs.wait(until=datetime.now(UTC)), LazyResult[None])
+    assert_type(cs.wait_signal("name", type=bool, timeout=5, default=None), LazyResult[Any])
     assert_type(cs.recv("topic"), LazyResult[Any])
     assert_type(cs.http.get("http://x"), LazyResult[HttpResponse])
     assert_type(cs.http.request("GET", "http://x").with_retry(3), LazyResult[HttpResponse])

@@ -107,4 +107,4 @@ def current() -> Current:
             '(mode="process"), in a thread that the task has started, in an asyncio task that it does not wait for. '
             "Call it at the top of the task, and pass on what is needed of it"
         )
-    return Current(*place)
+    return Current(place.run, place.call, place.attempt)

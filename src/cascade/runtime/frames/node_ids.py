@@ -8,7 +8,6 @@ the same on every tier, and whether or not somebody listens.
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from cascade.graph.joins import joins_of, targets_of
@@ -20,10 +19,7 @@ from cascade.spec.operations import CALLN, MAP
 if TYPE_CHECKING:
     from cascade.spec.blueprint import Blueprint
 
-__all__ = ["NodeIds", "naming"]
-
-naming = Lock()
-"""Held while something is named that others may be naming, too: threads of tasks ask where they are."""
+__all__ = ["NodeIds"]
 
 
 class SubflowKey:
@@ -156,11 +152,15 @@ class NodeIds:
 
     def _place(self, key: object) -> tuple[int, list[int]]:
         if self._waiting:
-            with naming:
-                self._number_all()
+            self.name_all()
         return self._places[_declared(key)]
 
-    def _number_all(self) -> None:
+    @property
+    def are_all(self) -> bool:
+        """Whether the nodes of all programs that the run has come to are numbered."""
+        return not self._waiting
+
+    def name_all(self) -> None:
         """Number the nodes of the programs that the run has come to since this was last asked."""
         for start, blueprint in self._waiting:
             nest = nest_of(blueprint)

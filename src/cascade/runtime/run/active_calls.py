@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Iterable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import Frame
@@ -77,12 +77,15 @@ def awaits(coroutine: object) -> Iterator[FrameType]:
         coroutine = getattr(coroutine, "cr_await", None)
 
 
-class Place(NamedTuple):
+class Place:
     """What running code is at: a call, and which attempt of it."""
 
-    run: RunState
-    call: Call
-    attempt: int
+    __slots__ = ("attempt", "call", "run")
+
+    def __init__(self, run: RunState, call: Call, attempt: int) -> None:
+        self.run = run
+        self.call = call
+        self.attempt = attempt
 
 
 def innermost(frames: Iterable[FrameType]) -> Found:

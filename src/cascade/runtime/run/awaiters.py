@@ -149,6 +149,8 @@ def _of_job(job: Job) -> Place | None:
     while True:
         place = _awaited(*[part for each in told for part in _cells(each) if isinstance(part, asyncio.Future)])
         inside = inside_of()
+        if place is not None:
+            _have_named(place.run, until)
         if place is not None or inside is None:
             return place
         for owner, left, _ in [*inside.run.abandoned]:
@@ -157,6 +159,15 @@ def _of_job(job: Job) -> Place | None:
         if monotonic() > until:
             return None
         sleep(0.0001)  # the thread is ahead of the coroutine, which is about to wait for it
+
+
+def _have_named(run: Any, until: float) -> None:
+    """Have a run name its nodes on the thread of its event loop, which others may be doing there, too."""
+    if not run.is_named:
+        with suppress(RuntimeError):  # the loop is closed
+            run.run_scope.loop.call_soon_threadsafe(lambda: run.names.name_all())
+    while not run.is_named and monotonic() < until:
+        sleep(0.0001)
 
 
 def _awaited(*futures: asyncio.Future[Any] | None) -> Place | None:

@@ -10,7 +10,7 @@ from typing import Any
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import Frame
-from cascade.runtime.frames.node_ids import NodeIds, naming
+from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.scope import NodeFailure, preview_of
 from cascade.runtime.plans.inputs import texts_of
 from cascade.spec.blueprint import Blueprint
@@ -56,13 +56,14 @@ class Reports:
         """What the nodes of the run are called; most runs are over before somebody asks."""
         names = self._names
         if names is None:
-            with naming:  # a thread of a task may ask, too
-                names = self._names
-                if names is None:
-                    names = NodeIds(self.id)
-                    names.reach(None, self.blueprint)
-                    self._names = names
+            names = self._names = NodeIds(self.id)
+            names.reach(None, self.blueprint)
         return names
+
+    @property
+    def is_named(self) -> bool:
+        """Whether all nodes have names, so that a thread may ask for them as well."""
+        return self._names is not None and self._names.are_all
 
     def keep_secrets(self, graph: Graph, constants: list[Any]) -> None:
         """Take note of the secrets among the inputs of a graph, which are filled in."""
