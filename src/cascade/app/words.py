@@ -150,6 +150,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "cascade resume-run {name} FILE:TARGET",
         "运行 {name!r} 属于 {target}，但只从你自己的文件取代码，请指定：cascade resume-run {name} FILE:TARGET",
     ),
+    "has_succeeded": (
+        "{name} has succeeded already; nothing runs, and its value is",
+        "{name} 已经成功；不再执行，其值为",
+    ),
     "forgotten": ("forgot {name}", "已删除 {name}"),
     "sent": ("sent {name} to {run}", "已向 {run} 发送 {name}"),
     "title_id": ("RUN", "运行"),
@@ -196,8 +200,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "继续有记录的运行：已记录的步骤不会再次执行。",
     ),
     "h_fork_run": (
-        "Make a new run that has what does not depend on a step; print its id.",
-        "新建运行，保留不依赖某一步骤的部分；打印其 id。",
+        "Make a new run that begins again at a step.",
+        "新建一个从某一步骤重新开始的运行。",
     ),
     "h_forget": ("Drop all that is recorded of a run.", "删除一个运行的全部记录。"),
     "h_signal": ("Send a message to a run.", "向运行发送消息。"),
