@@ -51,7 +51,9 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"loops", "maps", "policies"},
         {"execution"},
         {"run_scope"},
-        {"controls", "forks", "shutdown"},
+        {"controls", "durable", "forks", "shutdown"},
+        {"journal"},
+        {"signals"},
         {"engine"},
     ),
 }

@@ -75,7 +75,7 @@ def killed_at(recipe: Recipe, moment: int, store: Dying) -> Built:
             raise Killed
         return enter(*args)
 
-    built.recorder.enter = entering  # type: ignore[method-assign]
+    built.recorder.enter = entering  # type: ignore[assignment, method-assign]
     return built
 
 

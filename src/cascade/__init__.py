@@ -29,6 +29,7 @@ from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
     from cascade.app.caching import explain_cache
+    from cascade.app.current import current
     from cascade.app.findings import check
     from cascade.app.flow import compile
     from cascade.app.forms import from_json, to_json, to_lisp
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from cascade.providers.text import template as template
     from cascade.providers.waiting import recv as recv
     from cascade.providers.waiting import wait as wait
+    from cascade.providers.waiting import wait_signal as wait_signal
     from cascade.runtime.engine import Engine, Run
     from cascade.runtime.events.bus import MessageBus
     from cascade.spec.events import Event
@@ -92,6 +94,7 @@ __all__ = [
     "cli",
     "compile",
     "create_cli",
+    "current",
     "current_engine",
     "dry_run",
     "explain",
@@ -127,6 +130,7 @@ def __getattr__(name: str) -> Any:
         "cli": "cascade.command.entry",
         "compile": "cascade.app.flow",
         "create_cli": "cascade.command.entry",
+        "current": "cascade.app.current",
         "current_engine": "cascade.app.inner",
         "dry_run": "cascade.app.plans",
         "explain": "cascade.app.sources",

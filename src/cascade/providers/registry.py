@@ -32,6 +32,7 @@ HERE = {
     "shell": ("cascade.providers.shell", "shell", ()),
     "sql": ("cascade.providers.sql", "sql", ("sqlalchemy",)),
     "template": ("cascade.providers.text", "template", ("jinja2",)),
+    "wait_signal": ("cascade.providers.waiting", "wait_signal", ()),
     "wait": ("cascade.providers.waiting", "wait", ()),
     "write": ("cascade.providers.write", None, ()),
 }

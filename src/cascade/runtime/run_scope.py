@@ -33,8 +33,11 @@ class RunScope(TimedScope):
 
     __slots__ = (
         *("_borne", "_running", "_token", "caller", "cancels", "depth", "idle", "in_place", "is_final", "is_over"),
-        *("name", "outer", "own", "reader", "runs", "waiter"),
+        *("mailbox", "name", "outer", "own", "reader", "runs", "waiter"),
     )
+
+    mailbox: Any
+    """What was sent to the run, if nobody records it; there is none before something is sent or waited for."""
 
     def __init__(self, name: str, seconds: float | None) -> None:
         self.run: Any = None  # this and the next lines without a call more: every run has one

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any
 
 from cascade.runtime.execution.scheduler import drive
-from cascade.runtime.frames.call import Call, at_call
+from cascade.runtime.frames.call import Call, at_call, at_item
 from cascade.runtime.frames.frame import NOTHING, PENDING
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import MapStarted
@@ -72,6 +72,7 @@ def hand_on(state: MapState, batch: Batch, values: list[Any], marked: list[tuple
         state.scope.start(perform, state, first + position, arguments, signal)
 
 
+@readable("state", "index", place=lambda known: at_item(known["state"], known["index"]))
 def call_each(state: MapState, batch: Batch) -> None:
     """Call for the items of a batch one by one, until a tick."""
     run, form, function = state.run, state.form, state.form.inline

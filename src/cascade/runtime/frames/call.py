@@ -11,7 +11,7 @@ from cascade.runtime.frames.scope import Scope
 if TYPE_CHECKING:
     from cascade.runtime.frames.node_ids import NodeIds
 
-__all__ = ["Call", "at_call", "at_none", "at_register"]
+__all__ = ["Call", "at_call", "at_item", "at_none", "at_register"]
 
 
 class Call:
@@ -105,6 +105,11 @@ def at_register(known: Mapping[str, Any]) -> tuple[Any, Call] | None:
 def at_call(known: Mapping[str, Any]) -> tuple[Any, Call] | None:
     """Say where code is that makes one call."""
     return known["run"], known["call"]
+
+
+def at_item(state: Any, index: int) -> tuple[Any, Call]:
+    """Say where code is that calls for one item of a map."""
+    return state.run, Call(state.frame, state.i, f"[{index}]")
 
 
 def at_none(known: Mapping[str, Any]) -> tuple[Any, Call] | None:

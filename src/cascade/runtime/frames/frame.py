@@ -30,9 +30,11 @@ class NodeInstance:
     for each item of a map. `site` is what its events say of it, made when somebody asks.
     """
 
-    __slots__ = ("entered", "entries", "graph", "items", "key", "loop", "names", "number", "site")
+    __slots__ = ("entered", "entries", "graph", "items", "key", "loop", "names", "number", "reported", "site")
 
     site: TaskSite
+    reported: dict[str, tuple[float, float | None]]
+    """How far its calls say that they are, by item (`cs.current().progress`); it has none before one says so."""
 
     def __init__(
         self, names: Any, key: object, graph: Graph, number: int, loop: NodeInstance | None, entered: bool
@@ -63,7 +65,7 @@ class NodeInstance:
         """Return the site of the item that `suffix` (`[17]`) names."""
         if not suffix:
             return self.site
-        return TaskSite(self.site.run_id, self.site.task_id + suffix, self.site.task_name)
+        return TaskSite(self.site.run_id, self.site.task_id + suffix, self.site.task_name, self.site.start)
 
 
 class Skip:

@@ -8,6 +8,7 @@ the same on every tier, and whether or not somebody listens.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from cascade.graph.joins import joins_of, targets_of
@@ -19,7 +20,10 @@ from cascade.spec.operations import CALLN, MAP
 if TYPE_CHECKING:
     from cascade.spec.blueprint import Blueprint
 
-__all__ = ["NodeIds"]
+__all__ = ["NodeIds", "naming"]
+
+naming = Lock()
+"""Held while something is named that others may be naming, too: threads of tasks ask where they are."""
 
 
 class SubflowKey:
@@ -47,8 +51,10 @@ class SubflowKey:
 class NodeIds:
     """Tells the instances of the nodes of one run from each other, and names them when somebody asks."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, start: int = 1) -> None:
         self.run_id = run_id
+        self.start = start
+        """Which start of the run this is, where it is recorded."""
         self._copies: dict[tuple[Any, int, NodeInstance | None, bool], NodeInstance] = {}
         self._own: Any = None
         self._entries: dict[int, int] = {}
@@ -71,7 +77,10 @@ class NodeIds:
         key = (activation.key, number, loop, entered)
         found = self._copies.get(key)
         if found is None:
-            found = self._copies[key] = self._make(activation, number, loop, entered)
+            made = self._make(activation, number, loop, entered)
+            found = self._copies.setdefault(key, made)  # a thread may have made it meanwhile
+            if found is not made:
+                found.entries += made.entries if made.number == number and made.loop is loop else 0
         return found
 
     def subflow_key(self, around: object, number: int, loop: NodeInstance | None, attempt: int = 1) -> SubflowKey:
@@ -82,7 +91,7 @@ class NodeIds:
             declared = _declared(around)
             is_declared = declared is around and loop is None and attempt == 1
             first = None if is_declared else self.subflow_key(declared, number, None)
-            found = self._subflow_keys[mark] = SubflowKey(around, number, loop, attempt, first)
+            found = self._subflow_keys.setdefault(mark, SubflowKey(around, number, loop, attempt, first))
         return found
 
     def forget(self) -> None:
@@ -130,7 +139,7 @@ class NodeIds:
         name = graph.nodes[number].task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
         place = self._place(instance.key)[1][number]
         attempts = instance.key.attempts if instance.key.__class__ is SubflowKey else ""
-        return TaskSite(self.run_id, f"{label}#{place}{self._path(instance)}{attempts}", name)
+        return TaskSite(self.run_id, f"{label}#{place}{self._path(instance)}{attempts}", name, self.start)
 
     def _path(self, instance: NodeInstance) -> str:
         """Return what tells an instance from the others of its node: the loops that it is in."""
@@ -146,6 +155,13 @@ class NodeIds:
         return "".join(reversed(parts))
 
     def _place(self, key: object) -> tuple[int, list[int]]:
+        if self._waiting:
+            with naming:
+                self._number_all()
+        return self._places[_declared(key)]
+
+    def _number_all(self) -> None:
+        """Number the nodes of the programs that the run has come to since this was last asked."""
         for start, blueprint in self._waiting:
             nest = nest_of(blueprint)
             keys: list[Any] = []
@@ -154,7 +170,6 @@ class NodeIds:
                 self._places[keys[-1]] = (self._count, [self._number(graph.name(i)) for i in range(len(graph))])
                 self._count += len(graph)
         self._waiting.clear()
-        return self._places[_declared(key)]
 
     def _number(self, name: str) -> int:
         number = self._last[name] = self._last.get(name, 0) + 1

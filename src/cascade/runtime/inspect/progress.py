@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from itertools import islice
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any, NamedTuple
 
 from cascade.adapters.executors.local import QUEUES, LocalExecutor
@@ -47,6 +48,8 @@ class RunProgress(NamedTuple):
     maps: list[MapProgress]
     running: list[str]
     """Ids of calls that are going on."""
+    reported: Mapping[str, tuple[float, float | None]] = MappingProxyType({})
+    """How far calls that are going on have said that they are (`cs.current().progress`): done, of how many."""
 
 
 def state_of(engine: Any) -> RunState | None:
@@ -57,7 +60,8 @@ def state_of(engine: Any) -> RunState | None:
 
 def progress_of(run: RunState, loop: asyncio.AbstractEventLoop) -> RunProgress:
     """Return how far a run has come; on its loop's thread, between two turns."""
-    loops = {instance.site.task_id: count for instance in run.names.instances() if (count := _entries(instance))}
+    instances = run.names.instances()
+    loops = {instance.site.task_id: count for instance in instances if (count := _entries(instance))}
     maps = [
         MapProgress(_id(run, Call(frame, i)), items.done, items.read, items.source.count, items.failed)
         for (frame, i), items in run.under_way.items()
@@ -74,7 +78,13 @@ def progress_of(run: RunState, loop: asyncio.AbstractEventLoop) -> RunProgress:
                 if "wanted" in known:  # `scheduler.evaluate`, of a root frame
                     nodes = _nodes(known["frame"]) if nodes == (0, 0) else nodes
                 _add_hot(run, known, frames, loops)
-    return RunProgress(*nodes, loops, maps, sorted(running))
+    reported = {
+        task_id: far
+        for instance in instances
+        for suffix, far in [*getattr(instance, "reported", {}).items()]
+        if (task_id := instance.site_of(suffix).task_id) in running
+    }
+    return RunProgress(*nodes, loops, maps, sorted(running), reported)
 
 
 def _is_queued(frame: FrameType) -> bool:

@@ -25,8 +25,11 @@ from cascade.adapters.state.codec import decode, encode, preview
 from cascade.errors import StateError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
+from cascade.runtime.frames.node_ids import NodeIds
+from cascade.runtime.journal.inbox import Inbox
 from cascade.runtime.journal.step_keys import StepKeys
 from cascade.runtime.journal.writer import Writer
+from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Graph
 from cascade.spec.marks import SKIPPED
 from cascade.spec.notes import spelled
@@ -80,6 +83,8 @@ class Journal:
         """Why it cannot be recorded any more."""
         self.end_run: Callable[[], None] = _nothing
         """Ends the run, from any thread."""
+        self._inbox: Inbox | None = None
+        self.names = NodeIds(run_id)
         self.masked: Callable[[str], str] = str
         self.secrets: Collection[str] = ()
         """What no preview shows."""
@@ -130,6 +135,21 @@ class Journal:
         record = self._current(call, ATTEMPTS)
         return (0, 0.0) if record is None or record.kind != BEGUN else (record.attempt, record.ended)
 
+    def inbox(self) -> Inbox:
+        """Return the waits of the run and the messages that it gets, made when the first is asked for."""
+        if self._inbox is None:
+            self._inbox = Inbox(self)
+        return self._inbox
+
+    def noted(self, call: Call, what: str) -> StepRecord | None:
+        """Return what was noted of a call, in this start or an earlier one."""
+        return self._current(call, what)
+
+    def note(self, call: Call, what: str, kind: str, at: float) -> None:
+        """Note a time of a call, under its key and `what`."""
+        self._put(call, what, kind, b"", "", time(), 1, at)
+        self.records[self.keys.of(call) + what] = self.steps[-1]
+
     def _current(self, call: Call, what: str) -> StepRecord | None:
         record = self.records.get(self.keys.of(call) + what) if self.records else None
         return record if record is not None and record.entry == _entry(call) else None
@@ -142,7 +162,7 @@ class Journal:
 
     # --- what is recorded
 
-    def keep(self, names: Any, call: Call, value: Any, started: float = 0.0) -> None:
+    def keep(self, call: Call, value: Any, started: float = 0.0) -> None:
         """Record what a call gave, as it is now.
 
         Raises:
@@ -153,48 +173,48 @@ class Journal:
             return
         if graph.kinds[call.number] == MAP and not call.suffix:
             return  # its items are
-        self._put(names, call, "", VALUE, self._encoded(names, call, value), preview(value, self.secrets), started)
+        self._put(call, "", VALUE, self._encoded(call, value), preview(value, self.secrets), started)
 
-    async def kept(self, run: Any, call: Call, value: Any, started: float) -> None:
+    async def kept(self, run: RunState, call: Call, value: Any, started: float) -> None:
         """Record what a call gave, and wait until that is committed where readers are to wait.
 
         Raises:
             NodeFailure: it cannot be recorded.
         """
         try:
-            self.keep(run.names, call, value, started)
+            self.keep(call, value, started)
         except StateError as error:
             raise run.failure_at(call, error) from None
         if self.waits:
             await self.writer.committed()
 
-    def keep_outcome(self, names: Any, call: Call, outcome: Any) -> None:
+    def keep_outcome(self, call: Call, outcome: Any) -> None:
         """Record of an item that a map goes on without it; what cannot be recorded is called again."""
         if outcome is SKIPPED:
-            self._put(names, call, "", LEFT_OUT, b"", "", 0.0)
+            self._put(call, "", LEFT_OUT, b"", "", 0.0)
             return
         with suppress(StateError):
-            self._put(names, call, "", VALUE, encode(outcome), preview(outcome, self.secrets), 0.0)
+            self._put(call, "", VALUE, encode(outcome), preview(outcome, self.secrets), 0.0)
 
-    def keep_position(self, names: Any, call: Call, home: Call, position: dict[str, Any]) -> None:
+    def keep_position(self, call: Call, home: Call, position: dict[str, Any]) -> None:
         """Record where the loop is that `home` has begun; `call` is that of its last entry."""
-        self._put(names, home, POSITION, LOOP, self._encoded(names, call, position), "", 0.0)
+        self._put(home, POSITION, LOOP, self._encoded(call, position), "", 0.0)
 
-    def keep_attempt(self, names: Any, call: Call, count: int, next_at: float) -> None:
+    def keep_attempt(self, call: Call, count: int, next_at: float) -> None:
         """Record that an attempt was begun, or that the next one may begin at a time."""
-        self._put(names, call, ATTEMPTS, BEGUN, b"", "", 0.0, count, next_at)
+        self._put(call, ATTEMPTS, BEGUN, b"", "", 0.0, count, next_at)
 
-    def keep_failure(self, names: Any, call: Call, error: BaseException, attempt: int) -> None:
+    def keep_failure(self, call: Call, error: BaseException, attempt: int) -> None:
         """Record for people that a call has failed for good; it is called again by the next start."""
         if call.activation.blueprint.graph.kinds[call.number] <= CALLN or call.suffix:
-            self._put(names, call, "", FAILED, b"", "", 0.0, attempt, None, self.masked(spelled(error)))
+            self._put(call, "", FAILED, b"", "", 0.0, attempt, None, self.masked(spelled(error)))
 
-    def _encoded(self, names: Any, call: Call, value: Any) -> bytes:
+    def _encoded(self, call: Call, value: Any) -> bytes:
         try:
             return encode(value)
         except StateError as error:
             graph = call.activation.blueprint.graph
-            task_id = call.instance(names).site_of(call.suffix).task_id
+            task_id = call.instance(self.names).site_of(call.suffix).task_id
             raise StateError(
                 f"what task {task_id} (declared at {graph.declared(call.number)}) returned cannot be recorded: "
                 f"{error}; return plain data, or say @cs.task(record=False): then it is computed again where needed"
@@ -202,7 +222,6 @@ class Journal:
 
     def _put(
         self,
-        names: Any,
         call: Call,
         what: str,
         kind: str,
@@ -216,7 +235,7 @@ class Journal:
         now = time()
         if ended is None:
             ended = now
-        task_id = call.instance(names).site_of(call.suffix).task_id
+        task_id = call.instance(self.names).site_of(call.suffix).task_id
         key = self.keys.of(call) + what
         self.steps.append(
             StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, ended, error, shown)

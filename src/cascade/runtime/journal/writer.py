@@ -21,6 +21,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import Any, Protocol, TypeVar
 
@@ -37,6 +38,8 @@ BEHIND = 0.1
 """A commit that takes longer than that holds back what would begin."""
 PATIENCE = 20.0
 """So long a store that fails is tried again."""
+LOOK = 0.8
+"""So often messages are looked for, while somebody waits for one: they are seen within a second."""
 BEAT = 5.0
 """So often a sign of life is given."""
 
@@ -62,6 +65,8 @@ class Writer:
         self._numbers: dict[str, int] = {}
         """Of each run, its last commit."""
         self._jobs: deque[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]] = deque()
+        self._watched: dict[str, Callable[[], None]] = {}
+        """Of the runs that wait for messages: what looks whether there are new ones."""
         self._waiting: deque[Callable[[BaseException | None], None]] = deque()
         """Who wants to know when all that was said so far is committed."""
         self._wake = threading.Event()
@@ -90,6 +95,17 @@ class Writer:
         """Write for a run no more."""
         if self._runs.get(run.run_id) is run:
             del self._runs[run.run_id]
+
+    def watch(self, run_id: str, look: Callable[[], None]) -> None:
+        """Look for messages to a run once a second, on the thread that writes."""
+        if run_id not in self._watched:
+            self._watched[run_id] = look
+            self._start()
+            self._wake.set()
+
+    def unwatch(self, run_id: str) -> None:
+        """Look for messages to a run no more."""
+        self._watched.pop(run_id, None)
 
     def touch(self) -> None:
         """Have what was said committed, in a while."""
@@ -159,9 +175,9 @@ class Writer:
             self._thread.start()
 
     def _work(self) -> None:
-        beaten = monotonic()
+        beaten = looked = monotonic()
         while True:
-            self._wake.wait(BEAT if self._runs else None)
+            self._wake.wait(LOOK if self._watched else BEAT if self._runs else None)
             self._wake.clear()
             if self._is_dirty and not (self._is_urgent or self._is_closing):
                 self._wake.wait(GROUP)  # a group gathers; who waits for it cuts that short
@@ -171,7 +187,12 @@ class Writer:
                 self._write()
                 if self._runs and monotonic() - beaten > BEAT:
                     beaten = monotonic()
-                    self._drop(self.backend.beat([(name, run.epoch) for name, run in [*self._runs.items()]]))
+                    self._lose(self.backend.beat([(name, run.epoch) for name, run in [*self._runs.items()]]))
+                if self._watched and monotonic() - looked > LOOK:
+                    for look in [*self._watched.values()]:
+                        with suppress(Exception):  # a commit says so, if the store has failed
+                            look()
+                    looked = monotonic()
                 self._answer()
             except BaseException as error:
                 self._fail(error)
@@ -192,7 +213,7 @@ class Writer:
         commits = [commit for run in [*self._runs.values()] if (commit := self._gathered(run)) is not None]
         try:
             if commits:
-                self._drop(self._commit(commits))
+                self._lose(self._commit(commits))
         except BaseException as error:
             for answer in waiting:
                 answer(_state_error(error))
@@ -238,7 +259,11 @@ class Writer:
         number = self._number(run.run_id) if last is None else last.number
         return self._commit([Commit(run.run_id, run.epoch, number, steps, (), taken, status, status is None, error)])
 
-    def _drop(self, lost: Iterable[str]) -> None:
+    def drop(self, run: Recorded, keys: Iterable[str], mark: StepRecord) -> None:
+        """Commit that steps of a run do not count any more, and one that says so; on the writer's thread, by `ask`."""
+        self._lose(self._commit([Commit(run.run_id, run.epoch, self._number(run.run_id), [mark], [*keys])]))
+
+    def _lose(self, lost: Iterable[str]) -> None:
         for name in lost:
             run = self._runs.pop(name, None)
             if run is not None:

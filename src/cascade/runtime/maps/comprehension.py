@@ -11,11 +11,12 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.code.comprehension import maker, shape_of
-from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.call import Call, at_item
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.maps.state import MapState
+from cascade.spec.readable import readable
 
 __all__ = ["Comprehension"]
 
@@ -61,6 +62,7 @@ class Comprehension:
         """Somebody wants the results before a failure, too."""
         self.work, self.expect = maker(self.shape, False, self.keeps)()
 
+    @readable("self", place=lambda known: known["self"].place())
     async def call(self, batch: Batch) -> tuple[list[Any], list[tuple[int, Any]]]:
         """Call for what is left of a batch, or a part of that.
 
@@ -170,6 +172,16 @@ class Comprehension:
         else:
             position = self.waiting.__reduce__()[2]
         return position - self.batch.at if self.batch.is_all else position
+
+    def place(self) -> Any:
+        """Return which item is being called for; None: none is."""
+        try:
+            called = 0 if self.is_waiting else self.called()
+        except AttributeError:  # it has not come so far
+            return None
+        if not called:
+            return None
+        return at_item(self.state, self.batch.first + self.batch.at + called - 1)
 
     def failure(self, error: BaseException) -> NodeFailure:
         """Return the failure of the item whose call has raised something."""

@@ -249,7 +249,7 @@ class MapState:
             _begin_in_the_task(error)
             outcome = Failed(error, index, {**self.same, **dict(zip(self.node.each, values, strict=True))})
         if self.run.journal is not None:
-            self.run.journal.keep_outcome(self.run.names, Call(self.frame, self.i, f"[{index}]"), outcome)
+            self.run.journal.keep_outcome(Call(self.frame, self.i, f"[{index}]"), outcome)
         return outcome
 
     def known(self, value: Any) -> Any:

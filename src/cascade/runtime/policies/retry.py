@@ -23,7 +23,7 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
         await _go_on(managed, retry)
     while True:
         if run.journal is not None:
-            run.journal.keep_attempt(run.names, call, managed.count, 0.0)
+            run.journal.keep_attempt(call, managed.count, 0.0)
         try:
             attempted, managed.attempted = managed.attempted, None
             return await (work(managed) if attempted is None else attempted.end())
@@ -32,11 +32,11 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
         except BaseException as failure:
             if not _may_repeat(managed, retry, failure):
                 if run.journal is not None and isinstance(_cause(failure), Exception):  # the next start begins anew
-                    run.journal.keep_attempt(run.names, call, 0, 0.0)
+                    run.journal.keep_attempt(call, 0, 0.0)
                 raise
             delay = retry.wait_after(managed.count, random.random())
             if run.journal is not None:
-                run.journal.keep_attempt(run.names, call, managed.count, time.time() + delay)
+                run.journal.keep_attempt(call, managed.count, time.time() + delay)
             run.publish_retry(call, managed.count, retry.max_attempts, delay, _cause(failure))
         await asyncio.sleep(delay)
         call.scope.check()

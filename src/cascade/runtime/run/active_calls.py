@@ -6,15 +6,19 @@ import asyncio
 import sys
 from collections.abc import Iterable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.frame import Frame
+from cascade.spec.operations import LOOP, MAP
 from cascade.spec.readable import locals_of, place_in
 
 if TYPE_CHECKING:
     from cascade.runtime.run.state import RunState
 
-__all__ = ["awaits", "call_at", "call_in", "calls_of", "innermost", "running_calls"]
+__all__ = [
+    *("Place", "awaits", "call_at", "call_in", "calls_of", "innermost", "place_here", "place_in_task", "running_calls"),
+]
 
 Found: TypeAlias = "tuple[RunState, Call] | None"
 """The run and the call that running code is at; None: it is in none."""
@@ -50,7 +54,7 @@ def call_at(here: FrameType | None) -> str | None:
 
 def call_in(task: asyncio.Task[Any]) -> Found:
     """Return the call of some run that an asyncio task is in; None: it is in none."""
-    if task is asyncio.current_task():
+    if asyncio._get_running_loop() is task.get_loop() and task is asyncio.current_task():
         return innermost(_stack(sys._getframe()))
     return innermost(awaits(task.get_coro()))
 
@@ -73,25 +77,96 @@ def awaits(coroutine: object) -> Iterator[FrameType]:
         coroutine = getattr(coroutine, "cr_await", None)
 
 
+class Place(NamedTuple):
+    """What running code is at: a call, and which attempt of it."""
+
+    run: RunState
+    call: Call
+    attempt: int
+
+
 def innermost(frames: Iterable[FrameType]) -> Found:
     """Return the call that running code is in, from its frames, outermost first."""
+    place = place_of(frames)
+    return None if place is None else (place.run, place.call)
+
+
+def place_here() -> Place | None:
+    """Return the call that the code of this thread is in; None: it is in none, as far as its own frames tell."""
+    return place_of(_stack(sys._getframe(1)))
+
+
+def place_in_task(task: asyncio.Task[Any]) -> Place | None:
+    """Return the call that an asyncio task, which waits, is in."""
+    return place_of(awaits(task.get_coro()))
+
+
+def place_of(frames: Iterable[FrameType]) -> Place | None:
+    """Return the call and the attempt that running code is in, from its frames, outermost first."""
     found: Found = None
     around: dict[str, Any] = {}
+    code = looped = managed = None
     for frame in frames:
-        if around and frame.f_code is around["code"].function.__code__:
-            found = _in_straight_code(around, frame.f_lineno)
+        if code is not None and frame.f_code is code.function.__code__:
+            found = _in_straight_code(around, frame)
+        elif looped is not None and frame.f_code is looped.loop.function.__code__:
+            found = _in_loop(around, looped, frame, found)
         known = locals_of(frame)
         if "code" in known:
-            around = known
+            around, code, looped = known, known["code"], None
+        elif "transition" in known or "compiled" in known:  # `Follower.follow`, or `scheduler.drive`
+            compiled = known.get("compiled")
+            looped = known["known"][1] if compiled is not None else getattr(known.get("transition"), "hot", None)
+            around, code, looped = known, None, looped or None
+        managed = known.get("managed", managed)
         found = place_in(frame, found)
-    return found
-
-
-def _in_straight_code(around: dict[str, Any], line: int | None) -> Found:
-    """Return which call of an emitted function is going on, by its line."""
-    run = around["run"]
-    place = around["code"].places.get(line)
-    if place is None or place.register < 0 or place.is_over:
+    if found is None:
         return None
-    frame = around["frame"] or run.frame_of(around["activation"])
-    return run, Call(frame, place.register)
+    return Place(*found, managed.count if managed is not None and managed.call is found[1] else 1)
+
+
+def _in_straight_code(around: dict[str, Any], frame: FrameType) -> Found:
+    """Return which call of an emitted function is going on, by its line."""
+    run, point = around["run"], around["code"].places.get(frame.f_lineno)
+    if point is None or point.register < 0 or point.is_over:
+        return None
+    within = around["frame"]
+    if within is None:
+        activation = around["activation"]
+        within = Frame(activation, activation.blueprint.root, [], run.scope, None)
+    return run, _at_point(run, within, point.register, frame)
+
+
+def _in_loop(around: dict[str, Any], hot: Any, frame: FrameType, found: Found) -> Found:
+    """Return which call of an emitted loop is going on: it counts its entries in `i`, as all of them do."""
+    point = hot.loop.places.get(frame.f_lineno)
+    if found is None or point is None or point.register < 0 or point.is_over:
+        return found
+    run, home = found
+    entry, follower = hot.entries[point.entry], around.get("self")
+    instance = home.instance(run.names) if follower is None else follower.instance
+    iteration = home.had(instance) + (frame.f_locals.get("i") or 0)
+    call = Call(home.frame, home.register)
+    call.suffix, call.iteration = home.suffix, iteration
+    if follower is None:  # a loop of one state, which is where it stands
+        return run, call
+    activation, number = follower.activation_at(entry), follower.number_of(entry)
+    if point.register == entry.register:
+        if activation is not home.frame.activation or number != follower.home_number:
+            call.moved(activation, number, instance, None)
+        return run, call
+    within = Frame(activation, entry.block, [], follower.within, None)
+    within.loop, within.iteration, within.suffix = instance, iteration, home.suffix
+    return run, _at_point(run, within, point.register, frame)
+
+
+def _at_point(run: RunState, within: Frame, register: int, frame: FrameType) -> Call:
+    """Return the call of a register that a line of emitted code makes: of an item of a map, or an entry of a loop."""
+    op = within.block.ops[register]
+    if op == MAP:
+        waiting = frame.f_locals.get("waiting")
+        return Call(within, register, "" if waiting is None else f"[{waiting.__reduce__()[2] - 1}]")
+    call = Call(within, register)
+    if op == LOOP:
+        call.iteration = call.had(call.instance(run.names)) + max(frame.f_locals.get("j", 0), 0)
+    return call

@@ -13,21 +13,27 @@ import asyncio
 import concurrent.futures
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from contextvars import Context, ContextVar
 from functools import partial
+from time import monotonic, sleep
 from types import FrameType, FunctionType
 from typing import Any, Protocol
 
-from cascade.adapters.executors.workers import Job
+from cascade.adapters.executors.workers import Job, job_here
 from cascade.runtime.frames.call import Call
-from cascade.runtime.run.active_calls import call_in
+from cascade.runtime.run.active_calls import Place, call_in, place_here, place_in_task
 from cascade.spec.inside import Inside, inside_of, waited_for
 from cascade.spec.readable import locals_of
 
-__all__ = ["Awaiters", "around", "held_here"]
+__all__ = ["Awaiters", "around", "held_here", "whereabouts"]
 
 held_here: ContextVar[Any] = ContextVar("cascade_held", default=None)
 """The last call around this code that was let in, or thing that is being made around it (see `run.circular_waits`)."""
+
+
+PATIENCE = 1.0
+"""So many seconds a thread waits for the coroutine that has begun it to be where it can be found."""
 
 
 class Holder(Protocol):
@@ -44,14 +50,16 @@ class Holder(Protocol):
 class Awaiters:
     """All who wait for one asyncio task and do nothing else."""
 
-    def __init__(self, task: asyncio.Task[Any] | None) -> None:
+    def __init__(self, *futures: asyncio.Future[Any] | None) -> None:
         self.tasks: set[Any] = set()
         """The task, and the other asyncio tasks that wait for it."""
         self.calls: list[tuple[Any, Any]] = []
         """The calls among them, as (run, call)."""
+        self.callers: list[asyncio.Task[Any]] = []
+        """The tasks that are in these calls."""
         self.contexts: list[Context] = []
         """The contexts of the threads among them."""
-        waiting: list[Any] = [task]
+        waiting: list[Any] = [*futures]
         while waiting:
             each = waiting.pop()
             if each is None or each in self.tasks:
@@ -66,6 +74,7 @@ class Awaiters:
                 call = call_in(each)
                 if call is not None:
                     self.calls.append(call)
+                    self.callers.append(each)
                     continue  # who waits for the call is another matter
             for callback, _ in getattr(each, "_callbacks", None) or ():
                 waiting += _told_by(callback)
@@ -113,6 +122,59 @@ def around(inside: Inside | None, held: Holder | None, task: asyncio.Task[Any] |
         yield inside
         by = Awaiters(inside.awaited_by)
         inside = inside.outer
+
+
+def whereabouts() -> Place | None:
+    """Return the call that this code is a part of: in it, in a thread of it, or in an asyncio task that it waits for.
+
+    Nothing is noted before somebody asks. Whatever a thread does, the coroutine that waits for it knows whose it is.
+    """
+    place = place_here()
+    if place is not None:
+        return place
+    job = job_here()
+    if job is None:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # no event loop runs in this thread
+            return None
+        return _awaited(task)
+    return _of_job(job)
+
+
+def _of_job(job: Job) -> Place | None:
+    """Return the call that a thread is at work for: that of the coroutine that waits for the job."""
+    told = [part for part in _cells(job.deliver) if isinstance(part, FunctionType)]
+    until = monotonic() + PATIENCE
+    while True:
+        place = _awaited(*[part for each in told for part in _cells(each) if isinstance(part, asyncio.Future)])
+        inside = inside_of()
+        if place is not None or inside is None:
+            return place
+        for owner, left, _ in [*inside.run.abandoned]:
+            if left is job and isinstance(owner, Call):
+                return Place(inside.run, owner, 1)
+        if monotonic() > until:
+            return None
+        sleep(0.0001)  # the thread is ahead of the coroutine, which is about to wait for it
+
+
+def _awaited(*futures: asyncio.Future[Any] | None) -> Place | None:
+    """Return the call that waits for one of these, and for nothing else."""
+    for task in Awaiters(*futures).callers:
+        place = place_in_task(task)
+        if place is not None:
+            return place
+    return None
+
+
+def _cells(function: Any) -> list[Any]:
+    """Return what a function knows from around it."""
+    found = []
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # it has no value yet
+            found.append(cell.cell_contents)
+    return found
 
 
 def _told_by(callback: object) -> list[Any]:

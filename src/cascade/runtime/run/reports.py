@@ -10,7 +10,7 @@ from typing import Any
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import Frame
-from cascade.runtime.frames.node_ids import NodeIds
+from cascade.runtime.frames.node_ids import NodeIds, naming
 from cascade.runtime.frames.scope import NodeFailure, preview_of
 from cascade.runtime.plans.inputs import texts_of
 from cascade.spec.blueprint import Blueprint
@@ -28,6 +28,7 @@ from cascade.spec.graph import Graph
 from cascade.spec.inputs import MASK
 from cascade.spec.notes import note_place, spelled
 from cascade.spec.operations import CALLN, IMPORT
+from cascade.spec.readable import readable
 from cascade.spec.signal import uncrossable
 
 __all__ = ["Reports"]
@@ -55,8 +56,12 @@ class Reports:
         """What the nodes of the run are called; most runs are over before somebody asks."""
         names = self._names
         if names is None:
-            names = self._names = NodeIds(self.id)
-            names.reach(None, self.blueprint)
+            with naming:  # a thread of a task may ask, too
+                names = self._names
+                if names is None:
+                    names = NodeIds(self.id)
+                    names.reach(None, self.blueprint)
+                    self._names = names
         return names
 
     def keep_secrets(self, graph: Graph, constants: list[Any]) -> None:
@@ -100,6 +105,7 @@ class Reports:
 
     # --- events
 
+    @readable("self", "call", place=lambda known: (known["self"], known["call"]))
     def observe_call(self, call: Call, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call in place, with events around the call."""
         instance = call.instance(self.names)
