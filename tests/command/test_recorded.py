@@ -1,5 +1,6 @@
 """Runs that the command records, and the commands for them."""
 
+import asyncio
 import json
 import os
 import re
@@ -389,6 +390,25 @@ class TestSignal:
         (sent,) = backend.signals("r")
         assert (sent.name, decode(sent.value), encode(decode(sent.value))) == ("go", expected, sent.value)
         backend.close()
+
+    def test_a_run_that_goes_on_takes_it(self, cascade: Invoke, state: Path) -> None:
+        target = cs.wait_signal("go", type=int)
+
+        async def leave() -> None:
+            async with cs.Engine(state_backend=state) as engine:
+                engine.start(target, run_id="r")
+                while not await engine.runs():
+                    pass
+
+        asyncio.run(leave())
+        assert cascade("signal", "r", "", "4")[0] == 2
+        assert cascade("signal", "r", "go", "4")[0] == 0
+
+        async def go_on() -> Any:
+            async with cs.Engine(state_backend=state) as engine:
+                return await engine.run(target, run_id="r")
+
+        assert asyncio.run(go_on()) == 4
 
     def test_the_same_id_counts_once(self, cascade: Invoke, state: Path) -> None:
         keep(state, a_run())

@@ -128,6 +128,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "more_runs": ("... and more; --limit shows more than {limit}", "……还有更多；--limit 可查看多于 {limit} 个"),
     "no_steps": ("no steps are recorded yet", "尚未记录任何步骤"),
     "empty_run_id": ("--run-id is a text that is not empty", "--run-id 不能为空"),
+    "empty_name": ("the name of a message is a text that is not empty", "消息的名称不能为空"),
     "waits": ("no process goes on with it; cascade resume-run does", "没有进程在执行；可用 cascade resume-run 继续"),
     "waits_itself": (
         "no process goes on with it, and it names no program: it waits for its own, started with this id again "

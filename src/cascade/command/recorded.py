@@ -65,6 +65,8 @@ def add_recorded(app: typer.Typer) -> None:
         from cascade.command.stores import find_run, opened
 
         with telling(), opened(state) as backend:
+            if not name:
+                raise Misuse(say("empty_name"))
             find_run(backend, run)
             backend.send(run, name, encode(_json_or_text(value)), id)
             tell(say("sent", name=name, run=run) + "\n")
