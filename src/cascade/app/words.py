@@ -128,6 +128,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "more_runs": ("... and more; --limit shows more than {limit}", "……还有更多；--limit 可查看多于 {limit} 个"),
     "no_steps": ("no steps are recorded yet", "尚未记录任何步骤"),
     "empty_run_id": ("--run-id is a text that is not empty", "--run-id 不能为空"),
+    "empty_name": ("the name of a message is a text that is not empty", "消息的名称不能为空"),
     "waits": ("no process goes on with it; cascade resume-run does", "没有进程在执行；可用 cascade resume-run 继续"),
     "waits_itself": (
         "no process goes on with it, and it names no program: it waits for its own, started with this id again "
@@ -149,6 +150,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "run {name!r} is of {target}, but code is only taken from a file of yours: give it, "
         "cascade resume-run {name} FILE:TARGET",
         "运行 {name!r} 属于 {target}，但只从你自己的文件取代码，请指定：cascade resume-run {name} FILE:TARGET",
+    ),
+    "has_succeeded": (
+        "{name} has succeeded already; nothing runs, and its value is",
+        "{name} 已经成功；不再执行，其值为",
     ),
     "forgotten": ("forgot {name}", "已删除 {name}"),
     "sent": ("sent {name} to {run}", "已向 {run} 发送 {name}"),
@@ -196,8 +201,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "继续有记录的运行：已记录的步骤不会再次执行。",
     ),
     "h_fork_run": (
-        "Make a new run that has what does not depend on a step; print its id.",
-        "新建运行，保留不依赖某一步骤的部分；打印其 id。",
+        "Make a new run that begins again at a step.",
+        "新建一个从某一步骤重新开始的运行。",
     ),
     "h_forget": ("Drop all that is recorded of a run.", "删除一个运行的全部记录。"),
     "h_signal": ("Send a message to a run.", "向运行发送消息。"),

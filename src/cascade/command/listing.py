@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
+from unicodedata import east_asian_width
 
 from cascade.app.standing import spelled_time
 from cascade.app.words import say
@@ -16,7 +17,9 @@ from cascade.spec.state import RunRecord, StepRecord
 __all__ = ["folded", "run_to_dict", "runs_table", "step_to_dict", "steps_table"]
 
 STATUSES = {"value": "Succeeded", "failed": "Failed", "left out": "Skipped", "skipped": "Skipped"}
-"""What became of a step, by the kind of its record; all else has begun."""
+"""What became of a step, by the kind of its record."""
+BEGUN = "Begun"
+"""What became of all else: an attempt was begun, or a loop is at an entry."""
 BESIDES = "^?"
 """Ends the keys of what is kept besides the value of a step: where its loop is, and which attempts were begun."""
 
@@ -102,7 +105,7 @@ def steps_table(steps: Sequence[StepRecord]) -> list[str]:
     rows = []
     for step in steps:
         entry = f" @{step.entry}" if step.entry >= 0 else ""
-        status = STATUSES.get(step.kind, "Running")
+        status = STATUSES.get(step.kind, BEGUN)
         took = f"{max(0.0, step.ended - step.started):.3f} s" if step.kind in STATUSES else ""
         shown = one_line(step.error or step.preview)
         rows.append((one_line(step.task_id) + entry, str(step.attempt), status, _clock(step.started), took, shown))
@@ -116,7 +119,7 @@ def step_to_dict(step: StepRecord) -> dict[str, Any]:
         "task_id": step.task_id,
         "entry": step.entry if step.entry >= 0 else None,
         "attempt": step.attempt,
-        "status": STATUSES.get(step.kind, "Running"),
+        "status": STATUSES.get(step.kind, BEGUN),
         "started": step.started,
         "ended": step.ended if step.kind in STATUSES else None,
         "error": step.error or None,
@@ -137,8 +140,17 @@ def _clock(seconds: float) -> str:
 
 def _aligned(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return the lines of a table, its titles first, as wide as what stands in it; the last column as it comes."""
-    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)][:-1]
+    widths = [max(map(_width, column)) for column in zip(titles, *rows, strict=True)][:-1]
     return [
-        "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        "  ".join([*(_filled(cell, width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
         for row in (titles, *rows)
     ]
+
+
+def _filled(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else sum(1 + (east_asian_width(letter) in "WF") for letter in text)

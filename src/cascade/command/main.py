@@ -21,7 +21,7 @@ from cascade.command.misuse import FAILED, Misuse
 from cascade.command.options import SETTINGS, add_command
 from cascade.command.recorded import add_recorded
 from cascade.command.running import Json, check_choice, own, print_line, run_options, running, telling
-from cascade.command.targets import find_all, find_target, full_name, name_in_script
+from cascade.command.targets import find_all, find_target, full_name
 
 __all__ = ["make_app", "script_app"]
 
@@ -44,9 +44,12 @@ Raw = Annotated[
 
 
 def script_app(target: Any, prog_help: str = "") -> typer.Typer:
-    """Return a command line that runs one target."""
+    """Return a command line that runs one target.
+
+    A run that it records has no name: what stands in `__main__` is found there alone, and goes on with its own script.
+    """
     app = typer.Typer(add_completion=False, **SETTINGS)
-    add_command(app, "run", target, running(name_in_script(target)), run_options(), prog_help or say("h_run"))
+    add_command(app, "run", target, running(""), run_options(), prog_help or say("h_run"))
     return app
 
 

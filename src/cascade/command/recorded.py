@@ -13,7 +13,7 @@ from cascade.app.writing import tell
 from cascade.command.misuse import Misuse
 from cascade.command.options import given_as_pairs
 from cascade.command.running import Json, State, check_choice, print_line, running, telling
-from cascade.command.targets import find_target, full_name
+from cascade.command.targets import find_target
 
 __all__ = ["add_recorded"]
 
@@ -65,6 +65,8 @@ def add_recorded(app: typer.Typer) -> None:
         from cascade.command.stores import find_run, opened
 
         with telling(), opened(state) as backend:
+            if not name:
+                raise Misuse(say("empty_name"))
             find_run(backend, run)
             backend.send(run, name, encode(_json_or_text(value)), id)
             tell(say("sent", name=name, run=run) + "\n")
@@ -127,7 +129,7 @@ def _add_resume(app: typer.Typer) -> None:
     @app.command("resume-run", help=say("h_resume_run"), epilog=say("h_exit"))
     def resume_run(
         run: Run,
-        file: Annotated[str | None, typer.Argument(metavar="[FILE:TARGET]", help=say("h_resume_file"))] = None,
+        file: Annotated[str | None, typer.Argument(metavar="FILE:TARGET", help=say("h_resume_file"))] = None,
         param: Annotated[
             list[str] | None, typer.Option("--param", "-p", metavar="NAME=VALUE", help=say("h_resume_param"))
         ] = None,
@@ -140,17 +142,19 @@ def _add_resume(app: typer.Typer) -> None:
         durability: Annotated[str | None, typer.Option(metavar="LEVEL", help=say("h_durability"))] = None,
     ) -> None:
         with telling():
-            spelled = _program_of(run, file, state)
-            name, target = find_target(spelled)
+            spelled, called = _program_of(run, file, state)
+            _, target = find_target(spelled)
             options: dict[str, Any] = {
                 **{"as_json": as_json, "log_level": log_level, "log_format": log_format, "timeout": timeout},
                 **{"state": state, "run_id": run, "on_change": on_change, "durability": durability},
             }
-            running(full_name(spelled, name))(target, given_as_pairs(target, param or []), **options)
+            running(called)(target, given_as_pairs(target, param or []), **options)
 
 
-def _program_of(run_id: str, given: str | None, state: str | None) -> str:
-    """Return FILE:TARGET of a recorded run: what is given, or what a store names that is ours alone to write.
+def _program_of(run_id: str, given: str | None, state: str | None) -> tuple[str, str]:
+    """Return FILE:TARGET of a recorded run, and what the run calls it, if it has a name.
+
+    It is what was given, or what a store names that is ours alone to write.
 
     A store that others may write to could name any file: code is never taken from there.
     """
@@ -159,10 +163,12 @@ def _program_of(run_id: str, given: str | None, state: str | None) -> str:
 
     with opened(state) as backend:  # which raises StateError for a file that others may write to
         record = find_run(backend, run_id)
+        if record.status == "Succeeded":
+            tell(say("has_succeeded", name=run_id) + "\n")
         if given is not None:
-            return given
+            return given, record.target
         if not record.target:
             raise Misuse(say("run_without_name", name=run_id))
         if not isinstance(backend, SqliteBackend):
             raise Misuse(say("run_elsewhere", name=run_id, target=record.target))
-    return record.target
+    return record.target, record.target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from cascade.adapters.state.urls import backend_from
 from cascade.app.words import say
 from cascade.app.writing import tell
 from cascade.command.misuse import Misuse, close_to
+from cascade.errors import StateError
 from cascade.runtime.journal.recorder import Recorder
 from cascade.spec.run_options import Durability
 from cascade.spec.shown import one_line, without_passwords
@@ -54,9 +56,11 @@ def opened(state: str | None) -> Iterator[StateBackend]:
         known = sorted(each.name for each in folder.glob("*.db")) if folder.is_dir() else []
         hint = close_to(os.path.basename(backend.path), known, "")
         raise Misuse("; ".join(filter(None, [say("no_store", file=backend.path), hint])))
-    backend.open()
     try:
+        backend.open()
         yield backend
+    except sqlite3.Error as error:  # which may pass; what does not is a StateError
+        raise StateError(f"{without_passwords(str(state))} cannot be used now: {error}; try again") from error
     finally:
         backend.close()
 

@@ -22,7 +22,7 @@ from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy
 from cascade.spec.task import Task
 
-__all__ = ["find_all", "find_target", "full_name", "load", "name_in_script"]
+__all__ = ["find_all", "find_target", "full_name", "load"]
 
 USUAL = ("flow", "main", "target")
 """Names that are taken where none is given, in this order."""
@@ -107,16 +107,6 @@ def full_name(spelled: str, name: str) -> str:
             return f"{file}:{name}"
         file = place
     return f"{Path(file).resolve()}:{name}"
-
-
-def name_in_script(target: Any) -> str:
-    """Return the full name of a target that a script has in a variable of its top level; "" if it has none there."""
-    script = sys.modules["__main__"]
-    file, spec = getattr(script, "__file__", None), getattr(script, "__spec__", None)
-    for name, value in vars(script).items():
-        if value is target and file and not name.startswith("_"):
-            return f"{spec.name if spec is not None and spec.parent else Path(file).resolve()}:{name}"
-    return ""
 
 
 def _split(spelled: str) -> tuple[str, str]:
