@@ -13,4 +13,4 @@ __all__ = ["recorder_from"]
 def recorder_from(given: Any, durability: Any) -> Recorder:
     """Return what keeps the runs of an engine in the store that was given."""
     how = durability_from(durability)
-    return Recorder(backend_from(given, "Engine(state_backend=...)", how), how)
+    return Recorder(backend_from(given, "state_backend", how), how)
