@@ -330,7 +330,7 @@ def recorder_from(given: object, durability: Durability) -> Recorder:
     if isinstance(given, Recorder):
         return given
     check_ways(durability)
-    return Recorder(backend_from(given, "Engine(state_backend=...)", durability), durability)
+    return Recorder(backend_from(given, "state_backend", durability), durability)
 
 
 def _warn(bus: Any, run_id: str, code: str, message: str) -> None:
