@@ -6,13 +6,15 @@ import asyncio
 import concurrent.futures
 import sys
 from collections.abc import Coroutine, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cascade.adapters.executors.workers import job_here
-from cascade.runtime.engine import Engine
 from cascade.runtime.run.active_calls import call_at
 from cascade.spec.contexts import contextmanager
 from cascade.spec.inside import Inside, inside_of, waited_for
+
+if TYPE_CHECKING:
+    from cascade.runtime.engine import Engine
 
 __all__ = ["current_engine", "on_its_loop", "wait_for"]
 

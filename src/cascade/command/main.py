@@ -19,8 +19,9 @@ from cascade.app.writing import tell, write_out
 from cascade.command.drawing import drawn, inputs_of
 from cascade.command.misuse import FAILED, Misuse
 from cascade.command.options import SETTINGS, add_command
+from cascade.command.parts import Json, check_choice, own, print_line, telling
 from cascade.command.recorded import add_recorded
-from cascade.command.running import Json, check_choice, own, print_line, run_options, running, telling
+from cascade.command.running import run_options, running
 from cascade.command.targets import find_all, find_target, full_name
 
 __all__ = ["make_app", "script_app"]
@@ -99,7 +100,7 @@ def make_app() -> typer.Typer:
                 print_line(say("legend"))
             print_line(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
 
-    add_recorded(app)
+    add_recorded(app, running)
     return app
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,7 @@ from cascade.app.words import say
 from cascade.app.writing import tell
 from cascade.command.misuse import Misuse
 from cascade.command.options import given_as_pairs
-from cascade.command.running import Json, State, check_choice, print_line, running, telling
+from cascade.command.parts import Json, State, check_choice, print_line, telling
 from cascade.command.targets import find_target
 
 __all__ = ["add_recorded"]
@@ -24,10 +25,10 @@ AS_IT_IS = {"ignore_unknown_options": True}
 Run = Annotated[str, typer.Argument(metavar="RUN", help=say("h_run_of"))]
 
 
-def add_recorded(app: typer.Typer) -> None:
+def add_recorded(app: typer.Typer, running: Callable[[str], Callable[..., None]]) -> None:
     """Add the commands; what they need of stores is loaded when one is carried out."""
     _add_looks(app)
-    _add_resume(app)
+    _add_resume(app, running)
 
     @app.command("fork-run", help=say("h_fork_run"), epilog=say("h_exit"))
     def fork_run(
@@ -125,7 +126,7 @@ def _add_looks(app: typer.Typer) -> None:
             )
 
 
-def _add_resume(app: typer.Typer) -> None:
+def _add_resume(app: typer.Typer, running: Callable[[str], Callable[..., None]]) -> None:
     @app.command("resume-run", help=say("h_resume_run"), epilog=say("h_exit"))
     def resume_run(
         run: Run,

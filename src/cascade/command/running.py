@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -14,12 +13,13 @@ from cascade.app.blocking import Ended
 from cascade.app.flow import Flow
 from cascade.app.run import run as run_target
 from cascade.app.words import say
-from cascade.app.writing import tell, write_out
-from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, user_traceback
-from cascade.errors import CascadeError, ParameterError, StateError
+from cascade.app.writing import tell
+from cascade.command.misuse import FAILED, INTERRUPTED, Misuse, user_traceback
+from cascade.command.parts import Json, State, check_choice, own, print_line
+from cascade.errors import ParameterError, StateError
 from cascade.spec.notes import message_of, notes_of
 
-__all__ = ["RECORDING", "Json", "State", "check_choice", "own", "print_line", "run_options", "running", "telling"]
+__all__ = ["RECORDING", "run_options", "running"]
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
 FORMATS = ["human", "json"]
@@ -27,17 +27,6 @@ CHANGES = ["keep", "rerun", "error"]
 DURABILITIES = ["each", "group", "exit"]
 RECORDING = ("run_id", "on_change", "durability")
 """The options that mean nothing where no run is recorded."""
-
-Json = Annotated[bool, typer.Option("--json", help=say("h_json"))]
-State = Annotated[str | None, typer.Option(metavar="URL", envvar="CASCADE_STATE", help=say("h_state"))]
-
-
-def own(**annotations: tuple[Any, Any]) -> list[inspect.Parameter]:
-    """Return the options of a command by their names: the annotation of each, and its default."""
-    return [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in annotations.items()
-    ]
 
 
 def run_options() -> list[inspect.Parameter]:
@@ -52,33 +41,6 @@ def run_options() -> list[inspect.Parameter]:
         on_change=(Annotated[str | None, typer.Option(metavar="WAY", help=say("h_on_change"))], None),
         durability=(Annotated[str | None, typer.Option(metavar="LEVEL", help=say("h_durability"))], None),
     )
-
-
-@contextmanager
-def telling() -> Iterator[None]:
-    """Turn what goes wrong into a message and an exit code."""
-    try:
-        yield
-    except Misuse as misuse:
-        misuse.tell()
-        raise typer.Exit(MISUSED) from None
-    except CascadeError as error:  # the graph cannot be built, or the store cannot be used
-        tell(f"{say('error')}: {error}\n")
-        raise typer.Exit(FAILED) from None
-    except KeyboardInterrupt:
-        tell(f"{say('interrupted')}\n")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def check_choice(option: str, given: str, known: list[str]) -> None:
-    """Refuse what is none of the known words."""
-    if given not in known:
-        raise Misuse(say("one_of", option=option, names=", ".join(known), given=given))
-
-
-def print_line(text: str) -> None:
-    """Print to stdout."""
-    write_out(f"{text}\n")
 
 
 def _print_record(record: dict[str, Any]) -> None:
