@@ -84,7 +84,7 @@ def test_what_others_can_write_to_is_refused(used: Path, which: str, bits: int) 
 
 def test_a_folder_that_is_meant_for_all_is_refused_and_left_so(used: Path) -> None:
     used.parent.chmod(0o1777)
-    with pytest.raises(StateError, match="; put the file into a folder of its own$"):
+    with pytest.raises(StateError, match=r"; put the file into a folder of its own$"):
         opened(used)
 
 
