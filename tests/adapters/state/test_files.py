@@ -82,6 +82,12 @@ def test_what_others_can_write_to_is_refused(used: Path, which: str, bits: int) 
     assert everything(used.parent) == before
 
 
+def test_a_folder_that_is_meant_for_all_is_refused_and_left_so(used: Path) -> None:
+    used.parent.chmod(0o1777)
+    with pytest.raises(StateError, match=r"; put the file into a folder of its own$"):
+        opened(used)
+
+
 def test_what_belongs_to_another_user_is_refused(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: used.stat().st_uid + 1)
     if used.stat().st_uid == 0:

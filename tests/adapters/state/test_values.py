@@ -598,6 +598,7 @@ def test_a_preview_is_had_of_anything() -> None:
     loop.append(loop)
     assert len(preview(loop)) < 200
     assert len(preview(list(range(1_000_000)))) <= 200
+    assert preview(deque(range(5000))) == "<deque of 5000>"
     assert len(preview("x" * 10_000_000)) <= 200
     assert preview({"a": {"b": {"c": {"d": {"e": 1}}}}}) == "{'a': {'b': {'c': {'d': {...}}}}}"
     assert kept.MISSING is MISSING

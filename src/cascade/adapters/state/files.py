@@ -77,10 +77,10 @@ def _check_owned(path: str, found: os.stat_result, instead: str) -> None:
             f"{instead}, or run `chown {uid} {shlex.quote(path)}`"
         )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise StateError(
-            f"others can write to {path}, and could plant code in the records of runs; "
-            f"run `chmod go-w {shlex.quote(path)}`, or {instead}"
-        )
+        what = instead
+        if not found.st_mode & stat.S_ISVTX:  # a folder that is meant for all, as /tmp is, stays so
+            what = f"run `chmod go-w {shlex.quote(path)}`, or {instead}"
+        raise StateError(f"others can write to {path}, and could plant code in the records of runs; {what}")
 
 
 def make_folders(folder: str) -> None:

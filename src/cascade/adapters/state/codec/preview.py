@@ -14,6 +14,8 @@ __all__ = ["preview"]
 WIDTH = 200
 MORE = "..."
 WIDE = 1 << 63
+MOST = 1000
+"""Containers of others that hold more are not asked what they look like."""
 MASK = "***"
 
 
@@ -111,6 +113,8 @@ class _Parts:
             self._dataclass(value, depth)
         elif isinstance(shape := getattr(cls, "shape", None) and getattr(value, "shape", None), tuple) and shape:
             self.foreign(f"<{cls.__name__} of {' x '.join(map(str, shape))}>")
+        elif hasattr(cls, "__len__") and len(value) > MOST:
+            self.text(f"<{cls.__name__} of {len(value)}>")
         else:
             self.foreign(repr(value))
 
