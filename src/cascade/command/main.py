@@ -18,7 +18,7 @@ from cascade.app.words import say
 from cascade.app.writing import tell, write_out
 from cascade.command.drawing import drawn, inputs_of
 from cascade.command.misuse import FAILED, Misuse
-from cascade.command.options import SETTINGS, add_command
+from cascade.command.options import SETTINGS, add_command, given_as_pairs
 from cascade.command.parts import Json, check_choice, own, print_line, telling
 from cascade.command.recorded import add_recorded
 from cascade.command.running import run_options, running
@@ -100,7 +100,7 @@ def make_app() -> typer.Typer:
                 print_line(say("legend"))
             print_line(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
 
-    add_recorded(app, running)
+    add_recorded(app, _resume)
     return app
 
 
@@ -145,6 +145,12 @@ def _with_target(command: str, args: list[str], acting: Callable[[str], Any], ow
 
 
 # --- what the commands do
+
+
+def _resume(file: str, name: str, pairs: list[str], options: dict[str, Any]) -> None:
+    """Go on with a recorded run of a target that has a name."""
+    _, target = find_target(file)
+    running(name)(target, given_as_pairs(target, pairs), **options)
 
 
 def dry_run(target: Any, params: dict[str, Any], *, as_json: bool) -> None:

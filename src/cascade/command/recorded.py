@@ -12,11 +12,12 @@ import typer
 from cascade.app.words import say
 from cascade.app.writing import tell
 from cascade.command.misuse import Misuse
-from cascade.command.options import given_as_pairs
 from cascade.command.parts import Json, State, check_choice, print_line, telling
-from cascade.command.targets import find_target
 
 __all__ = ["add_recorded"]
+
+Resume = Callable[[str, str, list[str], dict[str, Any]], None]
+"""Runs FILE:TARGET, by a name that the run has it by, with NAME=VALUE pairs and the options of a run."""
 
 STATUSES = ["Enqueued", "Running", "Parked", "Succeeded", "Failed", "Cancelled"]
 AS_IT_IS = {"ignore_unknown_options": True}
@@ -25,10 +26,14 @@ AS_IT_IS = {"ignore_unknown_options": True}
 Run = Annotated[str, typer.Argument(metavar="RUN", help=say("h_run_of"))]
 
 
-def add_recorded(app: typer.Typer, running: Callable[[str], Callable[..., None]]) -> None:
-    """Add the commands; what they need of stores is loaded when one is carried out."""
+def add_recorded(app: typer.Typer, resume: Resume) -> None:
+    """Add the commands; what they need of stores is loaded when one is carried out.
+
+    Args:
+        resume: runs a program.
+    """
     _add_looks(app)
-    _add_resume(app, running)
+    _add_resume(app, resume)
 
     @app.command("fork-run", help=say("h_fork_run"), epilog=say("h_exit"))
     def fork_run(
@@ -126,7 +131,7 @@ def _add_looks(app: typer.Typer) -> None:
             )
 
 
-def _add_resume(app: typer.Typer, running: Callable[[str], Callable[..., None]]) -> None:
+def _add_resume(app: typer.Typer, resume: Resume) -> None:
     @app.command("resume-run", help=say("h_resume_run"), epilog=say("h_exit"))
     def resume_run(
         run: Run,
@@ -144,12 +149,11 @@ def _add_resume(app: typer.Typer, running: Callable[[str], Callable[..., None]])
     ) -> None:
         with telling():
             spelled, called = _program_of(run, file, state)
-            _, target = find_target(spelled)
             options: dict[str, Any] = {
                 **{"as_json": as_json, "log_level": log_level, "log_format": log_format, "timeout": timeout},
                 **{"state": state, "run_id": run, "on_change": on_change, "durability": durability},
             }
-            running(called)(target, given_as_pairs(target, param or []), **options)
+            resume(spelled, called, param or [], options)
 
 
 def _program_of(run_id: str, given: str | None, state: str | None) -> tuple[str, str]:

@@ -219,7 +219,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
         """
         if unknown:
             raise no_option("engine.run", unknown, OPTIONS, "cs.run")
-        how = self._how(run_id, durability, on_change)
+        is_plain = self.recorder is None and durability is None and on_change == "keep"
+        how = None if is_plain else self._how(run_id, durability, on_change)
         prepared = self._prepared(target, params, timeout, resources, how)
         if prepared is None:
             return target
