@@ -67,6 +67,7 @@ def test_each_has_a_docstring_a_test_and_a_place_on_the_page() -> None:
 def test_cs_check_finds_nothing_in_them(example: Any, tmp_path: Path) -> None:
     targets = [
         example("etl").flow("http://127.0.0.1", [], tmp_path),
+        example("long_import").flow("2026-11-27", tmp_path),
         example("release").release(),
         example("agent").agent("Hello?", "http://127.0.0.1"),
         example("sweep").sweep,
@@ -89,6 +90,22 @@ class TestEtl:
         with etl.stand_ins.sales() as api, pytest.raises(cs.http.HttpStatusError, match="404"):
             cs.run(etl.flow(api, ["2026-03-xx"], tmp_path), log_level="SILENT")
         assert etl.stand_ins.asked == {"2026-03-xx": 1}
+
+
+class TestLongImport:
+    def test_it_is_killed_and_goes_on(self, tmp_path: Path) -> None:
+        command = [sys.executable, "-W", "error", str(EXAMPLES / "long_import.py")]
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            assert process.stdout is not None
+            before = [line.strip() for line in iter(process.stdout.readline, "page 7\n")]
+            process.kill()
+            before += ["page 7", *process.stdout.read().splitlines()]
+        printed, _ = run_example("long_import", cwd=tmp_path)
+        assert printed.splitlines()[-1] == "155 rows on 40 pages"
+        twice = [line for line in printed.splitlines() if line in before]
+        assert len(twice) <= 1  # the page that was being imported
 
 
 class TestRelease:

@@ -195,7 +195,7 @@ def sequences_end_with_nothing(patch: Patch) -> None:
 
 def subflows_have_no_parameters(patch: Patch) -> None:
     """A sub-flow reads the defaults of its parameters."""
-    patch.setattr("cascade.runtime.execution.subflow.fill", lambda graph, given, *others: fill(graph, {}, *others))
+    patch.setattr("cascade.runtime.interpreter.subflows.fill", lambda graph, given, *others: fill(graph, {}, *others))
 
 
 def one_entry_too_many(patch: Patch) -> None:

@@ -338,3 +338,10 @@ def test_who_comes_in_the_middle_of_a_run_hears_of_no_id_twice(tier: Tier) -> No
     run(looping(down(10, fed(3))), tier=tier, bus=bus)
     ids = [event.event_id for event in events]
     assert len(set(ids)) == len(ids) > 20
+
+
+@every_tier
+def test_a_parameter_is_there_for_all_that_read_it(tier: Tier) -> None:
+    given = cs.Param("p", default=1)
+    reads = [show(given), [given, 2], show(given, 3), show(given)]
+    assert run([show(*reads), show(given, given)], {"p": 7}, tier=tier) == [((7,), [7, 2], (7, 3), (7,)), (7, 7)]

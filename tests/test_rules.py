@@ -12,6 +12,7 @@ SECTIONS = [
     *("5. Policies (what is built)", "6. Events", "7. Errors and endings"),
     "8. Tools (what is built)",
     "9. Providers",
+    "10. Runs that last (what is built)",
 ]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::([\w:.]+)`")
 

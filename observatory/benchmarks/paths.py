@@ -84,6 +84,11 @@ def branches() -> Any:
     return total([chain(add, 20, add(value).with_timeout(60)) for value in middle])
 
 
+def within(value: int) -> Any:
+    """Declare a sub-flow of 20 calls."""
+    return cs.subflow(chain(add, 20, cs.Param("x", type=int)), {"x": value})
+
+
 def loop(task: Any, *args: Any) -> Any:
     state = task(*args)
     return cs.bind(state, cs.select_jump({"again": state, "out": None}))
@@ -196,3 +201,4 @@ path("shared transitions", "loops of 20", afresh(lambda: [loop(count, 20) for _ 
 path("compiled starts", "loops of 20", afresh(lambda: [loop(ask, 20) for _ in range(500)], 10_000))
 path("comprehensions", "20,000 items of a stream", afresh(lambda: add.map(x=items(20_000)), 20_000))
 path("maps in flows", "20 items", again(lambda: total(add.map(x=[total([at]) for at in range(20)])), 41, 200))
+path("subflows in code", "20 calls each", again(lambda: total([within(at) for at in range(8)]), 161, 100))

@@ -49,7 +49,7 @@ def everything() -> Any:
     gated = source(1).run_if(source(0), otherwise=source(5))
     routed = cs.Router(cs.Param("route", "a"), {"a": source(6), "b": 7})
     managed = source(2).with_retry(2).with_constraints(gpu=1)
-    inner = cs.subflow(join(cs.Param("p", 1), 2), {"p": source(4)})
+    inner = [cs.subflow(join(cs.Param("p", 1), 2), {"p": source(4)}), cs.subflow(source(5)).with_timeout(60)]
     last = cs.sequence([source(0), source(1)])
     return [looped, join([gated], routed), managed, inner, source.map(x=[1, 2]), last]
 

@@ -685,9 +685,3 @@ class TestLazyAmounts:
     def test_a_jump_is_no_amount(self) -> None:
         with pytest.raises(cs.ConstraintError, match="above zero"):
             cs.task(len)("abc").with_constraints(gpu=cs.Jump("again"))  # type: ignore[arg-type]
-
-
-def test_backends_of_an_engine_are_not_built_yet() -> None:
-    for name in ("state_backend",):
-        with pytest.raises(NotImplementedError, match=name):
-            Engine(**{name: object()})  # type: ignore[arg-type]

@@ -591,6 +591,10 @@ def chained(step: Callable[[Any], Any], first: Any, count: int = 100) -> Any:
     return first
 
 
+def ladder(first: Any) -> Any:
+    return chained(lambda token: both(token, passed(token)), first)
+
+
 def one_for_many(first: Any, step: Any) -> Any:
     return [number(step(first)) for _ in range(20)]
 
@@ -604,6 +608,8 @@ GOING_ON: dict[str, Callable[[], Any]] = {
     "chain": lambda: chained(passed, made()),
     "chain of coroutines": lambda: chained(passed_later, made_later()),
     "ladder": lambda: chained(lambda token: both(token, token), made()),
+    "ladders around a wait": lambda: ladder(passed_later(ladder(made()))),
+    "ladders beside a wait": lambda: ladder(both(passed_later(made()), ladder(made()))),
     "diamond": diamond,
     "one for many": lambda: one_for_many(made(), passed),
     "one for many coroutines": lambda: one_for_many(made_later(), passed_later),

@@ -241,6 +241,14 @@ class TestWhatIsToldAndRefused:
         assert (started.resumed, started.recorded) == (True, 2)
         assert [event.task_name for event in spy.events_of_type(TaskExecutionStarted)] == ["publish"]
 
+    def test_ids_of_events_are_unique_over_all_starts(self, store: Any) -> None:
+        bus = MessageBus()
+        spy = SpySubscriber(bus)
+        fail(report(), store, bus=bus)
+        run(report(), store, bus=bus)
+        ids = [event.event_id for event in spy.events]
+        assert len(ids) == len(set(ids))
+
     def test_other_parameters(self, store: Any) -> None:
         def target() -> Any:
             return publish(parse(load(cs.Param("name", type=str))))
@@ -478,3 +486,35 @@ def test_commits_of_a_start_are_counted() -> None:
 
     run(report(), Seen(), durability="each")
     assert [commit.number for commit in seen] == list(range(1, len(seen) + 1))
+
+
+def test_runs_inside_of_tasks_are_recorded_where_they_have_an_id() -> None:
+    @cs.task
+    async def outer() -> list[Any]:
+        return [await cs.arun(square(2)), await cs.current_engine().run(square(3), run_id="inner")]
+
+    store = MemoryBackend()
+    assert run(outer(), store) == [4, 9]
+    assert sorted(store._kept) == ["inner", "r"]
+
+
+def test_results_one_by_one_are_given_again_by_the_next_start(store: Any) -> None:
+    async def main() -> list[int]:
+        async with Engine(state_backend=store) as engine:
+            return [value async for value in engine.as_completed(square.map(x=[1, 3, 2]), run_id="r")]
+
+    global broken
+    broken = True
+    with pytest.raises(ValueError, match="tired"):
+        asyncio.run(main())
+    broken = False
+    calls.clear()
+    assert sorted(asyncio.run(main())) == [1, 4, 9]
+    assert calls == [("square", 2)]
+
+
+def test_an_engine_without_a_store_takes_no_way_to_record() -> None:
+    with pytest.raises(ValueError, match="this engine records none"):
+        run(report(), None, on_change="rerun")
+    with pytest.raises(NotImplementedError, match="adapt"):
+        run(report(), MemoryBackend(), on_change="adapt")

@@ -277,7 +277,7 @@ class TestEngine:
 
         in_loop(main)
 
-    @pytest.mark.parametrize("name", ["state_backend"])
+    @pytest.mark.parametrize("name", ["keep"])
     def test_what_is_not_built_is_refused_by_name(self, name: str) -> None:
         make: Any = Engine
         with pytest.raises(NotImplementedError, match=rf"Engine\({name}=\.\.\.\) is not built yet"):

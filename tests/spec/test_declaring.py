@@ -439,7 +439,7 @@ class TestConfiguringOneNode:
     @pytest.mark.parametrize(
         ("option", "named"),
         [
-            (lambda: cs.run(cs.Param("x", default=1), state_backend="redis://"), "state_backend"),
+            (lambda: cs.run(cs.Param("x", default=1), state_backend="redis://"), "state_backend='redis://...'"),
         ],
     )
     def test_what_is_not_built_is_refused_by_name(self, option: Callable[[], Any], named: str) -> None:

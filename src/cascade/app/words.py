@@ -107,6 +107,64 @@ WORDS: dict[str, tuple[str, str]] = {
     "interrupted": ("interrupted", "已中断"),
     "cannot_write": ("{file} cannot be written: {error}", "无法写入 {file}：{error}"),
     "error": ("error", "错误"),
+    # --- recorded runs
+    "no_state": (
+        "name the store of the runs: --state runs.db (a SQLite file), or put it into the environment: "
+        "export {variable}=runs.db",
+        "请指定保存运行的存储：--state runs.db（SQLite 文件），或写入环境变量：export {variable}=runs.db",
+    ),
+    "needs_state": (
+        "{option} is for runs that are recorded: name the store as well, --state runs.db",
+        "{option} 只用于有记录的运行，请同时指定存储：--state runs.db",
+    ),
+    "state_in_memory": (
+        "a store in memory ends with this command; name a file: --state runs.db",
+        "内存中的存储随命令结束而消失，请指定文件：--state runs.db",
+    ),
+    "no_store": ("there is no store of runs {file}", "没有保存运行的文件 {file}"),
+    "no_run": ("there is no run {name!r} in this store", "存储中没有运行 {name!r}"),
+    "latest_runs": ("the latest are: {names}", "最近的运行：{names}"),
+    "no_runs": ("no runs there", "没有运行"),
+    "more_runs": ("... and more; --limit shows more than {limit}", "……还有更多；--limit 可查看多于 {limit} 个"),
+    "no_steps": ("no steps are recorded yet", "尚未记录任何步骤"),
+    "empty_run_id": ("--run-id is a text that is not empty", "--run-id 不能为空"),
+    "empty_name": ("the name of a message is a text that is not empty", "消息的名称不能为空"),
+    "waits": ("no process goes on with it; cascade resume-run does", "没有进程在执行；可用 cascade resume-run 继续"),
+    "waits_itself": (
+        "no process goes on with it, and it names no program: it waits for its own, started with this id again "
+        "(or cascade resume-run with FILE:TARGET)",
+        "没有进程在执行，也没有记录程序：等待它自己的程序以此 id 再次启动（或 cascade resume-run 加 FILE:TARGET）",
+    ),
+    "recorded_as": ("recorded as {name} in {state}", "记录为 {name}，存储：{state}"),
+    "go_on": ("to go on with it: {command}", "继续运行：{command}"),
+    "go_on_itself": (
+        "to go on with it, start the program again with {options}",
+        "继续运行：再次启动程序，加上 {options}",
+    ),
+    "run_without_name": (
+        "run {name!r} was recorded without the name of its program; give it: cascade resume-run {name} FILE:TARGET, "
+        "or start its own program with this id again",
+        "运行 {name!r} 没有记录程序，请指定：cascade resume-run {name} FILE:TARGET，或用此 id 再次启动它自己的程序",
+    ),
+    "run_elsewhere": (
+        "run {name!r} is of {target}, but code is only taken from a file of yours: give it, "
+        "cascade resume-run {name} FILE:TARGET",
+        "运行 {name!r} 属于 {target}，但只从你自己的文件取代码，请指定：cascade resume-run {name} FILE:TARGET",
+    ),
+    "has_succeeded": (
+        "{name} has succeeded already; nothing runs, and its value is",
+        "{name} 已经成功；不再执行，其值为",
+    ),
+    "forgotten": ("forgot {name}", "已删除 {name}"),
+    "sent": ("sent {name} to {run}", "已向 {run} 发送 {name}"),
+    "title_id": ("RUN", "运行"),
+    "title_status": ("STATUS", "状态"),
+    "title_started": ("STARTED", "开始"),
+    "title_took": ("TOOK", "用时"),
+    "title_target": ("TARGET", "目标"),
+    "title_step": ("STEP", "步骤"),
+    "title_attempt": ("ATTEMPT", "次数"),
+    "title_shown": ("VALUE OR ERROR", "值或错误"),
     # --- help
     "h_app": ("Run and look at Cascade workflows.", "运行和查看 Cascade 工作流。"),
     "h_run": ("Run a workflow and print its value.", "运行工作流并打印结果。"),
@@ -123,6 +181,46 @@ WORDS: dict[str, tuple[str, str]] = {
     "h_log_level": ("DEBUG, INFO, WARNING, ERROR or SILENT.", "DEBUG、INFO、WARNING、ERROR 或 SILENT。"),
     "h_log_format": ("human, or json for one object a line on stderr.", "human，或 json：标准错误中每行一个对象。"),
     "h_timeout": ("How many seconds the run may take.", "运行时限（秒）。"),
+    "h_state": (
+        "Where runs are recorded: a SQLite file or a URL.",
+        "保存运行的位置：SQLite 文件或 URL。",
+    ),
+    "h_run_id": ("What the run is called; a recorded one goes on.", "运行的名称；已有记录的会继续。"),
+    "h_on_change": (
+        "keep, rerun or error: what becomes of recorded steps whose code has changed.",
+        "keep、rerun 或 error：代码已变的步骤如何处理。",
+    ),
+    "h_durability": (
+        "each, group or exit: recorded before anybody reads, every 10 ms, or at the end.",
+        "each、group 或 exit：读取之前、每 10 毫秒或结束时记录。",
+    ),
+    "h_runs": ("List the recorded runs, the latest first.", "列出有记录的运行，最近的在前。"),
+    "h_history": ("List the recorded steps of a run.", "列出一个运行已记录的步骤。"),
+    "h_resume_run": (
+        "Go on with a recorded run: what is recorded is not run again.",
+        "继续有记录的运行：已记录的步骤不会再次执行。",
+    ),
+    "h_fork_run": (
+        "Make a new run that begins again at a step.",
+        "新建一个从某一步骤重新开始的运行。",
+    ),
+    "h_forget": ("Drop all that is recorded of a run.", "删除一个运行的全部记录。"),
+    "h_signal": ("Send a message to a run.", "向运行发送消息。"),
+    "h_run_of": ("The id of a run; cascade runs lists them.", "运行的 id；cascade runs 可列出。"),
+    "h_step": ("The id of a node, as cascade history shows it: parse#3.", "节点的 id，见 cascade history：parse#3。"),
+    "h_status": ("Only those of this status, such as Failed.", "只列出此状态，例如 Failed。"),
+    "h_limit": ("So many at most.", "最多多少个。"),
+    "h_resume_file": (
+        "Its program, where the store does not name it, or may not.",
+        "它的程序；存储没有或不能给出时需要。",
+    ),
+    "h_resume_param": (
+        "A parameter that is not recorded, such as a secret one.",
+        "没有记录的参数，例如机密参数。",
+    ),
+    "h_signal_name": ("What the run waits for.", "运行等待的名称。"),
+    "h_signal_value": ("JSON, or else text.", "JSON，否则为文本。"),
+    "h_signal_id": ("The same one twice counts once.", "相同的 id 只算一次。"),
     "h_format": ("terminal, dot, mermaid, svg or html.", "terminal、dot、mermaid、svg 或 html。"),
     "h_output": ("Write to this file instead of stdout.", "写入文件而不是标准输出。"),
     "h_version": ("Print the version.", "打印版本。"),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from glob import escape, glob
 from pathlib import Path
 from shutil import get_terminal_size
@@ -14,23 +13,19 @@ from typing import Annotated, Any
 import typer
 
 from cascade.app import findings, pictures, plans, sources
-from cascade.app.blocking import Ended
-from cascade.app.flow import Flow
 from cascade.app.forms import to_json
-from cascade.app.run import run as run_target
 from cascade.app.words import say
 from cascade.app.writing import tell, write_out
 from cascade.command.drawing import drawn, inputs_of
-from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, user_traceback
+from cascade.command.misuse import FAILED, Misuse
 from cascade.command.options import SETTINGS, add_command
-from cascade.command.targets import find_all, find_target
-from cascade.errors import CascadeError
-from cascade.spec.notes import message_of, notes_of
+from cascade.command.recorded import add_recorded
+from cascade.command.running import Json, check_choice, own, print_line, run_options, running, telling
+from cascade.command.targets import find_all, find_target, full_name
 
-__all__ = ["make_app", "run", "script_app"]
+__all__ = ["make_app", "script_app"]
 
 RAW = {"ignore_unknown_options": True, "allow_interspersed_args": False, "allow_extra_args": True}
-LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
 FORMATS = ["terminal", "dot", "mermaid", "svg", "html"]
 FLAGS = ("--json", "--help")
 
@@ -41,7 +36,6 @@ def _complete(incomplete: str) -> list[str]:
     return sorted(f"{path}/" if path.is_dir() else str(path) for path in found if path.is_dir() or path.suffix == ".py")
 
 
-Json = Annotated[bool, typer.Option("--json", help=say("h_json"))]
 File = Annotated[str, typer.Argument(metavar="FILE[:TARGET]", help=say("h_file"), autocompletion=_complete)]
 Raw = Annotated[
     list[str] | None,
@@ -49,26 +43,13 @@ Raw = Annotated[
 ]
 
 
-def _own(**annotations: tuple[Any, Any]) -> list[inspect.Parameter]:
-    return [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-        for name, (annotation, default) in annotations.items()
-    ]
-
-
-def _run_options() -> list[inspect.Parameter]:
-    return _own(
-        as_json=(Json, False),
-        log_level=(Annotated[str, typer.Option(metavar="LEVEL", help=say("h_log_level"))], "INFO"),
-        log_format=(Annotated[str, typer.Option(metavar="FORMAT", help=say("h_log_format"))], "human"),
-        timeout=(Annotated[float | None, typer.Option(metavar="SECONDS", help=say("h_timeout"))], None),
-    )
-
-
 def script_app(target: Any, prog_help: str = "") -> typer.Typer:
-    """Return a command line that runs one target."""
+    """Return a command line that runs one target.
+
+    A run that it records has no name: what stands in `__main__` is found there alone, and goes on with its own script.
+    """
     app = typer.Typer(add_completion=False, **SETTINGS)
-    add_command(app, "run", target, run, _run_options(), prog_help or say("h_run"))
+    add_command(app, "run", target, running(""), run_options(), prog_help or say("h_run"))
     return app
 
 
@@ -86,17 +67,17 @@ def make_app() -> typer.Typer:
 
     @app.command("run", help=say("h_run"), **raw)
     def run_file(args: Raw = None) -> None:
-        with _telling():
-            _with_target("run", args or [], run, _run_options())
+        with telling():
+            _with_target("run", args or [], running, run_options())
 
     @app.command("dry-run", help=say("h_dry_run"), **raw)
     def dry_run_file(args: Raw = None) -> None:
-        with _telling():
-            _with_target("dry-run", args or [], dry_run, _own(as_json=(Json, False)))
+        with telling():
+            _with_target("dry-run", args or [], lambda _: dry_run, own(as_json=(Json, False)))
 
     @app.command("check", help=say("h_check"), epilog=say("h_exit"))
     def check_file(file: File, as_json: Json = False) -> None:
-        with _telling():
+        with telling():
             check(file, as_json)
 
     @app.command("show", help=say("h_show"))
@@ -106,18 +87,19 @@ def make_app() -> typer.Typer:
         output: Annotated[str | None, typer.Option("--output", "-o", help=say("h_output"))] = None,
         as_json: Json = False,
     ) -> None:
-        with _telling():
+        with telling():
             show(file, format, output, as_json)
 
     @app.command("explain", help=say("h_explain"))
     def explain_file(file: File, as_json: Json = False) -> None:
-        with _telling():
+        with telling():
             _, target = find_target(file)
             source = sources.explain(target)
             if not as_json and "odd" in source:
-                _print(say("legend"))
-            _print(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
+                print_line(say("legend"))
+            print_line(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
 
+    add_recorded(app)
     return app
 
 
@@ -129,28 +111,16 @@ def _version(is_asked: bool) -> None:
             found = version("cascade-py")
         except PackageNotFoundError:  # run from its source
             found = "?"
-        _print(f"cascade {found}")
+        print_line(f"cascade {found}")
         raise typer.Exit
 
 
-@contextmanager
-def _telling() -> Iterator[None]:
-    """Turn what goes wrong into a message and an exit code."""
-    try:
-        yield
-    except Misuse as misuse:
-        misuse.tell()
-        raise typer.Exit(MISUSED) from None
-    except CascadeError as error:  # the graph cannot be built
-        tell(f"{say('error')}: {error}\n")
-        raise typer.Exit(FAILED) from None
-    except KeyboardInterrupt:
-        tell(f"{say('interrupted')}\n")
-        raise typer.Exit(INTERRUPTED) from None
+def _with_target(command: str, args: list[str], acting: Callable[[str], Any], own: list[inspect.Parameter]) -> None:
+    """Load the target that the arguments name, and go on with a command that has its parameters as options.
 
-
-def _with_target(command: str, args: list[str], act: Any, own: list[inspect.Parameter]) -> None:
-    """Load the target that the arguments name, and go on with a command that has its parameters as options."""
+    Args:
+        acting: returns what is done with a target, by its full name.
+    """
     ahead: list[str] = []
     rest = list(args)
     valued = ("--param", "-p", *(f"--{each.name.replace('_', '-')}" for each in own if each.name != "as_json"))
@@ -163,74 +133,23 @@ def _with_target(command: str, args: list[str], act: Any, own: list[inspect.Para
     app = typer.Typer(add_completion=False, **SETTINGS)
     key = "h_dry_run" if command == "dry-run" else "h_run"
     if not rest:
-        add_command(app, command, None, act, own, say(key))
+        add_command(app, command, None, acting(""), own, say(key))
         if "--help" not in ahead:
             raise Misuse(say("no_file_given", command=command))
         app(["--help"], prog_name=f"cascade {command} FILE[:TARGET]")
         return
     name, target = find_target(rest[0])
-    add_command(app, name, target, act, own, say(key))
+    add_command(app, name, target, acting(full_name(rest[0], name)), own, say(key))
     app([*ahead, *rest[1:]], prog_name=f"cascade {command} {rest[0]}")
 
 
 # --- what the commands do
 
 
-def run(
-    target: Any,
-    params: dict[str, Any],
-    *,
-    as_json: bool,
-    log_level: str,
-    log_format: str,
-    timeout: float | None,
-) -> None:
-    """Run a target and print its value; exit with 1 if it fails, and as a shell says if a signal ends it."""
-    level: Any = log_level.upper()
-    form: Any = log_format
-    for name, given, known in (("--log-level", level, LEVELS), ("--log-format", form, ["human", "json"])):
-        _check_choice(name, given, known)
-    if timeout is not None and not timeout > 0:
-        raise Misuse(say("more_than_0", given=f"{timeout:g}"))
-    if isinstance(target, Flow):
-        target = target.target
-    try:
-        value = run_target(target, params, timeout=timeout, log_level=level, log_format=form)
-    except (KeyboardInterrupt, Ended) as end:
-        if as_json:
-            _print_record({"status": "Cancelled"})
-        raise typer.Exit(end.status if isinstance(end, Ended) else INTERRUPTED) from None
-    except Exception as error:
-        told = user_traceback(error)
-        if as_json:
-            spelled = {"type": type(error).__name__, "message": message_of(error), "notes": notes_of(error)}
-            _print_record({"status": "Failed", "error": {**spelled, "traceback": told}})
-        else:
-            tell(told)
-        raise typer.Exit(FAILED) from None
-    if as_json:
-        _print_record({"status": "Succeeded", "value": value})
-    elif value is not None:
-        _print(str(value))
-
-
-def _check_choice(option: str, given: str, known: list[str]) -> None:
-    if given not in known:
-        raise Misuse(say("one_of", option=option, names=", ".join(known), given=given))
-
-
-def _print(text: str) -> None:
-    write_out(f"{text}\n")
-
-
-def _print_record(record: dict[str, Any]) -> None:
-    _print(json.dumps(record, default=repr))
-
-
 def dry_run(target: Any, params: dict[str, Any], *, as_json: bool) -> None:
     """Print the plan of a run."""
     plan = plans.dry_run(target, params if params else None)
-    _print(plan.to_json() if as_json else str(plan))
+    print_line(plan.to_json() if as_json else str(plan))
 
 
 def check(file: str, as_json: bool) -> None:
@@ -243,10 +162,10 @@ def check(file: str, as_json: bool) -> None:
     errors = sum(each.severity == "error" for each in listed)
     if as_json:
         record = {"version": 1, "targets": list(targets), "findings": [each.to_dict() for each in listed]}
-        _print(json.dumps(record, indent=2))
+        print_line(json.dumps(record, indent=2))
     else:
         for each in listed:
-            _print(str(each))
+            print_line(str(each))
         names = ", ".join(targets)
         counted = say("findings", errors=errors, warnings=len(listed) - errors)
         (tell if listed else write_out)(f"{counted if listed else say('no_findings', names=names)}\n")
@@ -256,7 +175,7 @@ def check(file: str, as_json: bool) -> None:
 
 def show(file: str, format: str, output: str | None, as_json: bool) -> None:
     """Draw a target."""
-    _check_choice("--format", format, FORMATS)
+    check_choice("--format", format, FORMATS)
     _, target = find_target(file)
     form: Any = format
     if as_json:
@@ -266,7 +185,7 @@ def show(file: str, format: str, output: str | None, as_json: bool) -> None:
     else:
         text = str(pictures.visualize(target, form))
     if output is None:
-        _print(text.rstrip("\n"))
+        print_line(text.rstrip("\n"))
         return
     try:
         Path(output).write_text(text, encoding="utf-8", errors="backslashreplace")

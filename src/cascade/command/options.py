@@ -17,7 +17,7 @@ from cascade.runtime.plans.inputs import fill
 from cascade.spec.inputs import Env, Param
 from cascade.spec.signal import UNSET
 
-__all__ = ["SETTINGS", "add_command", "params_of"]
+__all__ = ["SETTINGS", "add_command", "given_as_pairs", "params_of"]
 
 SETTINGS: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 """Of every typer app here: plain help, and the user's own tracebacks."""
@@ -121,6 +121,14 @@ def _pairs(given: list[str], known: list[Param]) -> dict[str, Any]:
         found.setdefault(name, []).append(value)
     many = {each.name for each in known if each.takes_many}
     return {name: _one_or_all(values) if name in many else values[-1] for name, values in found.items()}
+
+
+def given_as_pairs(target: Any, given: list[str]) -> dict[str, Any]:
+    """Return what --param says of the parameters of a target, if it has these; more of them may be recorded."""
+    known = params_of(target)
+    params = _pairs(given, known)
+    _check(target, known, spellings_of(known), params, is_run=False)
+    return params
 
 
 def _one_or_all(values: list[str]) -> Any:

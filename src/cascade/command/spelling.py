@@ -17,7 +17,12 @@ from cascade.spec.signal import UNSET
 
 __all__ = ["help_of", "is_switch", "metavar_of", "spellings_of"]
 
-TAKEN = frozenset({"param", "json", "help", "log-level", "log-format", "timeout"})
+TAKEN = frozenset(
+    {
+        *("param", "json", "help", "log-level", "log-format", "timeout"),
+        *("state", "run-id", "on-change", "durability"),
+    }
+)
 SPELLED = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 MOST_CHOICES = 60
 BY_TEXT = frozenset({"date", "time", "datetime", "timedelta", "Decimal", "Fraction", "UUID"})

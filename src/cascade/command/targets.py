@@ -22,7 +22,7 @@ from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy
 from cascade.spec.task import Task
 
-__all__ = ["find_all", "find_target", "load"]
+__all__ = ["find_all", "find_target", "full_name", "load"]
 
 USUAL = ("flow", "main", "target")
 """Names that are taken where none is given, in this order."""
@@ -92,6 +92,21 @@ def find_all(spelled: str) -> dict[str, Any]:
         if makers:
             return {each: _named(module, file, each) for each in makers}
     return dict([find_target(spelled)])
+
+
+def full_name(spelled: str, name: str) -> str:
+    """Return what a target that was found is called everywhere: `/path/of/file.py:name`.
+
+    What is in a package keeps the name of its module, as it may not be imported by its file.
+    """
+    file, _ = _split(spelled)
+    if not Path(file).is_file():
+        module = sys.modules[file]
+        place = getattr(module, "__file__", None)
+        if "." in file or not place or hasattr(module, "__path__"):
+            return f"{file}:{name}"
+        file = place
+    return f"{Path(file).resolve()}:{name}"
 
 
 def _split(spelled: str) -> tuple[str, str]:

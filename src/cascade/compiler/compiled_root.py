@@ -24,6 +24,7 @@ from collections.abc import Callable, Collection, Generator
 from functools import partial
 from threading import Lock
 
+from cascade.compiler.analysis.inside import forms_inside, size_inside
 from cascade.compiler.analysis.order import in_order
 from cascade.compiler.analysis.skipping import skipping
 from cascade.compiler.code.emitted import Chain, StraightCode
@@ -32,7 +33,7 @@ from cascade.compiler.emit.block import PIECE
 from cascade.compiler.emit.map import item_form
 from cascade.compiler.emit.straight_code import write_straight_code
 from cascade.spec.blueprint import Block, Blueprint
-from cascade.spec.operations import CALL1, FUSED, GATED, LOOP, MANAGED, MAP, ROUTE, SUBFLOW
+from cascade.spec.operations import CALL1, FUSED, GATED, LOOP, MANAGED, MAP, NESTED, ROUTE, SUBFLOW
 from cascade.spec.placement import placements
 from cascade.spec.regions import MANAGED_REGION, regions
 
@@ -66,7 +67,7 @@ _WORDS = {MANAGED: "policy", MAP: "map", LOOP: "loop", SUBFLOW: "sub-flow"}
 class FusedRoot:
     """A root block made ready for one kind of watching."""
 
-    __slots__ = ("avoided", "has_maps", "is_sure", "maps", "pieces", "placed_at", "reasons", "steps", "whole")
+    __slots__ = ("avoided", "has_maps", "is_sure", "maps", "pieces", "placed_at", "reasons", "sizes", "steps", "whole")
 
     def __init__(self) -> None:
         self.whole: StraightCode | Chain | None = None
@@ -83,6 +84,8 @@ class FusedRoot:
         self.avoided: frozenset[int] = frozenset()
         """The maps that are left to the interpreter because they could not be gone through in place."""
         self.has_maps = False
+        self.sizes: dict[int, int] = {}
+        """How many instructions the sub-flows have that stand in functions."""
 
     def unfit(self) -> frozenset[int]:
         """Return the maps that functions were often left at."""
@@ -153,13 +156,13 @@ def _pieces(blueprint: Blueprint, watch: Watch, expecting: bool, avoided: frozen
         awaits = _awaits(block)
         most = MOST_AT_ONCE if awaits else PIECE
         try:
-            if len(block) <= most and _weight(block, range(len(block))) <= MOST_AT_ONCE:
+            if len(block) <= most and _weight(block, range(len(block)), made.sizes) <= MOST_AT_ONCE:
                 make = _whole(blueprint, watch)
                 if len(block) > LARGE:
                     yield
                 made.whole = make()
             elif awaits and len(block) == block.strict and not blueprint.skips and not _wide(block):
-                made.whole = yield from _chain(blueprint, watch)
+                made.whole = yield from _chain(blueprint, watch, made.sizes)
         except CannotEmit as error:
             made.reasons[block.root] = str(error)
         if made.whole is not None:
@@ -177,7 +180,7 @@ def _whole(blueprint: Blueprint, watch: Watch) -> Callable[[], StraightCode]:
     return write_straight_code(blueprint, block, steps, range(block.strict), [block.root], watch, title)
 
 
-def _chain(blueprint: Blueprint, watch: Watch) -> Generator[None, None, Chain]:
+def _chain(blueprint: Blueprint, watch: Watch, sizes: dict[int, int]) -> Generator[None, None, Chain]:
     """Return coroutine functions that are awaited one after the other."""
     block = blueprint.root
     steps = in_order(block, list(range(block.strict)), range(block.strict))
@@ -185,7 +188,7 @@ def _chain(blueprint: Blueprint, watch: Watch) -> Generator[None, None, Chain]:
         yield
     readers = _readers(blueprint)
     parts = []
-    for piece in _cut(block, steps, MOST_CHAINED):
+    for piece in _cut(block, steps, sizes, MOST_CHAINED):
         yield
         outputs = _outputs(piece, readers)
         title = f"{blueprint.graph.name(piece[-1])}_flow"
@@ -201,17 +204,18 @@ def _wide(block: Block) -> list[int]:
     return [i for i in range(block.strict) if kinds[i] > CALL1 and len(block.references(i)) > MOST_OPERANDS]
 
 
-def _weight(block: Block, steps: Collection[int]) -> int:
+def _weight(block: Block, steps: Collection[int], sizes: dict[int, int]) -> int:
     """Return how long it takes to compile instructions, in calls of a few values each."""
-    return len(steps) + sum(len(block.references(i)) for i in steps if block.kinds[i] > CALL1) // OPERANDS
+    inside = sum(sizes[i] for i in steps if i in sizes) if sizes else 0
+    return len(steps) + inside + sum(len(block.references(i)) for i in steps if block.kinds[i] > CALL1) // OPERANDS
 
 
-def _cut(block: Block, steps: list[int], most: int = PIECE) -> list[list[int]]:
+def _cut(block: Block, steps: list[int], sizes: dict[int, int], most: int = PIECE) -> list[list[int]]:
     """Cut instructions into pieces that do not take long to compile."""
     pieces: list[list[int]] = []
     weight = most
     for i in steps:
-        own = 1 if block.kinds[i] <= CALL1 else 1 + len(block.references(i)) // OPERANDS
+        own = 1 if block.kinds[i] <= CALL1 else 1 + sizes.get(i, 0) + len(block.references(i)) // OPERANDS
         if weight + own > most:
             pieces.append([])
             weight = 0
@@ -259,6 +263,13 @@ def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool, watched: bool
         if gate is not None and gate.retry is not None:
             made.reasons[i] = "policy"  # its attempts are told as one call
             found = True
+        elif block.ops[i] == NESTED:
+            why = _keeps_out(blueprint.subflows[block.source(i)], expecting, watched)
+            if why:
+                made.reasons[i] = why
+                found = True
+            else:
+                made.sizes[i] = size_inside(blueprint.subflows[block.source(i)])
         elif block.ops[i] in _WORDS:
             waits = block.ops[i] == MAP and _waits_for_measure(blueprint, i)
             made.reasons[i] = "threads" if waits else _WORDS[block.ops[i]]
@@ -269,6 +280,14 @@ def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool, watched: bool
             made.reasons[i] = "threads"
             found = True
     return found
+
+
+def _keeps_out(inner: Blueprint, expecting: bool, watched: bool) -> str:
+    """Return why a sub-flow cannot stand among the calls around it, or nothing."""
+    if watched or not size_inside(inner):
+        return "sub-flow"
+    forms = [form for form in forms_inside(inner) if form.inline is None]
+    return "" if all(expecting and form.task.mode == "auto" for form in forms) else "threads"
 
 
 def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: FusedRoot) -> Generator[None, None, None]:
@@ -312,11 +331,11 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: FusedRoot) -> Generat
     for i in range(block.strict):
         if numbers[i] != MANAGED_REGION:
             groups.setdefault(numbers[i], []).append(i)
-    pieces = [piece for members in groups.values() for piece in _cut(block, members) if len(piece) > 1]
+    pieces = [piece for members in groups.values() for piece in _cut(block, members, made.sizes) if len(piece) > 1]
     piece_of: dict[int, StraightCode] = {}
     weight = 0
     for piece in pieces:
-        own = _weight(block, piece)
+        own = _weight(block, piece, made.sizes)
         if weight + own > PIECE:
             yield
             weight = 0

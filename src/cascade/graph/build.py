@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import repeat
 from typing import Any, NoReturn
 
 from cascade.errors import CycleError
@@ -99,7 +100,7 @@ class _Builder:
         push, pop, get = stack.append, stack.pop, index.get
         graph = self.graph
         nodes, forms, places, constants = graph.nodes, graph.forms, graph.places, graph.constants
-        kinds, operands = graph.kinds, graph.operands
+        kinds, operands, last = graph.kinds, graph.operands, graph.last
         while stack:
             node = stack[-1]
             # A plain call by position is the commonest node by far, and what a large graph is made of.
@@ -143,6 +144,7 @@ class _Builder:
                 elif is_short:
                     references: list[Any] = []
                     unseen: list[Any] | None = None
+                    has_literals = False
                     for value in args:
                         cls = value.__class__
                         if cls is LazyResult:
@@ -155,6 +157,7 @@ class _Builder:
                             references.append(number)
                         elif cls in ATOMS or (config is not None and config.receiver and not references):
                             references.append(cls)
+                            has_literals = True
                         else:
                             break
                     else:
@@ -165,18 +168,26 @@ class _Builder:
                         pop()
                         seen = get(node)
                         if seen is None or seen is OPEN:
-                            index[node] = len(nodes)
+                            index[node] = number = len(nodes)
                             nodes.append(node)
                             kinds.append(CALLN if args else CALL0)
                             forms.append(form)
                             places.append(len(operands) if args else 0)
+                            if has_literals:
+                                for which, reference in enumerate(references):
+                                    if reference.__class__ is not int:
+                                        constants.append(args[which])
+                                        references[which] = -len(constants)
+                                self.note_reads(references, number)
+                            else:
+                                try:
+                                    for reference in references:
+                                        last[reference] = number
+                                except IndexError:
+                                    self.note_reads(references, number)
                             if args:
                                 operands.append(len(args))
-                            for which, reference in enumerate(references):
-                                if reference.__class__ is not int:
-                                    constants.append(args[which])
-                                    reference = -len(constants)
-                                operands.append(reference)
+                                operands += references
                             if gate is not None:
                                 graph.gates[index[node]] = gate
                             if node.plan is None:
@@ -204,6 +215,14 @@ class _Builder:
                 continue
             pop()
             self.emit(node)
+
+    def note_reads(self, references: list[int], number: int) -> None:
+        """Note that node `number` is the last that reads these, so far."""
+        last = self.graph.last
+        last.extend(repeat(-1, 2 * number + MANY - len(last)))
+        for reference in references:
+            if reference >= 0:
+                last[reference] = number
 
     def leaves(self, waiting: list[Any]) -> int:
         """Number the plain calls of one literal with which a long list of inputs begins; return how many there are.
@@ -378,6 +397,8 @@ class _Builder:
             graph.places.append(len(graph.operands))
             graph.operands.append(len(references))
             graph.operands.extend(references)
+            if kind == CALLN:
+                self.note_reads(references, i)
         return i
 
     def reference(self, value: Any) -> int:

@@ -12,6 +12,7 @@ from os import PathLike
 from subprocess import DEVNULL, PIPE, CalledProcessError
 from typing import TYPE_CHECKING, Any
 
+from cascade.providers.guard import guarded, unguarded
 from cascade.spec.policies import seconds_from
 from cascade.spec.shown import without_passwords
 from cascade.spec.task import task
@@ -62,8 +63,9 @@ async def shell(
 
     It reads nothing (stdin is empty). What it writes is decoded as UTF-8, with a replacement for what is not. It is
     in a process group of its own: when the node is cancelled or its time is up, the whole group gets SIGTERM, and
-    2 seconds later SIGKILL. What it leaves in the background goes on; its output is read for a second more, unless it
-    goes elsewhere (`"server > server.log 2>&1 &"`), and then the pipes are closed.
+    2 seconds later SIGKILL; when this process ends, even by kill -9, the group is killed as well. What it leaves in
+    the background goes on; its output is read for a second more, unless it goes elsewhere
+    (`"server > server.log 2>&1 &"`), and then the pipes are closed.
 
     Args:
         command: a line for the shell (`/bin/sh`), or a list of a program and its arguments, which no shell reads:
@@ -83,6 +85,7 @@ async def shell(
     argv = _argv(command)
     seconds = None if timeout is None else seconds_from(timeout, "cs.shell(timeout=...)")
     process = await _start(argv, env, cwd)
+    guarded(process.pid)
     try:
         async with asyncio.timeout(seconds) as clock:
             stdout, stderr = await _output(process, argv)
@@ -93,6 +96,8 @@ async def shell(
                 f"the command {_shown(argv)!r} took longer than {seconds} seconds and was ended"
             ) from None
         raise
+    finally:
+        unguarded(process.pid)
     status = process.returncode or 0
     result = ShellResult(argv, status, stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"))
     if check and status:

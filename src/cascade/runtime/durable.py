@@ -5,14 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from cascade.errors import StateError
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.run_scope import Run, RunScope
+from cascade.spec.inside import inside_of
+from cascade.spec.policies import refuse_option
 from cascade.spec.state import RunRecord, StepRecord
 
-__all__ = ["Durable"]
+__all__ = ["Durable", "How", "check_ways"]
+
+ON_CHANGE = ("keep", "rerun", "error")
+DURABILITIES = ("each", "group", "exit")
+
+
+class How(NamedTuple):
+    """How one run is recorded."""
+
+    durability: str
+    on_change: str
 
 
 class Durable:
@@ -102,7 +114,35 @@ class Durable:
         forked: str = await kept.writer.ask(lambda: kept.forked(run_id, at, params or {}, time()))
         return forked
 
+    def _how(self, run_id: str | None, durability: str | None = None, on_change: str = "keep") -> How | None:
+        """Return how a run is to be recorded; None: it is not, nor is one inside of a task unless it was given an id.
+
+        Raises:
+            ValueError: it is asked for in a way that there is not, or of an engine that records nothing.
+        """
+        check_ways(durability, on_change)
+        if self.recorder is None:
+            if durability is not None or on_change != "keep":
+                raise ValueError(
+                    "durability= and on_change= are for runs that are recorded, and this engine records none; give it "
+                    'a store: cs.Engine(state_backend="runs.db")'
+                )
+            return None
+        if run_id is None and inside_of() is not None:
+            return None
+        return How(self.recorder.durability if durability is None else durability, on_change)
+
     def _kept_runs(self) -> Any:
         if self.recorder is None:
             raise StateError('this engine records no runs; give it a store: cs.Engine(state_backend="runs.db")')
         return self.recorder
+
+
+def check_ways(durability: object, on_change: object = "keep") -> None:
+    """Raise for a way to record, or to go on after a change, that there is not."""
+    if durability is not None and durability not in DURABILITIES:
+        raise ValueError(f'durability is "each", "group" or "exit", not {durability!r}')
+    if on_change == "adapt":
+        refuse_option('on_change="adapt"')
+    if on_change not in ON_CHANGE:
+        raise ValueError(f'on_change is "keep", "rerun" or "error", not {on_change!r}')

@@ -17,7 +17,7 @@ from cascade.compiler.lowering.lower import open_to_tail_calls
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.compiled.root import run_piece
 from cascade.runtime.controls import Controls
-from cascade.runtime.durable import Durable
+from cascade.runtime.durable import Durable, How
 from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.execution.compiled_start import finish_compiled, start_compiled
@@ -57,8 +57,9 @@ V = TypeVar("V")
 Tier = Literal["auto", "interpret", "compile"]
 Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
 Params: TypeAlias = Mapping[str, Any] | None
-Prepared: TypeAlias = tuple[Plan, list[Any], Mapping[str, Any], dict[str, Resource], dict[str, str | None]]
-"""What is known of a run beforehand: its plan, constants, parameters, resources, and what the environment gave."""
+Prepared: TypeAlias = tuple[Plan, list[Any], Mapping[str, Any], dict[str, Resource], dict[str, str | None], How | None]
+"""What is known of a run beforehand: its plan, constants, parameters, resources, what the environment gave, and how it
+is recorded."""
 OPTIONS = ("params", "use_vm", *RunOptions.__annotations__)
 _numbers = itertools.count(1)
 
@@ -218,14 +219,12 @@ class Engine(Controls, Durable, Signals, Shutdown):
         """
         if unknown:
             raise no_option("engine.run", unknown, OPTIONS, "cs.run")
-        prepared = self._prepared(target, params, timeout, resources)
+        how = self._how(run_id, durability, on_change)
+        prepared = self._prepared(target, params, timeout, resources, how)
         if prepared is None:
             return target
         run_scope = RunScope(self._name(run_id), timeout)
-        if self.recorder is not None:
-            how = self.recorder.options(durability, on_change)
-            return await self._in_a_task(run_scope, self._execute, prepared, run_scope, None, how)
-        if not (prepared[0].is_plain and self.runs_inline):
+        if how is not None or not (prepared[0].is_plain and self.runs_inline):
             return await self._in_a_task(run_scope, self._execute, prepared, run_scope)
         try:
             return await self._execute(prepared, run_scope)
@@ -261,9 +260,9 @@ class Engine(Controls, Durable, Signals, Shutdown):
         """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
         if unknown:
             raise no_option("engine.start", unknown, OPTIONS, "cs.run")
-        prepared = self._prepared(target, params, timeout, resources)
-        how = None if self.recorder is None else self.recorder.options(durability, on_change)
-        return self._start(target, self._name(run_id), prepared, timeout=timeout, how=how)
+        how = self._how(run_id, durability, on_change)
+        prepared = self._prepared(target, params, timeout, resources, how)
+        return self._start(target, self._name(run_id), prepared, timeout=timeout)
 
     def as_completed(
         self,
@@ -290,11 +289,12 @@ class Engine(Controls, Durable, Signals, Shutdown):
         """
         if not isinstance(mapped, MappedResult):
             raise TypeError(f"engine.as_completed takes what task.map(...) returns, not {mapped!r}; engine.run runs it")
-        given = tuple(resources)
-        self._prepared(mapped, params, None, given)
+        given, how = tuple(resources), self._how(run_id)
+        self._prepared(mapped, params, None, given, how)
 
         def start(result_sink: ResultSink) -> Run[Any]:
-            return self._start(mapped, self._name(run_id), self._prepared(mapped, params, None, given), result_sink)
+            prepared = self._prepared(mapped, params, None, given, how)
+            return self._start(mapped, self._name(run_id), prepared, result_sink)
 
         return completed(start, mapped)
 
@@ -305,11 +305,10 @@ class Engine(Controls, Durable, Signals, Shutdown):
         prepared: Prepared | None,
         result_sink: ResultSink | None = None,
         timeout: float | None = None,
-        how: Any = None,
     ) -> Run[Any]:
         loop = loop_for_start()
         run_scope = self._active[name] = RunScope(name, timeout)
-        work = _itself(target) if prepared is None else self._execute(prepared, run_scope, result_sink, how)
+        work = _itself(target) if prepared is None else self._execute(prepared, run_scope, result_sink)
         task = loop.create_task(work)
         run_scope.move(task)
         run_scope.caller = None
@@ -325,6 +324,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
         params: Params,
         timeout: float | None,
         resources: Iterable[Resource],
+        how: How | None,
     ) -> Prepared | None:
         if timeout is not None:
             seconds_from(timeout, "the timeout of a run")
@@ -343,8 +343,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
         if plan is None:
             return None
         graph, variables = plan.blueprint.graph, dict[str, str | None]()
-        constants = fill(graph, given, variables) if graph.inputs and self.recorder is None else graph.constants
-        return plan, constants, given, provided, variables
+        constants = fill(graph, given, variables) if graph.inputs and how is None else graph.constants
+        return plan, constants, given, provided, variables, how
 
     def _name(self, run_id: str | None) -> str:
         if self.recorder is not None:
@@ -354,14 +354,12 @@ class Engine(Controls, Durable, Signals, Shutdown):
             raise ValueError(f"a run named {name!r} is going on already; give each run_id to one run at a time")
         return name
 
-    async def _execute(
-        self, prepared: Prepared, run_scope: RunScope, result_sink: ResultSink | None = None, how: Any = None
-    ) -> Any:
-        plan, constants, params, known, variables = prepared
+    async def _execute(self, prepared: Prepared, run_scope: RunScope, result_sink: ResultSink | None = None) -> Any:
+        plan, constants, params, known, variables, how = prepared
         blueprint, run_id = plan.blueprint, run_scope.name
         resumed, recorded = False, 0
         run: RunState
-        if self.recorder is None:
+        if how is None:
             run = RunState(self, OPERATIONS, run_scope, blueprint, params, known, variables)
         else:
             begun = await self.recorder.begin(run_scope, how, plan, params, variables, self.bus)
@@ -400,7 +398,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
                     note_more(error, TEARDOWN_FAILED + spelled(failure))
             if others:
                 note_others(error, others)
-            if self.recorder is not None:
+            if how is not None:
                 error, _ = await to_the_end(self.recorder.end(run, value, error), inf)
             if self.bus.wants(RunFinished):
                 run.publish_end(perf_counter() - start, error, others)

@@ -29,6 +29,7 @@ FastPath = Literal[
     "compiled starts",
     "comprehensions",
     "maps in flows",
+    "subflows in code",
 ]
 FAST_PATHS: tuple[FastPath, ...] = get_args(FastPath)
 

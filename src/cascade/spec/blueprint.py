@@ -66,6 +66,7 @@ class Block:
         "gates",
         "jumps",
         "kinds",
+        "last",
         "lazies",
         "local",
         "making",
@@ -116,8 +117,10 @@ class Block:
         """The operations, with MOVE1 among them, once that was asked for; see `runtime.interpreter.last_readers`."""
         self.read_by: dict[int, list[int]] | None = None
         """The registers that instructions read, where that is more than their references; None: it is not."""
-        self.reads: dict[int, float] | None = None
-        """How often each register is read, where that is not once, as in a chain."""
+        self.last: list[int] | None = None
+        """The last instruction that reads each register, where only data is read, and not once, as in a chain."""
+        self.reads: tuple[int, dict[int, float]] | None = None
+        """From which instruction on it was counted how often each register is read, and how often."""
 
     def __len__(self) -> int:
         return len(self.ops)

@@ -13,6 +13,9 @@ from cascade.spec.mistakes import check_argument, check_target, hint_for, refuse
 
 __all__ = ["SubflowResult", "pipeline", "sequence", "subflow"]
 
+PLAIN = frozenset({LazyResult, int, str, float, bool, type(None), bytes, complex})
+"""Parameters of these types need no closer look."""
+
 
 @explains_options("cs.sequence")
 def sequence(steps: Iterable[LazyResult[Any]]) -> LazyResult[Any]:
@@ -111,14 +114,15 @@ def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult[
     if params is not None and not isinstance(params, dict):
         raise TypeError(f"the params of cs.subflow are a dict, not {params!r}")
     check_target(target, "cs.subflow")
-    for name, value in (params or {}).items():
-        refuse_uncalled(value, f"the parameter {name!r} of cs.subflow")
-        check_argument(value, f"the parameter {name!r} of cs.subflow")
+    for name, value in params.items() if params else ():
+        if value.__class__ not in PLAIN:
+            refuse_uncalled(value, f"the parameter {name!r} of cs.subflow")
+            check_argument(value, f"the parameter {name!r} of cs.subflow")
     lazy: SubflowResult[Any] = object.__new__(SubflowResult)
     lazy.target = target
     lazy.task = _subflow_task()
     lazy.args = ()
-    lazy.kwargs = dict(params or {})
+    lazy.kwargs = dict(params) if params else {}
     lazy.config = None
     place(lazy, sys._getframe(1))
     return lazy
@@ -126,10 +130,10 @@ def subflow(target: Any, params: dict[str, Any] | None = None) -> SubflowResult[
 
 def _subflow_task() -> Any:
     """What a sub-flow has in the place of a task."""
-    from cascade.spec.task import Task
-
     global _marker
     if _marker is None:
+        from cascade.spec.task import Task
+
         _marker = Task(lambda **params: None, name="subflow", mode="inline")
     return _marker
 

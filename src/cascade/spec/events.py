@@ -63,10 +63,12 @@ class TaskSite(NamedTuple):
     run_id: str
     task_id: str
     task_name: str
+    start: int = 1
+    """Which start of the run, where that is recorded and goes on."""
 
     def item(self, index: int) -> TaskSite:
         """Return the site of one item, if the node is a map: `parse#3` becomes `parse#3[17]`."""
-        return TaskSite(self.run_id, f"{self.task_id}[{index}]", self.task_name)
+        return TaskSite(self.run_id, f"{self.task_id}[{index}]", self.task_name, self.start)
 
 
 # --- how a class of events is declared
@@ -235,7 +237,8 @@ class StaticAnalysisWarning(RunEvent):
 
 
 def _task_event_id(event: Any) -> str:
-    return f"{type(event).__name__}:{event[0].task_id}:{event[2]}"
+    site = event[0]
+    return f"{type(event).__name__}:{site.task_id}:{event[2]}" + (f":start {site.start}" if site.start > 1 else "")
 
 
 class TaskEvent(Event):

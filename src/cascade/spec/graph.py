@@ -209,6 +209,7 @@ class Graph:
         "inputs",
         "jumps",
         "kinds",
+        "last",
         "needed",
         "nodes",
         "operands",
@@ -224,6 +225,8 @@ class Graph:
         self.forms: list[CallForm | None] = []
         self.places: list[int] = []
         self.operands: list[int] = []
+        self.last: list[int] = []
+        """Which of the calls of several values reads each node last, as far as any does; -1: none."""
         self.constants: list[Any] = []
         self.gates: dict[int, Gate] = {}
         self.routes: dict[int, Routes] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cascade.errors import StateError
-from cascade.spec.clocks import LOOK
+from cascade.spec import clocks
 from cascade.spec.signal import UNSET
 
 __all__ = ["Mailbox", "Wanted", "refuse_name"]
@@ -75,7 +75,7 @@ class Mailbox:
         try:
             self.hand_out()
             while not waiter.done() and (left is None or left() > 0):
-                await asyncio.wait({waiter}, timeout=None if left is None else min(left(), LOOK))
+                await asyncio.wait({waiter}, timeout=None if left is None else min(left(), clocks.LOOK))
             return waiter.result() if waiter.done() else None
         except BaseException:
             if waiter.done():

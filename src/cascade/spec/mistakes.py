@@ -187,13 +187,14 @@ def hint_for(value: Any) -> str:
 
 def check_target(target: Any, who: str) -> None:
     """Raise TypeError for what is easily taken for a target: a function, task, coroutine, run or compiled flow."""
+    if getattr(type(target), "is_lazy", False) is True:
+        return
     name, described = _named(target)
     if is_task(target):
         raise TypeError(f"{target!r} was not called, so there is nothing to run yet; did you mean {name}()?")
     if isinstance(target, NoValue):
-        if not getattr(target, "is_lazy", False):
-            raise TypeError(f"{who} is given {target!r}, which is going on already: value = await run")
-    elif isinstance(target, CoroutineType):
+        raise TypeError(f"{who} is given {target!r}, which is going on already: value = await run")
+    if isinstance(target, CoroutineType):
         target.close()
         raise TypeError(
             f"{who} is given {described}: it runs lazy results; make the function a task (@cs.task) and call it, or "

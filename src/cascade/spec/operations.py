@@ -12,6 +12,8 @@ The first eight say what a node is; the same numbers are the instructions that a
     GATED               the same, if its gate lets it (condition, order, skipped inputs)
     MANAGED             call a task under a policy (cache, constraints, timeout, resources)
     LOOP                call a task and follow its jumps until the loop ends
+    NESTED              a SUBFLOW that nothing is set on and of which nothing can be skipped: what it calls may stand
+                        among the calls around it
     IMPORT              take the value of a node of the root block that runs once a run
 
 FUSED is none of a node: it stands for a stretch of instructions that was emitted as one function. MOVE1 is
@@ -32,6 +34,7 @@ __all__ = [
     "MANAGED",
     "MAP",
     "MOVE1",
+    "NESTED",
     "OPERATIONS",
     "OPTIONAL",
     "PACK",
@@ -44,8 +47,8 @@ __all__ = [
 CALL1, CALL0, CALLN, PACK, ROUTE, MAP, SUBFLOW, OPTIONAL = range(8)
 KINDS = ("task", "task", "task", "container", "router", "map", "subflow", "optional")
 
-GATED, MANAGED, LOOP, IMPORT, FUSED, MOVE1 = range(8, 14)
+GATED, MANAGED, LOOP, IMPORT, NESTED, FUSED, MOVE1 = range(8, 15)
 OPERATIONS = (
     *("call", "call", "call", "pack", "route", "map", "subflow", "optional"),
-    *("gated call", "managed call", "loop", "import"),
+    *("gated call", "managed call", "loop", "import", "nested subflow"),
 )

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
-from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, ROUTE
+from cascade.spec.operations import CALLN, GATED, IMPORT, NESTED, OPTIONAL, PACK, ROUTE
 
 __all__ = ["MANAGED_REGION", "is_managed", "regions"]
 
 MANAGED_REGION = -1
-_PLAIN = frozenset({*range(CALLN + 1), PACK, ROUTE, OPTIONAL, GATED, IMPORT})
+_PLAIN = frozenset({*range(CALLN + 1), PACK, ROUTE, OPTIONAL, GATED, IMPORT, NESTED})
 
 
 def regions(block: Any, more: Container[int] = (), less: Container[int] = ()) -> list[int]:

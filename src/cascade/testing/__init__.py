@@ -9,12 +9,12 @@ from cascade.testing.spies import SpySubscriber
 from cascade.testing.stores import STATE_CHECKS, check_state_backend
 
 __all__ = [
-    "STATE_CHECKS",
     "Fault",
     "Faults",
     "MockConnector",
     "MockExecutor",
     "MockSolver",
+    "STATE_CHECKS",
     "Simulation",
     "SpyExecutor",
     "SpySolver",

@@ -241,7 +241,7 @@ def _keep_any_text(make: Make) -> None:
 
 
 def _count_takeovers(make: Make) -> None:
-    """Check it by an owner that has ended: a process of this host whose pid was given again."""
+    """Take a run from an owner that has ended: a process of this host whose pid was given again."""
     from cascade.adapters.state.owner import this_process
 
     ours = this_process()

@@ -25,6 +25,8 @@ __all__ = ["WAITING", "Processes"]
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 FLAGS = "_args_from_interpreter_flags"
 """Of `multiprocessing.util`, and of the module `subprocess` that it asks: the flags that this interpreter was given."""
+FOLLOW = 0.25
+"""So often a worker looks whether its parent is still there."""
 END_SECONDS = 5.0
 """How long the end of a worker is waited for; one that was killed takes some milliseconds."""
 
@@ -331,7 +333,7 @@ def _follow(parent: int) -> None:
     import time
 
     while os.getppid() == parent:
-        time.sleep(1)
+        time.sleep(FOLLOW)
     os._exit(1)
 
 

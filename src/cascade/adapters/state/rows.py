@@ -4,32 +4,51 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cascade.adapters.state.rules import advances
 from cascade.spec.state import Commit, Owner, RunRecord, StepRecord
 
-__all__ = ["Pending", "find_run", "insert_run", "list_runs", "read_steps", "update_taken", "write"]
+__all__ = [
+    "AT_ONCE",
+    "BEAT",
+    "Pending",
+    "find_run",
+    "insert_run",
+    "list_runs",
+    "pending",
+    "read_steps",
+    "update_taken",
+    "write",
+]
 
+AT_ONCE = 500
+"""So many rows are asked for by one statement."""
 CHUNK = 1 << 20
 """Values that are longer than this are kept in pieces of this size, in a table of their own."""
 
 _RUN = RunRecord._fields
+_STARTS = ("beat", "epoch", "takeovers")
+"""What stands in the table of starts."""
+_OWN = tuple(name for name in _RUN if name not in _STARTS)
 _SHOWN = ", ".join("x''" if name in ("params", "fingerprint") else name for name in _RUN)
 _STEP = ("run", *StepRecord._fields[:4], "chunks", *StepRecord._fields[4:])
-FIND_RUN = f"SELECT {', '.join(_RUN)} FROM runs WHERE run_id = ?"
+_BOTH = "FROM runs JOIN starts ON starts.run = runs.number"
+FIND_RUN = f"SELECT {', '.join(_RUN)} {_BOTH} WHERE run_id = ?"
 LIST_RUNS = (
-    f"SELECT {_SHOWN} FROM runs WHERE status = coalesce(?, status) AND target = coalesce(?, target) "
+    f"SELECT {_SHOWN} {_BOTH} WHERE status = coalesce(?, status) AND target = coalesce(?, target) "
     "AND created >= coalesce(?, created) ORDER BY created DESC, number DESC LIMIT ?"
 )
 INSERT_RUN = (
-    f"INSERT INTO runs ({', '.join(_RUN)}) VALUES ({', '.join('?' * len(_RUN))}) ON CONFLICT (run_id) DO NOTHING"
+    f"INSERT INTO runs ({', '.join(_OWN)}) VALUES ({', '.join('?' * len(_OWN))}) ON CONFLICT (run_id) DO NOTHING"
 )
 TAKE_RUN = (
-    "UPDATE runs SET status = ?, params = ?, fingerprint = ?, updated = ?, beat = ?, epoch = ?, takeovers = ?, "
-    "owner = ?, error = ?, committed = 0 WHERE run_id = ?"
+    "UPDATE runs SET status = ?, params = ?, fingerprint = ?, updated = ?, owner = ?, error = ? WHERE run_id = ? "
+    "RETURNING number"
 )
+PENDING = f"SELECT run_id, number, epoch, committed, chunked {_BOTH} WHERE run_id IN (%s)"
+BEAT = "UPDATE starts SET beat = ? WHERE run = (SELECT number FROM runs WHERE run_id = ?) AND epoch = ?"
 UPSERT_STEP = (
     f"INSERT INTO steps ({', '.join(_STEP)}) VALUES ({', '.join('?' * len(_STEP))}) ON CONFLICT (run, key) "
     f"DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _STEP[2:])}"
@@ -55,14 +74,23 @@ def list_runs(db: sqlite3.Connection, *wanted: str | float | None) -> list[RunRe
 
 def insert_run(db: sqlite3.Connection, record: RunRecord) -> bool:
     """Write a new run; False if there is one of its id."""
-    return db.execute(INSERT_RUN, record._replace(owner=_spelled(record.owner))).rowcount == 1  # type: ignore[arg-type]
+    spelled = {"owner": _spelled(record.owner)}
+    done = db.execute(INSERT_RUN, [spelled[name] if name in spelled else getattr(record, name) for name in _OWN])
+    if done.rowcount != 1:
+        return False
+    started = (done.lastrowid, record.epoch, record.takeovers, record.beat)
+    db.execute("INSERT INTO starts (run, epoch, takeovers, beat) VALUES (?, ?, ?, ?)", started)
+    return True
 
 
-def update_taken(db: sqlite3.Connection, record: RunRecord) -> None:
+def update_taken(db: sqlite3.Connection, at: RunRecord) -> None:
     """Write a run that was taken."""
-    at = record._replace(owner=_spelled(record.owner))  # type: ignore[arg-type]
-    written = (at.status, at.params, at.fingerprint, at.updated, at.beat, at.epoch, at.takeovers, at.owner, at.error)
-    db.execute(TAKE_RUN, (*written, at.run_id))
+    written = (at.status, at.params, at.fingerprint, at.updated, _spelled(at.owner), at.error, at.run_id)
+    (number,) = db.execute(TAKE_RUN, written).fetchone()
+    db.execute(
+        "UPDATE starts SET epoch = ?, takeovers = ?, beat = ?, committed = 0 WHERE run = ?",
+        (at.epoch, at.takeovers, at.beat, number),
+    )
 
 
 def _record(row: Row) -> RunRecord:
@@ -88,16 +116,12 @@ class Pending:
         """Whether there is or was a step whose value is in pieces."""
         self.steps: dict[str, StepRecord] = {}
         self.dropped: dict[str, None] = {}
+        self.long: dict[str, bytes] = {}
+        """The values that are written in pieces."""
         self.taken: list[tuple[int, str]] = []
         self.end: tuple[str, bool, str] | None = None
         """What it becomes, whether it is without owner then, and its error."""
         self.is_changed = False
-
-    @classmethod
-    def of(cls, db: sqlite3.Connection, run_id: str) -> Pending | None:
-        """Return nothing to write of a run yet; None if there is no such run."""
-        row = db.execute("SELECT number, epoch, committed, chunked FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-        return None if row is None else cls(*row)
 
     def add(self, commit: Commit) -> None:
         """Add a commit, the next one of the run."""
@@ -106,30 +130,35 @@ class Pending:
         for key in commit.dropped:
             self.steps.pop(key, None)
             self.dropped[key] = None
-        for step in commit.steps:
-            self.steps[step.key] = step
+        if commit.steps:
+            self.steps.update([(step.key, step) for step in commit.steps])
         self.taken.extend(commit.taken)
         if commit.released:
             self.end = ("Running", True, "")
         elif commit.status is not None:
             self.end = (commit.status, commit.status != "Running", commit.error)
 
-    def rows(self) -> Iterable[Row]:
-        """Give the rows of its steps."""
-        number = self.number
-        for key, entry, kind, value, *rest in self.steps.values():
-            if len(value) <= CHUNK:
-                yield (number, key, entry, kind, value, 0, *rest)
-            else:
-                yield (number, key, entry, kind, b"", -(-len(value) // CHUNK), *rest)
+    def rows(self) -> list[Row]:
+        """Return the rows of its steps, and keep the values aside that are too long for one."""
+        number, rows = self.number, []
+        for step in self.steps.values():
+            key, entry, kind, value, task_id, attempt, started, ended, error, preview = step
+            chunks = 0
+            if len(value) > CHUNK:
+                self.long[key] = value
+                value, chunks = b"", -(-len(value) // CHUNK)
+            rows.append((number, key, entry, kind, value, chunks, task_id, attempt, started, ended, error, preview))
+        return rows
 
-    def chunks(self) -> Iterable[Row]:
-        """Give the pieces of the values that are too long for a row."""
-        for key, step in self.steps.items():
-            if len(step.value) > CHUNK:
-                value = memoryview(step.value)
-                for at in range(0, len(value), CHUNK):
-                    yield (self.number, key, at // CHUNK, value[at : at + CHUNK])
+
+def pending(db: sqlite3.Connection, run_ids: Sequence[str]) -> dict[str, Pending]:
+    """Return nothing to write yet, of each of these runs that is there."""
+    found = {}
+    for at in range(0, len(run_ids), AT_ONCE):
+        some = run_ids[at : at + AT_ONCE]
+        for run_id, *row in db.execute(PENDING % ", ".join("?" * len(some)), some):
+            found[run_id] = Pending(*row)
+    return found
 
 
 def write(db: sqlite3.Connection, runs: Sequence[Pending], now: float) -> None:
@@ -143,15 +172,14 @@ def write(db: sqlite3.Connection, runs: Sequence[Pending], now: float) -> None:
         db.executemany(UPSERT_STEP, rows)
     except UnicodeEncodeError:  # of what people read, half a character; those written before are written again
         db.executemany(UPSERT_STEP, [(*row[:-2], *map(_encodable, row[-2:])) for row in rows])
-    chunked = set()
     for run in runs:
-        for row in run.chunks():
-            chunked.add(run.number)
-            db.execute("INSERT INTO chunks (run, key, at, data) VALUES (?, ?, ?, ?)", row)
+        for key, value in run.long.items():
+            pieces = (memoryview(value)[at : at + CHUNK] for at in range(0, len(value), CHUNK))
+            placed = ((run.number, key, at, piece) for at, piece in enumerate(pieces))
+            db.executemany("INSERT INTO chunks (run, key, at, data) VALUES (?, ?, ?, ?)", placed)
     db.executemany(
-        "UPDATE runs SET committed = ?, beat = ?, takeovers = takeovers * ?, chunked = max(chunked, ?) "
-        "WHERE number = ?",
-        [(run.committed, now, not advances(run.steps.values()), run.number in chunked, run.number) for run in runs],
+        "UPDATE starts SET committed = ?, beat = ?, takeovers = takeovers * ?, chunked = max(chunked, ?) WHERE run = ?",
+        [(run.committed, now, not advances(run.steps.values()), bool(run.long), run.number) for run in runs],
     )
     if taken := [(key, run.number, number) for run in runs for number, key in run.taken]:
         db.executemany("UPDATE signals SET taken_by = ? WHERE run = ? AND number = ?", taken)

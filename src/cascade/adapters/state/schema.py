@@ -22,8 +22,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE runs (
             number INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, status TEXT NOT NULL, target TEXT NOT NULL,
             params BLOB NOT NULL, fingerprint BLOB NOT NULL, created REAL NOT NULL, updated REAL NOT NULL,
-            beat REAL NOT NULL, epoch INTEGER NOT NULL, takeovers INTEGER NOT NULL, owner TEXT, error TEXT NOT NULL,
-            traced TEXT NOT NULL, committed INTEGER NOT NULL DEFAULT 0, chunked INTEGER NOT NULL DEFAULT 0
+            owner TEXT, error TEXT NOT NULL, traced TEXT NOT NULL
+        ) STRICT""",
+        # what each commit changes, apart from what is long
+        """CREATE TABLE starts (
+            run INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, takeovers INTEGER NOT NULL, beat REAL NOT NULL,
+            committed INTEGER NOT NULL DEFAULT 0, chunked INTEGER NOT NULL DEFAULT 0
         ) STRICT""",
         "CREATE INDEX runs_by_time ON runs (created)",
         """CREATE TABLE steps (
@@ -44,7 +48,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
 )
 """What makes each schema of the one before, the first one of nothing. Those that were released never change."""
-TABLES = {"runs", "steps", "chunks", "signals"}
+TABLES = {"runs", "starts", "steps", "chunks", "signals"}
 
 
 def connect(file: str, durability: str) -> tuple[sqlite3.Connection, tuple[int, int]]:
@@ -77,7 +81,7 @@ def connect(file: str, durability: str) -> tuple[sqlite3.Connection, tuple[int, 
 def _opened(file: str) -> sqlite3.Connection:
     """Open a file that is there; SQLite would make one that is not."""
     place = Path(file).as_uri() + "?mode=rw"
-    return sqlite3.connect(place, PATIENCE, isolation_level=None, check_same_thread=False, uri=True)
+    return sqlite3.connect(place, timeout=PATIENCE, isolation_level=None, check_same_thread=False, uri=True)
 
 
 def _make(file: str) -> None:

@@ -20,7 +20,6 @@ from cascade.spec.state import Commit, Owner, RunRecord, SignalRecord, StepRecor
 __all__ = ["SqliteBackend"]
 
 Durability = Literal["group", "each", "exit"]
-READ_AT_ONCE = 500
 PASSING = frozenset(
     {
         *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL),
@@ -111,7 +110,7 @@ class SqliteBackend:
                 yield db
                 db.execute("COMMIT")
             except BaseException:
-                if db.in_transaction:
+                if db is self._db and db.in_transaction:  # not that of a parent, in a fork
                     with contextlib.suppress(sqlite3.Error):
                         db.execute("ROLLBACK")
                 raise
@@ -176,7 +175,7 @@ class SqliteBackend:
         with self._writing() as db:
             now = self.now()
             for run_id, epoch in runs:
-                done = db.execute("UPDATE runs SET beat = ? WHERE run_id = ? AND epoch = ?", (now, run_id, epoch))
+                done = db.execute(rows.BEAT, (now, run_id, epoch))
                 if done.rowcount != 1:
                     lost.append(run_id)
         return lost
@@ -199,7 +198,7 @@ class SqliteBackend:
             if record is None:
                 return False
             check_free(record, self.now())
-            for table in ("steps", "chunks", "signals"):
+            for table in ("starts", "steps", "chunks", "signals"):
                 db.execute(f"DELETE FROM {table} WHERE run = (SELECT number FROM runs WHERE run_id = ?)", (run_id,))
             db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
             return True
@@ -209,17 +208,15 @@ class SqliteBackend:
     def commit(self, commits: Sequence[Commit]) -> list[str]:
         """Make all commits durable in one transaction; return the ids of the runs that had another epoch."""
         lost: dict[str, None] = {}
-        known: dict[str, rows.Pending | None] = {}
         with self._writing() as db:
+            known = rows.pending(db, list({each.run_id for each in commits}))
             for each in commits:
-                if each.run_id not in known:
-                    known[each.run_id] = rows.Pending.of(db, each.run_id)
-                run = known[each.run_id]
+                run = known.get(each.run_id)
                 if run is None or run.epoch != each.epoch:
                     lost[each.run_id] = None
                 elif each.number > run.committed:
                     run.add(each)
-            rows.write(db, [run for run in known.values() if run is not None and run.is_changed], self.now())
+            rows.write(db, [run for run in known.values() if run.is_changed], self.now())
         return list(lost)
 
     def steps(self, run_id: str) -> Iterator[StepRecord]:
@@ -229,9 +226,9 @@ class SqliteBackend:
                 "SELECT steps.number FROM runs JOIN steps ON steps.run = runs.number WHERE run_id = ?", (run_id,)
             )
             numbers = sorted(number for (number,) in found)
-        for at in range(0, len(numbers), READ_AT_ONCE):
+        for at in range(0, len(numbers), rows.AT_ONCE):
             with self._reading() as db:
-                some = rows.read_steps(db, numbers[at : at + READ_AT_ONCE])
+                some = rows.read_steps(db, numbers[at : at + rows.AT_ONCE])
             yield from some
 
     # --- messages

@@ -8,15 +8,16 @@ it to be written and compiled again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from types import CodeType
 from typing import Any
 
+from cascade.compiler.analysis.inside import size_inside
 from cascade.compiler.code.source_writer import Watch
 from cascade.compiler.transition_profile import Edge, EntryPoint, Source, TransitionProfile, profile_of
 from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.graph import Graph, Pack
 from cascade.spec.lazy import Lazy, LazyResult, MappedResult
-from cascade.spec.operations import CALL1, IMPORT
+from cascade.spec.mistakes import ATOMS
+from cascade.spec.operations import CALL1, IMPORT, NESTED
 from cascade.spec.placement import CallForm
 
 __all__ = ["MOST_KEPT", "block_shape", "keep", "kept", "leaf_shape", "loop_shape", "profiles_of"]
@@ -55,10 +56,23 @@ def block_shape(blueprint: Blueprint, block: Block) -> tuple[Any, ...]:
         tuple([(i, gate.first, *gate.key()) for i, gate in block.gates.items()]),
         tuple([(i, tuple(map(_exactly, r.routes.items())), r.default) for i, r in block.routes.items()]),
         tuple([_site(graph, i) for i in numbers]),
+        tuple(
+            [_subflow_shape(blueprint, number) for op, number in zip(block.ops, numbers, strict=True) if op == NESTED]
+        ),
         block.root,
         block.strict,
         blueprint.skips,
     )
+
+
+def _subflow_shape(blueprint: Blueprint, number: int) -> tuple[Any, ...]:
+    """Return what decides which lines are written for a sub-flow that stands among the calls around it."""
+    inner, sources = blueprint.subflows[number], blueprint.graph.nodes[number].kwargs
+    if not size_inside(inner):
+        return ()
+    inputs = [(_Same(given), sources.get(given.name) is given) for given in inner.graph.inputs.values()]
+    constants = [(each.__class__, each if each.__class__ in ATOMS else _Same(each)) for each in inner.constants]
+    return block_shape(inner, inner.root), tuple(sources), tuple(inputs), tuple(constants)
 
 
 def _exactly(item: tuple[Any, Any]) -> tuple[Any, ...]:
@@ -72,24 +86,24 @@ def _site(graph: Graph, i: int) -> Any:
         return node.type, keys, node.remake
     if isinstance(node, MappedResult):
         options = (len(node.args), tuple(node.kwargs or ()), node.each, node.concurrency, node.window, node.errors)
-        return (_Code(node.code), node.lasti, node.label, options)
+        return (_Same(node.code), node.lasti, node.label, options)
     label = node.label if isinstance(node, LazyResult) else ""
-    return (_Code(node.code), node.lasti, label) if isinstance(node, Lazy) else None
+    return (_Same(node.code), node.lasti, label) if isinstance(node, Lazy) else None
 
 
-class _Code:
-    """A code object, known by identity: to hash one can take as long as to run it."""
+class _Same:
+    """Something that is known by identity, such as a code object: to hash one can take as long as to run it."""
 
-    __slots__ = ("code",)
+    __slots__ = ("thing",)
 
-    def __init__(self, code: CodeType | None) -> None:
-        self.code = code
+    def __init__(self, thing: object) -> None:
+        self.thing = thing
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Code) and self.code is other.code
+        return isinstance(other, _Same) and self.thing is other.thing
 
     def __hash__(self) -> int:
-        return id(self.code)
+        return id(self.thing)
 
 
 def leaf_shape(blueprint: Blueprint, number: int) -> tuple[Any, ...] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cascade.spec.operations import CALLN, GATED, IMPORT, MAP, OPTIONAL, PACK, ROUTE
+from cascade.spec.operations import CALLN, GATED, IMPORT, MAP, NESTED, OPTIONAL, PACK, ROUTE
 
 if TYPE_CHECKING:
     from cascade.spec.blueprint import Block
@@ -35,7 +35,7 @@ def _look(block: Block, i: int, skips: set[int], lacks: set[int]) -> None:
         skips.add(i)
         lacks.add(i)
         return
-    if op not in (GATED, ROUTE, PACK, MAP) and op > CALLN:
+    if op not in (GATED, ROUTE, PACK, MAP, NESTED) and op > CALLN:
         skips.add(i)
         if op != IMPORT:
             lacks.add(i)

@@ -73,7 +73,7 @@ class _Checked:
             self.fail("it routes, but has no routes")
         if op == LOOP and i not in block.jumps:
             self.fail("it loops, but has no jumps")
-        if op == SUBFLOW and block.source(i) not in self.blueprint.subflows:
+        if kind == SUBFLOW and block.source(i) not in self.blueprint.subflows:
             self.fail("its sub-flow was not lowered")
         self.gate()
         self.routes()

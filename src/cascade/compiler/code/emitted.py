@@ -12,7 +12,6 @@ from weakref import ref
 from cascade.compiler.code.source import make_function
 from cascade.compiler.code.source_writer import (
     Deoptimize,
-    DeoptLog,
     DeoptPoint,
     FrameState,
     SourceWriter,
@@ -74,7 +73,7 @@ class EmittedCode:
     """A function that was emitted, and what is needed to go on without it."""
 
     __slots__ = (
-        *("forms", "function", "guards", "inner", "is_async", "is_sure", "known", "deopt_log", "placed_at", "places"),
+        *("forms", "function", "guards", "inner", "is_async", "is_sure", "known", "placed_at", "places"),
         *("sites", "source"),
     )
 
@@ -82,7 +81,6 @@ class EmittedCode:
         self.function = function
         self.source = source
         self.places = writer.places
-        self.deopt_log: DeoptLog = writer.deopt_log
         self.forms = list(dict.fromkeys(writer.forms))
         self.inner = writer.inner
         """The loops inside of it, by (entry, register)."""
@@ -117,7 +115,7 @@ class EmittedCode:
 
     def frame_state(self, place: DeoptPoint, values: dict[str, Any]) -> FrameState:
         """Return what is known of the registers at a place, whose local variables had these values."""
-        return frame_state(self.deopt_log, place.at, values)
+        return frame_state(place.deopt_log, place.at, values)
 
     def may_run(self) -> bool:
         """Say whether all its functions may be called in place now."""

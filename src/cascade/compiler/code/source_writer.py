@@ -71,18 +71,37 @@ class CannotEmit(Exception):
 class DeoptPoint:
     """Where a line of emitted code is: which entry, which register, and whether its call is over."""
 
-    __slots__ = ("at", "entry", "is_call", "is_over", "passed", "register")
+    __slots__ = ("around", "at", "deopt_log", "entry", "is_call", "is_over", "passed", "register")
 
-    def __init__(self, entry: int, register: int, is_over: bool, at: int, is_call: bool = False) -> None:
+    def __init__(
+        self,
+        entry: int,
+        register: int,
+        is_over: bool,
+        deopt_log: DeoptLog,
+        is_call: bool = False,
+        around: DeoptPoint | None = None,
+    ) -> None:
         self.entry = entry
         self.register = register
         self.is_over = is_over
         self.is_call = is_call
         """Whether the line is the call itself, whose beginning has been told where somebody wants to know."""
-        self.at = at
+        self.deopt_log = deopt_log
+        self.at = len(deopt_log)
         """How much of the log of local variables had been written."""
+        self.around = around
+        """In a sub-flow that stands among the calls around it: where that is."""
         self.passed: list[str] | None = None
         """If the line looks for a jump's key, which other values lack: the variables passed to the call."""
+
+    @property
+    def way(self) -> list[DeoptPoint]:
+        """The places of the sub-flows that it is in, outer ones first, and this one."""
+        found = [self]
+        while (around := found[0].around) is not None:
+            found.insert(0, around)
+        return found
 
 
 class SourceWriter:
@@ -96,6 +115,8 @@ class SourceWriter:
         self.places: dict[int, DeoptPoint] = {}
         self.deopt_log: DeoptLog = []
         """What local variables come to hold, and where branches begin and end; see `frame_state`."""
+        self.around: DeoptPoint | None = None
+        """Where the sub-flow is whose lines are being written; its registers have a log of their own."""
         self.sites: dict[tuple[int, int], int] = {}
         """The number of each (entry, register) that events come from."""
         self.now = "first"
@@ -128,6 +149,10 @@ class SourceWriter:
         if any(self.watch):
             self._unpacked = len(self.text)
             self.line(1, "pass")
+
+    def place(self, entry: int, register: int, is_over: bool = False, is_call: bool = False) -> DeoptPoint:
+        """Return where the next line is."""
+        return DeoptPoint(entry, register, is_over, self.deopt_log, is_call, self.around)
 
     def finish(self) -> str:
         """Return the source."""
@@ -164,7 +189,7 @@ class SourceWriter:
             self.publish(depth, "Started", where, "")
         if finished:
             self.line(depth, f"start = {self.mark('clock')}()")
-        self.line(depth, call, said, DeoptPoint(place.entry, place.register, False, place.at, True))
+        self.line(depth, call, said, self.place(place.entry, place.register, is_call=True))
         if finished:
             self.publish(depth, "Finished", where, ', "Succeeded", clock() - start, None, None')
 

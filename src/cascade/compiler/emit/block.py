@@ -71,6 +71,8 @@ class BlockEmitter:
         """The local variable of each register and constant that has a value here."""
         self.shared: dict[int, str] = {}
         """What is asked for late and from several places: its variable is PENDING until it has run."""
+        self.own: dict[int, str] = {}
+        """Variables that were chosen for registers before."""
         self.flags: dict[int, str] = {}
         """For calls that may be skipped: the variable that holds why, or None."""
         self._bases: dict[str, str] = {}
@@ -79,6 +81,8 @@ class BlockEmitter:
         self.skips, self.lacks = skipping(block) if blueprint.skips else (frozenset(), frozenset())
         self.given: set[int] = set()
         """What has a value before: none of it was skipped."""
+        self.left: list[str] = []
+        """Variables that were freed last, and hold values still."""
         self._written = 0
 
     # --- names
@@ -103,9 +107,12 @@ class BlockEmitter:
 
     def take(self, register: int) -> str:
         """Return a variable for a register: a free one, or a new one."""
-        if register in self.shared:
-            return self.shared[register]
-        base = self.base(register)
+        if register in self.shared or register in self.own:
+            return self.shared.get(register) or self.own[register]
+        return self.variable(self.base(register))
+
+    def variable(self, base: str) -> str:
+        """Return a free variable of this name, or a new one."""
         free = self._free.get(base)
         name = free.pop() if free else self.writer.namer.name(base)
         self._bases[name] = base
@@ -124,7 +131,7 @@ class BlockEmitter:
 
     def place(self, register: int, is_over: bool = False) -> DeoptPoint:
         """Return where the next line is: in the call of an instruction, or behind it."""
-        return DeoptPoint(self.entry, register, is_over, len(self.writer.deopt_log))
+        return self.writer.place(self.entry, register, is_over)
 
     def said(self, i: int) -> str:
         """Return the comment of an instruction: its name and where it was declared."""
@@ -149,19 +156,38 @@ class BlockEmitter:
         for register, at in last.items():
             if register >= 0 and register not in kept:
                 ended.setdefault(at, []).append(register)
-        names: list[str] = []
         for at, i in enumerate(steps):
             if self.pause and at and at % PIECE == 0:
                 self.writer.line(self.depth, self.pause, "", self.place(-1))
             dying = [register for register in ended.get(at, ()) if self.local.get(register) in self._bases]
+            names = self.left
             self.instruction(i)
-            left = [name for name in names if name in self._free.get(self._bases[name], ())]
-            if left and at < len(steps) - 1:
-                self.writer.line(self.depth, f"del {', '.join(left)}")
+            if self.left is names:  # no sub-flow took them over
+                left = [name for name in names if name in self._free.get(self._bases[name], ())]
+                self.left = left if at == len(steps) - 1 else []
+                if left and not self.left:
+                    self.writer.line(self.depth, f"del {', '.join(left)}")
             # What a call was given is kept until its result was looked at: a tail call may go on with it.
             names = [self.drop(register) for register in dying if register in self.local]
-            for name in names:
-                self._free.setdefault(self._bases[name], []).append(name)
+            self.free(names)
+
+    def free(self, names: Iterable[str]) -> None:
+        """Let variables be used for something else."""
+        for name in names:
+            self._free.setdefault(self._bases[name], []).append(name)
+        self.left = [*names, *self.left]
+
+    def inside(self, blueprint: Blueprint) -> BlockEmitter:
+        """Return what writes a sub-flow here, with variables that are free here."""
+        inner = BlockEmitter(
+            self.writer, blueprint, blueprint.root, range(blueprint.root.strict), self.longer, self.entry
+        )
+        inner.depth, inner._bases, inner._free, inner.left = self.depth, self._bases, self._free, self.left
+        return inner
+
+    def leave_inside(self, inner: BlockEmitter) -> None:
+        """Take over the variables of a sub-flow that is written."""
+        self._free, self.left = inner._free, list(inner.left)
 
     def reads(self, i: int) -> set[int]:
         """Return all references that the lines of an instruction may read."""
@@ -391,9 +417,11 @@ class Branch:
         emitter.depth += 1
         emitter.writer.deopt_log.append(("open", 0, ""))
         self.before = dict(emitter.local), {base: list(names) for base, names in emitter._free.items()}
+        self.left, emitter.left = emitter.left, []
 
     def __exit__(self, *error: object) -> None:
         emitter = self.emitter
         emitter.depth -= 1
         emitter.writer.deopt_log.append(("close", 0, ""))
         emitter.local, emitter._free = self.before
+        emitter.left = self.left

@@ -267,7 +267,7 @@ class _LoopEmitter:
             return
         place = None
         if all(edge.is_jump and edge.key is not None for edge in edges):
-            place = DeoptPoint(k, entry.register, True, len(writer.deopt_log))
+            place = writer.place(k, entry.register, True)
             place.passed = [*passed, *named]
         if len(edges) == 1:
             self.ask(depth, "if", "or", [no for _, no in self.tests(edges[0], place is not None)], place)

@@ -11,17 +11,19 @@ from cascade.spec.control import Router
 from cascade.spec.graph import Gate, Graph, Routes
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import LazyResult
-from cascade.spec.operations import CALL0, CALLN, GATED, IMPORT, LOOP, MANAGED, PACK, ROUTE, SUBFLOW
+from cascade.spec.operations import CALL0, CALLN, GATED, IMPORT, LOOP, MANAGED, NESTED, PACK, ROUTE, SUBFLOW
 
 __all__ = ["lower", "open_to_tail_calls"]
 
 
-def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
+def lower(graph: Graph, order: Iterable[int] | None = None, subflows: dict[int, Blueprint] | None = None) -> Blueprint:
     """Return the blueprint of `graph`.
 
     Args:
         order: the order in which a solver wants the strict nodes looked at; None: as they stand.
+        subflows: the blueprints of the sub-flows, by their numbers.
     """
+    inner = subflows or {}
     root = Block()
     root.kinds, root.forms, root.places = graph.kinds, graph.forms, graph.places
     root.operands, root.routes, root.jumps = graph.operands, graph.routes, graph.jumps
@@ -30,9 +32,15 @@ def lower(graph: Graph, order: Iterable[int] | None = None) -> Blueprint:
     root.ops = bytearray(graph.kinds) if graph.gates or graph.routes else graph.kinds
     for i, gate in list(graph.gates.items()):
         root.ops[i] = _operation(graph, i, gate)
-    skips = _mark_skippable(graph, root)
-    root.lazies = bool(len(graph) > graph.strict or graph.routes or graph.gates or SUBFLOW in graph.kinds)
+    if inner:
+        root.ops = bytearray(root.ops)
+    for i, one in inner.items():
+        if not one.skips and (i not in graph.gates or (graph.gates[i].is_plain and i not in graph.jumps)):
+            root.ops[i] = NESTED
+    skips = _mark_skippable(graph, root, inner)
+    root.lazies = bool(len(graph) > graph.strict or graph.routes or graph.gates or SUBFLOW in root.ops)
     blueprint = Blueprint(graph, root)
+    blueprint.subflows = inner
     blueprint.skips = skips
     blueprint.order = order
     if graph.jumps:
@@ -46,9 +54,8 @@ def open_to_tail_calls(blueprint: Blueprint) -> None:
     if not blueprint.states and not blueprint.hoisted:
         blueprint.hoisted = _hoisted(blueprint.graph)
         blueprint.states = _States(blueprint)
-        blueprint.root.moves = blueprint.root.reads = blueprint.root.read_by = (
-            None  # what else runs once a run is read late
-        )
+        root = blueprint.root
+        root.moves = root.last = root.reads = root.read_by = None  # what runs once a run is read late
 
 
 def _operation(graph: Graph, i: int, gate: Gate) -> int:
@@ -64,13 +71,13 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
     return GATED if gate.condition is not None or gate.after else kind
 
 
-def _mark_skippable(graph: Graph, root: Block) -> bool:
+def _mark_skippable(graph: Graph, root: Block, subflows: dict[int, Blueprint]) -> bool:
     """Say whether anything can be skipped.
 
     Calls that a skipped input may reach become gated, and get what stands in for them when they are skipped.
     """
     conditions = any(gate.condition is not None for gate in graph.gates.values())
-    if not conditions and SUBFLOW not in graph.kinds:
+    if not conditions and not any(inner.skips for inner in subflows.values()):
         return False
     maybe = bytearray(len(graph))
     ops, kinds = root.ops, root.kinds
@@ -91,6 +98,8 @@ def _mark_skippable(graph: Graph, root: Block) -> bool:
             root.gates[i].first = _first(graph, i)
         if ops[i] <= CALLN:
             ops[i] = GATED
+        elif ops[i] == NESTED:
+            ops[i] = SUBFLOW
     return True
 
 

@@ -25,11 +25,10 @@ from cascade.compiler.code.emitted import Chain, StraightCode
 from cascade.compiler.code.source_writer import Deoptimize, DeoptPoint, UnfitMap, odd
 from cascade.compiler.compiled_root import FusedRoot, Making, fuse
 from cascade.compiler.emit.block import PIECE
-from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame
+from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame, tries_again
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame
-from cascade.runtime.interpreter.last_readers import find_last_readers, read_from, release_reads_of
-from cascade.runtime.interpreter.results import may_try_again
+from cascade.runtime.interpreter.last_readers import count_reads, find_last_readers, read_from, release_reads_of
 from cascade.runtime.run.state import NOBODY, RunState
 from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import Block, Blueprint
@@ -205,6 +204,7 @@ async def run_whole(run: RunState, activation: Activation, code: StraightCode, f
     except BaseException as error:
         if frame is None:
             frame = run.frame_of(activation)
+        count_reads(frame)
         left = _caught(run, frame, code, error)
         del error
     else:
@@ -272,8 +272,7 @@ def _frame_with(
     if frame is None:
         frame = run.frame_of(activation)
     block = frame.block
-    if frame.left is None and block.reads is not None:  # they were found just now
-        frame.left = dict(block.reads)
+    count_reads(frame)
     for at, value in passed.items():
         frame.regs[at] = value
     passed.clear()
@@ -326,11 +325,11 @@ def _wake(frame: Frame, registers: list[int], work: list[Any]) -> None:
 def _caught(run: RunState, frame: Frame, code: StraightCode, error: BaseException) -> tuple[list[Any], list[Any]]:
     """Return the steps still to be made, and calls to be put aside, where straight code was left; raise what failed."""
     place, values = code.where(error)
-    if place is not None and place.is_call and may_try_again(error, frame.block, place.register):
+    if place is not None and tries_again(error, frame, place):
         return rebuild_frame(run, frame, code, place, values, sorted(code.steps), error)
     if place is None or not isinstance(error, Deoptimize):
         try:
-            _raise(run, frame, place, values, error)
+            _raise(run, frame, code, place, values, error)
         finally:
             del error, values  # the traceback leads here
     i = place.register
@@ -340,16 +339,21 @@ def _caught(run: RunState, frame: Frame, code: StraightCode, error: BaseExceptio
 
 
 def _raise(
-    run: RunState, frame: Frame, place: DeoptPoint | None, values: dict[str, Any], error: BaseException
+    run: RunState,
+    frame: Frame,
+    code: StraightCode,
+    place: DeoptPoint | None,
+    values: dict[str, Any],
+    error: BaseException,
 ) -> NoReturn:
     """Raise what came out of straight code, and say so."""
     try:
         if place is None:
             raise error
         if run.is_asked(error, frame.scope):
-            publish_end(run, Call(frame, place.register), place, values, error, "Cancelled")
+            publish_end(run, Call(frame, place.way[0].register), place, values, error, "Cancelled")
             raise error
-        call = call_at_point(run, frame, place, values)
+        call = call_at_point(run, frame, code, place, values)
         publish_end(run, call, place, values, error, "Failed")
         raise run.failure_at(call, error) from None
     finally:

@@ -1,4 +1,4 @@
-"""Sub-flows: a blueprint that runs as one node of another, with parameters and policies of its own."""
+"""Sub-flows that take time, or have policies of their own: a blueprint that runs as one node of another."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import asyncio
 from typing import Any
 
 from cascade.runtime.admission.admission import UNGOVERNED
-from cascade.runtime.execution.scheduler import evaluate
+from cascade.runtime.execution.scheduler import complete, evaluate
 from cascade.runtime.frames.call import Call, at_none
 from cascade.runtime.frames.cancel_scope import CancelScope
-from cascade.runtime.frames.frame import NOTHING, Activation, Frame, Skip, root_frame, steps_of
-from cascade.runtime.frames.scope import Scope
-from cascade.runtime.interpreter.last_readers import find_last_readers
-from cascade.runtime.plans.inputs import fill
+from cascade.runtime.frames.frame import NOTHING, Frame, Skip, steps_of
+from cascade.runtime.frames.started import SubflowStarted
+from cascade.runtime.interpreter.subflows import close_subflow, given_constants, open_subflow
 from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.policies.stack import carry_out
 from cascade.runtime.run.state import RunState
@@ -21,32 +20,42 @@ from cascade.spec.readable import readable
 
 __all__ = ["run_once", "run_subflow"]
 
-DEEP = 16
-"""Each time so many sub-flows stand in each other, one has a task of its own."""
-
 
 @readable(place=at_none)
-async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any]) -> Any:
-    """Run the sub-flow that instruction `i` is, under its policies if it has some; return what its target gives."""
-    number = around.block.source(i)
-    outer = around.activation
-    blueprint = outer.blueprint.subflows[number]
-    node = outer.blueprint.graph.nodes[number]
-    try:
-        given = dict(zip(node.kwargs, values, strict=True))
-        constants = fill(blueprint.graph, given, run.variables, node.kwargs)
-        run.keep_secrets(blueprint.graph, constants)
-    except BaseException as error:
-        raise run.failure_at(Call(around, i), error) from None
-    gate = around.block.gates.get(i)
-    if gate is not None and gate.is_policy:
-        managed = ManagedSubflow(run, around, i, gate, constants)
-        value, skip = await carry_out(managed), managed.skip
+async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any], started: Any) -> Any:
+    """Run the sub-flow that instruction `i` is, under its policies if it has some; return what its target gives.
+
+    Args:
+        started: what was begun of it in place, if it was.
+    """
+    if isinstance(started, SubflowStarted):
+        value, skip = await _go_on(run, started)
     else:
-        value, skip = await run_once(run, around, i, constants)
+        constants = given_constants(run, around, i, values)
+        gate = around.block.gates.get(i)
+        if gate is not None and gate.is_policy:
+            managed = ManagedSubflow(run, around, i, gate, constants)
+            value, skip = await carry_out(managed), managed.skip
+        else:
+            value, skip = await run_once(run, around, i, constants)
     if skip is not None:
         around.skips[i] = skip
     return value
+
+
+@readable(place=at_none)
+async def _go_on(run: RunState, started: SubflowStarted) -> tuple[Any, Skip | None]:
+    """Run a sub-flow that was begun in place to its end."""
+    frame, work, deferred, outcome = started.taken()
+    try:
+        root = [frame.block.root]
+        if outcome is SubflowStarted:
+            await evaluate(run, frame, work, deferred, root)
+        else:
+            await complete(run, frame, work, deferred, outcome, root)
+        return close_subflow(run, frame)
+    finally:
+        frame.activation.let_go()
 
 
 @readable(place=at_none)
@@ -66,27 +75,17 @@ async def run_once(
         share: what the capacities that it holds are called; None: those around it.
         within: what ends it; None: what ends those around it.
     """
-    number = around.block.source(i)
-    outer = around.activation
-    blueprint = outer.blueprint.subflows[number]
-    key = run.names.subflow_key(outer.key, number, around.loop, attempt)
-    activation = Activation(blueprint, constants, key)
-    activation.depth = outer.depth + 1
-    inherited = run.shares.get(outer) if share is None and run.shares else share
+    frame = open_subflow(run, around, i, constants, attempt, within)
+    activation, block = frame.activation, frame.block
+    inherited = run.shares.get(around.activation) if share is None and run.shares else share
     if inherited is not None:
         run.shares[activation] = inherited
     try:
-        if blueprint.root.moves is None:
-            find_last_readers(blueprint)
-        frame = root_frame(activation, Scope(run, around.scope if within is None else within))
-        frame.loop, frame.iteration, frame.suffix = around.loop, around.iteration, around.suffix
-        root = blueprint.root.root
-        if blueprint.root.strict:
-            carry_out = _apart if activation.depth % DEEP == 0 else evaluate
-            await carry_out(run, frame, [(frame, steps_of(blueprint.root, blueprint.order))], [], [root])
-        if run.observed:
-            run.publish_pruned_root(frame)
-        return frame.regs[root], frame.skips.get(root)
+        if block.strict:
+            carry_out = evaluate if around.activation.nests else _apart
+            steps = steps_of(block, activation.blueprint.order)
+            await carry_out(run, frame, [(frame, steps)], [], [block.root])
+        return close_subflow(run, frame)
     finally:
         if inherited is not None:
             del run.shares[activation]

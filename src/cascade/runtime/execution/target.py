@@ -12,7 +12,7 @@ from cascade.runtime.compiled.root import Deoptimized, compiled_for, run_chain, 
 from cascade.runtime.execution.scheduler import evaluate
 from cascade.runtime.frames.frame import NOTHING, Activation, Frame, root_frame, steps_of
 from cascade.runtime.frames.scope import Interrupted, NodeFailure
-from cascade.runtime.interpreter.last_readers import find_last_readers
+from cascade.runtime.interpreter.last_readers import count_reads, find_last_readers
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
 
@@ -57,6 +57,7 @@ async def run_root(run: RunState, activation: Activation) -> tuple[Any, Any, lis
             steps: Any = None
             if fused is not None and fused.steps is not None and "pieces" not in off:
                 frame.pieces, frame.watch, steps = fused.pieces, run.watch, iter(fused.steps)
+                count_reads(frame)
             work = [(frame, steps or steps_of(block, activation.blueprint.order))]
         if block.strict:
             with run.bus.waiting_for(run.id):

@@ -39,8 +39,8 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
     op = block.ops[i]
     regs = frame.regs
     values = [regs[reference] for reference in block.references(i)]
-    if op == SUBFLOW:
-        return await run_subflow(run, frame, i, values)
+    if block.kinds[i] == SUBFLOW:
+        return await run_subflow(run, frame, i, values, started)
     form = block.forms[i]
     assert form is not None
     args, kwargs = arguments(form, values)

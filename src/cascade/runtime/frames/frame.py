@@ -23,6 +23,10 @@ Parked: TypeAlias = "tuple[Frame, int] | asyncio.Future[None] | None"
 """What waits for a register: an instruction, or somebody who awaits it; None: nobody, who knows that it is there."""
 
 
+DEEP = 16
+"""Each time so many sub-flows stand in each other, one has a task of its own."""
+
+
 class NodeInstance:
     """One instance of a node: the one of the graph around, or that of a loop which runs it again.
 
@@ -65,7 +69,7 @@ class NodeInstance:
         """Return the site of the item that `suffix` (`[17]`) names."""
         if not suffix:
             return self.site
-        return TaskSite(self.site.run_id, self.site.task_id + suffix, self.site.task_name)
+        return TaskSite(self.site.run_id, self.site.task_id + suffix, self.site.task_name, self.site.start)
 
 
 class Skip:
@@ -98,6 +102,11 @@ class Activation:
         self.templates: dict[EntryPlan, list[Any]] = {}
         self.has_root = False
         self.root: Frame
+
+    @property
+    def nests(self) -> bool:
+        """Whether a sub-flow in it may be carried out where it is itself: coroutines and calls nest only so deep."""
+        return (self.depth + 1) % DEEP != 0
 
     def fresh_registers(self) -> list[Any]:
         """Return registers for the root block."""
@@ -139,6 +148,7 @@ class Frame:
         "block",
         "demanded",
         "iteration",
+        "last",
         "left",
         "looked",
         "loop",
@@ -173,8 +183,10 @@ class Frame:
         self.loop: NodeInstance | None = None
         """The innermost loop around."""
         self.iteration = 0
+        self.last: list[int] | None = None
+        """Who reads each register last, as long as nothing has had to wait (see `interpreter.last_readers`)."""
         self.left: dict[int, float] | None = None
-        """How often registers are still to be read; None: once, or nobody counts (see `interpreter.last_readers`)."""
+        """How often registers are still to be read, else; neither: once, or nobody lets go of anything."""
         self.pieces: Any = ()
         """The straight code that instructions were made into; they count on behind the registers."""
         self.watch: Any = None
@@ -241,8 +253,9 @@ def root_frame(activation: Activation, scope: Scope) -> Frame:
     """Make the root frame of an activation."""
     block = activation.blueprint.root
     frame = Frame(activation, block, activation.fresh_registers(), scope, None)
-    if block.reads is not None:
-        frame.left = dict(block.reads)
+    frame.last = block.last
+    if frame.last is None and block.reads is not None:
+        frame.left = dict(block.reads[1])
     if block.lazies:
         frame.demanded = bytearray(len(block))
         frame.demanded[: block.strict] = b"\1" * block.strict

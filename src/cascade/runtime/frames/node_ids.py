@@ -47,8 +47,10 @@ class SubflowKey:
 class NodeIds:
     """Tells the instances of the nodes of one run from each other, and names them when somebody asks."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, start: int = 1) -> None:
         self.run_id = run_id
+        self.start = start
+        """Which start of the run this is, where it is recorded."""
         self._copies: dict[tuple[Any, int, NodeInstance | None, bool], NodeInstance] = {}
         self._own: Any = None
         self._entries: dict[int, int] = {}
@@ -133,7 +135,7 @@ class NodeIds:
         name = graph.nodes[number].task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
         place = self._place(instance.key)[1][number]
         attempts = instance.key.attempts if instance.key.__class__ is SubflowKey else ""
-        return TaskSite(self.run_id, f"{label}#{place}{self._path(instance)}{attempts}", name)
+        return TaskSite(self.run_id, f"{label}#{place}{self._path(instance)}{attempts}", name, self.start)
 
     def _path(self, instance: NodeInstance) -> str:
         """Return what tells an instance from the others of its node: the loops that it is in."""

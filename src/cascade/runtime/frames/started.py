@@ -1,11 +1,11 @@
-"""What was begun in place and goes on elsewhere: maps and loops of emitted code that was left, first attempts."""
+"""What was begun in place and goes on elsewhere: sub-flows, maps and loops of emitted code, first attempts."""
 
 from __future__ import annotations
 
 from types import CoroutineType
 from typing import Any
 
-__all__ = ["Attempted", "Started", "MapStarted", "LoopStarted", "close"]
+__all__ = ["Attempted", "Started", "MapStarted", "LoopStarted", "SubflowStarted", "close"]
 
 
 class Started:
@@ -72,6 +72,30 @@ class LoopStarted(Started):
         """Close the coroutine that the function returned."""
         if self.value.__class__ is CoroutineType:
             self.value.close()
+
+
+class SubflowStarted(Started):
+    """A sub-flow that was begun: its frame, what is still to be done there, and what `run_ready` ended with."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, frame: Any, work: list[Any], deferred: list[Any], outcome: object) -> None:
+        self._left: Any = (frame, work, deferred, outcome)
+        """The outcome is this class where the work was not looked at yet."""
+
+    def taken(self) -> tuple[Any, list[Any], list[Any], Any]:
+        """Return all of it, once; who takes it lets go of the activation."""
+        left: tuple[Any, list[Any], list[Any], Any] = self._left
+        self._left = None
+        return left
+
+    def close(self) -> None:
+        """Let go of what calls inside of it returned."""
+        if self._left is not None:
+            frame, _, deferred, _ = self.taken()
+            for _, _, started in deferred:
+                close(started)
+            frame.activation.let_go()
 
 
 def close(started: object) -> None:

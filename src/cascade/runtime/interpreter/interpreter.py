@@ -26,12 +26,14 @@ from typing import Any, Final
 
 from cascade.errors import RouterError
 from cascade.runtime.frames.call import Call, at_register
-from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, steps_of
 from cascade.runtime.frames.gates import gate_reason, stand_in
-from cascade.runtime.frames.started import Attempted, close
-from cascade.runtime.interpreter.last_readers import release_reads
+from cascade.runtime.frames.started import Attempted, SubflowStarted, close
+from cascade.runtime.interpreter.last_readers import count_reads, release_reads
 from cascade.runtime.interpreter.results import may_try_again, plain_result
+from cascade.runtime.interpreter.subflows import close_subflow, given_constants, open_subflow
 from cascade.runtime.run.state import RunState
+from cascade.spec.graph import Gate
 from cascade.spec.operations import (
     CALL0,
     CALL1,
@@ -77,7 +79,7 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
     while work:
         frame, steps = work[-1]
         regs, operands, waiters = frame.regs, frame.operands, frame.waiters
-        left, lets_go = frame.left, frame.block.moves is not None
+        last, left, lets_go = frame.last, frame.left, frame.block.moves is not None
         i = -1
         try:
             for i, op, form, at in steps:
@@ -85,28 +87,22 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
                     value = regs[at]
                     if value is PENDING:
                         frame.park(at, (frame, i))
-                        if ticker.due:
-                            return TURN
-                        continue
-                    call = form.inline
-                    value = _call(run, frame, i, form, (value,), deferred) if call is None else call(value)
+                    else:
+                        call = form.inline
+                        value = _call(run, frame, i, form, (value,), deferred) if call is None else call(value)
                 elif op == move1:
                     value = regs[at]
                     if value is PENDING:
                         frame.park(at, (frame, i))
-                        if ticker.due:
-                            return TURN
-                        continue
-                    call = form.inline
-                    if call is None:
+                    elif (call := form.inline) is None:
                         value = _call(run, frame, i, form, (value,), deferred)
                     else:
                         value = call(value)
                         if value.__class__ is form.seen:
-                            if left is None or (reads := left[at]) == 1:
+                            if left is not None:
+                                release_reads(frame, i)
+                            elif last is None or last[at] == i:
                                 regs[at] = None  # nobody else reads it
-                            else:
-                                left[at] = reads - 1
                 elif op <= calls and (call := form.inline) is not None and not form.names:
                     if op == CALL0:
                         value = call()
@@ -121,15 +117,14 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
                         else:
                             value = call(value, second)
                             second = None
-                            if left is not None and value.__class__ is form.seen:
-                                if (reads := left[at]) == 1:
-                                    regs[at] = None
-                                else:
-                                    left[at] = reads - 1
-                                if (reads := left[other]) == 1:
-                                    regs[other] = None
-                                else:
-                                    left[other] = reads - 1
+                            if value.__class__ is form.seen:
+                                if last is not None:
+                                    if last[at] == i:
+                                        regs[at] = None
+                                    if last[other] == i:
+                                        regs[other] = None
+                                elif left is not None:
+                                    release_reads(frame, i)
                     else:
                         references = operands[at + 1 : at + 1 + operands[at]]
                         values = [regs[reference] for reference in references]
@@ -139,13 +134,14 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
                                 break
                         else:
                             value = call(*values)
-                            if left is not None and value.__class__ is form.seen:
-                                del values
-                                for at in references:
-                                    if (reads := left[at]) == 1:
-                                        regs[at] = None
-                                    else:
-                                        left[at] = reads - 1
+                            values = []
+                            if value.__class__ is form.seen:
+                                if last is not None:
+                                    for at in references:
+                                        if last[at] == i:
+                                            regs[at] = None
+                                elif left is not None:
+                                    release_reads(frame, i)
                 else:
                     value = _special(run, frame, i, CALL1 if op == MOVE1 else op, form, at, work, deferred)
                     if value is PENDING:
@@ -160,6 +156,8 @@ def run_ready(run: RunState, work: list[Any], deferred: list[Deferred]) -> Any:
                     if value is not PENDING:
                         value = plain_result(run, frame, i, op, form, value, deferred)
                     if value is PENDING:
+                        if last is not None:  # what follows need not end in the order in which it stands
+                            last, left = None, count_reads(frame, i)
                         if run.stall is not None:
                             return run.take_stall()
                         if ticker.due or len(deferred) >= MOST_DEFERRED:
@@ -284,9 +282,36 @@ def _special(
             except Exception as error:
                 deferred.append((frame, i, Attempted(error)))
                 return PENDING
-    may_wait = op != MAP and op != SUBFLOW and (run.governed or (gate is not None and gate.constraints is not None))
+    if block.kinds[i] == SUBFLOW:
+        return _subflow(run, frame, i, gate, values, deferred)
+    may_wait = op != MAP and (run.governed or (gate is not None and gate.constraints is not None))
     deferred.append((frame, i, MAY_WAIT if may_wait else PENDING))
     return PENDING
+
+
+def _subflow(
+    run: RunState, around: Frame, i: int, gate: Gate | None, values: list[Any], deferred: list[Deferred]
+) -> Any:
+    """Carry out a sub-flow as far as that can be now; PENDING if more of it takes time."""
+    if (gate is not None and gate.is_policy) or run.shares or not around.activation.nests:
+        deferred.append((around, i, PENDING))
+        return PENDING
+    frame = open_subflow(run, around, i, given_constants(run, around, i, values))
+    activation = frame.activation
+    work: list[Any] = [(frame, steps_of(frame.block, activation.blueprint.order))]
+    inner: list[Deferred] = []
+    try:
+        outcome = run_ready(run, work, inner)
+    except BaseException:
+        activation.let_go()
+        raise
+    if outcome is not None or inner or frame.waiters:
+        deferred.append((around, i, SubflowStarted(frame, work, inner, outcome)))
+        return PENDING
+    value, skip = close_subflow(run, frame)
+    if skip is not None:
+        around.skips[i] = skip
+    return value
 
 
 def _waits(frame: Frame, i: int, at: int) -> bool:

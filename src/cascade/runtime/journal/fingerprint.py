@@ -46,13 +46,12 @@ def fingerprint_of(blueprint: Blueprint) -> dict[str, Any]:
             counts[label] = counts.get(label, 0) + 1
             names.append(f"{label}#{counts[label]}")
         if at == 0:
-            look["reads"] = {name: [names[edge.source] for edge in graph.edges_of(i) if edge.source >= 0]
-                             for i, name in enumerate(names)}  # fmt: skip
-            for i, name in enumerate(names):  # a loop leads to what its jumps lead to
-                for edge in graph.edges_of(i):
-                    if edge.kind == "jump" and edge.target >= 0:
-                        look["reads"][names[edge.target]].append(name)
             own = names
+            reads = look["reads"] = {name: [names[at] for at in _needs(graph, i)] for i, name in enumerate(names)}
+            for i, routes in graph.jumps.items():  # a loop leads to what its jumps lead to
+                for target in routes.values():
+                    if target is not None and target >= 0:
+                        reads[names[target]].append(names[i])
         owners.append("" if around < 0 else owners[around] or own[number])
         for i, name in enumerate(names):
             look["nodes"][name] = _node(graph, i, names, look["vague"])
@@ -98,6 +97,18 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if name in old and old[name] != new[name]:
             found.append(f"changed: {name} ({_shown(old[name])} -> {_shown(new[name])})")
     return found or ["the order in which nodes are declared"]
+
+
+def _needs(graph: Graph, i: int) -> list[int]:
+    """Return the nodes that node `i` may read, in whatever way."""
+    found = graph.references(i)
+    router, gate = graph.routes.get(i), graph.gates.get(i)
+    if router is not None:
+        found = [*found, *router.routes.values(), -1 if router.default is None else router.default]
+    if gate is not None:
+        others = (gate.condition, gate.otherwise)
+        found = [*found, *gate.after, *(at for _, at in gate.amounts), *(at for at in others if at is not None)]
+    return [at for at in found if at >= 0]
 
 
 def _shown(node: str) -> str:

@@ -232,11 +232,13 @@ class Journal:
         ended: float | None = None,
         error: str = "",
     ) -> None:
-        now = time() if ended is None else ended
+        now = time()
+        if ended is None:
+            ended = now
         task_id = call.instance(self.names).site_of(call.suffix).task_id
         key = self.keys.of(call) + what
         self.steps.append(
-            StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, now, error, shown)
+            StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, ended, error, shown)
         )
         if not self.is_silent:
             self.writer.touch()

@@ -18,6 +18,7 @@ from typing import Any
 
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
+from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.journal.journal import Journal
@@ -50,6 +51,8 @@ class RecordedRun(RunState):
         self.journal: Journal = journal
         super().__init__(engine, recording(operations), run_scope, blueprint, *inputs)
         self.compiles_flows = self.compiles_loops = False
+        self._names = NodeIds(self.id, journal.epoch)
+        self._names.reach(None, blueprint)
         journal.names, journal.masked, journal.secrets = self.names, self.masked, self.secrets
 
     def look_at_limits(self) -> None:

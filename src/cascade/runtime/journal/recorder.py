@@ -13,20 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from time import time
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
 from cascade.adapters.state.codec import decode, encode
 from cascade.adapters.state.owner import this_process
 from cascade.adapters.state.urls import backend_from
 from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
+from cascade.runtime.durable import How, check_ways
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.journal.fingerprint import dependents, differences, encoded, fingerprint_of
 from cascade.runtime.journal.journal import FAILED, Journal
 from cascade.runtime.journal.recorded_run import RecordedRun
+from cascade.runtime.journal.step_keys import number_of
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.plans.inputs import fill
 from cascade.runtime.plans.plan import Plan
@@ -43,10 +45,11 @@ __all__ = ["Begun", "Recorder", "recorder_from"]
 
 T = TypeVar("T")
 MOST_TAKEOVERS = 5
-ON_CHANGE = ("keep", "rerun", "adapt", "error")
-DURABILITIES = ("each", "group", "exit")
 TARGET = "="
 """The key of the value of the target."""
+DROPPED = "-"
+"""The key of what says that the steps that a start with `on_change="rerun"` runs again are gone; its entry is the epoch
+of that start."""
 
 
 class Begun(NamedTuple):
@@ -63,27 +66,21 @@ class Begun(NamedTuple):
     """What it gave, if it has succeeded."""
 
 
-class How(NamedTuple):
-    """How one run is recorded."""
-
-    durability: str
-    on_change: str
-
-
 class Recorder:
-    """Keeps the runs of one engine in a store."""
+    """Keeps the runs of one engine in a store.
 
-    def __init__(self, backend: StateBackend, durability: str, max_takeovers: int = MOST_TAKEOVERS) -> None:
+    Args:
+        target: what another process finds the program of new runs by; "" if it has no name.
+    """
+
+    def __init__(
+        self, backend: StateBackend, durability: str, max_takeovers: int = MOST_TAKEOVERS, target: str = ""
+    ) -> None:
         self.backend = backend
-        self.durability = durability_from(durability)
+        self.durability = durability
+        self.target = target
         self.max_takeovers = max_takeovers
         self.writer = Writer(backend)
-
-    def options(self, durability: str | None, on_change: str) -> How:
-        """Return how a run is recorded, if what is asked for makes sense."""
-        if on_change not in ON_CHANGE:
-            raise ValueError(f'on_change is "keep", "rerun", "adapt" or "error", not {on_change!r}')
-        return How(self.durability if durability is None else durability_from(durability), on_change)
 
     def name(self, run_id: str | None, active: Mapping[str, Any]) -> str:
         """Return the name of a run: unlike those of all others, of all processes, if it was given none."""
@@ -122,14 +119,18 @@ class Recorder:
         run_id, graph, owner = run_scope.name, plan.blueprint.graph, this_process()
         if how.durability == "each" != self.durability:
             await self.writer.ask(self._strengthen)
-        look = encoded(fingerprint_of(plan.blueprint))
+        look = fingerprint_of(plan.blueprint)
         before = await self.writer.ask(lambda: self.backend.find(run_id))
         if before is None:
             constants = fill(graph, given, variables) if graph.inputs else graph.constants
             params, now = _params(plan, given, variables), time()
-            record = RunRecord(run_id, "Running", "", params, look, now, now, epoch=1, owner=owner)
+            seen = encoded(look)
+            record = RunRecord(run_id, "Running", self.target, params, seen, now, now, epoch=1, owner=owner)
             if not await self._ours(run_id, 1, lambda: self.backend.create(record)):
                 raise RunBusyError(f"run {run_id!r} was begun by somebody else at this very moment")
+            if look["vague"]:
+                said = "has a literal whose content cannot be compared when the run goes on; it counts by its type"
+                _warn(bus, run_id, "LiteralNotCompared", f"{', '.join(look['vague'])} {said}")
             return self._begun(run_id, 1, {}, constants, given, False, how)
         recorded = decode(before.params)
         merged = _merged(run_id, plan, recorded["params"], given)
@@ -137,15 +138,22 @@ class Recorder:
             variables.setdefault(name, value)
         constants = fill(graph, merged, variables) if graph.inputs else graph.constants
         steps = {step.key: step for step in await self.writer.ask(lambda: [*self.backend.steps(run_id)])}
-        self._check_graph(run_id, json.loads(before.fingerprint), json.loads(look))
+        old = json.loads(before.fingerprint)
+        self._check_graph(run_id, old, look)
         if before.status == "Succeeded":
             return Begun(None, constants, merged, True, 0, decode(steps[TARGET].value))
-        steps = self._check_code(before, json.loads(look), steps, bus, how.on_change)
+        again = self._nodes_again(run_id, old, look, steps, bus, how.on_change)
+        if again:
+            look["again"] = {"epoch": before.epoch + 1, "nodes": sorted(again)}
+        kept = without(steps, again)
         params = _params(plan, merged, variables)
         taken = await self._ours(
-            run_id, before.epoch + 1, lambda: self.backend.take(run_id, before.epoch, owner, params, look)
+            run_id, before.epoch + 1, lambda: self.backend.take(run_id, before.epoch, owner, params, encoded(look))
         )
-        begun = self._begun(run_id, taken.epoch, steps, constants, merged, True, how)
+        begun = self._begun(run_id, taken.epoch, kept, constants, merged, True, how)
+        if again:
+            assert begun.journal is not None
+            await self._drop(begun.journal, steps.keys() - kept.keys())
         if taken.takeovers > self.max_takeovers:
             journal = begun.journal
             error = StateError(
@@ -202,50 +210,50 @@ class Recorder:
                 "(datetime.now()) is given as a cs.Param."
             )
 
-    def _check_code(
-        self,
-        before: RunRecord,
-        now: dict[str, Any],
-        steps: dict[str, StepRecord],
-        bus: MessageBus,
-        on_change: str,
-    ) -> dict[str, StepRecord]:
-        """Look for tasks whose code is another one; return the steps that still count."""
-        old = json.loads(before.fingerprint)
+    def _nodes_again(
+        self, run_id: str, old: dict[str, Any], now: dict[str, Any], steps: dict[str, StepRecord], bus: Any, how: str
+    ) -> set[int]:
+        """Look for tasks whose code is another one; return the nodes whose steps do not count any more.
+
+        Of a task whose steps keep their values the store keeps the code that these were made by, too: who reads the
+        warning and starts the run with "rerun" is to get that.
+        """
+        mark = steps.get(DROPPED)
+        again = set[int]()
+        if "again" in old and (mark is None or mark.entry != old["again"]["epoch"]):
+            again.update(old["again"]["nodes"])  # the start that was to drop them ended before it did
         if old["schema"] != now["schema"] or old["python"] != now["python"]:
-            if bus.wants(RunWarning):
-                message = "the code of its tasks is not compared: it was recorded by another version of Python"
-                bus.publish(RunWarning(run_id=before.run_id, code="CodeNotCompared", message=message))
-            return steps
-        changed = {
-            name: [part for part in {**parts, **old["code"][name]} if parts.get(part) != old["code"][name].get(part)]
-            for name, parts in now["code"].items()
-            if name in old["code"] and old["code"][name] != parts
-        }
-        names = {
-            step.task_id.partition("#")[0] for step in steps.values() if step.kind in ("value", "loop", "left out")
-        }
-        changed = {name: parts for name, parts in changed.items() if name in names}
-        if not changed:
-            return steps
+            message = "the code of its tasks is not compared: it was recorded by another version of Python"
+            _warn(bus, run_id, "CodeNotCompared", message)
+            return again
+        changed = _changed(old, now, without(steps, again))
         shown = {name: f"task {name!r} ({', '.join(parts[:5])})" for name, parts in changed.items()}
-        if on_change == "error":
+        if changed and how == "error":
             raise RunChangedError(
-                f"the code of tasks of run {before.run_id!r} has changed since their steps were recorded: "
+                f"the code of tasks of run {run_id!r} has changed since their steps were recorded: "
                 + "; ".join(shown.values())
                 + '; start it with on_change="keep" to keep their values, or "rerun" to run them again'
             )
-        if on_change == "rerun":
+        if how == "rerun":
             first = {node for node, tasks in now["tasks"].items() if not changed.keys().isdisjoint(tasks)}
-            return without(steps, dependents(now, first))
-        for words in shown.values():
-            if bus.wants(RunWarning):
-                message = (
-                    f"the code of {words} has changed since its steps were recorded, which keep their values; "
-                    'start the run with on_change="rerun" to run them again'
-                )
-                bus.publish(RunWarning(run_id=before.run_id, code="CodeChanged", message=message))
-        return steps
+            return again | dependents(now, first)
+        for name, words in shown.items():
+            now["code"][name] = old["code"][name]
+            message = (
+                f"the code of {words} has changed since its steps were recorded, which keep their values; "
+                'start the run with on_change="rerun" to run them again'
+            )
+            _warn(bus, run_id, "CodeChanged", message)
+        return again
+
+    async def _drop(self, journal: Journal, keys: Collection[str]) -> None:
+        """Drop steps that are run again before anything runs: a crash must not leave some with what was made of others.
+
+        The fingerprint, which was committed before, says which they are; so if it comes to that, the next start does.
+        """
+        now = time()
+        mark = StepRecord(DROPPED, journal.epoch, "dropped", b"", "", 1, now, now, "", "")
+        await self.writer.ask(lambda: self.writer.drop(journal, keys, mark))
 
     def forked(self, run_id: str, at: str, params: Mapping[str, Any], now: float) -> str:
         """Keep a new run that has what does not depend on a step of another; on the writer's thread."""
@@ -261,14 +269,14 @@ class Recorder:
         if name not in look["reads"]:
             known = ", ".join(look["reads"])
             raise StateError(f"run {run_id!r} has no step {name!r}; its nodes are: {known}")
-        given = decode(record.params)
-        given["params"].update(params)
+        given = record.params
+        if params:  # else nothing is decoded, so that it needs nothing of the program
+            recorded = decode(given)
+            given = encode({**recorded, "params": {**recorded["params"], **params}})
         new = self.name(None, {})
         steps = {step.key: step for step in self.backend.steps(run_id) if step.key != TARGET}
         kept = without(steps, dependents(look, {name}))
-        self.backend.create(
-            RunRecord(new, "Running", record.target, encode(given), record.fingerprint, now, now, epoch=1)
-        )
+        self.backend.create(RunRecord(new, "Running", record.target, given, record.fingerprint, now, now, epoch=1))
         self.backend.commit([Commit(new, 1, 1, [*kept.values()], released=True)])
         return new
 
@@ -315,16 +323,29 @@ class Recorder:
 
 
 def recorder_from(given: object, durability: Durability) -> Recorder:
-    """Return what keeps the runs of an engine in the store that was given."""
-    how = durability_from(durability)
-    return Recorder(backend_from(given, "Engine(state_backend=...)", how), how)
+    """Return what keeps the runs of an engine in the store that was given.
+
+    A Recorder is taken as it is: that is how the command gives options that are none of an engine's.
+    """
+    if isinstance(given, Recorder):
+        return given
+    check_ways(durability)
+    return Recorder(backend_from(given, "state_backend", durability), durability)
 
 
-def durability_from(durability: object) -> Durability:
-    """Return how a run is recorded, if that is one of the three ways."""
-    if durability not in DURABILITIES:
-        raise ValueError(f'durability is "each", "group" or "exit", not {durability!r}')
-    return cast(Durability, durability)
+def _warn(bus: Any, run_id: str, code: str, message: str) -> None:
+    if bus.wants(RunWarning):
+        bus.publish(RunWarning(run_id=run_id, code=code, message=message))
+
+
+def _changed(old: dict[str, Any], now: dict[str, Any], steps: Mapping[str, StepRecord]) -> dict[str, list[str]]:
+    """Return the tasks with recorded steps whose code is another one, each with what of it is."""
+    names = {step.task_id.partition("#")[0] for step in steps.values() if step.kind in ("value", "loop", "left out")}
+    return {
+        name: [part for part in {**parts, **old["code"][name]} if parts.get(part) != old["code"][name].get(part)]
+        for name, parts in now["code"].items()
+        if name in names and name in old["code"] and old["code"][name] != parts
+    }
 
 
 def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None]) -> bytes:
@@ -368,14 +389,4 @@ def _in_flight(steps: Mapping[str, StepRecord]) -> str:
 
 def without(steps: Mapping[str, StepRecord], stale: set[int]) -> dict[str, StepRecord]:
     """Return the steps but for those of some nodes of the run's own graph, with all that is inside of these."""
-    return {key: step for key, step in steps.items() if _number(key) not in stale}
-
-
-def _number(key: str) -> int:
-    """Return the node of the run's own graph that a step belongs to; -1 for the value of the target."""
-    digits = ""
-    for letter in key:
-        if not letter.isdigit():
-            break
-        digits += letter
-    return int(digits) if digits else -1
+    return {key: step for key, step in steps.items() if number_of(key) not in stale}

@@ -15,6 +15,7 @@ to, in the order in which it came to them, so they cannot be keys.)
 from __future__ import annotations
 
 import json
+import re
 from hashlib import blake2b
 from typing import Any
 
@@ -22,10 +23,11 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NodeInstance
 from cascade.runtime.frames.node_ids import SubflowKey
 
-__all__ = ["StepKeys"]
+__all__ = ["StepKeys", "number_of"]
 
 LONGEST = 200
-"""A way longer than that goes by its digest: far inside of sub-flows it would be longer than what is recorded."""
+"""A way longer than that goes by its digest, behind the number of the node that it begins at: far inside of sub-flows
+it would be longer than what is recorded."""
 
 
 class StepKeys:
@@ -86,4 +88,12 @@ def _place(loop: str, program: str, number: int, entered: bool) -> str:
 
 
 def _short(way: str) -> str:
-    return way if len(way) <= LONGEST else f"{blake2b(way.encode(), digest_size=12).hexdigest()}{way[-1]}"
+    if len(way) <= LONGEST:
+        return way
+    return f"{number_of(way)}:{blake2b(way.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}{way[-1]}"
+
+
+def number_of(key: str) -> int:
+    """Return the node of the run's own graph that a step belongs to; -1 for what belongs to none."""
+    found = re.match("[0-9]+", key)
+    return int(found[0]) if found else -1

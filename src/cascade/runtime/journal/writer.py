@@ -187,7 +187,7 @@ class Writer:
                 self._write()
                 if self._runs and monotonic() - beaten > BEAT:
                     beaten = monotonic()
-                    self._drop(self.backend.beat([(name, run.epoch) for name, run in [*self._runs.items()]]))
+                    self._lose(self.backend.beat([(name, run.epoch) for name, run in [*self._runs.items()]]))
                 if self._watched and monotonic() - looked > LOOK:
                     for look in [*self._watched.values()]:
                         with suppress(Exception):  # a commit says so, if the store has failed
@@ -213,7 +213,7 @@ class Writer:
         commits = [commit for run in [*self._runs.values()] if (commit := self._gathered(run)) is not None]
         try:
             if commits:
-                self._drop(self._commit(commits))
+                self._lose(self._commit(commits))
         except BaseException as error:
             for answer in waiting:
                 answer(_state_error(error))
@@ -259,7 +259,11 @@ class Writer:
         number = self._number(run.run_id) if last is None else last.number
         return self._commit([Commit(run.run_id, run.epoch, number, steps, (), taken, status, status is None, error)])
 
-    def _drop(self, lost: Iterable[str]) -> None:
+    def drop(self, run: Recorded, keys: Iterable[str], mark: StepRecord) -> None:
+        """Commit that steps of a run do not count any more, and one that says so; on the writer's thread, by `ask`."""
+        self._lose(self._commit([Commit(run.run_id, run.epoch, self._number(run.run_id), [mark], [*keys])]))
+
+    def _lose(self, lost: Iterable[str]) -> None:
         for name in lost:
             run = self._runs.pop(name, None)
             if run is not None:

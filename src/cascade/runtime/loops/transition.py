@@ -32,11 +32,10 @@ from cascade.compiler.emit.inner_loop import inner_loops
 from cascade.compiler.emit.loop import emit_loop
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
 from cascade.compiler.transition_profile import Edge, EntryPoint, TransitionProfile
-from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame
+from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame, tries_again
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
 from cascade.runtime.frames.frame import PENDING, Frame, NodeInstance, order_frame
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
-from cascade.runtime.interpreter.results import may_try_again
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.tail_call import merge_tail
 from cascade.runtime.run.state import RunState
@@ -341,15 +340,15 @@ class Transition:
             return self.left(None, (i, k, values["result"], tuple([values[name] for name in place.passed])))
         entry: EntryPoint = hot.entries[k]
         self.counted(k, i)
-        own = place.register == entry.register or place.register < 0
+        own = place.around is None and (place.register == entry.register or place.register < 0)
         if isinstance(error, UnfitMap) and entry.missed(place.register, i):
             self.loop_profile.made.clear()
             self.loop_profile.version += 1
         if isinstance(error, Deoptimize):
             return self.resume(entry, follower.frame_at(entry), place, values)
-        if not own and place.is_call and may_try_again(error, entry.block, place.register):
-            return self.resume(entry, follower.frame_at(entry), place, values, error)
-        call = follower.call if own else call_at_point(run, follower.frame_at(entry), place, values)
+        if not own and tries_again(error, frame := follower.frame_at(entry), place):
+            return self.resume(entry, frame, place, values, error)
+        call = follower.call if own else call_at_point(run, follower.frame_at(entry), hot.loop, place, values)
         cancelled = run.is_asked(error, follower.within)
         publish_end(run, call, place, values, error, "Cancelled" if cancelled else "Failed")
         try:

@@ -6,16 +6,17 @@ from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from cascade.compiler.lowering.lower import lower
-from cascade.errors import ParameterError, StaticGraphError
+from cascade.errors import CycleError, ParameterError, StaticGraphError
 from cascade.graph.build import build, target_of
 from cascade.runtime.plans.inputs import check_inputs, check_known
+from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.compose import SubflowResult, subflow
 from cascade.spec.graph import Graph, Optional, Pack
 from cascade.spec.inputs import Param
 from cascade.spec.lazy import Lazy, configurations
 from cascade.spec.mistakes import check_target
-from cascade.spec.operations import LOOP, MANAGED, MAP, SUBFLOW
+from cascade.spec.operations import LOOP, MANAGED, MAP, NESTED, SUBFLOW
 from cascade.spec.signal import UNSET
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ __all__ = ["Plan", "prepare"]
 
 MOST_PLAIN = 1000
 """Larger graphs are not looked through: a task is nothing beside them."""
-LONG = frozenset([LOOP, MANAGED, MAP, SUBFLOW])
+LONG = frozenset([LOOP, MANAGED, MAP, NESTED, SUBFLOW])
 """What may await something that is no call."""
 
 
@@ -99,15 +100,18 @@ def prepare(target: Any, solver: Solver | None) -> Plan | None:
         return None
     if isinstance(asked, Pack):
         return _prepare_together(asked, solver)
-    plan = _plan(asked, solver)
+    plan = _planned(_compile(asked, solver), solver)
     if isinstance(target, Lazy):
-        plan.together = target.plan if target.plan.__class__ is ContainerPlan else None
-        target.plan = plan
+        _keep(target, plan)
     return plan
 
 
-def _plan(asked: Lazy | Pack, solver: Solver | None) -> Plan:
-    blueprint = _compile(asked, solver)
+def _keep(target: Lazy, plan: Plan) -> None:
+    plan.together = target.plan if target.plan.__class__ is ContainerPlan else None
+    target.plan = plan
+
+
+def _planned(blueprint: Blueprint, solver: Solver | None) -> Plan:
     return Plan(blueprint, solver, check_inputs(blueprint.graph) if blueprint.graph.inputs else {})
 
 
@@ -120,7 +124,7 @@ def _prepare_together(pack: Pack, solver: Solver | None) -> Plan:
         kept: Plan = known.plan
         if kept.version == configurations[0] and kept.solver is solver:
             return kept
-    plan = _plan(pack, solver)
+    plan = _planned(_compile(pack, solver), solver)
     if own.__class__ is Plan:
         own.together = ContainerPlan(pack, plan)
     else:
@@ -157,46 +161,84 @@ def _are_same(one: Pack, other: Pack) -> bool:
 
 
 def _compile(asked: Lazy | Pack, solver: Solver | None) -> Blueprint:
-    """Build, order and lower the target and the sub-flows inside it, without recursion by their depth."""
-    whole = _lowered(asked, solver)
-    stack = [whole]
+    """Build the target and the sub-flows inside it, then lower them, inner ones first, without recursion by depth."""
+    made: list[tuple[Graph, dict[int, Blueprint | int], Any]] = [(build(asked), {}, None)]
+    numbers: dict[Lazy, int] = {}
+    """Where the graphs of sub-flows are among those: one for all that have the same target."""
+    for graph, inner, _ in made:
+        for i, node in enumerate(graph.nodes) if SUBFLOW in graph.kinds else ():
+            if not isinstance(node, SubflowResult):
+                continue
+            target = node.target
+            kept = target.plan if isinstance(target, Lazy) else None
+            if isinstance(target, Blueprint):
+                inner[i] = target
+                _check_given(node, check_inputs(target.graph))
+            elif kept.__class__ is Plan and kept.version == configurations[0] and kept.solver is solver:
+                inner[i] = kept.blueprint
+                _check_given(node, kept.params)
+            else:
+                number = numbers.get(target, len(made)) if isinstance(target, Lazy) else len(made)
+                if number == len(made):
+                    made.append((_built(node), {}, target))
+                if isinstance(target, Lazy):
+                    numbers[target] = number
+                inner[i] = number
+                _check_given(node, check_inputs(made[number][0]))
+    return _lowered(made, solver)
+
+
+def _lowered(made: list[tuple[Graph, dict[int, Blueprint | int], Any]], solver: Solver | None) -> Blueprint:
+    """Lower graphs, each behind those of its sub-flows; a sub-flow's target keeps its plan, as that of a run does."""
+    lowered: dict[int, Blueprint] = {}
+    stack = [0]
+    opened: set[int] = set()
     while stack:
-        outer = stack.pop()
-        for i, node in enumerate(outer.graph.nodes) if SUBFLOW in outer.graph.kinds else ():
-            if isinstance(node, SubflowResult):
-                inner = _inner(node, solver)
-                if inner is None:
-                    continue
-                outer.subflows[i] = inner
-                stack.append(inner)
-    return whole
+        number = stack[-1]
+        graph, inner, target = made[number]
+        waiting = {at for at in inner.values() if isinstance(at, int) and at not in lowered}
+        if waiting & opened:
+            raise CycleError(f"the sub-flow of {target!r} stands in itself")
+        if waiting:
+            opened.add(number)
+            stack += waiting
+            continue
+        opened.discard(stack.pop())
+        if number in lowered:  # several wait for it
+            continue
+        subflows = {i: lowered[at] if isinstance(at, int) else at for i, at in inner.items()}
+        blueprint = lowered[number] = lower(graph, _order(graph, solver), subflows)
+        if "subflows in code" in off:
+            blueprint.root.ops = blueprint.root.ops.replace(bytes([NESTED]), bytes([SUBFLOW]))
+        if isinstance(target, Lazy):
+            _keep(target, _planned(blueprint, solver))
+    return lowered[0]
 
 
-def _inner(node: SubflowResult, solver: Solver | None) -> Blueprint | None:
-    if isinstance(node.target, Blueprint):
-        inner = node.target
-    else:
-        asked = target_of(node.target)
-        if not isinstance(asked, (Lazy, Pack)):
-            raise StaticGraphError(f"{node!r}: the target of a sub-flow is a lazy result, not {node.target!r}")
-        inner = _lowered(asked, solver)
-    known = check_inputs(inner.graph)
+def _built(node: SubflowResult) -> Graph:
+    asked = target_of(node.target)
+    if not isinstance(asked, (Lazy, Pack)):
+        raise StaticGraphError(f"{node!r}: the target of a sub-flow is a lazy result, not {node.target!r}")
+    return build(asked)
+
+
+def _check_given(node: SubflowResult, known: dict[str, Param]) -> None:
+    """Raise ParameterError where a sub-flow is given what it does not know, or not what it needs."""
     given = node.kwargs or {}
-    try:
-        check_known(known, given)
-    except ParameterError as error:
-        raise ParameterError(f"{node!r}: {error}") from None
+    if not given.keys() <= known.keys():
+        try:
+            check_known(known, given)
+        except ParameterError as error:
+            raise ParameterError(f"{node!r}: {error}") from None
     for param in known.values():
         if param.default is UNSET and param.name not in given:
             raise ParameterError(
                 f"{node!r} needs the parameter {param.name!r} (declared at {param.declared}); "
                 f"give it: cs.subflow(..., params={{{param.name!r}: ...}})"
             )
-    return inner
 
 
-def _lowered(asked: Lazy | Pack, solver: Solver | None) -> Blueprint:
-    graph = build(asked)
+def _order(graph: Graph, solver: Solver | None) -> list[int] | None:
     order = None if solver is None else solver.solve(graph)
     if order is not None:
         order = list(order)
@@ -205,7 +247,7 @@ def _lowered(asked: Lazy | Pack, solver: Solver | None) -> Blueprint:
                 f"the solver {type(solver).__name__} gave an order that is no permutation of the nodes 0 to "
                 f"{graph.strict - 1}"
             )
-    return lower(graph, order)
+    return order
 
 
 def _without_blueprints(target: Any) -> Any:

@@ -195,7 +195,7 @@ def _of_polars(value: Any, part: Form, piece: Piece) -> Any:
 def _polars(body: Any, read: Form, pieces: Sequence[memoryview], allow: Sequence[str]) -> Any:
     polars: Any = library("polars", allow)
     kind, number = body
-    table = polars.read_ipc(io.BytesIO(pieces[number]), memory_map=False)
+    table = polars.read_ipc(io.BytesIO(pieces[number]))
     return table.to_series(0) if kind == "Series" else table
 
 

@@ -36,27 +36,32 @@ def content_writer(cls: Any) -> tuple[Write, bool] | None:
         return None
     if issubclass(cls, enum.Enum):
         return _enum_writer(cls, name), False
-    if cls.__bases__ == (tuple,) and isinstance(getattr(cls, "_fields", None), tuple) and _is_plain(cls, tuple):
+    if cls.__bases__ == (tuple,) and isinstance(getattr(cls, "_fields", None), tuple) and _is_plain_tuple(cls):
         return (lambda value, form: {"~namedtuple": [name, list(cls._fields), [*map(form, value)]]}), False
     base = _model_base()
     if base is not None and issubclass(cls, base):
         return (_model_writer(name), True) if _is_plain_model(cls) else None
-    if hasattr(cls, "__dataclass_fields__") and _is_plain(cls, object):
+    if hasattr(cls, "__dataclass_fields__") and _is_plain(cls):
         params = getattr(cls, "__dataclass_params__", None)
         return _dataclass_writer(cls, name), not getattr(params, "frozen", False)
     return None
 
 
-def _is_plain(cls: type, base: type) -> bool:
-    """Say whether the objects of a class hold nothing but what its base does, slots and attributes."""
+def _is_plain_tuple(cls: type) -> bool:
+    """Say whether a NamedTuple pickles as all do; `__new__` and `__getnewargs__` are those that Python has made."""
+    return not any(way in vars(cls) for way in ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"))
+
+
+def _is_plain(cls: type) -> bool:
+    """Say whether the objects of a class hold nothing but slots and attributes, and pickle as all do."""
     for each in cls.__mro__[:-1]:
-        if each is base or each.__module__ in ("typing", "abc"):  # Generic, Protocol, ABC
+        if each.__module__ in ("typing", "abc"):  # Generic, Protocol, ABC
             continue
         own = vars(each)
         if not each.__flags__ & 1 << 9 or any(way in own for way in OWN_WAYS):  # made by C, or pickled in its own way
             if not _is_slotted_frozen(own):
                 return False
-        elif "__getstate__" in own or ("__new__" in own and base is object):
+        elif "__getstate__" in own or "__new__" in own:
             return False
     return True
 
@@ -135,7 +140,7 @@ def _dataclass_writer(cls: type[Any], name: str) -> Write:
 def _dataclass(body: Any, read: Form, allow: Sequence[str]) -> Any:
     name, content = body
     cls = _class(name, allow, object, "dataclass")
-    if not hasattr(cls, "__dataclass_fields__") or not _is_plain(cls, object):
+    if not hasattr(cls, "__dataclass_fields__") or not _is_plain(cls):
         raise StateError(f"the record holds a dataclass {name}, and that is none any more")
     held = {key: read(each) for key, each in content.items()}
     missing = []

@@ -38,6 +38,7 @@ PLAIN_NAMES = frozenset(
     }
 )
 FUNCTIONS = (FunctionType, BuiltinFunctionType)
+METHODS = (MethodType, BuiltinFunctionType)
 COMPILED = frozenset({"cython_function_or_method", "fused_cython_function", "ufunc"})
 """Functions of libraries that are of a type of their own."""
 
@@ -69,12 +70,14 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Look at classes and functions; have members of enums named in one way on every Python."""
         cls: Any = type(obj)
+        if issubclass(cls, METHODS) and isinstance(obj.__self__, type):
+            return _method, (obj.__self__, obj.__name__)
+        if issubclass(cls, METHODS) and not isinstance(obj.__self__, ModuleType | None):
+            raise StateError("it holds a method of an object; give what it is a method of")
         if issubclass(cls, type) or issubclass(cls, FUNCTIONS) or cls.__name__ in COMPILED:
-            _check(obj, f"{obj.__module__}.{obj.__qualname__}" if hasattr(obj, "__qualname__") else repr(obj))
+            _check(obj, f"{obj.__module__}.{getattr(obj, '__qualname__', obj.__name__)}")
         elif issubclass(cls, enum.Enum) and cls.__members__.get(obj._name_) is obj:
             return _member, (cls, obj._name_)
-        elif cls is MethodType:
-            raise StateError("it holds a bound method, which can be called when it is read; give what it is bound to")
         return NotImplemented
 
 
@@ -92,7 +95,7 @@ class _Unpickler(pickle.Unpickler):
         return found
 
     def persistent_load(self, pid: Any) -> Any:
-        """Refuse it: nothing is written in this way."""
+        """Refuse what a pickle leaves out: nothing is written in this way."""
         raise StateError(f"the record refers to something outside of it ({pid!r:.40})")
 
 
@@ -101,6 +104,19 @@ def _member(cls: type[enum.Enum], name: str) -> enum.Enum:
     if not issubclass(cls, enum.Enum) or name not in cls.__members__:
         raise StateError(f"the record holds {cls.__qualname__}.{name}, and there is none")
     return cls.__members__[name]
+
+
+def _method(cls: type, name: str) -> Any:
+    """Return a method of a class itself, as one that makes an object anew."""
+    found = getattr(cls, name)
+    if (
+        not isinstance(cls, type)
+        or name.startswith("__")
+        or not isinstance(found, METHODS)
+        or found.__self__ is not cls
+    ):
+        raise StateError(f"the record names {cls!r:.40}.{name}, which records may not")
+    return found
 
 
 def _check(found: Any, name: str) -> None:

@@ -54,6 +54,12 @@ def _is_short(value: Any, depth: int) -> bool:
     return cls is not dict or all(_is_short(item, depth - 1) for item in value.values())
 
 
+def _is_spelled_by_python(cls: type) -> bool:
+    """Say whether the repr of a dataclass is the one that Python has made, and not one that leaves something out."""
+    made = getattr(cls.__repr__, "__wrapped__", None)
+    return getattr(getattr(made, "__code__", None), "co_filename", "") == "<string>"
+
+
 def _masked(text: str, secrets: Collection[str]) -> str:
     """Return a text without the secrets, also where they stand in it as Python spells them."""
     for secret in sorted(secrets, key=len, reverse=True):
@@ -101,7 +107,7 @@ class _Parts:
             self._many(value.items(), "{", "}", lambda item: self._pair(item, depth - 1), depth)
         elif isinstance(value, enum.Enum):
             self.foreign(str(value) if type(value).__str__ is enum.Enum.__str__ else repr(value))
-        elif dataclasses.is_dataclass(cls) and getattr(cls, "__repr__", None) is not object.__repr__:
+        elif dataclasses.is_dataclass(cls) and _is_spelled_by_python(cls):
             self._dataclass(value, depth)
         elif isinstance(shape := getattr(cls, "shape", None) and getattr(value, "shape", None), tuple) and shape:
             self.foreign(f"<{cls.__name__} of {' x '.join(map(str, shape))}>")

@@ -1,0 +1,158 @@
+"""The `run` of the command line: with which options, what it prints, and its exit codes; needs typer."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from cascade.app.blocking import Ended
+from cascade.app.flow import Flow
+from cascade.app.run import run as run_target
+from cascade.app.words import say
+from cascade.app.writing import tell, write_out
+from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse, user_traceback
+from cascade.errors import CascadeError, ParameterError, StateError
+from cascade.spec.notes import message_of, notes_of
+
+__all__ = ["RECORDING", "Json", "State", "check_choice", "own", "print_line", "run_options", "running", "telling"]
+
+LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
+FORMATS = ["human", "json"]
+CHANGES = ["keep", "rerun", "error"]
+DURABILITIES = ["each", "group", "exit"]
+RECORDING = ("run_id", "on_change", "durability")
+"""The options that mean nothing where no run is recorded."""
+
+Json = Annotated[bool, typer.Option("--json", help=say("h_json"))]
+State = Annotated[str | None, typer.Option(metavar="URL", envvar="CASCADE_STATE", help=say("h_state"))]
+
+
+def own(**annotations: tuple[Any, Any]) -> list[inspect.Parameter]:
+    """Return the options of a command by their names: the annotation of each, and its default."""
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in annotations.items()
+    ]
+
+
+def run_options() -> list[inspect.Parameter]:
+    """Return the options that a run has besides its parameters."""
+    return own(
+        as_json=(Json, False),
+        log_level=(Annotated[str, typer.Option(metavar="LEVEL", help=say("h_log_level"))], "INFO"),
+        log_format=(Annotated[str, typer.Option(metavar="FORMAT", help=say("h_log_format"))], "human"),
+        timeout=(Annotated[float | None, typer.Option(metavar="SECONDS", help=say("h_timeout"))], None),
+        state=(State, None),
+        run_id=(Annotated[str | None, typer.Option(metavar="ID", help=say("h_run_id"))], None),
+        on_change=(Annotated[str | None, typer.Option(metavar="WAY", help=say("h_on_change"))], None),
+        durability=(Annotated[str | None, typer.Option(metavar="LEVEL", help=say("h_durability"))], None),
+    )
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Turn what goes wrong into a message and an exit code."""
+    try:
+        yield
+    except Misuse as misuse:
+        misuse.tell()
+        raise typer.Exit(MISUSED) from None
+    except CascadeError as error:  # the graph cannot be built, or the store cannot be used
+        tell(f"{say('error')}: {error}\n")
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        tell(f"{say('interrupted')}\n")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def check_choice(option: str, given: str, known: list[str]) -> None:
+    """Refuse what is none of the known words."""
+    if given not in known:
+        raise Misuse(say("one_of", option=option, names=", ".join(known), given=given))
+
+
+def print_line(text: str) -> None:
+    """Print to stdout."""
+    write_out(f"{text}\n")
+
+
+def _print_record(record: dict[str, Any]) -> None:
+    print_line(json.dumps(record, default=repr))
+
+
+def running(name: str) -> Callable[..., None]:
+    """Return what runs a target; a run that is recorded keeps the name of its target, if that has one."""
+
+    def run(
+        target: Any,
+        params: dict[str, Any],
+        *,
+        as_json: bool,
+        log_level: str,
+        log_format: str,
+        timeout: float | None,
+        state: str | None,
+        **how: str | None,
+    ) -> None:
+        level = log_level.upper()
+        for option, given, known in (("--log-level", level, LEVELS), ("--log-format", log_format, FORMATS)):
+            check_choice(option, given, known)
+        if timeout is not None and not timeout > 0:
+            raise Misuse(say("more_than_0", given=f"{timeout:g}"))
+        options: dict[str, Any] = {"timeout": timeout, "log_level": level, "log_format": log_format}
+        is_told = log_format == "human" and level != "SILENT"
+        _carry_out(target, params, {**options, **_recorded(name, state, how, is_told and level != "ERROR")}, as_json)
+
+    return run
+
+
+def _recorded(name: str, state: str | None, how: dict[str, str | None], is_told: bool) -> dict[str, Any]:
+    """Return the options of a run that is recorded; none if it is not."""
+    for option, known in (("on_change", CHANGES), ("durability", DURABILITIES)):
+        given = how[option]
+        if given is not None:
+            check_choice(f"--{option.replace('_', '-')}", given, known)
+    if not state:
+        needing = [f"--{option.replace('_', '-')}" for option in RECORDING if how[option] is not None]
+        if needing:
+            raise Misuse(say("needs_state", option=needing[0]))
+        return {}
+    from cascade.command.stores import recorded  # what runs that nobody records do not load
+
+    return recorded(state, name, how, is_told)
+
+
+def _carry_out(target: Any, params: dict[str, Any], options: dict[str, Any], as_json: bool) -> None:
+    """Run a target and print its value; exit with 1 if it fails, and as a shell says if a signal ends it."""
+    going_on = options.pop("going_on", "")
+    if isinstance(target, Flow):
+        target = target.target
+    try:
+        value = run_target(target, params, **options)
+    except (KeyboardInterrupt, Ended) as end:
+        if as_json:
+            _print_record({"status": "Cancelled"})
+        tell(going_on)
+        raise typer.Exit(end.status if isinstance(end, Ended) else INTERRUPTED) from None
+    except Exception as error:
+        told = user_traceback(error)
+        if as_json:
+            spelled = {"type": type(error).__name__, "message": message_of(error), "notes": notes_of(error)}
+            _print_record({"status": "Failed", "error": {**spelled, "traceback": told}})
+        elif isinstance(error, (StateError, ParameterError)):  # nothing of the user's has raised it
+            told = "\n".join([message_of(error), *notes_of(error)])
+            tell(f"{say('error')}: {told}\n")
+            going_on = ""
+        else:
+            tell(told)
+        tell(going_on)
+        raise typer.Exit(FAILED) from None
+    if as_json:
+        _print_record({"status": "Succeeded", "value": value})
+    elif value is not None:
+        print_line(str(value))

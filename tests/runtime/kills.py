@@ -1,0 +1,349 @@
+"""Programs that are killed, and the process that starts them: `python -m tests.runtime.kills`.
+
+It reads one JSON object a line: a `seed` (which program), the files `store` and `log`, a `durability`, and how it is to
+die: `after` so many seconds, or `at` so many places in the code, or neither. It forks, runs the program on the store,
+and answers with a line: how the process ended, how long it took, and the result. Nothing but the fork is shared with
+another start, so each is a process of its own, and none has to import anything.
+
+Every body appends a line to the log when it begins and when it ends. What it returns says who has computed it (`by`),
+so what is in the store tells which bodies must not be called again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import cascade as cs
+from cascade.adapters.state import SqliteBackend
+from cascade.runtime import Engine
+from cascade.runtime.journal.fingerprint import code_of
+from cascade.runtime.journal.recorder import recorder_from as recorder_from
+
+Work = dict[str, Any]
+places = 0
+"""How many places of the code are left until the process dies; 0: it lives."""
+log = -1
+
+
+def place() -> None:
+    """Die here, if this is the place."""
+    global places
+    places -= 1
+    if places == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write(what: str, name: str) -> None:
+    os.write(log, f"{what} {name}\n".encode())
+    place()
+
+
+def pause(name: str) -> float:
+    """Return how long a body takes, always the same for one name."""
+    return (zlib.crc32(name.encode()) % 5) / 2000
+
+
+def number(*given: Any) -> int:
+    return sum(each["n"] if isinstance(each, dict) else each for each in given)
+
+
+def gave(name: str, *given: Any) -> Work:
+    return {"by": [name], "n": (zlib.crc32(name.encode()) + 3 * number(*given)) % 1_000_003}
+
+
+@cs.task
+async def step(name: str, *given: Any) -> Work:
+    write("begin", name)
+    await asyncio.sleep(pause(name))
+    write("end", name)
+    return gave(name, *given)
+
+
+@cs.task
+def quick(name: str, *given: Any) -> Work:
+    write("begin", name)
+    write("end", name)
+    return gave(name, *given)
+
+
+@cs.task(mode="blocking")
+def slow(name: str, *given: Any) -> Work:
+    write("begin", name)
+    time.sleep(pause(name))
+    write("end", name)
+    return gave(name, *given)
+
+
+@cs.task(record=False)
+async def again(name: str, *given: Any) -> Work:
+    """Is not recorded, and may be called in each start."""
+    write("begin", f"{name}?")
+    await asyncio.sleep(pause(name))
+    return {**gave(name, *given), "by": []}
+
+
+@cs.task
+async def flaky(name: str, *given: Any) -> Work:
+    """Fails until it was begun three times, of which the log outside tells."""
+    write("try", name)
+    await asyncio.sleep(pause(name))
+    with open(f"/proc/self/fd/{log}", encoding="utf-8") as file:
+        if sum(line == f"try {name}\n" for line in file) < 3:
+            raise OSError("not yet")
+    write("end", name)
+    return gave(name, *given)
+
+
+@cs.task
+async def turn(name: str, left: int, by: tuple[str, ...] = (), total: Any = 0) -> Any:
+    """One entry of a loop; carries who has computed the entries before."""
+    here = f"{name}@{left}"
+    write("begin", here)
+    await asyncio.sleep(pause(here) / 2)
+    write("end", here)
+    total = gave(here, total)["n"]
+    if left:
+        return cs.Jump("on" if left % 2 else "off", {"left": left - 1, "by": (*by, here), "total": total})
+    return {"by": [*by, here], "n": total}
+
+
+@cs.task
+def spin(name: str, left: int, by: tuple[str, ...] = (), total: int = 0) -> Any:
+    """The same by tail calls, in place."""
+    here = f"{name}@{left}"
+    write("begin", here)
+    write("end", here)
+    total = gave(here, total)["n"]
+    return cs.TailCall([name, left - 1, (*by, here), total]) if left else {"by": [*by, here], "n": total}
+
+
+@cs.task
+def is_even(given: Work) -> bool:
+    return bool(given["n"] % 2 == 0)
+
+
+@cs.task
+def number_of(given: Work) -> int:
+    return int(given["n"])
+
+
+class Program:
+    """A program drawn at random; the same of the same seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.count = 0
+        self.shapes: list[Callable[[Any, int], Any]] = [
+            *(self.chain, self.fan, self.map, self.map_of_loops, self.stream, self.jumps, self.states, self.tail_calls),
+            *(self.router, self.sub_flow, self.retries, self.unrecorded, self.failing_items, self.inner_loop),
+        ]
+
+    def name(self) -> str:
+        self.count += 1
+        return f"n{self.count}"
+
+    def target(self) -> Any:
+        given: Any = 1
+        for _ in range(self.random.randint(2, 3)):
+            given = self.part(given, 2)
+        return quick(self.name(), given)
+
+    def part(self, given: Any, depth: int) -> Any:
+        return self.random.choice(self.shapes)(given, depth)
+
+    def task(self) -> Any:
+        return self.random.choice([step, quick, slow])
+
+    def chain(self, given: Any, depth: int) -> Any:
+        for _ in range(3):
+            given = self.task()(self.name(), given)
+        return given
+
+    def fan(self, given: Any, depth: int) -> Any:
+        parts = [self.part(given, depth - 1) if depth else self.task()(self.name(), given) for _ in range(2)]
+        return quick(self.name(), *parts)
+
+    def map(self, given: Any, depth: int) -> Any:
+        names = [self.name() for _ in range(self.random.choice([3, 8, 30]))]
+        options = self.random.choice([{}, {"concurrency": 2}])
+        mapped = self.task().map({"name": names}, **options)
+        return quick(self.name(), given, cs.task(total)(mapped))
+
+    def stream(self, given: Any, depth: int) -> Any:
+        name = self.name()
+
+        async def names() -> Any:
+            for i in range(6):
+                await asyncio.sleep(0)
+                yield f"{name}.{i}"
+
+        return quick(self.name(), given, cs.task(total)(step.map(name=names(), window=3)))
+
+    def failing_items(self, given: Any, depth: int) -> Any:
+        names = [self.name() for _ in range(6)]
+        name = self.name()
+
+        @cs.task
+        async def item(name: str, i: int) -> Work:
+            write("begin", name)
+            await asyncio.sleep(pause(name))
+            if i % 3 == 0:
+                raise ValueError(name)
+            write("end", name)
+            return gave(name)
+
+        mapped = item.map(name=names, i=range(6), on_error=self.lets_fail())
+        return quick(name, given, cs.task(total)(mapped))
+
+    def lets_fail(self) -> Any:
+        return self.random.choice(["skip", "collect"])
+
+    def map_of_loops(self, given: Any, depth: int) -> Any:
+        mapped = turn.map(name=[self.name() for _ in range(4)], left=[2, 5, 1, 3])
+        cs.bind(mapped, cs.select_jump({"on": mapped, "off": mapped}))
+        return quick(self.name(), given, cs.task(total)(mapped))
+
+    def jumps(self, given: Any, depth: int) -> Any:
+        state = turn(self.name(), self.random.choice([4, 9]), (), given)
+        cs.bind(state, cs.select_jump({"on": state, "off": state}))
+        return state
+
+    def states(self, given: Any, depth: int) -> Any:
+        name = self.name()
+        one = turn(name, 7, (), given)
+        other = turn(name, 0)
+        routes = cs.select_jump({"on": one, "off": other})
+        cs.bind(one, routes)
+        cs.bind(other, routes)
+        return one
+
+    def inner_loop(self, given: Any, depth: int) -> Any:
+        """Return a loop each entry of which needs a loop of its own."""
+        name = self.name()
+
+        @cs.task
+        async def outer(inner: Work, left: int, by: tuple[str, ...] = (), total: Any = 0) -> Any:
+            here = f"{name}@{left}"
+            write("begin", here)
+            await asyncio.sleep(pause(here) / 2)
+            write("end", here)
+            total = gave(here, inner, total)["n"]
+            data = {"left": left - 1, "by": (*by, here), "total": total}
+            return cs.Jump("on", data) if left else {"by": [*by, here], "n": total}
+
+        seen = iter(range(1000))
+
+        @cs.task
+        def fresh() -> str:
+            return f"{name}.{next(seen)}-{os.getpid()}"
+
+        @cs.task
+        def counted(each: Work) -> Work:
+            return {**each, "n": len(each["by"])}
+
+        state = outer(spin(fresh(), 3), 3, (), given)
+        cs.bind(state, cs.select_jump({"on": state}))
+        return counted(state)
+
+    def tail_calls(self, given: Any, depth: int) -> Any:
+        return spin(self.name(), self.random.choice([3, 40]), (), number_of(given) if given != 1 else 1)
+
+    def router(self, given: Any, depth: int) -> Any:
+        given = step(self.name(), given)
+        routes = {True: self.chain(given, 0), False: self.task()(self.name(), given)}
+        return cs.Router(is_even(given), routes)
+
+    def sub_flow(self, given: Any, depth: int) -> Any:
+        given = step(self.name(), given)
+        param: Any = cs.Param("given", type=dict)
+        inner = self.part(param, depth - 1) if depth else self.chain(param, 0)
+        return cs.subflow(inner, params={"given": given})
+
+    def retries(self, given: Any, depth: int) -> Any:
+        return flaky(self.name(), given).with_retry(9, delay=0.002)
+
+    def unrecorded(self, given: Any, depth: int) -> Any:
+        return self.task()(self.name(), again(self.name(), given))
+
+
+def total(given: list[Any]) -> int:
+    return sum(each["n"] if isinstance(each, dict) else 7 for each in given)
+
+
+class Deadly(SqliteBackend):
+    """A store that a process may die in: before and behind each of its transactions."""
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name not in ("commit", "create", "take", "steps"):
+            return found
+
+        def asked(*args: Any) -> Any:
+            place()
+            answer = found(*args)
+            place()
+            return answer
+
+        return asked
+
+
+def start(order: dict[str, Any]) -> Any:
+    """Run a program in this process; return its value."""
+    global log, places
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    places = order.get("at", 0)
+    store: Any = None if order["store"] is None else Deadly(order["store"], order["durability"])
+    target = Program(order["seed"]).target()
+
+    async def main() -> Any:
+        async with Engine(state_backend=store, durability=order["durability"]) as engine:
+            return await engine.run(target, run_id="r")
+
+    return asyncio.run(main())
+
+
+def fork(order: dict[str, Any]) -> dict[str, Any]:
+    """Run a program in a process of its own, and kill that when it is time."""
+    reading, writing = os.pipe()
+    began = time.perf_counter()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reading)
+        try:
+            answer = {"value": start(order)}
+        except BaseException as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        os.write(writing, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(writing)
+    if "after" in order:
+        time.sleep(max(0.0, began + order["after"] - time.perf_counter()))
+        os.kill(pid, signal.SIGKILL)
+    with os.fdopen(reading, "rb") as file:
+        told = file.read()
+    _, status = os.waitpid(pid, 0)
+    answer = json.loads(told) if told else {}
+    return {**answer, "killed": os.WIFSIGNALED(status), "seconds": time.perf_counter() - began}
+
+
+def warm_up() -> None:
+    """Have loaded what each start needs, and the code of the tasks looked at."""
+    for each in [*globals().values()]:
+        if isinstance(each, cs.Task):
+            code_of(each)
+
+
+if __name__ == "__main__":
+    warm_up()
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(fork(json.loads(line))) + "\n")
+        sys.stdout.flush()
