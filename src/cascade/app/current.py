@@ -9,11 +9,8 @@ from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
-from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.frame import NodeInstance
 from cascade.runtime.journal.step_keys import StepKeys
 from cascade.runtime.run.awaiters import whereabouts
-from cascade.runtime.run.state import RunState
 
 __all__ = ["Current", "current"]
 
@@ -26,8 +23,9 @@ class Current:
 
     __slots__ = ("_instance", "_logger", "_module", "_step", "_suffix", "attempt", "iteration", "run_id", "task_id")
 
-    def __init__(self, run: RunState, call: Call, attempt: int) -> None:
-        self._instance: NodeInstance = call.instance(run.names)
+    def __init__(self, place: Any) -> None:
+        run, call, attempt = place.run, place.call, place.attempt
+        self._instance: Any = call.instance(run.names)
         self._suffix = call.suffix
         self.run_id: str = run.id
         """The id of the run."""
@@ -107,4 +105,4 @@ def current() -> Current:
             '(mode="process"), in a thread that the task has started, in an asyncio task that it does not wait for. '
             "Call it at the top of the task, and pass on what is needed of it"
         )
-    return Current(place.run, place.call, place.attempt)
+    return Current(place)

@@ -129,7 +129,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
         if state_backend is not None:
             from cascade.runtime.journal.recorder import recorder_from
 
-            self.recorder = recorder_from(state_backend, durability)
+            self.recorder: Any = recorder_from(state_backend, durability)
         self.tier = tier
         self.thread_grace = thread_grace
         self.ticker: Ticker = Ticker()

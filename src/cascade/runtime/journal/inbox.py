@@ -122,7 +122,7 @@ class Inbox(Mailbox):
         self.learn(await writer.ask(lambda: writer.backend.signals(self.journal.run_id, after)))
 
     def tell(self) -> None:
-        """Have it look soon, as somebody in this process has sent something; from any thread."""
+        """Have the store asked soon, as somebody in this process has sent something; from any thread."""
         self.journal.writer.soon(self.look)
 
     def learn(self, found: list[SignalRecord]) -> None:
