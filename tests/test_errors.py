@@ -22,6 +22,10 @@ BUILTINS: dict[str, type[Exception]] = {
     "RouterError": LookupError,
     "ConstraintError": ValueError,
     "CacheError": RuntimeError,
+    "StateError": RuntimeError,
+    "RunBusyError": RuntimeError,
+    "RunLostError": RuntimeError,
+    "RunChangedError": RuntimeError,
     "MissingExtraError": ImportError,
 }
 ALL = [getattr(errors, name) for name in errors.__all__]

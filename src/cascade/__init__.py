@@ -15,6 +15,10 @@ from cascade.errors import (
     ParameterError,
     ResourceNotFoundError,
     RouterError,
+    RunBusyError,
+    RunChangedError,
+    RunLostError,
+    StateError,
     StaticGraphError,
 )
 from cascade.spec import keys
@@ -82,6 +86,10 @@ __all__ = [
     "ResourceNotFoundError",
     "Router",
     "RouterError",
+    "RunBusyError",
+    "RunChangedError",
+    "RunLostError",
+    "StateError",
     "Run",
     "StaticGraphError",
     "TailCall",
