@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cascade.app.words import say
-from cascade.runtime.inspect.progress import MapProgress, RunProgress
+
+if TYPE_CHECKING:
+    from cascade.runtime.inspect.progress import MapProgress, RunProgress
 
 __all__ = ["Report", "loops", "shortened", "spelled_time"]
 
