@@ -56,8 +56,8 @@ class Inbox(Mailbox):
         await self._note(call, WAITS, end)
         return float(end or 0.0), False
 
-    async def _note(self, call: Call, kind: str, end: Any) -> None:
-        self.journal.note(call, END, kind, float(end))
+    async def _note(self, call: Call, kind: str, end: float | None) -> None:
+        self.journal.note(call, END, kind, float(end or 0.0))
         await self.journal.writer.committed()
 
     async def take(self, wanted: Wanted) -> Any:

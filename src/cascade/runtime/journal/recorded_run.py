@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from time import time
-from typing import Any
+from typing import Any, cast
 
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
@@ -96,7 +96,7 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
 
         __slots__ = ()
 
-    async def perform(run: Any, frame: Frame, i: int, started: Any) -> Any:
+    async def perform(run: RecordedRun, frame: Frame, i: int, started: Any) -> Any:
         """Carry out an instruction that was put aside, and record its value."""
         call, began, value = Call(frame, i), time(), PENDING
         await run.may_begin(call)
@@ -137,7 +137,7 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
         await run.journal.kept(run, Call(state.frame, state.i, own), value, began)
         return value
 
-    return operations._replace(perform=perform, loop=Loop, item=item)
+    return operations._replace(perform=cast(Any, perform), loop=Loop, item=item)
 
 
 def _resumed(

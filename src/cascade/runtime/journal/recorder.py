@@ -211,7 +211,13 @@ class Recorder:
             )
 
     def _nodes_again(
-        self, run_id: str, old: dict[str, Any], now: dict[str, Any], steps: dict[str, StepRecord], bus: Any, how: str
+        self,
+        run_id: str,
+        old: dict[str, Any],
+        now: dict[str, Any],
+        steps: dict[str, StepRecord],
+        bus: MessageBus,
+        how: str,
     ) -> set[int]:
         """Look for tasks whose code is another one; return the nodes whose steps do not count any more.
 
@@ -333,7 +339,7 @@ def recorder_from(given: object, durability: Durability) -> Recorder:
     return Recorder(backend_from(given, "state_backend", durability), durability)
 
 
-def _warn(bus: Any, run_id: str, code: str, message: str) -> None:
+def _warn(bus: MessageBus, run_id: str, code: str, message: str) -> None:
     if bus.wants(RunWarning):
         bus.publish(RunWarning(run_id=run_id, code=code, message=message))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from contextvars import Context, ContextVar
 from functools import partial
@@ -179,10 +179,10 @@ def _awaited(*futures: asyncio.Future[Any] | None) -> Place | None:
     return None
 
 
-def _cells(function: Any) -> list[Any]:
+def _cells(function: Callable[..., Any]) -> list[Any]:
     """Return what a function knows from around it."""
     found = []
-    for cell in function.__closure__ or ():
+    for cell in getattr(function, "__closure__", None) or ():
         with suppress(ValueError):  # it has no value yet
             found.append(cell.cell_contents)
     return found
