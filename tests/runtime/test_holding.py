@@ -122,6 +122,7 @@ def test_scopes_and_capacities(tier: Tier) -> None:
 def test_deeper_and_in_sub_flows_and_maps(tier: Tier) -> None:
     @cs.task(name="outer")
     async def outer(n: int) -> Any:
+        await asyncio.sleep(0)  # until the others have begun
         return await cs.arun(inner(n).with_constraints(gpu=1))
 
     @cs.task(name="between")

@@ -33,7 +33,7 @@ class RunScope(TimedScope):
 
     __slots__ = (
         *("_borne", "_running", "_token", "caller", "cancels", "depth", "idle", "in_place", "is_final", "is_over"),
-        *("mailbox", "name", "outer", "own", "reader", "runs", "waiter"),
+        *("mailbox", "name", "outer", "own", "reader", "runs"),
     )
 
     mailbox: Any
@@ -61,8 +61,6 @@ class RunScope(TimedScope):
         self.is_over: bool = False
         self.is_final: bool = False
         """It was cancelled by its id or handle, not because who awaits it ends."""
-        self.waiter: Waiter | None = None
-        """What the caller waits for, if the run has a task of its own."""
         self._borne = 0 if self.task is None else self.task.cancelling()
         self._running: list[str] = []
         self.outer: Inside | None = None
@@ -105,7 +103,7 @@ class RunScope(TimedScope):
         except ValueError:
             return  # it was closed from elsewhere
 
-    def move(self, task: asyncio.Task[Any]) -> None:
+    def move(self, task: asyncio.Task[Any] | None) -> None:
         """Give the run a task of its own."""
         self.task, self.in_place, self._borne = task, False, 0
 
@@ -138,8 +136,6 @@ class RunScope(TimedScope):
             self.cancels += 1
             self.end()
             self.task.cancel()
-            if self.run is None and self.waiter is not None:  # it never comes to begin
-                self.task.add_done_callback(self.waiter.end)
 
     @property
     def is_cancelled(self) -> bool:
@@ -211,7 +207,7 @@ class Waiter(asyncio.Future[Any]):
         super().__init__(loop=run_scope.loop)
         self.is_asked: bool = False
         self._is_asking = False
-        self._ask = run_scope.ask
+        self._run_scope = run_scope
 
     def cancel(self, msg: object = None) -> bool:
         """Cancel the run."""
@@ -220,7 +216,7 @@ class Waiter(asyncio.Future[Any]):
         if self._is_asking:  # who waits is a part of the run, which is being cancelled
             return super().cancel(msg)
         self.is_asked = self._is_asking = True
-        self._ask()
+        self._run_scope.ask()
         self._is_asking = False
         return True
 
@@ -232,6 +228,7 @@ class Waiter(asyncio.Future[Any]):
     async def told_by(self, execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Execute a run, in a task of its own, and say what came of it, also what a task would pass by its waiters."""
         try:
+            self._run_scope.move(asyncio.current_task())
             work = execute(*args)
             del args
             value = await work

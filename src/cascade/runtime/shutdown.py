@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from cascade.adapters.executors.local import LocalExecutor
+from cascade.runtime.event_loop.eager import begin
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.maps.sinks import ResultSink
@@ -58,18 +59,14 @@ class Shutdown:
         self, run_scope: RunScope, execute: Callable[..., Coroutine[Any, Any, Any]], *args: Any
     ) -> Any:
         """Run in a task of the run's own, so that a cancel of the caller is known, whatever a body makes of it."""
-        waiter = run_scope.waiter = Waiter(run_scope)
-        run_scope.move(run_scope.loop.create_task(waiter.told_by(execute, *args)))
-        self._active[run_scope.name] = run_scope
+        waiter = Waiter(run_scope)
         try:
+            begin(run_scope.loop, waiter.told_by(execute, *args))
             value = await waiter
             if waiter.is_asked:
                 raise asyncio.CancelledError
             return value
         finally:
-            run_scope.waiter = None
-            if not run_scope.is_over:  # it never began
-                self._ended(run_scope)
             value = None
             del waiter, run_scope, args  # the traceback leads here
 

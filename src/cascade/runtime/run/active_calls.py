@@ -54,9 +54,12 @@ def call_at(here: FrameType | None) -> str | None:
 
 def call_in(task: asyncio.Task[Any]) -> Found:
     """Return the call of some run that an asyncio task is in; None: it is in none."""
-    if asyncio._get_running_loop() is task.get_loop() and task is asyncio.current_task():
-        return innermost(_stack(sys._getframe()))
-    return innermost(awaits(task.get_coro()))
+    frames = [*_stack(sys._getframe(1))]  # without this one, which would be in a circle with them
+    is_here = asyncio._get_running_loop() is task.get_loop() and task is asyncio.current_task()
+    if not is_here:
+        begun = (at for at, frame in enumerate(frames) if locals_of(frame).get("outer") is task)
+        frames = frames[: next(begun, 0)]  # what it does is to begin another one
+    return innermost(frames or awaits(task.get_coro()))
 
 
 def _stack(frame: FrameType | None) -> Iterable[FrameType]:
