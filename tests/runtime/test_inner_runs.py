@@ -285,6 +285,44 @@ def test_it_ends_with_what_it_is_inside_of(way: str, end: str) -> None:
     in_loop(main)
 
 
+@every_tier
+@pytest.mark.parametrize("shape", ["items", "loop", "two deep"])
+def test_nothing_of_it_begins_once_what_it_is_inside_of_is_cancelled(shape: str, tier: Tier) -> None:
+    begun: list[int] = []
+
+    @cs.task
+    async def item(x: int) -> None:
+        begun.append(x)
+        await asyncio.sleep(0)
+
+    @cs.task
+    async def again(n: int) -> Any:
+        begun.append(n)
+        await asyncio.sleep(0)
+        return cs.TailCall([n + 1]) if n < 1000 else n
+
+    @cs.task
+    async def outer(x: int) -> Any:
+        return await cs.arun(again(0) if shape == "loop" else item.map(x=range(1000), concurrency=1))
+
+    @cs.task
+    async def outermost(x: int) -> Any:
+        return await cs.arun(outer(x))
+
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+            for rounds in range(40):
+                task = outermost if shape == "two deep" else outer
+                going = engine.start(task.map(x=[1, 2, 3]))
+                await turns(2 + rounds % 7)
+                going.cancel()
+                count = len(begun)
+                await asyncio.gather(going, return_exceptions=True)
+                assert len(begun) == count
+
+    in_loop(main)
+
+
 def test_a_run_that_nobody_waited_for_ends_with_the_run_around() -> None:
     log: list[str] = []
 

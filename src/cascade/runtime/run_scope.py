@@ -78,9 +78,25 @@ class RunScope(TimedScope):
             self.outer, self.depth = outer, outer.depth + 1
             if self.caller is not None:
                 outer.runs.add(self)
+                if isinstance(outer, RunScope):  # what ends that ends this, before a cancel has come so far
+                    self.around = outer
         self._token = present.set(self)
         if self.seconds is not None:
             self.start()
+
+    def end(self) -> None:
+        """Write down that the run is to end, and have all code look around that runs in it and in the runs inside."""
+        super().end()
+        self._alarm()
+
+    def _alarm(self) -> None:
+        for inner in tuple(self.runs):
+            call_on(inner.loop, inner._interrupt)
+
+    def _interrupt(self) -> None:
+        if self.run is not None:
+            self.run.interrupt()
+        self._alarm()
 
     async def empty(self) -> None:
         """End the runs inside that are left over, and wait until they have ended."""
@@ -97,7 +113,7 @@ class RunScope(TimedScope):
             outer.runs.discard(self)
             if outer.idle is not None and not outer.idle.done():
                 outer.loop.call_soon_threadsafe(_resolve, outer.idle)
-        self.run = self.task = self.caller = self.reader = None  # tasks keep errors whose tracebacks lead here
+        self.run = self.task = self.caller = self.reader = self.around = None  # tasks keep errors whose tracebacks lead here
         try:
             present.reset(self._token)
         except ValueError:

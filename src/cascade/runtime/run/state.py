@@ -228,7 +228,7 @@ class RunState(Reports):
         self.ticker.passed()
         self.ticker.begin()  # what goes on need not begin by itself, and relies on ticks that come
         self.look()
-        if self.run_scope.look():  # a task did not mind
+        if self.run_scope.look() or self.run_scope.is_ending():  # a task did not mind, or the run around is to end
             raise asyncio.CancelledError
 
     def stall_for(self, profile: Profile) -> None:
