@@ -1,6 +1,7 @@
 """Keys see all content, of arguments and of what code reaches, or say what they cannot see."""
 
 import asyncio
+import collections
 import csv
 import functools
 import io
@@ -568,3 +569,42 @@ def test_no_item_of_a_map_gets_the_result_of_another(tier: Any) -> None:
 async def _run(flow: Any, tier: Any) -> Any:
     async with cs.Engine(tier=tier) as engine:
         return await engine.run(flow)
+
+
+class SlottedBytes(io.BytesIO):
+    __slots__ = ("unit",)
+
+
+class SlottedText(io.StringIO):
+    __slots__ = ("unit",)
+
+
+class SlottedSpace(types.SimpleNamespace):
+    __slots__ = ("unit",)
+
+
+class SlottedDeque(collections.deque[int]):
+    __slots__ = ("unit",)
+
+
+@pytest.mark.parametrize("make", [SlottedBytes, SlottedText, SlottedSpace, SlottedDeque, "array", "masked", "scalar"])
+def test_what_stands_in_slots_counts_whatever_the_class_is_made_from(make: Any) -> None:
+    if isinstance(make, str):
+        np = pytest.importorskip("numpy")
+        bases = {"array": np.ndarray, "masked": np.ma.MaskedArray, "scalar": np.float64}
+        cls: Any = type("Slotted", (bases[make],), {"__slots__": ("unit",), "__module__": __name__})
+        make = {"array": lambda: np.ones(1).view(cls), "masked": lambda: np.ma.ones(1).view(cls)}.get(
+            make, lambda: cls(1)
+        )
+
+    def having(unit: str) -> Any:
+        value = make()
+        value.unit = unit
+        return value
+
+    @cs.task(cache=cs.cached())
+    def unit(x: Any) -> str:
+        found: str = x.unit
+        return found
+
+    assert cs.run(unit.map(x=[having("m"), having("km"), having("m")]), log_level="SILENT") == ["m", "km", "m"]

@@ -113,7 +113,9 @@ class RunScope(TimedScope):
             outer.runs.discard(self)
             if outer.idle is not None and not outer.idle.done():
                 outer.loop.call_soon_threadsafe(_resolve, outer.idle)
-        self.run = self.task = self.caller = self.reader = self.around = None  # tasks keep errors whose tracebacks lead here
+        self.run = self.task = self.caller = self.reader = self.around = (
+            None  # tasks keep errors whose tracebacks lead here
+        )
         try:
             present.reset(self._token)
         except ValueError:

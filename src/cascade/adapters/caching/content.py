@@ -23,7 +23,16 @@ from cascade.adapters.caching.libraries import hidden_by, is_service, rule_for
 from cascade.adapters.caching.places import is_own_class
 from cascade.adapters.caching.proxies import attributes_of_proxy, is_proxy
 from cascade.adapters.caching.refusals import Hidden, Service, Unkeyable, name_of
-from cascade.adapters.caching.state import added, attributes_of, fields_of, is_library, left_out, parts_of, visible
+from cascade.adapters.caching.state import (
+    added,
+    attributes_of,
+    fields_of,
+    is_library,
+    left_out,
+    own_slots,
+    parts_of,
+    visible,
+)
 from cascade.spec.keys import FUNCTIONS, function_for
 from cascade.spec.resource import Inject
 from cascade.spec.task import Task
@@ -219,6 +228,7 @@ class Encoder:
         rule = rule_for(value.__class__)
         assert rule is not None
         self._stand_in(value, rule, value, self.lenient)
+        self._more(own_slots(value))
 
     def _stand_in(self, value: Any, function: Callable[..., Any], *given: Any) -> None:
         """Write what a function gives that says what stands for an object."""
@@ -269,6 +279,7 @@ class Encoder:
             self.add(form.content)
         for each in form.more:
             self.add(each)
+        self._more(own_slots(value))
 
     def _fields(self, value: Any) -> None:
         """Write a dataclass by its fields, and by what it holds beside them."""
@@ -369,8 +380,7 @@ class Encoder:
             else:
                 self.add(counts or None if hidden else counts)
         self._items(items, pairs)
-        if type(state) is not dict:
-            self._more(visible(value, left_out(value, state), hidden))
+        self._more(visible(value, left_out(value, state), hidden))
         if isinstance(value, BaseException) and value.__cause__ is not None:
             self._more({"__cause__": value.__cause__})
 

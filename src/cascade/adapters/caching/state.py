@@ -13,7 +13,7 @@ from cascade.adapters.caching.libraries import hidden_by, is_service
 from cascade.adapters.caching.places import is_own_class
 from cascade.adapters.caching.refusals import Hidden, Service, Unkeyable
 
-__all__ = ["added", "attributes_of", "fields_of", "is_library", "left_out", "parts_of", "visible"]
+__all__ = ["added", "attributes_of", "fields_of", "is_library", "left_out", "own_slots", "parts_of", "visible"]
 
 BUILT_IN = (tuple, list, dict, set, frozenset, int, float, complex, str, bytes, bytearray, BaseException)
 REDUCERS = ("__reduce_ex__", "__reduce__")
@@ -75,17 +75,22 @@ def attributes_of(value: Any) -> dict[str, Any]:
 def left_out(value: Any, state: Any) -> dict[str, Any]:
     """Return what a class of the project adds to one of a library whose way of pickling does not know of it."""
     cls = type(value)
-    if isinstance(state, dict) or (isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict)):
+    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
         return {}
     definer = next(base for base in cls.__mro__ if any(name in vars(base) for name in REDUCERS))
     if definer is object or cls in copyreg.dispatch_table or is_own_class(definer) or not is_own_class(cls):
         return {}
-    return added(value)
+    return own_slots(value) if isinstance(state, dict) else added(value)
 
 
 def added(value: Any) -> dict[str, Any]:
     """Return the attributes that an object has of the project's own classes."""
-    found = dict(getattr(value, "__dict__", ()))
+    return {**getattr(value, "__dict__", {}), **own_slots(value)}
+
+
+def own_slots(value: Any) -> dict[str, Any]:
+    """Return what an object holds in the slots of the project's own classes, which no `__dict__` shows."""
+    found = {}
     for base in type(value).__mro__[:-1]:
         if is_own_class(base):
             for name in _slots(base):
