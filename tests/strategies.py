@@ -325,10 +325,13 @@ def shaped(shape: str, do: Callable[[dict[str, Any]], Any]) -> Callable[..., Any
     def ak(a: Any = OMITTED, *, k: Any = OMITTED) -> Any:
         return do(given_of(a=a, k=k))
 
+    def abr(a: Any = OMITTED, b: Any = OMITTED, r: Any = cs.inject(run_supply)) -> Any:
+        return do(given_of(a=a, b=b, r=r))
+
     def var(*args: Any, **kwargs: Any) -> Any:
         return do({**{str(at): value for at, value in enumerate(args)}, **dict(sorted(kwargs.items()))})
 
-    found: dict[str, Callable[..., Any]] = {"none": none, "abc": abc, "ak": ak, "var": var}
+    found: dict[str, Callable[..., Any]] = {"none": none, "abc": abc, "ak": ak, "abr": abr, "var": var}
     return found[shape]
 
 
@@ -351,11 +354,15 @@ def shaped_async(shape: str, do: Callable[[dict[str, Any]], Any], turns: int) ->
         await wait(given_of(a=a, k=k))
         return do(given_of(a=a, k=k))
 
+    async def abr(a: Any = OMITTED, b: Any = OMITTED, r: Any = cs.inject(run_supply)) -> Any:
+        await wait(given_of(a=a, b=b, r=r))
+        return do(given_of(a=a, b=b, r=r))
+
     async def var(*args: Any, **kwargs: Any) -> Any:
         await wait(args)
         return do({**{str(at): value for at, value in enumerate(args)}, **dict(sorted(kwargs.items()))})
 
-    found: dict[str, Callable[..., Any]] = {"none": none, "abc": abc, "ak": ak, "var": var}
+    found: dict[str, Callable[..., Any]] = {"none": none, "abc": abc, "ak": ak, "abr": abr, "var": var}
     return found[shape]
 
 
@@ -686,7 +693,7 @@ class _Drawer:
 
     def passed(self) -> Expr:
         """Choose an argument of a call, which may be a resource."""
-        return Supplied(self.pick(("run", "task"))) if self.one_in(25) else self.argument()
+        return Supplied(self.pick(("run", "task"))) if self.one_in(12) else self.argument()
 
     def body(self, shapes: Sequence[str] = ("abc", "abc", "var")) -> Body:
         kind = self.pick(KINDS)
@@ -744,12 +751,15 @@ class _Drawer:
             body = Body(body.kind, body.style, body.shape, "first")
         if self.one_in(5):
             body = Body(body.kind, body.style, self.pick(("none", "ak")), body.trouble)
+        elif self.one_in(4):
+            body = Body(body.kind, body.style, "abr", body.trouble)
         args: tuple[Expr, ...] = ()
         kwargs: Named = ()
         if body.shape != "none":
-            args = tuple(self.passed() for _ in range(self.number(1 if body.shape == "ak" else 3)))
+            args = tuple(self.passed() for _ in range(self.number({"ak": 1, "abr": 2}.get(body.shape, 3))))
             if self.one_in(4):
-                free = {"ak": ("a", "k") if not args else ("k",), "abc": "abc"[len(args) :], "var": "bd"}[body.shape]
+                left = "abc" if body.shape == "abc" else "ab"
+                free = {"ak": ("a", "k") if not args else ("k",), "var": "bd"}.get(body.shape, left[len(args) :])
                 kwargs = tuple((name, self.passed()) for name in free if self.one_in(2))
         self.add(Call(body, args, kwargs, gate), body.kind)
 

@@ -259,9 +259,9 @@ def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool, watched: bool
             continue
         if i in made.maps:
             continue
-        gate = block.gates.get(i) if watched else None
-        if gate is not None and gate.retry is not None:
-            made.reasons[i] = "policy"  # its attempts are told as one call
+        gate = block.gates.get(i)
+        if gate is not None and (gate.asks or (watched and gate.retry is not None)):
+            made.reasons[i] = "policy"  # what it takes is not there yet; its attempts are told as one call
             found = True
         elif block.ops[i] == NESTED:
             why = _keeps_out(blueprint.subflows[block.source(i)], expecting, watched)

@@ -50,6 +50,7 @@ class Gates:
         if gate.constraints is not None:
             gate.amounts = tuple((name, reference(value)) for name, value in gate.constraints.lazy.items())
         gate.injects = injects(node)
+        gate.asks = gate.asks or gate.injects
         if config is None:
             return gate
         gate.condition = None if config.condition is UNSET else reference(config.condition)
@@ -63,6 +64,7 @@ def _gate(task: Any, config: Config | None) -> Gate:
     """Return a gate of what refers to no other node: what the task says, and what was set in its place."""
     gate = Gate()
     gate.retry, gate.timeout, gate.cache, gate.constraints = task.retry, task.timeout, task.cache, task.constraints
+    gate.asks = bool(task.needs)
     if config is not None:
         gate.retry = config.retry or gate.retry
         gate.timeout = config.timeout or gate.timeout

@@ -83,6 +83,7 @@ class Gate:
     __slots__ = (
         "after",
         "amounts",
+        "asks",
         "cache",
         "condition",
         "constraints",
@@ -112,6 +113,8 @@ class Gate:
         self.constraints: Constraints | None = None
         self.amounts: tuple[tuple[str, int], ...] = ()
         """The names and references of the constraints' lazy amounts."""
+        self.asks = False
+        """The call is first to ask for what it takes (resources, constraints), and made in place if that is there."""
         self.cache: Any = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None
@@ -128,10 +131,9 @@ class Gate:
         return self.injects or not none
 
     @property
-    def only_retries(self) -> bool:
-        """Whether a retry is all of its policies, so that nothing stands around a first attempt that succeeds."""
-        others = self.timeout is None and self.constraints is None and self.cache is None and not self.injects
-        return self.retry is not None and others
+    def only_takes(self) -> bool:
+        """Whether a call is only to be made once what it takes is there, as long as it does not fail."""
+        return self.timeout is None and self.cache is None and not self.amounts
 
     @property
     def only_holds(self) -> bool:

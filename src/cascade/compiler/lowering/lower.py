@@ -65,10 +65,12 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
     if gate.selector is not None:
         return LOOP
     form = graph.forms[i]
-    in_place = gate.only_retries and form is not None and not form.is_async
-    if (gate.is_policy and not in_place) or (form is not None and form.task.needs):
+    assert form is not None
+    needs = form.needs_behind(len(graph.references(i)) - len(form.names)) if form.task.needs else {}
+    in_place = needs is not None and gate.only_takes and gate.constraints is None and not form.is_async
+    if not in_place and (gate.is_policy or needs != {}):
         return MANAGED
-    return GATED if gate.condition is not None or gate.after else kind
+    return GATED if gate.asks or gate.condition is not None or gate.after else kind
 
 
 def _mark_skippable(graph: Graph, root: Block, subflows: dict[int, Blueprint]) -> bool:

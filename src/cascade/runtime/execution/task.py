@@ -55,9 +55,9 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
         attempted, started = started, PENDING
     if gate is not None and gate.amounts:
         gate = run.settled(call, gate, regs)
-    if (
-        op in (LOOP, MANAGED) or attempted is not None or run.heard
-    ):  # what is managed tells who comes before the run looks
+    asks = gate is not None and gate.asks
+    if op in (LOOP, MANAGED) or attempted is not None or asks or run.heard:
+        # what is managed tells who comes before the run looks
         instance = call.instance(run.names)
         if op == LOOP or instance.has_looped(call.suffix):
             if started is PENDING:

@@ -35,7 +35,9 @@ async def call_with_resources(
             asker = run.described(call)
             resource = find(run.known, inject, asker)
             _check(run, resource, run.known)
-            found[inject] = await pool.provide(run, inject, resource, asker, own)
+            value = found[inject] = await pool.provide(run, inject, resource, asker, own)
+            if resource.scope == "run" or (resource.scope == "engine" and not resource.needs):
+                pool.at_hand[inject] = inject.name, resource, value
         if own:
             pool.of_calls[id(call)] = own
         value = await work(found)

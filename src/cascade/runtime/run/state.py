@@ -34,6 +34,7 @@ __all__ = ["RunState"]
 
 NOBODY = (False, False, False)
 MOST_GUARDS = 64
+NO_RESOURCES: Mapping[Any, tuple[str, Any, Any]] = {}
 IN_PASS = CALL1, CALLN, MOVE1
 """What the interpreter carries out by a call in its own pass: one operation, all up to the second, and the third."""
 NONE_IN_PASS = -1, -1, -1
@@ -162,6 +163,11 @@ class RunState(Reports):
         if self._resources is None:
             self._resources = self.operations.resources(self)
         return self._resources
+
+    @property
+    def at_hand(self) -> Mapping[Any, tuple[str, Any, Any]]:
+        """The resources that calls were given which others may be given as they are: name, resource and value."""
+        return NO_RESOURCES if self._resources is None else self._resources.at_hand
 
     @property
     def is_idle(self) -> bool:
