@@ -653,6 +653,8 @@ class _Drawer:
         self.troubles = self.one_in(4)
         self.skips = not self.one_in(3)
         """Without anything to skip, loops of plain calls become emitted ones."""
+        self.often = (3, 3, 12) if self.one_in(2) else (12, 24, 48)
+        """Half of the programs have as many calls under policies as others; the rest has some."""
         self.modes = STYLES if self.one_in(2) else STYLES[:5]
 
     # small choices
@@ -734,7 +736,7 @@ class _Drawer:
         after: tuple[int, ...] = ()
         if self.refs() and self.one_in(5):
             after = tuple({self.pick(self.refs()) for _ in range(self.number(2, 1))})
-        retry, limited, timed = (policies and self.one_in(n) for n in (8, 12, 20))
+        retry, limited, timed = (policies and self.one_in(n) for n in self.often)
         return Gate(condition, otherwise, after, retry, limited, timed)
 
     # steps

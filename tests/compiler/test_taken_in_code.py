@@ -16,7 +16,7 @@ from cascade.runtime.events import (
     TaskExecutionStarted,
 )
 from cascade.testing import override_resource
-from tests.workflows import Tier, every_tier, in_loop, inline, run
+from tests.workflows import Tier, every_tier, in_loop, inline, run, turns
 
 SPELLINGS = ["default", "keyword", "place"]
 every_spelling = pytest.mark.parametrize("spelling", SPELLINGS)
@@ -79,9 +79,7 @@ def loops_of(target: Any) -> list[Any]:
 @every_scope
 @every_spelling
 @pytest.mark.parametrize("is_async", [False, True])
-def test_a_resource_is_set_up_as_often_as_its_scope_says(
-    tier: Tier, scope: str, spelling: str, is_async: bool
-) -> None:
+def test_a_resource_is_set_up_as_often_as_its_scope_says(tier: Tier, scope: str, spelling: str, is_async: bool) -> None:
     steps = Steps(scope, is_async)
     chain, turning = steps.chain(spelling), loop(steps.chain(spelling))
 
@@ -230,3 +228,206 @@ def test_all_is_told_as_ever(tier: Tier) -> None:
     calls = [(f"TaskExecution{what}", f"add#{n}") for n in (1, 2, 3) for what in ("Started", "Finished")]
     calls.insert(1, ("ResourceAcquired", ""))
     assert told == [*calls, ("ResourceReleased", "")]
+
+
+# --- constraints
+
+
+class Seats:
+    """Tasks that hold one of the engine's seats, and how many were taken at a time."""
+
+    def __init__(self) -> None:
+        self.order: list[Any] = []
+        self.inside = self.most = 0
+
+        def plain(x: int) -> int:
+            self.order.append(x)
+            return x + 1
+
+        async def slow(x: Any, turns: int) -> Any:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+            self.order.append(x)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            self.inside -= 1
+            return x
+
+        def given(x: Any, turns: int) -> Any:
+            return slow(x, turns)
+
+        self.plain, self.slow, self.given = inline(plain), cs.task(slow), inline(given)
+
+    def chain(self, n: int = 4, **amounts: Any) -> Any:
+        value: Any = cs.Param("x", default=0)
+        for _ in range(n):
+            value = self.plain(x=value).with_constraints(**(amounts or {"seat": 1}))
+        return value
+
+
+@every_tier
+@pytest.mark.parametrize("amounts", [{}, {"seat": 1, "desk": 2}, {"nobody": 7}], ids=str)
+def test_what_is_free_is_held_without_a_wait(tier: Tier, amounts: dict[str, int]) -> None:
+    seats = Seats()
+    chain, turning = seats.chain(**amounts), loop(seats.chain(**amounts))
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 1, "desk": 2}) as engine:
+            for _ in range(3):
+                assert await engine.run(chain) == 4
+                assert await engine.run(turning) == 4
+            assert engine.admission.capacities.free == {"seat": 1, "desk": 2}
+
+    in_loop(main)
+    assert seats.order == [0, 1, 2, 3] * 3 * 41
+    if tier != "interpret":
+        assert len(loops_of(turning)[0].taken) == 1
+    if tier == "compile":
+        (fused,) = chain.plan.blueprint.root.fused.values()
+        assert fused.whole is not None
+        assert len(fused.whole.taken) == 1
+
+
+@every_tier
+def test_who_comes_first_is_served_first(tier: Tier) -> None:
+    seats = Seats()
+    firsts = [seats.slow(name, 3).with_constraints(seat=1) for name in "ab"]
+    target = [*firsts, seats.plain(5).with_constraints(seat=1), seats.slow("c", 1).with_constraints(seat=1)]
+    target.append(seats.plain(6).with_constraints(seat=1))
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 1}) as engine:
+            for _ in range(3):
+                seats.order.clear()
+                assert await engine.run(target) == ["a", "b", 6, "c", 7]
+                assert seats.order == ["a", "b", 5, "c", 6]
+
+    in_loop(main)
+    assert seats.most == 1
+
+
+@every_tier
+def test_a_loop_waits_for_what_another_run_holds_and_takes_its_turn(tier: Tier) -> None:
+    seats = Seats()
+    turning, holding = loop(seats.chain(2), 60), [seats.slow(at, 5).with_constraints(seat=1) for at in range(4)]
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 1}) as engine:
+            for _ in range(3):
+                others = engine.start(holding)
+                await asyncio.sleep(0)
+                assert await engine.run(turning) == 2
+                assert await others == [0, 1, 2, 3]
+
+    in_loop(main)
+    assert seats.most == 1
+    assert len(seats.order) == 3 * (4 + 2 * 60)
+
+
+@every_tier
+def test_a_coroutine_that_a_function_gives_holds_its_place(tier: Tier) -> None:
+    seats = Seats()
+    target = [task(at, 9).with_constraints(seat=1) for at, task in enumerate([seats.given, seats.slow] * 3)]
+    turning = loop(seats.given(x=seats.given(x=0, turns=2).with_constraints(seat=1), turns=1).with_constraints(seat=1))
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 1}) as engine:
+            for _ in range(2):
+                assert await engine.run(target) == list(range(6))
+                others = engine.start(target)
+                assert await engine.run(turning) == 0
+                await others
+            run = engine.start(target)
+            await turns(4)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            assert engine.admission.capacities.free == {"seat": 1}
+
+    in_loop(main)
+    assert seats.most == 1
+
+
+@every_tier
+def test_a_failure_gives_back_what_it_held_and_is_tried_again(tier: Tier) -> None:
+    failures: list[int] = []
+
+    def shaky(x: int) -> int:
+        failures.append(x)
+        if len(failures) % 3 == 0:
+            raise ValueError(f"call {len(failures)}")
+        return x + 1
+
+    def chain() -> Any:
+        value: Any = 0
+        for _ in range(4):
+            value = inline(shaky)(x=value).with_constraints(seat=1).with_retry(2)
+        return value
+
+    chained, turning, failing = chain(), loop(chain()), loop(inline(shaky)(x=0).with_constraints(seat=1))
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 1}) as engine:
+            for _ in range(3):
+                assert await engine.run(chained) == 4
+                assert await engine.run(turning) == 4
+            with pytest.raises(ValueError, match="call"):
+                await engine.run(failing)
+            assert engine.admission.capacities.free == {"seat": 1}
+
+    in_loop(main)
+
+
+@every_tier
+def test_a_sub_flow_shares_what_it_holds(tier: Tier) -> None:
+    seats = Seats()
+    inner = cs.subflow(loop(seats.chain(2), 20), {"x": 0}).with_constraints(seat=1)
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 1}) as engine:
+            for _ in range(3):
+                assert await engine.run([inner, seats.chain(2)]) == [2, 2]
+
+    in_loop(main)
+
+
+@every_tier
+def test_a_limit_that_comes_under_way_is_kept(tier: Tier) -> None:
+    seats = Seats()
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 1}) as engine:
+            turning = loop(seats.chain(2), 40)
+            assert await engine.run(turning) == 2
+            engine.pause("task:plain")
+            run = engine.start(turning)
+            await turns(20)
+            before = len(seats.order)
+            await turns(20)
+            assert len(seats.order) == before
+            engine.resume("task:plain")
+            assert await run == 2
+
+    in_loop(main)
+
+
+@every_tier
+def test_a_condition_is_asked_once_and_what_is_skipped_needs_no_room(tier: Tier) -> None:
+    seats, asked = Seats(), []
+
+    class Doubt:
+        def __bool__(self) -> bool:
+            asked.append(self)
+            return len(asked) % 2 == 0
+
+    doubt = inline(lambda: Doubt())
+    target = [seats.plain(x=doubtful).run_if(doubt()).with_constraints(seat=1) for doubtful in (1, 2)]
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 1}) as engine:
+            for at in range(3):
+                with pytest.raises(cs.DependencyMissingError):
+                    await engine.run(target)
+                assert len(asked) == 2 * (at + 1)
+
+    in_loop(main)

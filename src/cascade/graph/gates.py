@@ -64,13 +64,13 @@ def _gate(task: Any, config: Config | None) -> Gate:
     """Return a gate of what refers to no other node: what the task says, and what was set in its place."""
     gate = Gate()
     gate.retry, gate.timeout, gate.cache, gate.constraints = task.retry, task.timeout, task.cache, task.constraints
-    gate.asks = bool(task.needs)
     if config is not None:
         gate.retry = config.retry or gate.retry
         gate.timeout = config.timeout or gate.timeout
         gate.cache = gate.cache if config.cache is UNSET else config.cache
         gate.constraints = gate.constraints if config.constraints is None else config.constraints
         gate.label, gate.receiver = config.label, config.receiver
+    gate.asks = bool(task.needs or gate.constraints is not None)
     return gate
 
 

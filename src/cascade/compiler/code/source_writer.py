@@ -128,8 +128,11 @@ class SourceWriter:
         """Each call had been made before, so the class of its result is known."""
         self.inner: dict[tuple[int, int], dict[int, str]] = {}
         """For each loop inside, by (entry, register): the variables of the arguments that its jumps give."""
-        self.taken: dict[tuple[int, int, str | int], str] = {}
-        """What calls take that the run has at hand, by (entry, register, argument), and the parameter for it."""
+        self.taken: dict[tuple[int, int, str | int | None], str] = {}
+        """What calls take that the run has at hand, by (entry, register, argument), and the parameter for it.
+
+        None in the place of an argument stands for what says whether there is room for the call.
+        """
         self._taken: dict[object, str] = {}
         self._head: tuple[str, list[str]] = "", []
         self._values: dict[int, str] = {}
@@ -147,7 +150,7 @@ class SourceWriter:
         self._head = f"{'async ' if is_async else ''}def {name}", parameters
         self.line(0, "")
 
-    def take(self, where: tuple[int, int, str | int], same: object, wish: str) -> str:
+    def take(self, where: tuple[int, int, str | int | None], same: object, wish: str) -> str:
         """Return the parameter for something that a call takes; one for all that take the `same`."""
         name = self._taken.get(same)
         if name is None:

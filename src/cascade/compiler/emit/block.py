@@ -344,6 +344,9 @@ class BlockEmitter:
         """Write a call that a condition, an order or a skipped input may keep from being made."""
         block, writer, gate = self.block, self.writer, self.block.gates[i]
         tests: list[tuple[str, str]] = []
+        if gate.constraints is not None:
+            room = writer.take((self.entry, i, None), gate.constraints, "has_room")
+            writer.line(self.depth, f"if not {room}(): {writer.deoptimize()}", "", self.place(i))
         if gate.condition is not None:
             absent = self.absent(gate.condition)
             if absent is not None:

@@ -67,7 +67,7 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
     form = graph.forms[i]
     assert form is not None
     needs = form.needs_behind(len(graph.references(i)) - len(form.names)) if form.task.needs else {}
-    in_place = needs is not None and gate.only_takes and gate.constraints is None and not form.is_async
+    in_place = needs is not None and gate.only_takes and not form.is_async
     if not in_place and (gate.is_policy or needs != {}):
         return MANAGED
     return GATED if gate.asks or gate.condition is not None or gate.after else kind

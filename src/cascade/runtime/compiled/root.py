@@ -28,6 +28,7 @@ from cascade.compiler.emit.block import PIECE
 from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame, tries_again
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame
+from cascade.runtime.interpreter.in_place import taken
 from cascade.runtime.interpreter.last_readers import count_reads, find_last_readers, read_from, release_reads_of
 from cascade.runtime.run.state import NOBODY, RunState
 from cascade.runtime.shortcuts import off
@@ -160,6 +161,8 @@ def arguments(
         values += [run.ticker, _look(run, code)]
     elif code.has_maps:
         values.append(run.ticker)
+    if code.taken:
+        values += taken(run, activation, activation.blueprint.root, [(i, at) for _, i, at in code.taken]) or ()
     return values
 
 

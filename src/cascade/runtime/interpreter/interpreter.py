@@ -276,7 +276,7 @@ def _special(
             try:
                 if not gate.asks:
                     return _call(run, frame, i, form, values, deferred)
-                if (value := call_in_place(run, form, gate, values)) is not PENDING:
+                if (value := call_in_place(run, frame, form, gate, values, not deferred)) is not PENDING:
                     return value
             except Exception as error:
                 if gate.retry is None:

@@ -237,7 +237,7 @@ class Transition:
         self.taken = []
         for k, i, at in self.hot.loop.taken:
             entry = self.hot.entries[k]
-            found = taken(run, entry.block, self.follower.activation_at(entry).constants, [(i, at)])
+            found = taken(run, self.follower.activation_at(entry), entry.block, [(i, at)])
             if found is None:
                 return False
             self.taken += found

@@ -20,8 +20,11 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
     run, call = managed.run, managed.call
     while True:
         try:
-            attempted, managed.attempted = managed.attempted, None
-            return await (work(managed) if attempted is None else attempted.end())
+            attempted = managed.attempted
+            if attempted is None or not attempted.has_failed:
+                return await work(managed)
+            managed.attempted = None
+            return await attempted.end()
         except asyncio.CancelledError:
             raise
         except BaseException as failure:
