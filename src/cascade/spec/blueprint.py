@@ -65,6 +65,7 @@ class Block:
         "forms",
         "fused",
         "gates",
+        "is_gated",
         "jumps",
         "kinds",
         "last",
@@ -94,6 +95,8 @@ class Block:
         self.places: list[int] = []
         self.operands: list[int] = []
         self.gates: dict[int, Gate] = {}
+        self.is_gated: bool = True
+        """Whether some gate says more than how a call is named, and that it is of a method."""
         self.routes: dict[int, Routes] = {}
         self.jumps: dict[int, dict[Any, int | None]] = {}
         """The routes of each bound node; targets are numbers of the graph."""

@@ -146,6 +146,17 @@ class Gate:
         none = self.condition is None and self.otherwise is None and self.max_iterations is None
         return none and not (self.after or self.amounts or self.receiver or self.is_policy)
 
+    @property
+    def only_tells(self) -> bool:
+        """Whether it says no more than what the call is named, and that it is of a method."""
+        none = self.condition is None and self.otherwise is None and self.max_iterations is None
+        return none and not (self.after or self.amounts or self.is_policy or self.selector is not None)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is that of one node for certain: it refers to others."""
+        return self.condition is not None or self.otherwise is not None or bool(self.after)
+
     def copied(self) -> Gate:
         """Return a gate like this one."""
         found = Gate()
