@@ -205,6 +205,8 @@ def gathered(func: Any, slots: Slots) -> tuple[tuple[Any, ...], dict[str, Any]]:
             named.update({slot[1]: value for slot, value in slots.items() if slot[0] == "**"})
         elif name in slots:
             named[name] = slots[name]
+        elif isinstance(parameter.default, Inject):
+            named[name] = supplied(parameter.default)
     return tuple(positional), named
 
 

@@ -325,10 +325,13 @@ def shaped(shape: str, do: Callable[[dict[str, Any]], Any]) -> Callable[..., Any
     def ak(a: Any = OMITTED, *, k: Any = OMITTED) -> Any:
         return do(given_of(a=a, k=k))
 
+    def abr(a: Any = OMITTED, b: Any = OMITTED, r: Any = cs.inject(run_supply)) -> Any:
+        return do(given_of(a=a, b=b, r=r))
+
     def var(*args: Any, **kwargs: Any) -> Any:
         return do({**{str(at): value for at, value in enumerate(args)}, **dict(sorted(kwargs.items()))})
 
-    found: dict[str, Callable[..., Any]] = {"none": none, "abc": abc, "ak": ak, "var": var}
+    found: dict[str, Callable[..., Any]] = {"none": none, "abc": abc, "ak": ak, "abr": abr, "var": var}
     return found[shape]
 
 
@@ -351,11 +354,15 @@ def shaped_async(shape: str, do: Callable[[dict[str, Any]], Any], turns: int) ->
         await wait(given_of(a=a, k=k))
         return do(given_of(a=a, k=k))
 
+    async def abr(a: Any = OMITTED, b: Any = OMITTED, r: Any = cs.inject(run_supply)) -> Any:
+        await wait(given_of(a=a, b=b, r=r))
+        return do(given_of(a=a, b=b, r=r))
+
     async def var(*args: Any, **kwargs: Any) -> Any:
         await wait(args)
         return do({**{str(at): value for at, value in enumerate(args)}, **dict(sorted(kwargs.items()))})
 
-    found: dict[str, Callable[..., Any]] = {"none": none, "abc": abc, "ak": ak, "var": var}
+    found: dict[str, Callable[..., Any]] = {"none": none, "abc": abc, "ak": ak, "abr": abr, "var": var}
     return found[shape]
 
 
@@ -646,6 +653,8 @@ class _Drawer:
         self.troubles = self.one_in(4)
         self.skips = not self.one_in(3)
         """Without anything to skip, loops of plain calls become emitted ones."""
+        self.often = (3, 3, 12) if self.one_in(2) else (12, 24, 48)
+        """Half of the programs have as many calls under policies as others; the rest has some."""
         self.modes = STYLES if self.one_in(2) else STYLES[:5]
 
     # small choices
@@ -686,7 +695,7 @@ class _Drawer:
 
     def passed(self) -> Expr:
         """Choose an argument of a call, which may be a resource."""
-        return Supplied(self.pick(("run", "task"))) if self.one_in(25) else self.argument()
+        return Supplied(self.pick(("run", "task"))) if self.one_in(12) else self.argument()
 
     def body(self, shapes: Sequence[str] = ("abc", "abc", "var")) -> Body:
         kind = self.pick(KINDS)
@@ -727,7 +736,7 @@ class _Drawer:
         after: tuple[int, ...] = ()
         if self.refs() and self.one_in(5):
             after = tuple({self.pick(self.refs()) for _ in range(self.number(2, 1))})
-        retry, limited, timed = (policies and self.one_in(n) for n in (8, 12, 20))
+        retry, limited, timed = (policies and self.one_in(n) for n in self.often)
         return Gate(condition, otherwise, after, retry, limited, timed)
 
     # steps
@@ -744,12 +753,15 @@ class _Drawer:
             body = Body(body.kind, body.style, body.shape, "first")
         if self.one_in(5):
             body = Body(body.kind, body.style, self.pick(("none", "ak")), body.trouble)
+        elif self.one_in(4):
+            body = Body(body.kind, body.style, "abr", body.trouble)
         args: tuple[Expr, ...] = ()
         kwargs: Named = ()
         if body.shape != "none":
-            args = tuple(self.passed() for _ in range(self.number(1 if body.shape == "ak" else 3)))
+            args = tuple(self.passed() for _ in range(self.number({"ak": 1, "abr": 2}.get(body.shape, 3))))
             if self.one_in(4):
-                free = {"ak": ("a", "k") if not args else ("k",), "abc": "abc"[len(args) :], "var": "bd"}[body.shape]
+                left = "abc" if body.shape == "abc" else "ab"
+                free = {"ak": ("a", "k") if not args else ("k",), "var": "bd"}.get(body.shape, left[len(args) :])
                 kwargs = tuple((name, self.passed()) for name in free if self.one_in(2))
         self.add(Call(body, args, kwargs, gate), body.kind)
 

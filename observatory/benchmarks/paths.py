@@ -94,6 +94,18 @@ def loop(task: Any, *args: Any) -> Any:
     return cs.bind(state, cs.select_jump({"again": state, "out": None}))
 
 
+@cs.resource
+def one() -> Iterator[int]:
+    yield 1
+
+
+add_one = cs.task(lambda x, y=cs.inject(one): x + y, name="add_one")
+
+
+def held(x: Any) -> Any:
+    return add(x).with_constraints(seat=1)
+
+
 def items(many: int) -> Iterator[int]:
     yield from range(many)
 
@@ -178,6 +190,10 @@ def interpreting() -> cs.Engine:
     return cs.Engine(tier="interpret")
 
 
+def seated() -> cs.Engine:
+    return cs.Engine(system_resources={"seat": 1})
+
+
 def handing() -> cs.Engine:
     engine = cs.Engine()
     engine.register_blueprint("even", even(0))
@@ -202,3 +218,5 @@ path("compiled starts", "loops of 20", afresh(lambda: [loop(ask, 20) for _ in ra
 path("comprehensions", "20,000 items of a stream", afresh(lambda: add.map(x=items(20_000)), 20_000))
 path("maps in flows", "20 items", again(lambda: total(add.map(x=[total([at]) for at in range(20)])), 41, 200))
 path("subflows in code", "20 calls each", again(lambda: total([within(at) for at in range(8)]), 161, 100))
+path("resources at hand", "20 before a step", again(lambda: loop(outer, 50, chain(add_one, 20, 0)), 1_000))
+path("room at hand", "20 before a step", again(lambda: loop(outer, 50, chain(held, 20, 0)), 1_000), seated)

@@ -48,7 +48,7 @@ def everything() -> Any:
     cs.bind(looped, cs.select_jump({"again": looped, "exit": None, "other": source(8)}))
     gated = source(1).run_if(source(0), otherwise=source(5))
     routed = cs.Router(cs.Param("route", "a"), {"a": source(6), "b": 7})
-    managed = source(2).with_retry(2).with_constraints(gpu=1)
+    managed = source(2).with_retry(2).with_constraints(gpu=1).with_timeout(60)
     inner = [cs.subflow(join(cs.Param("p", 1), 2), {"p": source(4)}), cs.subflow(source(5)).with_timeout(60)]
     last = cs.sequence([source(0), source(1)])
     return [looped, join([gated], routed), managed, inner, source.map(x=[1, 2]), last]
@@ -64,7 +64,7 @@ def test_the_text_names_every_instruction_and_where_it_was_declared() -> None:
     assert " if %" in text
     assert " else %" in text
     assert " after node" in text
-    assert "retry 2 holding gpu=1" in text
+    assert "retry 2 timeout 60 holding gpu=1" in text
     assert "test_blueprint.py:" in text
     assert "\n? %" in text
 

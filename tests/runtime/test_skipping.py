@@ -535,3 +535,14 @@ def test_a_skipped_async_node_is_not_awaited(way: Way) -> None:
         await asyncio.Event().wait()
 
     assert way.run([never().run_if(False, otherwise=1), cs.Router("b", {"a": never(), "b": 2})]) == [1, 2]
+
+
+@every_way
+def test_what_stands_in_for_a_call_is_there_where_only_a_subflow_is_skipped(way: Way) -> None:
+    first = reader(5)
+    passed = pair(first, cs.subflow(gone()))
+    assert way.run([pair(passed, first), value(cs.subflow(passed)), reader(first)]) == [
+        (("read", 5), ("read", 5)),
+        ("read", 5),
+        ("read", ("read", 5)),
+    ]

@@ -139,6 +139,8 @@ class TestWhatCanBeATask:
 
         cheap, dear = Shop(2), Shop(5)
         assert run([cheap.price(3), dear.price(3, extra=1)], tier=tier) == [6, 16]
+        assert run([dear.price(amount=3, extra=1) for _ in range(2)], tier=tier) == [16, 16]  # spelled as before
+        assert [dear.price(amount=1).declared, dear.price(1).declared] == [f"{__file__}:{line_here()}"] * 2
         assert run(dear.fetch(amount=cheap.price(10)), tier=tier) == 15
         assert run(dear.price.map(amount=[1, 2]), tier=tier) == [5, 10]
         assert run(dear.price.partial(extra=3).map(amount=[1, 2]), tier=tier) == [8, 13]

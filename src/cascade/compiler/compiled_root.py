@@ -33,7 +33,7 @@ from cascade.compiler.emit.block import PIECE
 from cascade.compiler.emit.map import item_form
 from cascade.compiler.emit.straight_code import write_straight_code
 from cascade.spec.blueprint import Block, Blueprint
-from cascade.spec.operations import CALL1, FUSED, GATED, LOOP, MANAGED, MAP, NESTED, ROUTE, SUBFLOW
+from cascade.spec.operations import CALL1, CALLN, FUSED, GATED, LOOP, MANAGED, MAP, NESTED, ROUTE, SUBFLOW
 from cascade.spec.placement import placements
 from cascade.spec.regions import MANAGED_REGION, regions
 
@@ -259,9 +259,8 @@ def _loose(blueprint: Blueprint, made: FusedRoot, expecting: bool, watched: bool
             continue
         if i in made.maps:
             continue
-        gate = block.gates.get(i) if watched else None
-        if gate is not None and gate.retry is not None:
-            made.reasons[i] = "policy"  # its attempts are told as one call
+        if _is_under_policy(block, i, watched):
+            made.reasons[i] = "policy"
             found = True
         elif block.ops[i] == NESTED:
             why = _keeps_out(blueprint.subflows[block.source(i)], expecting, watched)
@@ -290,11 +289,24 @@ def _keeps_out(inner: Blueprint, expecting: bool, watched: bool) -> str:
     return "" if all(expecting and form.task.mode == "auto" for form in forms) else "threads"
 
 
+def _is_under_policy(block: Block, i: int, watched: bool) -> bool:
+    """Say whether a call that may be made in place had better not be in a function: it is told of, or asks in vain."""
+    gate, form = block.gates.get(i), block.forms[i]
+    if gate is None or form is None or (block.ops[i] > CALLN and block.ops[i] != GATED):
+        return False
+    if watched and (gate.retry is not None or gate.asks):
+        return True  # all its attempts are one call
+    return gate.asks and (gate.injects or bool(form.task.needs))  # in each run the first one is not there yet
+
+
 def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: FusedRoot) -> Generator[None, None, None]:
     block = blueprint.root
     skips = skipping(block)[0] if blueprint.skips else frozenset()
     for i in _wide(block):
         made.reasons.setdefault(i, "size")
+    for i, gate in block.gates.items():
+        if gate.asks and block.ops[i] == GATED:
+            made.reasons[i] = "policy"  # it asks in its turn among those that the scheduler sees to
     loose = {i for i in made.reasons if i < block.strict}
     if len(block) > LARGE:
         yield

@@ -23,6 +23,7 @@ from cascade.spec.signal import UNSET
 __all__ = ["build", "target_of"]
 
 ATOMS = frozenset({int, str, float, bool, type(None), bytes, complex})
+LEAVES = ATOMS | {LazyResult}
 OPEN = object()
 """In the index: a node whose inputs are being walked."""
 MANY = 16
@@ -262,7 +263,11 @@ class _Builder:
         cls = node.__class__
         if isinstance(node, LazyResult):
             self.settle(node)
-            found = [value for value in node.args if value.__class__ not in ATOMS and isinstance(value, (Lazy, Pack))]
+            found = [
+                value
+                for value in node.args
+                if value.__class__ is LazyResult or (value.__class__ not in ATOMS and isinstance(value, (Lazy, Pack)))
+            ]
             if node.kwargs:
                 found += [value for value in node.kwargs.values() if isinstance(value, (Lazy, Pack))]
             config = node.config
@@ -290,18 +295,18 @@ class _Builder:
     def settle(self, node: LazyResult[Any]) -> None:
         """Replace the containers among the arguments that hold lazy results by packs of what they hold now."""
         for value in node.args:
-            if value.__class__ not in ATOMS and is_container(value):
+            if value.__class__ not in LEAVES and is_container(value):
                 own = 1 if node.config is not None and node.config.receiver else 0  # which may hold what it likes
                 node.args = (*node.args[:own], *[self.frozen(value, node) for value in node.args[own:]])
                 break
         kwargs = node.kwargs
         if kwargs:
             for name, value in kwargs.items():
-                if value.__class__ not in ATOMS and is_container(value):
+                if value.__class__ not in LEAVES and is_container(value):
                     kwargs[name] = self.frozen(value, node)
         config = node.config
         if config is not None:
-            if config.condition is not UNSET:
+            if config.condition is not UNSET and not isinstance(config.condition, Lazy):
                 config.condition = self.frozen(config.condition, node)
             if config.otherwise is not UNSET:
                 config.otherwise = self.frozen(config.otherwise, node)

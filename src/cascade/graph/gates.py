@@ -50,6 +50,7 @@ class Gates:
         if gate.constraints is not None:
             gate.amounts = tuple((name, reference(value)) for name, value in gate.constraints.lazy.items())
         gate.injects = injects(node)
+        gate.asks = gate.asks or gate.injects
         if config is None:
             return gate
         gate.condition = None if config.condition is UNSET else reference(config.condition)
@@ -69,6 +70,7 @@ def _gate(task: Any, config: Config | None) -> Gate:
         gate.cache = gate.cache if config.cache is UNSET else config.cache
         gate.constraints = gate.constraints if config.constraints is None else config.constraints
         gate.label, gate.receiver = config.label, config.receiver
+    gate.asks = bool(task.needs or gate.constraints is not None)
     return gate
 
 

@@ -30,6 +30,8 @@ FastPath = Literal[
     "comprehensions",
     "maps in flows",
     "subflows in code",
+    "resources at hand",
+    "room at hand",
 ]
 FAST_PATHS: tuple[FastPath, ...] = get_args(FastPath)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from cascade.spec.control import TailCall
 from cascade.spec.listing import listing
 from cascade.spec.operations import CALL0, CALL1
+from cascade.spec.resource import Inject
 
 if TYPE_CHECKING:
     from cascade.spec.graph import Gate, Graph, Routes
@@ -64,6 +65,7 @@ class Block:
         "forms",
         "fused",
         "gates",
+        "is_gated",
         "jumps",
         "kinds",
         "last",
@@ -93,6 +95,8 @@ class Block:
         self.places: list[int] = []
         self.operands: list[int] = []
         self.gates: dict[int, Gate] = {}
+        self.is_gated: bool = True
+        """Whether some gate says more than how a call is named, and that it is of a method."""
         self.routes: dict[int, Routes] = {}
         self.jumps: dict[int, dict[Any, int | None]] = {}
         """The routes of each bound node; targets are numbers of the graph."""
@@ -134,6 +138,16 @@ class Block:
             return []
         place = self.places[i]
         return self.operands[place + 1 : place + 1 + self.operands[place]]
+
+    def injected(self, i: int, constants: list[Any]) -> list[tuple[int, Inject]]:
+        """Return the arguments of instruction `i` that ask for a resource, by their places."""
+        gate = self.gates.get(i)
+        if gate is None or not gate.injects:
+            return []
+        slots = self.slots
+        found = [(at, -1 - reference) for at, reference in enumerate(self.references(i)) if reference < 0]
+        values = [(at, constants[slot if slots is None else slots[slot]]) for at, slot in found]
+        return [(at, value) for at, value in values if value.__class__ is Inject]
 
     def needs(self, i: int) -> list[int]:
         """Return the references that instruction `i` needs for certain: data, condition, and order in a root block."""

@@ -83,6 +83,7 @@ class Gate:
     __slots__ = (
         "after",
         "amounts",
+        "asks",
         "cache",
         "condition",
         "constraints",
@@ -112,6 +113,8 @@ class Gate:
         self.constraints: Constraints | None = None
         self.amounts: tuple[tuple[str, int], ...] = ()
         """The names and references of the constraints' lazy amounts."""
+        self.asks = False
+        """The call is first to ask for what it takes (resources, constraints), and made in place if that is there."""
         self.cache: Any = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None
@@ -128,10 +131,9 @@ class Gate:
         return self.injects or not none
 
     @property
-    def only_retries(self) -> bool:
-        """Whether a retry is all of its policies, so that nothing stands around a first attempt that succeeds."""
-        others = self.timeout is None and self.constraints is None and self.cache is None and not self.injects
-        return self.retry is not None and others
+    def only_takes(self) -> bool:
+        """Whether a call is only to be made once what it takes is there, as long as it does not fail."""
+        return self.timeout is None and self.cache is None and not self.amounts
 
     @property
     def only_holds(self) -> bool:
@@ -143,6 +145,17 @@ class Gate:
         """Whether it says no more than that the node is bound to a selector."""
         none = self.condition is None and self.otherwise is None and self.max_iterations is None
         return none and not (self.after or self.amounts or self.receiver or self.is_policy)
+
+    @property
+    def only_tells(self) -> bool:
+        """Whether it says no more than what the call is named, and that it is of a method."""
+        none = self.condition is None and self.otherwise is None and self.max_iterations is None
+        return none and not (self.after or self.amounts or self.is_policy or self.selector is not None)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is that of one node for certain: it refers to others."""
+        return self.condition is not None or self.otherwise is not None or bool(self.after)
 
     def copied(self) -> Gate:
         """Return a gate like this one."""

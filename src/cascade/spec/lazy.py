@@ -97,7 +97,7 @@ class Config:
         found = None if key is None else self._next.get(key)
         if found is None:
             found = Config()
-            for slot in SETTINGS:
+            for slot in () if self is NO_CONFIG else SETTINGS:
                 setattr(found, slot, getattr(self, slot))
             setattr(found, name, value)
             if key is not None:
@@ -227,11 +227,13 @@ class LazyResult(Lazy[R_co]):
         Raises:
             TypeError: the condition is a function, or a task that was not called: it would always count as true.
         """
-        if condition.__class__ not in PLAIN:
+        if condition.__class__ not in PLAIN and not isinstance(condition, Lazy):
             check_choice(condition, f"{self!r}.run_if(...)", ".run_if({})")
-        if otherwise is not UNSET:
+        if otherwise is not UNSET:  # what shows a node takes longer than to declare it
             refuse_uncalled(otherwise, f"{self!r}.run_if(otherwise=...)")
             refuse_code(otherwise, f"{self!r}.run_if(otherwise=...)")
+        elif self.config is None or self.config.otherwise is UNSET:
+            return self._configure(condition=condition)
         return self._configure(condition=condition, otherwise=otherwise)
 
     def after(self, *others: Lazy) -> Self:

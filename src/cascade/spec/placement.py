@@ -38,6 +38,7 @@ class CallForm:
         "is_async",
         "kept",
         "names",
+        "needs",
         "plain",
         "profile",
         "seen",
@@ -50,6 +51,8 @@ class CallForm:
         self.is_async: bool = task.is_async
         self.names: tuple[str, ...] = names
         self.seen: type | None = None
+        self.needs: dict[int, dict[str, Any] | None] = {}
+        """What `needs_behind` has returned."""
         self.kept: Any = None
         """Functions that were emitted for what this call is the end of, by their shape."""
         self.plain: bool = task.is_plain and not task.pure
@@ -60,6 +63,21 @@ class CallForm:
                 self.inline = task.func
             elif task.mode == "auto":
                 profile.follow(self)
+
+    def needs_behind(self, placed: int) -> dict[str, Any] | None:
+        """Return the resources that stand in for arguments which are not given, by their names.
+
+        None where one of them cannot be given by name.
+
+        Args:
+            placed: how many arguments are given by position.
+        """
+        if placed not in self.needs:
+            task, shape = self.task, self.task.shape
+            given = {*shape.names[:placed], *self.names}
+            found = {name: wanted for name, wanted in task.needs.items() if name not in given}
+            self.needs[placed] = None if found.keys() & {*shape.names[: shape.only]} else found
+        return self.needs[placed]
 
 
 def arguments(form: CallForm, values: Any) -> tuple[Any, dict[str, Any]]:

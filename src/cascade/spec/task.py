@@ -134,7 +134,7 @@ class Task(Mappable[R], Generic[P, R]):
                 that was not called.
         """
         if self.receiver is not None:
-            return self._declare(args, kwargs, _frame(1))
+            return self._call_method(args, kwargs, _frame(1))
         if kwargs:
             if (len(args), *kwargs) not in self.spellings:
                 return self._declare(args, kwargs, _frame(1))
@@ -157,6 +157,24 @@ class Task(Mappable[R], Generic[P, R]):
         lazy.code = frame.f_code
         lazy.lasti = frame.f_lasti
         lazy.kwargs = lazy.plan = lazy.config = None
+        return lazy
+
+    def _call_method(self, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> LazyResult[R]:
+        """Declare a call of a method, in few steps where that is by position."""
+        if kwargs and (len(args) + 1, *kwargs) in self.spellings:
+            args, kwargs = (*args, *kwargs.values()), {}
+        if kwargs or not self._least <= len(args) + 1 <= self._most:
+            return self._declare(args, kwargs, frame)
+        for value in args:
+            if value.__class__ not in PASSED:
+                self._check(value)
+        lazy: LazyResult[R] = LazyResult()
+        lazy.task = self.origin
+        lazy.args = (self.receiver, *args)
+        lazy.config = METHOD
+        lazy.code = frame.f_code
+        lazy.lasti = frame.f_lasti
+        lazy.kwargs = lazy.plan = None
         return lazy
 
     def _declare(self, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> LazyResult[R]:
@@ -186,9 +204,9 @@ class Task(Mappable[R], Generic[P, R]):
         if instance is None:
             return self
         bound: Task[..., R] = object.__new__(Task)
-        bound.__dict__.update(self.__dict__)
-        bound.__wrapped__ = MethodType(self.func, instance)
-        bound.receiver = instance
+        known = self.__dict__.copy()
+        known["__wrapped__"], known["receiver"] = MethodType(self.func, instance), instance
+        bound.__dict__ = known
         return bound
 
     def _fixed(self) -> tuple[Any, dict[str, Any]]:

@@ -53,7 +53,7 @@ def block_shape(blueprint: Blueprint, block: Block) -> tuple[Any, ...]:
         tuple(block.forms),
         tuple(block.places),
         tuple(block.operands),
-        tuple([(i, gate.first, *gate.key()) for i, gate in block.gates.items()]),
+        tuple([(i, gate.first, *gate.key(), *_injected(graph, block, i)) for i, gate in block.gates.items()]),
         tuple([(i, tuple(map(_exactly, r.routes.items())), r.default) for i, r in block.routes.items()]),
         tuple([_site(graph, i) for i in numbers]),
         tuple(
@@ -73,6 +73,10 @@ def _subflow_shape(blueprint: Blueprint, number: int) -> tuple[Any, ...]:
     inputs = [(_Same(given), sources.get(given.name) is given) for given in inner.graph.inputs.values()]
     constants = [(each.__class__, each if each.__class__ in ATOMS else _Same(each)) for each in inner.constants]
     return block_shape(inner, inner.root), tuple(sources), tuple(inputs), tuple(constants)
+
+
+def _injected(graph: Graph, block: Block, i: int) -> list[int]:
+    return [at for at, _ in block.injected(i, graph.constants)]
 
 
 def _exactly(item: tuple[Any, Any]) -> tuple[Any, ...]:

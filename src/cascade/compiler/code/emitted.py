@@ -74,7 +74,7 @@ class EmittedCode:
 
     __slots__ = (
         *("forms", "function", "guards", "inner", "is_async", "is_sure", "known", "placed_at", "places"),
-        *("sites", "source"),
+        *("sites", "source", "taken"),
     )
 
     def __init__(self, function: Callable[..., Any], source: str, writer: SourceWriter, is_async: bool) -> None:
@@ -84,6 +84,8 @@ class EmittedCode:
         self.forms = list(dict.fromkeys(writer.forms))
         self.inner = writer.inner
         """The loops inside of it, by (entry, register)."""
+        self.taken = list(writer.taken)
+        """What its calls take, passed behind all else: by (entry, register, argument)."""
         self.is_sure = writer.is_sure
         """The class of each result was known; if not, it is by now, and the function is better emitted again."""
         self.is_async = is_async

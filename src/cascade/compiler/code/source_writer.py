@@ -128,6 +128,13 @@ class SourceWriter:
         """Each call had been made before, so the class of its result is known."""
         self.inner: dict[tuple[int, int], dict[int, str]] = {}
         """For each loop inside, by (entry, register): the variables of the arguments that its jumps give."""
+        self.taken: dict[tuple[int, int, str | int | None], str] = {}
+        """What calls take that the run has at hand, by (entry, register, argument), and the parameter for it.
+
+        None in the place of an argument stands for what says whether there is room for the call.
+        """
+        self._taken: dict[object, str] = {}
+        self._head: tuple[str, list[str]] = "", []
         self._values: dict[int, str] = {}
         self._sites: list[str] = []
         self._unpacked = 0
@@ -137,6 +144,18 @@ class SourceWriter:
             self.namer.name(reserved)
         if loops:
             self._values[id(len)] = "len"
+
+    def head(self, name: str, parameters: list[str], is_async: bool) -> None:
+        """Begin the function; what its calls take is added to its parameters once it is known."""
+        self._head = f"{'async ' if is_async else ''}def {name}", parameters
+        self.line(0, "")
+
+    def take(self, where: tuple[int, int, str | int | None], same: object, wish: str) -> str:
+        """Return the parameter for something that a call takes; one for all that take the `same`."""
+        name = self._taken.get(same)
+        if name is None:
+            name = self._taken[same] = self.taken[where] = self.namer.name(wish)
+        return name
 
     @property
     def listeners(self) -> list[str]:
@@ -156,6 +175,8 @@ class SourceWriter:
 
     def finish(self) -> str:
         """Return the source."""
+        begins, parameters = self._head
+        self.text[0] = f"{begins}({', '.join([*parameters, *self.taken.values()])}):"
         if self.sites:
             self.text[self._unpacked] = f"    {''.join(f'{name}, ' for name in self._sites)}= sites"
         return "\n".join(self.text) + "\n"

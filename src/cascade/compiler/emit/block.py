@@ -24,6 +24,7 @@ from cascade.spec.operations import CALLN, GATED, IMPORT, OPTIONAL, PACK, SUBFLO
 if TYPE_CHECKING:
     from cascade.spec.blueprint import Block, Blueprint
     from cascade.spec.graph import Pack
+    from cascade.spec.placement import CallForm
 
 __all__ = ["PIECE", "BlockEmitter", "Branch"]
 
@@ -262,18 +263,31 @@ class BlockEmitter:
         form = block.forms[i]
         assert form is not None
         gate = block.gates.get(i)
-        if gate is not None and gate.retry is not None and any(writer.watch):
+        if gate is not None and (gate.retry is not None or gate.asks) and any(writer.watch):
             raise CannotEmit("policy")  # its attempts are told as one call
         references = block.references(i)
         passed = [self.local[at] for at in references]
         split = len(passed) - len(form.names)
-        text = writer.called(form, passed[:split], zip(form.names, passed[split:], strict=True))
+        more = self.resources(i, form, split) if gate is not None and gate.asks else {}
+        passed = [more.pop(at, local) for at, local in enumerate(passed)]
+        named = [*zip(form.names, passed[split:], strict=True), *more.items()]
+        text = writer.called(form, passed[:split], named)
         place = self.place(i)
         if name is None:
             name = self.take(i)
         writer.call(self.depth, place, (self.entry, i), f"{name} = {text}", self.said(i))
         self.hold(i, name)
         writer.looked_at(self.depth, name, form, self.place(i, True), form.is_async and self.rests)
+
+    def resources(self, i: int, form: CallForm, placed: int) -> dict[Any, str]:
+        """Return the variables of the resources that a call takes: by names of arguments, or by their places."""
+        writer, found = self.writer, dict[Any, str]()
+        for at, wanted in self.block.injected(i, self.graph.constants):
+            where = self.entry, i, at
+            found[at] = writer.take(where, where, wanted.name)
+        for name, wanted in (form.needs_behind(placed) or {}).items() if form.task.needs else ():
+            found[name] = writer.take((self.entry, i, name), wanted, name)
+        return found
 
     def pack(self, i: int) -> None:
         """Write a container."""
@@ -330,6 +344,9 @@ class BlockEmitter:
         """Write a call that a condition, an order or a skipped input may keep from being made."""
         block, writer, gate = self.block, self.writer, self.block.gates[i]
         tests: list[tuple[str, str]] = []
+        if gate.constraints is not None:
+            room = writer.take((self.entry, i, None), gate.constraints, "has_room")
+            writer.line(self.depth, f"if not {room}(): {writer.deoptimize()}", "", self.place(i))
         if gate.condition is not None:
             absent = self.absent(gate.condition)
             if absent is not None:

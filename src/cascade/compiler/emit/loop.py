@@ -111,7 +111,7 @@ class _LoopEmitter:
         parameters = ["turn", *(["state"] if several else [])]
         parameters += [*self.parameters, *self.slots.values(), *self.imported.values(), *self.instances]
         parameters += writer.listeners
-        writer.line(0, f"{'async ' if self.is_async else ''}def {title}({', '.join(parameters)}):")
+        writer.head(title, parameters, self.is_async)
         writer.unpack()
         writer.line(1, "i = here = result = None" if several else "i = result = None")
         writer.line(1, "for i in turn:")

@@ -66,7 +66,7 @@ def write_straight_code(
         parameters += ["ticker", "look"]
     elif maps:
         parameters.append("ticker")
-    writer.line(0, f"{'async ' if is_async else ''}def {name}({', '.join(parameters)}):")
+    writer.head(name, parameters, is_async)
     writer.unpack()
     emitter.write(steps, outputs)
     if outputs and emitter.may_lack(outputs[-1]):

@@ -29,16 +29,22 @@ def lower(graph: Graph, order: Iterable[int] | None = None, subflows: dict[int, 
     root.operands, root.routes, root.jumps = graph.operands, graph.routes, graph.jumps
     root.gates = dict(graph.gates)
     root.root, root.strict = graph.root, graph.strict
-    root.ops = bytearray(graph.kinds) if graph.gates or graph.routes else graph.kinds
-    for i, gate in list(graph.gates.items()):
-        root.ops[i] = _operation(graph, i, gate)
+    gates = {*graph.gates.values()}
+    telling = {gate for gate in gates if gate.only_tells}  # nearly all nodes share one
+    root.is_gated = False
+    root.ops = bytearray(graph.kinds) if gates or graph.routes else graph.kinds
+    for i, gate in graph.gates.items():
+        if gate not in telling or ((form := graph.forms[i]) is not None and form.task.needs):
+            root.ops[i] = _operation(graph, i, gate)
+            root.is_gated = True
     if inner:
         root.ops = bytearray(root.ops)
     for i, one in inner.items():
         if not one.skips and (i not in graph.gates or (graph.gates[i].is_plain and i not in graph.jumps)):
             root.ops[i] = NESTED
-    skips = _mark_skippable(graph, root, inner)
-    root.lazies = bool(len(graph) > graph.strict or graph.routes or graph.gates or SUBFLOW in root.ops)
+    skips = _mark_skippable(graph, root, inner, any(gate.condition is not None for gate in gates))
+    root.is_gated = root.is_gated or skips
+    root.lazies = bool(len(graph) > graph.strict or graph.routes or root.is_gated or SUBFLOW in root.ops)
     blueprint = Blueprint(graph, root)
     blueprint.subflows = inner
     blueprint.skips = skips
@@ -65,18 +71,19 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
     if gate.selector is not None:
         return LOOP
     form = graph.forms[i]
-    in_place = gate.only_retries and form is not None and not form.is_async
-    if (gate.is_policy and not in_place) or (form is not None and form.task.needs):
+    assert form is not None
+    needs = form.needs_behind(len(graph.references(i)) - len(form.names)) if form.task.needs else {}
+    in_place = needs is not None and gate.only_takes and not form.is_async
+    if not in_place and (gate.is_policy or needs != {}):
         return MANAGED
-    return GATED if gate.condition is not None or gate.after else kind
+    return GATED if gate.asks or gate.condition is not None or gate.after else kind
 
 
-def _mark_skippable(graph: Graph, root: Block, subflows: dict[int, Blueprint]) -> bool:
+def _mark_skippable(graph: Graph, root: Block, subflows: dict[int, Blueprint], conditions: bool) -> bool:
     """Say whether anything can be skipped.
 
     Calls that a skipped input may reach become gated, and get what stands in for them when they are skipped.
     """
-    conditions = any(gate.condition is not None for gate in graph.gates.values())
     if not conditions and not any(inner.skips for inner in subflows.values()):
         return False
     maybe = bytearray(len(graph))
@@ -94,8 +101,9 @@ def _mark_skippable(graph: Graph, root: Block, subflows: dict[int, Blueprint]) -
             continue
         maybe[i] = 1
         if isinstance(graph.nodes[i], LazyResult):
-            root.gates[i] = Gate() if gate is None else gate.copied()  # many nodes may share one
-            root.gates[i].first = _first(graph, i)
+            if gate is None or not gate.is_own:  # many nodes may share one
+                gate = root.gates[i] = Gate() if gate is None else gate.copied()
+            gate.first = _first(graph, i)
         if ops[i] <= CALLN:
             ops[i] = GATED
         elif ops[i] == NESTED:

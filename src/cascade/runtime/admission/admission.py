@@ -166,6 +166,14 @@ class Admission:
             self.let_in()
         return ticket
 
+    def has_room(self, amounts: Mapping[str, float]) -> bool:
+        """Say whether a call that holds these amounts would be let in at once, as long as no limit is for it.
+
+        One that is over before anybody else can ask need not take them.
+        """
+        needed = self.capacities.needed(amounts)
+        return not needed or (not self._queues and self.capacities.fit(needed))
+
     async def enter(
         self, name: str, needed: Mapping[str, float], blocked: Callable[[Ticket], None], inside: bool = False
     ) -> Ticket:

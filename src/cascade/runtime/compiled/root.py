@@ -18,16 +18,18 @@ watching, and that the meaning of a flow stands in two places; the tests of agre
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, NoReturn
 
 from cascade.compiler.analysis.shapes import block_shape, keep, kept
-from cascade.compiler.code.emitted import Chain, StraightCode
+from cascade.compiler.code.emitted import Chain, Guards, StraightCode
 from cascade.compiler.code.source_writer import Deoptimize, DeoptPoint, UnfitMap, odd
 from cascade.compiler.compiled_root import FusedRoot, Making, fuse
 from cascade.compiler.emit.block import PIECE
 from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame, tries_again
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame
+from cascade.runtime.interpreter.in_place import taken
 from cascade.runtime.interpreter.last_readers import count_reads, find_last_readers, read_from, release_reads_of
 from cascade.runtime.run.state import NOBODY, RunState
 from cascade.runtime.shortcuts import off
@@ -156,16 +158,29 @@ def arguments(
         assert frame is not None
         instances = [Call(frame, i).instance(run.names) for _, i in code.sites]
         values += [*run.tellers(), frame.iteration, [instance.site_of(frame.suffix) for instance in instances]]
-    if code.is_async:
-        values += [run.ticker, _look(run, code)]
-    elif code.has_maps:
+    if code.is_async or code.has_maps:
         values.append(run.ticker)
+    if code.taken:
+        values += taken(run, activation, activation.blueprint.root, [(i, at) for _, i, at in code.taken]) or ()
     return values
 
 
-def _look(run: RunState, code: StraightCode) -> Any:
-    watch, ticker = run.watch, run.ticker
+def _begun(
+    run: RunState,
+    frame: Frame | None,
+    activation: Activation,
+    code: StraightCode,
+    passed: dict[int, Any] | None = None,
+) -> Coroutine[Any, Any, Any]:
+    """Return the coroutine of straight code that awaits."""
     guards = run.guarded(code)
+    values = arguments(run, frame, activation, code, passed)
+    begun: Coroutine[Any, Any, Any] = guards.function(*values, _look(run, code, guards))
+    return begun
+
+
+def _look(run: RunState, code: StraightCode, guards: Guards) -> Any:
+    watch, ticker = run.watch, run.ticker
 
     async def look(value: Any = None) -> None:
         """Leave if a value is a signal, or if a limit or a watcher came meanwhile; give the event loop its turn."""
@@ -194,13 +209,11 @@ async def run_whole(run: RunState, activation: Activation, code: StraightCode, f
     """
     ticker = run.ticker
     ticker.begin()
-    values = arguments(run, frame, activation, code)
     try:
         if code.is_async:
-            guards = run.guarded(code)
-            value = await guards.function(*values)
+            value = await _begun(run, frame, activation, code)
         else:
-            value = code.function(*values)
+            value = code.function(*arguments(run, frame, activation, code))
     except BaseException as error:
         if frame is None:
             frame = run.frame_of(activation)
@@ -243,7 +256,7 @@ async def run_chain(run: RunState, activation: Activation, chain: Chain, frame: 
         else:
             try:
                 if code.is_async:
-                    result = await run.guarded(code).function(*arguments(run, frame, activation, code, passed))
+                    result = await _begun(run, frame, activation, code, passed)
                 else:
                     result = code.function(*arguments(run, frame, activation, code, passed))
             except BaseException as error:
@@ -254,7 +267,10 @@ async def run_chain(run: RunState, activation: Activation, chain: Chain, frame: 
             assert frame is not None
             later = [frame.step(i) for other in chain.parts[number + 1 :] for i in sorted(other.steps)]
             raise Deoptimized(frame, [(frame, iter(left[0] + later))], left[1])
-        passed.update(zip(code.outputs, result if code.outputs[1:] else (result,), strict=True))
+        if code.outputs[1:]:
+            passed.update(zip(code.outputs, result, strict=True))
+        else:
+            passed[code.outputs[0]] = result
         for at in chain.last_read[number]:
             del passed[at]
         del result

@@ -52,12 +52,12 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
     if started.__class__ is Ticket:
         ticket, started = started, PENDING
     elif started.__class__ is Attempted:
-        attempted, started = started, PENDING
+        attempted, ticket, started = started, started.ticket, PENDING
     if gate is not None and gate.amounts:
         gate = run.settled(call, gate, regs)
-    if (
-        op in (LOOP, MANAGED) or attempted is not None or run.heard
-    ):  # what is managed tells who comes before the run looks
+    asks = gate is not None and gate.asks
+    if op in (LOOP, MANAGED) or attempted is not None or asks or run.heard:
+        # what is managed tells who comes before the run looks
         instance = call.instance(run.names)
         if op == LOOP or instance.has_looped(call.suffix):
             if started is PENDING:
@@ -198,6 +198,9 @@ class ManagedTask(ManagedCall):
         return call_with_resources(self.run, self.call, self.injections(), partial(self.provide, work))
 
     def make(self) -> Awaitable[Any]:
+        attempted, self.attempted = self.attempted, None
+        if attempted is not None:
+            return attempted.end()
         args, kwargs = self.filled or (self.args, self.kwargs)
         return make_call(self.run, self.call, self.form, args, kwargs, self.deadline)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from types import CoroutineType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cascade.runtime.admission.ticket import Ticket
 
 __all__ = ["Attempted", "Started", "MapStarted", "LoopStarted", "SubflowStarted", "close"]
 
@@ -18,12 +21,19 @@ class Started:
 
 
 class Attempted(Started):
-    """A first attempt that was made in place under a retry policy: what it failed of, or a coroutine that it gave."""
+    """A first attempt that was made in place under a policy: what it failed of, or a coroutine that it gave."""
 
-    __slots__ = ("outcome",)
+    __slots__ = ("outcome", "ticket")
 
-    def __init__(self, outcome: Exception | CoroutineType[Any, Any, Any]) -> None:
+    def __init__(self, outcome: Exception | CoroutineType[Any, Any, Any], ticket: Ticket | None = None) -> None:
         self.outcome: Any = outcome
+        self.ticket = ticket
+        """What a constraint has let the coroutine in with."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether another attempt may follow."""
+        return not isinstance(self.outcome, CoroutineType)
 
     async def end(self) -> Any:
         """Raise what it failed of, or await what it gave; once."""

@@ -29,6 +29,7 @@ from cascade.runtime.frames.call import Call, at_register
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, steps_of
 from cascade.runtime.frames.gates import gate_reason, stand_in
 from cascade.runtime.frames.started import Attempted, SubflowStarted, close
+from cascade.runtime.interpreter.in_place import call_in_place
 from cascade.runtime.interpreter.last_readers import count_reads, release_reads
 from cascade.runtime.interpreter.results import may_try_again, plain_result
 from cascade.runtime.interpreter.subflows import close_subflow, given_constants, open_subflow
@@ -274,12 +275,17 @@ def _special(
         if value is not PENDING:
             return value
     if not is_apart and (op <= CALLN or (op == GATED and form.inline is not None)):
-        if gate is None or gate.retry is None:
+        if gate is None or (gate.retry is None and not gate.asks):
             return _call(run, frame, i, form, values, deferred)
         if not run.observed and not run.governs(form):
             try:
-                return _call(run, frame, i, form, values, deferred)
+                if not gate.asks:
+                    return _call(run, frame, i, form, values, deferred)
+                if (value := call_in_place(run, frame, form, gate, values, not deferred)) is not PENDING:
+                    return value
             except Exception as error:
+                if gate.retry is None:
+                    raise
                 deferred.append((frame, i, Attempted(error)))
                 return PENDING
     if block.kinds[i] == SUBFLOW:

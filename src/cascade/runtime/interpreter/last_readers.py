@@ -33,7 +33,7 @@ def find_last_readers(blueprint: Blueprint) -> None:
     strict, root = block.strict, block.root
     block.reads = block.read_by = block.last = None
     block.moves = block.ops
-    if block.gates or block.routes or strict < len(block) or blueprint.hoisted:
+    if (block.gates and block.is_gated) or block.routes or strict < len(block) or blueprint.hoisted:
         block.reads = 0, _reads_of_any(blueprint)
     else:
         kinds = block.kinds

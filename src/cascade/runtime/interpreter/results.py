@@ -10,6 +10,7 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import Attempted
+from cascade.runtime.interpreter.in_place import hold_place
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.lazy import Lazy
 from cascade.spec.signal import Signal
@@ -55,8 +56,8 @@ def plain_result(run: RunState, frame: Frame, i: int, op: int, form: CallForm, v
         raise run.failure_at(Call(frame, i), error) from None
     if isinstance(value, (TailCall, CoroutineType)):
         gate = frame.block.gates.get(i)
-        if isinstance(value, CoroutineType) and gate is not None and gate.retry is not None:
-            deferred.append((frame, i, Attempted(value)))
+        if isinstance(value, CoroutineType) and gate is not None and (gate.retry or gate.constraints):
+            deferred.append((frame, i, Attempted(value, hold_place(run, frame, i, form, gate))))
         else:
             deferred.append((frame, i, value))
         return PENDING

@@ -35,6 +35,7 @@ from cascade.compiler.transition_profile import Edge, EntryPoint, TransitionProf
 from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame, tries_again
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
 from cascade.runtime.frames.frame import PENDING, Frame, NodeInstance, order_frame
+from cascade.runtime.interpreter.in_place import taken
 from cascade.runtime.interpreter.interpreter import Deferred, run_ready
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.tail_call import merge_tail
@@ -54,7 +55,7 @@ class Transition:
 
     __slots__ = (
         *("edge", "entry", "follower", "frame", "guards", "hot", "is_short", "is_waiting", "loop_profile", "nodes"),
-        *("signal", "size", "template", "version", "watch"),
+        *("signal", "size", "taken", "template", "version", "watch"),
     )
 
     def __init__(
@@ -82,6 +83,8 @@ class Transition:
         self.watch, self.version, self.hot = linked
         self.nodes: list[NodeInstance] | None = None
         self.guards: Any = None
+        self.taken: list[Any] = []
+        """What the calls of the emitted loop take."""
 
     def takes(self, signal: Jump | TailCall) -> bool:
         """Say whether a jump or tail call goes along this edge."""
@@ -225,7 +228,20 @@ class Transition:
             place, register, _ = order_frame(Frame(activation, entry.block, [], follower.scope, around), number)
             if place.regs[register] is PENDING or register in place.skips:
                 return False
+        if hot.loop.taken and not self.takes_all(run):
+            return False
         return not (run.observed and any(instance.entries or instance.items for instance in self.instances()))
+
+    def takes_all(self, run: RunState) -> bool:
+        """Say whether all that the calls of the loop take is at hand."""
+        self.taken = []
+        for k, i, at in self.hot.loop.taken:
+            entry = self.hot.entries[k]
+            found = taken(run, self.follower.activation_at(entry), entry.block, [(i, at)])
+            if found is None:
+                return False
+            self.taken += found
+        return True
 
     def left_to_go(self) -> int:
         """Return how many entries the loop may still have, whichever of its states come next."""
@@ -274,6 +290,8 @@ class Transition:
         if any(follower.run.watch):
             sites = [self.instance_at(k, i).site_of(follower.call.suffix) for k, i in hot.loop.sites]
             values += [*follower.run.tellers(), follower.call.had(follower.instance), sites]
+        if hot.loop.taken:
+            values += self.taken
         return values
 
     def run_hot(self, signal: Jump | TailCall) -> Any:

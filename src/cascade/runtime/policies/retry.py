@@ -25,8 +25,11 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
         if run.journal is not None:
             run.journal.keep_attempt(call, managed.count, 0.0)
         try:
-            attempted, managed.attempted = managed.attempted, None
-            return await (work(managed) if attempted is None else attempted.end())
+            attempted = managed.attempted
+            if attempted is None or not attempted.has_failed:
+                return await work(managed)
+            managed.attempted = None
+            return await attempted.end()
         except asyncio.CancelledError:
             raise
         except BaseException as failure:

@@ -19,7 +19,8 @@ sub-flows: each said anew what is tried again, and what ends an attempt. Steps t
 begins (`partial(retried, call, partial(...))`) would need no names, and took 10 % more instructions.
 
 Plain calls do not come here: lowering marks calls under a policy as MANAGED, so that whatever makes calls faster
-leaves them alone. A journal would be the outermost step, of calls that a run which records has all marked so.
+leaves them alone; or as GATED, which come here once they have failed or have to wait (`interpreter.in_place`).
+A journal would be the outermost step, of calls that a run which records has all marked so.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ async def carry_out(managed: ManagedCall) -> Any:
     try:
         return await _cached(managed)
     except BaseException as error:
+        if managed.attempted is not None:
+            managed.attempted.close()
         managed.run.check_failed(managed.call, error, managed.count)
         raise
 

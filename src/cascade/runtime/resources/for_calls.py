@@ -11,6 +11,7 @@ from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.resources.lifecycle import Opened, described, find, tear_down
 from cascade.runtime.resources.pool import asked_scope
 from cascade.runtime.run.state import RunState
+from cascade.runtime.shortcuts import off
 from cascade.spec.notes import note_before, spelled
 from cascade.spec.resource import Inject, Resource
 
@@ -35,7 +36,9 @@ async def call_with_resources(
             asker = run.described(call)
             resource = find(run.known, inject, asker)
             _check(run, resource, run.known)
-            found[inject] = await pool.provide(run, inject, resource, asker, own)
+            value = found[inject] = await pool.provide(run, inject, resource, asker, own)
+            if "resources at hand" not in off and _may_be_shared(resource):
+                pool.at_hand[inject] = inject.name, resource, value
         if own:
             pool.of_calls[id(call)] = own
         value = await work(found)
@@ -49,6 +52,11 @@ async def call_with_resources(
         pool.of_calls.pop(id(call), None)
     await _close(run, own, None)
     return value
+
+
+def _may_be_shared(resource: Resource) -> bool:
+    """Say whether calls behind the first of a run may be given what that one got, without asking for it again."""
+    return resource.scope == "run" or (resource.scope == "engine" and not resource.needs)  # those may be overridden
 
 
 async def _close(run: RunState, own: list[Opened], error: BaseException | None) -> None:

@@ -83,6 +83,8 @@ class ResourcePool:
         """What there is to tear down, in the order of its set-ups."""
         self.checked: set[Resource] = set()
         """Resources of which it is known that all is there that they need."""
+        self.at_hand: dict[Inject, tuple[str, Resource, Any]] = {}
+        """What calls were given that others may be given as it is: the name that it was found by, and its value."""
         self.of_calls: dict[int, list[Opened]] = {}
         """What is of the scope "task" of calls that are going on, by the identity of their record."""
 

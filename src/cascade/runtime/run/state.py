@@ -34,6 +34,7 @@ __all__ = ["RunState"]
 
 NOBODY = (False, False, False)
 MOST_GUARDS = 64
+NO_RESOURCES: Mapping[Any, tuple[str, Any, Any]] = {}
 IN_PASS = CALL1, CALLN, MOVE1
 """What the interpreter carries out by a call in its own pass: one operation, all up to the second, and the third."""
 NONE_IN_PASS = -1, -1, -1
@@ -57,6 +58,7 @@ class RunState(Reports):
         "direct",
         "engine",
         "executor",
+        "finds_room",
         "governed",
         "guards",
         "heard",
@@ -166,6 +168,11 @@ class RunState(Reports):
         return self._resources
 
     @property
+    def at_hand(self) -> Mapping[Any, tuple[str, Any, Any]]:
+        """The resources that calls were given which others may be given as they are: name, resource and value."""
+        return NO_RESOURCES if self._resources is None else self._resources.at_hand
+
+    @property
     def is_idle(self) -> bool:
         """Whether there is no resource to tear down."""
         return self._resources is None or self._resources.is_idle
@@ -196,6 +203,7 @@ class RunState(Reports):
         self.in_pass = IN_PASS if self.inline and not observed else NONE_IN_PASS
         self.awaits = self.direct and not observed  # coroutines, in the task that drives their call
         self.takes_tickets = self.direct and not heard
+        self.finds_room = True  # calls under constraints are made in place, where nobody waits
         if off:
             self.leave_out()
 
@@ -210,6 +218,7 @@ class RunState(Reports):
         self.in_pass = NONE_IN_PASS if "calls in the pass" in off else self.in_pass
         self.awaits &= "plain awaits" not in off
         self.takes_tickets &= "tickets in the driver" not in off
+        self.finds_room &= "room at hand" not in off
         self.compiles_flows &= "compiled flows" not in off
         self.compiles_loops &= "compiled loops" not in off
 
