@@ -68,6 +68,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.app.live": {"rich"},
     "cascade.command.main": {"typer"},
     "cascade.command.options": {"typer"},
+    "cascade.command.parts": {"typer"},
     "cascade.command.recorded": {"typer"},
     "cascade.command.running": {"typer"},
     "cascade.adapters.executors.by_value": {"cloudpickle"},

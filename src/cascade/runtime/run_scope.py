@@ -60,7 +60,7 @@ class RunScope(TimedScope):
         """How many cancels of the task are the run's own: a clock's, or a child's that failed."""
         self.is_over: bool = False
         self.is_final: bool = False
-        """It was cancelled by its id or handle, not because who awaits it ends."""
+        """Whether the run was cancelled by its id or handle, and not because who awaits it ends."""
         self._borne = 0 if self.task is None else self.task.cancelling()
         self._running: list[str] = []
         self.outer: Inside | None = None

@@ -116,7 +116,7 @@ class Journal:
         return self.of_call(Call(frame, i)) if self.records else (PENDING, self.waits)
 
     def of_call(self, call: Call) -> tuple[Any, bool]:
-        """Return the same of a call."""
+        """Return the recorded value of a call, or PENDING; and whether it is to be carried out apart."""
         value = self.found(call)
         return value, self.waits or (value is PENDING and self._current(call, POSITION) is not None)
 
