@@ -46,6 +46,16 @@ def pure(x: int) -> int:
     return x + 1
 
 
+@cs.resource
+def step_size() -> Any:
+    yield 1
+
+
+@inline
+def stepping(x: int, step: int = cs.inject(step_size)) -> int:
+    return x + step
+
+
 P, TYPED, KNOWN = cs.Param("p"), cs.Param("p", type=int), cs.Param("known", default=3)
 
 
@@ -68,6 +78,8 @@ INNER: dict[str, Callable[[], Any]] = {
     "an order": lambda: plus(P).after(plus(2)),
     "a retry": lambda: plus(plus(P).with_retry(2)),
     "what is skipped": lambda: plus(P).run_if(plus(P, y=-1), otherwise=9),
+    "a constraint": lambda: plus(plus(P).with_constraints(seat=1)),
+    "a resource": lambda: plus(stepping(plus(P))),
     "a coroutine": lambda: later(plus(P)),
     "a map": lambda: plus.map(x=[P, 1]),
     "a list of its own": lambda: both([1, 2], P),

@@ -31,6 +31,8 @@ def size_inside(blueprint: Blueprint, most: int = MOST_INSIDE) -> int:
         return 0
     if any(form is not None and form.is_async for form in block.forms):
         return 0
+    if any(gate.asks for gate in block.gates.values()):
+        return 0  # what is taken before a function runs is looked for in its own block
     if any(gate.asks for gate in block.gates.values()):  # what they take is passed to calls of the block around
         return 0
     size = len(block)
