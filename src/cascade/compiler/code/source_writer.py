@@ -230,11 +230,14 @@ class SourceWriter:
     def called(self, form: CallForm, placed: list[str], named: Iterable[tuple[str, str]] = ()) -> str:
         """Return the text of a call."""
         self.forms.append(form)
-        function = self.function(form)
+        return f"{'await ' if form.is_async else ''}{self.passed(self.function(form), placed, named)}"
+
+    def passed(self, function: str, placed: list[str], named: Iterable[tuple[str, str]]) -> str:
+        """Return the text of a call of something that has a name."""
         passed = list(placed)
         for name, local in named:
             passed.append(f"{name}={local}" if is_word(name) else f"**{{{self.value(name, f'name_{name}')}: {local}}}")
-        return f"{'await ' if form.is_async else ''}{function}({', '.join(passed)})"
+        return f"{function}({', '.join(passed)})"
 
     def function(self, form: CallForm | None) -> str:
         """Return the name by which the code calls a task's function."""
@@ -261,9 +264,14 @@ class SourceWriter:
                 place,
             )
         else:
-            self.names["odd"] = odd
+            self.look()
             seen = self.guard(form.seen, form.seen.__name__) if form.is_async else self.cls(form.seen)
             self.line(depth, f"if {local}.__class__ is not {seen}: odd({local})", "", place)
+
+    def look(self) -> str:
+        """Return the name of what looks closely at a result."""
+        self.names["odd"] = odd
+        return "odd"
 
     def cls(self, cls: type) -> str:
         """Return the name by which the code refers to a class."""

@@ -269,7 +269,7 @@ def _special(
         return frame.activation.blueprint.graph.nodes[block.source(i)].make(values)
     if op == ROUTE:
         return _route(frame, i, references[0], work)
-    if op <= CALLN or (op == GATED and form.inline is not None):
+    if op <= CALLN or (op == GATED and (form.inline is not None or (gate is not None and gate.cache is not None))):
         if gate is None or (gate.retry is None and not gate.asks):
             return _call(run, frame, i, form, values, deferred)
         if not run.observed and not run.governs(form):
