@@ -23,7 +23,7 @@ class MemoryStore:
     """
 
     is_at_hand = True
-    """It is asked between two calls, by those that were asked for before."""
+    """Whether a look takes no time, so that it is made between two calls."""
 
     def __init__(self, max_entries: int | None = None) -> None:
         if max_entries is not None and (not isinstance(max_entries, int) or max_entries < 1):

@@ -146,7 +146,7 @@ class SourceWriter:
             self._values[id(len)] = "len"
 
     def head(self, name: str, parameters: list[str], is_async: bool) -> None:
-        """Begin the function; what its calls take is added to its parameters once it is known."""
+        """Begin the function; what its calls take is added to its parameters, before `look`, once it is known."""
         self._head = f"{'async ' if is_async else ''}def {name}", parameters
         self.line(0, "")
 
@@ -176,7 +176,8 @@ class SourceWriter:
     def finish(self) -> str:
         """Return the source."""
         begins, parameters = self._head
-        self.text[0] = f"{begins}({', '.join([*parameters, *self.taken.values()])}):"
+        at = len(parameters) - (parameters[-1:] == ["look"])
+        self.text[0] = f"{begins}({', '.join([*parameters[:at], *self.taken.values(), *parameters[at:]])}):"
         if self.sites:
             self.text[self._unpacked] = f"    {''.join(f'{name}, ' for name in self._sites)}= sites"
         return "\n".join(self.text) + "\n"
