@@ -36,6 +36,14 @@ def add(x: int, y: int = 1) -> int:
 
 
 @cs.task
+def wrapped(x: int) -> int:
+    return (x + 1) % 8
+
+
+CACHE = cs.cached()
+
+
+@cs.task
 def total(values: list[int]) -> int:
     return sum(values)
 
@@ -104,6 +112,10 @@ add_one = cs.task(lambda x, y=cs.inject(one): x + y, name="add_one")
 
 def held(x: Any) -> Any:
     return add(x).with_constraints(seat=1)
+
+
+def remembered(x: Any) -> Any:
+    return wrapped(x).with_cache(CACHE)
 
 
 def items(many: int) -> Iterator[int]:
@@ -220,3 +232,4 @@ path("maps in flows", "20 items", again(lambda: total(add.map(x=[total([at]) for
 path("subflows in code", "20 calls each", again(lambda: total([within(at) for at in range(8)]), 161, 100))
 path("resources at hand", "20 before a step", again(lambda: loop(outer, 50, chain(add_one, 20, 0)), 1_000))
 path("room at hand", "20 before a step", again(lambda: loop(outer, 50, chain(held, 20, 0)), 1_000), seated)
+path("results at hand", "20 before a step", again(lambda: loop(outer, 50, chain(remembered, 20, 0)), 1_000))

@@ -431,3 +431,20 @@ def test_a_condition_is_asked_once_and_what_is_skipped_needs_no_room(tier: Tier)
                 assert len(asked) == 2 * (at + 1)
 
     in_loop(main)
+
+
+@every_tier
+def test_calls_that_take_stand_among_coroutines(tier: Tier) -> None:
+    seats, steps = Seats(), Steps("run")
+    value: Any = 0
+    for _ in range(3):
+        value = steps.add(x=seats.plain(x=seats.slow(value, 1)).with_constraints(seat=1))
+    flow, turning = seats.plain(x=seats.slow(seats.plain(x=0).with_constraints(seat=1), 1)), loop(value)
+
+    async def main() -> None:
+        async with Engine(tier=tier, system_resources={"seat": 1}) as engine:
+            for _ in range(3):
+                assert await engine.run(turning) == 9
+                assert await engine.run(flow.with_constraints(seat=1)) == 2
+
+    in_loop(main)

@@ -296,7 +296,8 @@ def _is_under_policy(block: Block, i: int, watched: bool) -> bool:
         return False
     if watched and (gate.retry is not None or gate.asks):
         return True  # all its attempts are one call
-    return gate.asks and (gate.injects or bool(form.task.needs))  # in each run the first one is not there yet
+    # What is not there at the first call of each run would have the function left there.
+    return gate.asks and (gate.injects or gate.cache is not None or bool(form.task.needs))
 
 
 def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: FusedRoot) -> Generator[None, None, None]:

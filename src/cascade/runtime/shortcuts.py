@@ -32,6 +32,7 @@ FastPath = Literal[
     "subflows in code",
     "resources at hand",
     "room at hand",
+    "results at hand",
 ]
 FAST_PATHS: tuple[FastPath, ...] = get_args(FastPath)
 

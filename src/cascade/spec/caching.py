@@ -11,7 +11,18 @@ if TYPE_CHECKING:
 
 from cascade.spec.keywords import explains_options
 
-__all__ = ["CacheEntry", "CacheKey", "Cached", "Corrupt", "cache_from", "cached", "identity_of", "store_from"]
+__all__ = [
+    "CacheEntry",
+    "CacheKey",
+    "Cached",
+    "Corrupt",
+    "cache_from",
+    "cached",
+    "identity_of",
+    "is_short",
+    "mark_of",
+    "store_from",
+]
 
 
 class Cached:
@@ -62,6 +73,28 @@ class CacheKey:
 
     def __repr__(self) -> str:
         return f"<CacheKey of {self.task}: {self.digest}>"
+
+
+PLAIN = frozenset({type(None), int, str, bytes})
+LONGEST = 256
+
+
+def mark_of(version: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Return what tells arguments apart as their content does, in less time; None if they are no plain values.
+
+    (Neither are bools and floats: True is equal to 1, and 0.0 to -0.0.)
+    """
+    values = (version, *args, *kwargs.values()) if kwargs else (version, *args)
+    for value in values:
+        if type(value) not in PLAIN:  # whatever it pretends to be
+            return None
+    return (values, *kwargs) if kwargs else values
+
+
+def is_short(mark: Any) -> bool:
+    """Say whether a mark may be kept for long."""
+    values = mark[0] if isinstance(mark[0], tuple) else mark
+    return all(len(value) <= LONGEST for value in values if isinstance(value, (str, bytes)))
 
 
 class CacheEntry(NamedTuple):

@@ -114,7 +114,7 @@ class Gate:
         self.amounts: tuple[tuple[str, int], ...] = ()
         """The names and references of the constraints' lazy amounts."""
         self.asks = False
-        """The call is first to ask for what it takes (resources, constraints), and made in place if that is there."""
+        """A call first asks for what it takes (resources, places, results); if that is there, it is made in place."""
         self.cache: Any = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None

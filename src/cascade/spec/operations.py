@@ -10,7 +10,7 @@ The first eight say what a node is; the same numbers are the instructions that a
     OPTIONAL            be a value, or None where it was skipped with nothing
     SUBFLOW             run another blueprint with parameters of its own
     GATED               the same, if its gate lets it (condition, order, skipped inputs), and once what it takes is at
-                        hand (constraints, resources); if that has to be waited for, the call is managed
+                        hand (constraints, resources, a result that is kept); if not, the call is managed
     MANAGED             call a task under a policy (cache, timeout, lazy amounts), or a coroutine under any
     LOOP                call a task and follow its jumps until the loop ends
     NESTED              a SUBFLOW that nothing is set on and of which nothing can be skipped: what it calls may stand

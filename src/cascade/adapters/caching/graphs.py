@@ -56,6 +56,7 @@ class _Reach:
 
     def __init__(self, form: GraphForm, blueprint: Blueprint, variables: Mapping[str, str | None]) -> None:
         self.parts: dict[str, str] = {}
+        self.keys: dict[Any, Any] = {}
         self.refusals: list[tuple[str, Unkeyable]] = []
         self._form = form
         self._variables = variables

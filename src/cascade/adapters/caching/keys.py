@@ -7,11 +7,12 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
+from cascade.adapters.caching.atoms import ATOMS
 from cascade.adapters.caching.content import Encoder, Unkeyable, name_of
 from cascade.adapters.caching.places import is_own_class, is_own_function
 from cascade.adapters.caching.reach import Reach, digest_of
 from cascade.errors import CacheError
-from cascade.spec.caching import Cached, CacheKey
+from cascade.spec.caching import Cached, CacheKey, is_short, mark_of
 from cascade.spec.notes import spelled
 from cascade.spec.signal import UNSET
 
@@ -49,7 +50,19 @@ def key_of(task: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> Cach
     reach = task.reach
     if reach is None or not reach.is_current():
         reach = task.reach = Reach(task.func)
+    mark = mark_of(policy.version, args, kwargs) if policy.key is None else None
+    if mark is not None and (known := reach.keys.get(mark)) is not None:
+        return known  # type: ignore[no-any-return]
     check_reach(task, reach, policy)
+    key = _key(task, reach, args, kwargs, policy)
+    if mark is not None and is_short(mark) and _is_told_by_its_arguments(task):
+        if len(reach.keys) >= MOST_KNOWN:
+            reach.keys.clear()
+        reach.keys[mark] = key
+    return key
+
+
+def _key(task: Any, reach: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> CacheKey:
     spans: list[tuple[str, int]] = []
     encoder = Encoder(standing_for)
     out = encoder.out
@@ -95,6 +108,12 @@ def key_of(task: Any, args: Any, kwargs: dict[str, Any], policy: Cached) -> Cach
         return found
 
     return CacheKey(label, digest, parts)
+
+
+def _is_told_by_its_arguments(task: Any) -> bool:
+    """Say whether nothing that may change stands in for arguments that are not given."""
+    shape = task.shape
+    return shape is None or all(value.__class__ in ATOMS for value in shape.defaults.values())
 
 
 def _add(encoder: Encoder, task: Any, what: str, value: Any) -> None:

@@ -22,6 +22,9 @@ class MemoryStore:
         max_entries: beyond so many, the one not used for longest is let go; by default none is.
     """
 
+    is_at_hand = True
+    """Whether a look takes no time, so that it is made between two calls."""
+
     def __init__(self, max_entries: int | None = None) -> None:
         if max_entries is not None and (not isinstance(max_entries, int) or max_entries < 1):
             raise ValueError(f"MemoryStore needs max_entries of 1 or more, not {max_entries!r}")
@@ -39,7 +42,7 @@ class MemoryStore:
             return None
         if self._max_entries is not None:
             self._entries[mark] = self._entries.pop(mark)
-        return entry._replace(value=_copied(entry.value))
+        return entry if entry.value.__class__ in FIXED else entry._replace(value=_copied(entry.value))
 
     def save(self, key: CacheKey, entry: CacheEntry) -> None:
         """Keep an entry, its value as a copy."""

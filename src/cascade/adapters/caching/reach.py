@@ -67,7 +67,7 @@ class Reach:
 
     __slots__ = (
         *("_cells", "_changeable", "_functions", "_registered", "_services", "_sizes", "_watched"),
-        *("digest", "labels", "owners", "parts", "refusals", "root"),
+        *("digest", "keys", "labels", "owners", "parts", "refusals", "root"),
     )
 
     def __init__(self, root: Any) -> None:
@@ -75,6 +75,8 @@ class Reach:
         self.labels: dict[int, tuple[str, Any]] = {}
         """What each function and class reached is called; it is held here, so that its id stays its own."""
         self.parts: dict[str, str] = {}
+        self.keys: dict[Any, Any] = {}
+        """The keys of calls that were asked for with plain values, by `mark_of` these."""
         self.refusals: list[tuple[str, Unkeyable]] = []
         """The parts that hold what has no content to see and is no service, and why each has no key."""
         self.owners: dict[type, frozenset[str]] = {}
@@ -107,7 +109,9 @@ class Reach:
                 return False
         if self._registered != FUNCTIONS:
             return False
-        return all(self.encoded(value, without)[0] == digest for value, without, digest in self._changeable)
+        return not self._changeable or all(
+            self.encoded(value, without)[0] == digest for value, without, digest in self._changeable
+        )
 
     def encoded(self, value: Any, without: dict[int, set[str]]) -> tuple[str, Encoder]:
         """Return the digest of something reached, and the encoder that wrote it, with what it refused."""

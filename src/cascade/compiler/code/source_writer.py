@@ -146,7 +146,7 @@ class SourceWriter:
             self._values[id(len)] = "len"
 
     def head(self, name: str, parameters: list[str], is_async: bool) -> None:
-        """Begin the function; what its calls take is added to its parameters once it is known."""
+        """Begin the function; what its calls take is added to its parameters, before `look`, once it is known."""
         self._head = f"{'async ' if is_async else ''}def {name}", parameters
         self.line(0, "")
 
@@ -176,7 +176,8 @@ class SourceWriter:
     def finish(self) -> str:
         """Return the source."""
         begins, parameters = self._head
-        self.text[0] = f"{begins}({', '.join([*parameters, *self.taken.values()])}):"
+        at = len(parameters) - (parameters[-1:] == ["look"])
+        self.text[0] = f"{begins}({', '.join([*parameters[:at], *self.taken.values(), *parameters[at:]])}):"
         if self.sites:
             self.text[self._unpacked] = f"    {''.join(f'{name}, ' for name in self._sites)}= sites"
         return "\n".join(self.text) + "\n"
@@ -230,11 +231,14 @@ class SourceWriter:
     def called(self, form: CallForm, placed: list[str], named: Iterable[tuple[str, str]] = ()) -> str:
         """Return the text of a call."""
         self.forms.append(form)
-        function = self.function(form)
+        return f"{'await ' if form.is_async else ''}{self.passed(self.function(form), placed, named)}"
+
+    def passed(self, function: str, placed: list[str], named: Iterable[tuple[str, str]]) -> str:
+        """Return the text of a call of something that has a name."""
         passed = list(placed)
         for name, local in named:
             passed.append(f"{name}={local}" if is_word(name) else f"**{{{self.value(name, f'name_{name}')}: {local}}}")
-        return f"{'await ' if form.is_async else ''}{function}({', '.join(passed)})"
+        return f"{function}({', '.join(passed)})"
 
     def function(self, form: CallForm | None) -> str:
         """Return the name by which the code calls a task's function."""
@@ -261,9 +265,14 @@ class SourceWriter:
                 place,
             )
         else:
-            self.names["odd"] = odd
+            self.look()
             seen = self.guard(form.seen, form.seen.__name__) if form.is_async else self.cls(form.seen)
             self.line(depth, f"if {local}.__class__ is not {seen}: odd({local})", "", place)
+
+    def look(self) -> str:
+        """Return the name of what looks closely at a result."""
+        self.names["odd"] = odd
+        return "odd"
 
     def cls(self, cls: type) -> str:
         """Return the name by which the code refers to a class."""

@@ -271,12 +271,22 @@ class BlockEmitter:
         more = self.resources(i, form, split) if gate is not None and gate.asks else {}
         passed = [more.pop(at, local) for at, local in enumerate(passed)]
         named = [*zip(form.names, passed[split:], strict=True), *more.items()]
-        text = writer.called(form, passed[:split], named)
+        is_kept = gate is not None and gate.cache is not None
+        if gate is not None and gate.cache is not None:
+            where = self.entry, i, None
+            text = writer.passed(writer.take(where, (form, gate.cache), "kept"), passed[:split], named)
+        else:
+            text = writer.called(form, passed[:split], named)
         place = self.place(i)
         if name is None:
             name = self.take(i)
         writer.call(self.depth, place, (self.entry, i), f"{name} = {text}", self.said(i))
+        if is_kept:
+            writer.line(self.depth, f"if {name} is {writer.mark('PENDING')}: {writer.deoptimize()}", "", place)
         self.hold(i, name)
+        if is_kept and form.seen is None:  # it may never be called
+            writer.line(self.depth, f"{writer.look()}({name})", "", self.place(i, True))
+            return
         writer.looked_at(self.depth, name, form, self.place(i, True), form.is_async and self.rests)
 
     def resources(self, i: int, form: CallForm, placed: int) -> dict[Any, str]:
@@ -343,8 +353,11 @@ class BlockEmitter:
     def gated(self, i: int) -> None:
         """Write a call that a condition, an order or a skipped input may keep from being made."""
         block, writer, gate = self.block, self.writer, self.block.gates[i]
+        form = block.forms[i]
         tests: list[tuple[str, str]] = []
-        if gate.constraints is not None:
+        if gate.cache is not None and form is not None and form.is_async:
+            raise CannotEmit("policy")
+        if gate.constraints is not None and gate.cache is None:
             room = writer.take((self.entry, i, None), gate.constraints, "has_room")
             writer.line(self.depth, f"if not {room}(): {writer.deoptimize()}", "", self.place(i))
         if gate.condition is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from weakref import ref
 
 from cascade.spec.blueprint import Block, Blueprint
+from cascade.spec.caching import Cached
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router
 from cascade.spec.graph import Gate, Graph, Routes
@@ -73,6 +74,10 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
     form = graph.forms[i]
     assert form is not None
     needs = form.needs_behind(len(graph.references(i)) - len(form.names)) if form.task.needs else {}
+    if gate.cache is not None:  # a look at what is kept takes no time where that is at hand
+        return (
+            GATED if gate.cache.__class__ is Cached and needs == {} and not (gate.injects or gate.amounts) else MANAGED
+        )
     in_place = needs is not None and gate.only_takes and not form.is_async
     if not in_place and (gate.is_policy or needs != {}):
         return MANAGED

@@ -6,11 +6,13 @@ begins, and asks nothing.
 
 What a constraint holds need not be taken, as nobody else can ask for it before the call is over. It is enough that
 there is room, and that nobody waits. Where the function gives a coroutine, the slot is taken before that begins.
+
+A cache is asked in place for what it keeps in memory; only that. The call itself is managed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,10 @@ def call_in_place(run: RunState, frame: Frame, form: CallForm, gate: Gate, value
     Args:
         is_first: no other call stands before it that has not yet asked whether it may start.
     """
+    if gate.cache is not None:
+        return (
+            run.engine.caches.at_hand(form.task, gate.cache, *arguments(form, values)) if run.finds_results else PENDING
+        )
     if form.inline is None or not run.inline:
         return PENDING
     is_first = is_first and not frame.activation.depth  # those around a sub-flow may be put aside
@@ -59,6 +65,16 @@ def has_room(run: RunState, activation: Activation, constraints: Constraints) ->
         return False  # or it has a share of what the sub-flow around it holds
     admission = run.engine.admitting
     return admission is None or bool(admission.has_room(constraints.amounts))
+
+
+def _kept(run: RunState, form: CallForm, gate: Gate) -> Callable[..., Any]:
+    """Return what returns what is kept for a call, or PENDING."""
+    look, task, policy = run.engine.caches.at_hand, form.task, gate.cache
+
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        return look(task, policy, args, kwargs)
+
+    return kept
 
 
 def hold_place(run: RunState, frame: Frame, i: int, form: CallForm, gate: Gate) -> Ticket | None:
@@ -93,13 +109,17 @@ def taken(
     """
     found = []
     for i, at in wanted:
-        if at is None:
-            constraints = block.gates[i].constraints
-            assert constraints is not None
-            found.append(partial(has_room, run, activation, constraints))
-            continue
-        form = block.forms[i]
+        gate, form = block.gates.get(i), block.forms[i]
         assert form is not None
+        if at is None:
+            assert gate is not None
+            if gate.cache is not None:
+                if not run.finds_results:
+                    return None
+                found.append(_kept(run, form, gate))
+            elif gate.constraints is not None:
+                found.append(partial(has_room, run, activation, gate.constraints))
+            continue
         constants = activation.constants
         value = _provided(run, form.task.needs[at] if isinstance(at, str) else dict(block.injected(i, constants))[at])
         if value is PENDING:

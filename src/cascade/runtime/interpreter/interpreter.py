@@ -274,7 +274,8 @@ def _special(
         value, is_apart = run.journal.of_register(frame, i)
         if value is not PENDING:
             return value
-    if not is_apart and (op <= CALLN or (op == GATED and form.inline is not None)):
+    may_be_here = form is not None and (form.inline is not None or (gate is not None and gate.cache is not None))
+    if not is_apart and (op <= CALLN or (op == GATED and may_be_here)):
         if gate is None or (gate.retry is None and not gate.asks):
             return _call(run, frame, i, form, values, deferred)
         if not run.observed and not run.governs(form):

@@ -12,9 +12,10 @@ from cascade.errors import CacheError
 from cascade.runtime.policies.managed import ManagedCall, Work
 from cascade.runtime.run.circular_waits import InProgress, waiting_for
 from cascade.runtime.run.deadlock import give_up, hold
-from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
+from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt, mark_of
 from cascade.spec.control import Value
 from cascade.spec.events import RunWarning
+from cascade.spec.marks import PENDING
 from cascade.spec.notes import spelled
 from cascade.spec.protocols import CachePolicy
 
@@ -76,6 +77,25 @@ class Caches:
 
             found = self._stores[given] = MemoryStore() if given is None else DiskStore(given)
         return found
+
+    def at_hand(self, task: Any, policy: Cached, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Return what is kept for a call, or PENDING if that is not known at once."""
+        reach, store = task.reach, policy.store
+        if store is None:
+            store = self._backend
+        if store is None or store.__class__ is str:
+            store = self._stores.get(store)
+        if reach is None or policy.key is not None or "is_at_hand" not in store.__class__.__dict__:
+            return PENDING
+        mark = mark_of(policy.version, args, kwargs)
+        key: CacheKey | None = None if mark is None or not reach.is_current() else reach.keys.get(mark)
+        if key is None or (self.flights and (id(store), key.task, key.digest) in self.flights):
+            return PENDING
+        entry = store.load(key)
+        if entry is None or (policy.ttl is not None and clock() - entry.saved >= policy.ttl):
+            return PENDING
+        self.used(policy)
+        return entry.value
 
 
 def cached(managed: ManagedCall, policy: Cached | CachePolicy, work: Work) -> Awaitable[Any]:

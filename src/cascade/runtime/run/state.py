@@ -58,6 +58,7 @@ class RunState(Reports):
         "direct",
         "engine",
         "executor",
+        "finds_results",
         "finds_room",
         "governed",
         "guards",
@@ -203,6 +204,7 @@ class RunState(Reports):
         self.in_pass = IN_PASS if self.inline and not observed else NONE_IN_PASS
         self.awaits = self.direct and not observed  # coroutines, in the task that drives their call
         self.takes_tickets = self.direct and not heard
+        self.finds_results = True  # what a cache keeps in memory is looked for in place
         self.finds_room = True  # calls under constraints are made in place, where nobody waits
         if off:
             self.leave_out()
@@ -218,6 +220,7 @@ class RunState(Reports):
         self.in_pass = NONE_IN_PASS if "calls in the pass" in off else self.in_pass
         self.awaits &= "plain awaits" not in off
         self.takes_tickets &= "tickets in the driver" not in off
+        self.finds_results &= "results at hand" not in off
         self.finds_room &= "room at hand" not in off
         self.compiles_flows &= "compiled flows" not in off
         self.compiles_loops &= "compiled loops" not in off
