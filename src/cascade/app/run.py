@@ -147,9 +147,8 @@ async def _run(
             progress.watch(engine)
         try:
             value = await engine.run(target, params, **options)
-            bus = engine.bus
-            if progress is not None and (lost := engine.caches.lost()) and bus.wants(RunWarning):
-                bus.publish(RunWarning(run_id="", code="CacheLost", message=lost))
+            if engine.bus.wants(RunWarning) and (lost := engine.caches.lost()):
+                engine.bus.publish(RunWarning(run_id="", code="CacheLost", message=lost))
             return value
         finally:
             value = None  # it may hold errors whose tracebacks lead here
