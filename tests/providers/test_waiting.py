@@ -25,7 +25,7 @@ def test_wait_waits(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(cs.sequence([cs.wait(0.001), cs.format("then")]), tier=tier) == "then"
 
 
-@pytest.mark.parametrize("seconds", [-1, "1", True, float("nan"), float("inf"), None])
+@pytest.mark.parametrize("seconds", [-1, "1", True, float("nan"), float("inf")])
 def test_what_is_no_time_is_refused(seconds: object) -> None:
     with pytest.raises(ValueError, match=r"cs\.wait takes a number of seconds"):
         run(cs.wait(seconds))

@@ -155,13 +155,14 @@ class Storm:
         return targets
 
     def living(self) -> list[str]:
-        """Return what has not ended: calls, and processes but for those that track the others' resources."""
+        """Return what has not ended: calls, and processes but for those that look after the others."""
         with self.lock:
             found = [kind for kind, count in self.alive.items() for _ in range(count)]
         for child in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
                 words = " ".join(child.cmdline())
-                if child.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in words:
+                looks_after = "resource_tracker" in words or "while read -r sign group" in words
+                if child.status() != psutil.STATUS_ZOMBIE and not looks_after:
                     found.append(words)
         return found
 

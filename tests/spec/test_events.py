@@ -39,7 +39,7 @@ from tests.helpers import run_python
 
 TASK: dict[str, Any] = {"run_id": "r", "task_id": "parse#3", "task_name": "parse", "iteration": 2}
 OWN: dict[type[Event], dict[str, Any]] = {  # what each class has beyond its base
-    RunStarted: {"target_tasks": ("parse",), "params": {"path": "x"}},
+    RunStarted: {"target_tasks": ("parse",), "params": {"path": "x"}, "resumed": True, "recorded": 2},
     RunFinished: {"status": "Failed", "duration": 1.5, "error": "ValueError: no"},
     RunWarning: {"code": "abandoned-thread", "message": "parse#3 still runs"},
     StaticAnalysisWarning: {"warning_code": "W1", "message": "never used"},
@@ -241,7 +241,7 @@ def test_a_repr_evaluates_to_the_event(kind: type[Event]) -> None:
 @pytest.mark.parametrize(
     ("kind", "elements"),
     [
-        (RunStarted, "event_id timestamp run_id target_tasks params"),
+        (RunStarted, "event_id timestamp run_id target_tasks params resumed recorded"),
         (RunFinished, "event_id timestamp run_id status duration error"),
         (RunWarning, "event_id timestamp run_id code message"),
         (StaticAnalysisWarning, "event_id timestamp run_id warning_code message"),

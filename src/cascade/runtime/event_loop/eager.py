@@ -21,20 +21,25 @@ __all__ = ["begin"]
 class Rest(Coroutine[Any, Any, None]):
     """Work whose first step was made before its task has begun."""
 
-    __slots__ = ("cr_await", "waited")
+    __slots__ = ("cr_await", "gives_way", "waited")
 
     def __init__(self, work: Coroutine[Any, Any, None]) -> None:
         self.cr_await: Any = work
         """The work, by the name under which those look who go through what a coroutine waits for."""
         self.waited: Any = None
-        """What it waits for since its first step, until the task knows of that; None: an iteration of the loop."""
+        """What it waits for since its first step, until the task knows of that."""
+        self.gives_way: bool = False
+        """Its first step gave others a turn (`sleep(0)`): those that came meanwhile are behind the task, made before."""
 
     def send(self, value: Any) -> Any:
         """Go on; at first, wait for what the work waits for."""
         waited, self.waited = self.waited, None
-        if waited is None:
+        if self.gives_way:
+            self.gives_way = False
+        elif waited is None:
             return self.cr_await.send(value)
-        waited._asyncio_future_blocking = True
+        else:
+            waited._asyncio_future_blocking = True
         return waited
 
     def throw(self, *error: Any) -> Any:
@@ -69,6 +74,7 @@ def begin(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> N
         asyncio._enter_task(loop, task)
         try:
             rest.waited = context.run(work.send, None)
+            rest.gives_way = rest.waited is None
             if rest.waited is not None:
                 rest.waited._asyncio_future_blocking = False
         except StopIteration:
