@@ -31,6 +31,11 @@ def test_what_is_no_time_is_refused(seconds: object) -> None:
         run(cs.wait(seconds))
 
 
+def test_neither_seconds_nor_a_time_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"cs\.wait takes either seconds"):
+        run(cs.wait(None))
+
+
 def test_a_wait_can_be_cancelled() -> None:
     async def main() -> None:
         async with Engine() as engine:

@@ -33,8 +33,6 @@ def size_inside(blueprint: Blueprint, most: int = MOST_INSIDE) -> int:
         return 0
     if any(gate.asks for gate in block.gates.values()):
         return 0  # what is taken before a function runs is looked for in its own block
-    if any(gate.asks for gate in block.gates.values()):  # what they take is passed to calls of the block around
-        return 0
     size = len(block)
     for inner in blueprint.subflows.values():
         own = size_inside(inner, most - size)
