@@ -433,9 +433,19 @@ def test_two_loops_have_copies_of_what_they_both_enter(way: Way) -> None:
     cs.bind(first, cs.select_jump({"on": second}))
     cs.bind(second, cs.select_jump({"on": first}))
     way.run([first, second])
-    started = way.started()
-    assert started[:4] == [("p#1", 0), ("q#1.1", 1), ("p#1", 2), ("q#1.1", 3)]
-    assert started[4:] == [("q#1", 0), ("p#1.2", 1), ("q#1", 2), ("p#1.2", 3)]
+    started = way.started()  # each loop in its order; where one gives others a turn, the other may go on in between
+    assert [call for call in started if call[0] in ("p#1", "q#1.1")] == [
+        ("p#1", 0),
+        ("q#1.1", 1),
+        ("p#1", 2),
+        ("q#1.1", 3),
+    ]
+    assert [call for call in started if call[0] in ("q#1", "p#1.2")] == [
+        ("q#1", 0),
+        ("p#1.2", 1),
+        ("q#1", 2),
+        ("p#1.2", 3),
+    ]
 
 
 # --- states that are skipped

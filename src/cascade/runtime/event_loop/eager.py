@@ -29,7 +29,7 @@ class Rest(Coroutine[Any, Any, None]):
         self.waited: Any = None
         """What it waits for since its first step, until the task knows of that."""
         self.gives_way: bool = False
-        """Its first step gave others a turn (`sleep(0)`): what came meanwhile stands behind the task, made before."""
+        """Whether the first step gave others a turn (`sleep(0)`): what came meanwhile stands behind the task."""
 
     def send(self, value: Any) -> Any:
         """Go on; at first, wait for what the work waits for."""
