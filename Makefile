@@ -1,5 +1,6 @@
 # Each recipe sets up what it needs, in .venv: all it asks for is Python 3.11 or newer and a package index.
 PYTHON := .venv/bin/python
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test hunt long check fix house docs bench bench-peers venv
 

@@ -13,20 +13,27 @@ settings.load_profile("cascade")
 
 os.environ["CASCADE_LANG"] = "en"  # whatever the locale of who runs the tests
 
-# What says the same on each Python: type checkers, the site, what reads our own files; also what a browser shows.
-ONCE = {"test_site.py", "test_checkers.py", "test_rules.py", "test_docstrings.py", "test_floors.py", "test_planted.py"}
+# What says the same on each Python: type checkers, the site, what reads our own files or draws, what is long for its
+# length's sake; also what a browser shows.
+ONCE = {
+    *("test_checkers.py", "test_docs.py", "test_docstrings.py", "test_draw.py", "test_floors.py", "test_generator.py"),
+    *("test_house.py", "test_letters.py", "test_linear.py", "test_observatory.py", "test_pictures.py"),
+    *("test_planted.py", "test_rules.py", "test_site.py"),
+}
+ONCE_NAMED = ("browser", "TestSize", "nothing_is_found_in_the_examples")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what need not run again on another Python: `CASCADE_AGAIN=1` says that this is one."""
     if os.environ.get("CASCADE_AGAIN") != "1":
         return
-    once = [item for item in items if Path(item.path).name in ONCE or "browser" in item.name]
-    config.hook.pytest_deselected(items=once)
-    items[:] = [item for item in items if item not in set(once)]
+    again = [item for item in items if Path(item.path).name not in ONCE and not any(map(item.nodeid.count, ONCE_NAMED))]
+    config.hook.pytest_deselected(items=list(set(items) - set(again)))
+    items[:] = again
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def freeze_what_is_there() -> None:
     """Have the collector leave alone what is there by now: many tests collect, and look at what came since."""
     gc.collect()
     gc.freeze()

@@ -1107,8 +1107,12 @@ def recipes(draw: Callable[[st.SearchStrategy[int]], int], handing: bool = False
 
 def fixed_recipes(count: int, seed: int = 0, handing: bool = False) -> Iterator[Recipe]:
     """Make programs that are the same each time, on every version of everything."""
-    for at in range(count):
-        yield _Drawer(Random(f"{seed} {at}").randrange).recipe(handing)
+    return (fixed_recipe(at, seed, handing) for at in range(count))
+
+
+def fixed_recipe(at: int, seed: int = 0, handing: bool = False) -> Recipe:
+    """Make one of them."""
+    return _Drawer(Random(f"{seed} {at}").randrange).recipe(handing)
 
 
 def nested_recipes(count: int, seed: int = 0) -> Iterator[Recipe]:

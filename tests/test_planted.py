@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from cascade.runtime.plans.inputs import fill
 from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.run.state import RunState
 from cascade.spec.operations import ROUTE
-from tests.strategies import Recipe, fixed_recipes
+from tests.strategies import fixed_recipe
 from tests.test_agreement import check_agreement
 from tests.workflows import TIERS, Tier
 
@@ -37,20 +36,13 @@ EXAMPLES = 500
 Patch = pytest.MonkeyPatch
 
 
-@cache
-def programs() -> list[Recipe]:
-    """Keep the programs for all bugs."""
-    return list(fixed_recipes(EXAMPLES))
-
-
-def programs_until_caught(tiers: Sequence[Tier] = TIERS) -> int | None:
-    """Compare programs one after the other; return how many it took to find a difference, or None."""
-    for at, recipe in enumerate(programs()):
-        try:
-            check_agreement(recipe, tiers[at % len(tiers)])
-        except AssertionError:
-            return at + 1
-    return None
+def shows(at: int, tiers: Sequence[Tier]) -> bool:
+    """Whether a program does something else on a tier than it means."""
+    try:
+        check_agreement(fixed_recipe(at), tiers[at % len(tiers)])
+    except AssertionError:
+        return True
+    return False
 
 
 # --- the bugs
@@ -274,35 +266,38 @@ def emitted_conditions_hold(patch: Patch) -> None:
     patch.setattr(block.BlockEmitter, "gated", lambda body, i: body.call(i))
 
 
-BUGS: tuple[Callable[[Patch], None], ...] = (
-    passed_values_are_conditions,
-    otherwise_is_ignored,
-    nothing_passes_through,
-    skipped_counts_as_run,
-    conditions_hold_once,
-    overrides_are_lost,
-    overrides_stay,
-    entries_share_what_feeds_them,
-    pure_nodes_run_again,
-    pure_twins_are_two,
-    all_routes_run,
-    pruning_is_not_told,
-    pruning_in_entries_is_not_told,
-    results_come_as_they_end,
-    sequences_end_with_nothing,
-    subflows_have_no_parameters,
-    one_entry_too_many,
-    one_attempt_too_few,
-    emitted_loops_trust_keys,
-    emitted_loops_forget_data,
-    emitted_code_keeps_no_order,
-    emitted_routes_run_all,
-    emitted_conditions_hold,
-)
+BUGS: dict[Callable[[Patch], None], int] = {
+    passed_values_are_conditions: 37,
+    otherwise_is_ignored: 21,
+    nothing_passes_through: 17,
+    skipped_counts_as_run: 48,
+    conditions_hold_once: 12,
+    overrides_are_lost: 1,
+    overrides_stay: 1,
+    entries_share_what_feeds_them: 1,
+    pure_nodes_run_again: 17,
+    pure_twins_are_two: 102,
+    all_routes_run: 5,
+    pruning_is_not_told: 5,
+    pruning_in_entries_is_not_told: 19,
+    results_come_as_they_end: 51,
+    sequences_end_with_nothing: 96,
+    subflows_have_no_parameters: 131,
+    one_entry_too_many: 65,
+    one_attempt_too_few: 10,
+    emitted_loops_trust_keys: 56,
+    emitted_loops_forget_data: 1,
+    emitted_code_keeps_no_order: 10,
+    emitted_routes_run_all: 19,
+    emitted_conditions_hold: 24,
+}
+"""Each with the first of all programs that shows it, which is tried first: where programs are drawn otherwise than they
+were, the search takes longer and finds another."""
 
 
 @pytest.mark.parametrize("plant", BUGS, ids=lambda plant: plant.__name__)
 def test_a_planted_bug_is_found(plant: Callable[[Patch], None], monkeypatch: Patch) -> None:
     plant(monkeypatch)
     tiers: tuple[Tier, ...] = ("compile",) if plant.__name__.startswith("emitted") else TIERS
-    assert programs_until_caught(tiers) is not None, f"not found in {EXAMPLES} programs: {plant.__doc__}"
+    found = shows(BUGS[plant], tiers) or any(shows(at, tiers) for at in range(EXAMPLES))
+    assert found, f"not found in {EXAMPLES} programs: {plant.__doc__}"

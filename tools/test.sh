@@ -3,6 +3,7 @@
 # CASCADE_REQUIRE_ALL=1. The first runs all of it; the others leave out what a Python cannot change (CASCADE_AGAIN=1: see
 # tests/conftest.py). Arguments go to pytest.
 set -eu
+unset PYTHONDONTWRITEBYTECODE # the suite starts hundreds of Pythons: what is compiled once is kept
 cd "$(dirname "$0")/.."
 sh tools/venv.sh .venv
 own=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')

@@ -13,9 +13,9 @@ import pytest
 
 import cascade as cs
 from cascade.runtime.frames.frame import Frame
-from tests.workflows import AGAIN, Body, Way, awaited, blocking, every_body, every_way, inline
+from tests.workflows import Body, Way, awaited, blocking, every_body, every_way, inline
 
-FIRST, LAST = 2_000, 10_000 if AGAIN else 20_000
+FIRST, LAST = 2_000, 8_000
 
 
 def loop(step: Any) -> Any:
@@ -110,7 +110,7 @@ def test_frames_of_earlier_entries_are_let_go(way: Way, body: Body) -> None:
 @every_way
 @pytest.mark.parametrize("kind", ["step", "chain", "states", "gated", "routed", "async", "names", "nested", "item"])
 def test_a_long_loop_takes_no_more_memory_than_a_short_one(way: Way, kind: str) -> None:
-    watch = Watch(way, last=LAST // 4 if kind == "nested" else LAST)
+    watch = Watch(way, last=LAST // 2 if kind == "nested" else LAST)
 
     @inline
     def feed(x: Any) -> Any:
@@ -149,7 +149,7 @@ def test_a_long_loop_takes_no_more_memory_than_a_short_one(way: Way, kind: str) 
         "item": lambda: loop(awaiting.map(n=[0])),
     }
     assert way.run(targets[kind]()) in ("done", ["done"])
-    assert watch.growth < 300 * (watch.last - watch.first) / 18_000  # a shorter loop may take less
+    assert watch.growth < (watch.last - watch.first) / 60  # a block that stays at each entry would be 60 times that
 
 
 @every_way
