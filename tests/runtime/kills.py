@@ -20,6 +20,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import cascade as cs
@@ -32,6 +33,8 @@ Work = dict[str, Any]
 places = 0
 """How many places of the code are left until the process dies; 0: it lives."""
 log = -1
+starts = count()
+"""Numbers the programs of this process."""
 
 
 def place() -> None:
@@ -142,6 +145,7 @@ class Program:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.count = 0
+        self.start = next(starts)
         self.shapes: list[Callable[[Any, int], Any]] = [
             *(self.chain, self.fan, self.map, self.map_of_loops, self.stream, self.jumps, self.states, self.tail_calls),
             *(self.router, self.sub_flow, self.retries, self.unrecorded, self.failing_items, self.inner_loop),
@@ -244,7 +248,7 @@ class Program:
 
         @cs.task
         def fresh() -> str:
-            return f"{name}.{next(seen)}-{os.getpid()}"
+            return f"{name}.{next(seen)}-{os.getpid()}.{self.start}"
 
         @cs.task
         def counted(each: Work) -> Work:

@@ -398,18 +398,6 @@ class TestHowRunsEnd:
         with pytest.raises(StateError, match="the disk is gone"):
             run(report(), Broken())
 
-    def test_a_store_that_fails_once_is_asked_again(self) -> None:
-        class Flaky(MemoryBackend):
-            failures = 3
-
-            def commit(self, commits: Any) -> list[str]:
-                Flaky.failures -= 1
-                if Flaky.failures >= 0:
-                    raise OSError("busy")
-                return super().commit(commits)
-
-        assert run(report(), Flaky()) == "30 pages"
-
     def test_what_ends_its_process_each_time_is_given_up(self) -> None:
         store = MemoryBackend()
         fail(publish(1), store)

@@ -343,7 +343,7 @@ def read_later(value: Any) -> Any:
 @awaited
 async def test_a_taken_message_is_no_other_steps() -> None:
     engine = cs.Engine(state_backend="memory")
-    store = engine.recorder.backend
+    store = engine.recorder.backend.backend
     target = [cs.wait_signal("x"), cs.wait_signal("x")]
     run = engine.start(target, run_id="one")
     await until(lambda: engine._active["one"].run is not None)

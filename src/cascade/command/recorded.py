@@ -174,6 +174,6 @@ def _program_of(run_id: str, given: str | None, state: str | None) -> tuple[str,
             return given, record.target
         if not record.target:
             raise Misuse(say("run_without_name", name=run_id))
-        if not isinstance(backend, SqliteBackend):
+        if not isinstance(backend.backend, SqliteBackend):
             raise Misuse(say("run_elsewhere", name=run_id, target=record.target))
     return record.target, record.target

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import Any
 
 from cascade.adapters.state.memory import MemoryBackend
 from cascade.adapters.state.owner import is_alive
+from cascade.adapters.state.patient import PatientBackend
 from cascade.adapters.state.sqlite import SqliteBackend
 from cascade.adapters.state.urls import backend_from
 from cascade.app.words import say
 from cascade.app.writing import tell
 from cascade.command.misuse import Misuse, close_to
-from cascade.errors import StateError
 from cascade.runtime.journal.recorder import Recorder
 from cascade.spec.run_options import Durability
 from cascade.spec.shown import one_line, without_passwords
@@ -48,7 +47,7 @@ def store_of(state: str | None, durability: Durability = "group") -> StateBacken
 
 
 @contextmanager
-def opened(state: str | None) -> Iterator[StateBackend]:
+def opened(state: str | None) -> Iterator[PatientBackend]:
     """Give a store that is there, open for a while."""
     backend = store_of(state)
     if isinstance(backend, SqliteBackend) and not os.path.exists(backend.path):  # to look at it shall not make it
@@ -56,11 +55,10 @@ def opened(state: str | None) -> Iterator[StateBackend]:
         known = sorted(each.name for each in folder.glob("*.db")) if folder.is_dir() else []
         hint = close_to(os.path.basename(backend.path), known, "")
         raise Misuse("; ".join(filter(None, [say("no_store", file=backend.path), hint])))
+    patient = PatientBackend(backend)
     try:
-        backend.open()
-        yield backend
-    except sqlite3.Error as error:  # which may pass; what does not is a StateError
-        raise StateError(f"{without_passwords(str(state))} cannot be used now: {error}; try again") from error
+        patient.open()
+        yield patient
     finally:
         backend.close()
 

@@ -109,7 +109,10 @@ class Commit(NamedTuple):
 
 
 class StateBackend(Protocol):
-    """Keeps runs; see the module. What goes wrong in it for good is a StateError, whatever else is tried again."""
+    """Keeps runs; see the module. What goes wrong in it for good is a StateError.
+
+    Whatever else it raises is tried again, even if it was done and only the answer got lost.
+    """
 
     def open(self) -> None:
         """Be ready; called once, before all else.

@@ -12,8 +12,9 @@ from cascade.errors import StateError
 
 __all__ = ["connect"]
 
-PATIENCE = 5.0
-"""So many seconds one waits for the commit of another process before it says that the file is locked."""
+PATIENCE = 2.0
+"""So many seconds one waits for the commit of another process before it says that the file is locked. Who asks again
+does so for much longer (`PatientBackend`), but must not wait so long that its lease is over."""
 LOG_LEFT = 4 << 20
 """So many bytes of the log (`-wal`) stay on disk at the most once what is in it has reached the file."""
 

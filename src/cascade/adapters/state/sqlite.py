@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import threading
@@ -27,6 +28,13 @@ PASSING = frozenset(
     }
 )
 """What may be over when it is tried again."""
+PASSING_OUTSIDE = frozenset(
+    {
+        *(errno.EIO, errno.ENOSPC, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+        *(getattr(errno, name) for name in ("EDQUOT", "ESTALE", "ETIMEDOUT") if hasattr(errno, name)),
+    }
+)
+"""What may be over of what the system says of a file, when it is tried again."""
 
 
 class SqliteBackend:
@@ -51,7 +59,8 @@ class SqliteBackend:
         self._file = self.path
         self._identity = (0, 0)
         self._db: sqlite3.Connection | None = None
-        self._is_open = False
+        self._users = 0
+        """How often it was opened and not closed again: several engines may share it."""
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
@@ -68,11 +77,22 @@ class SqliteBackend:
         with self._lock, self._errors():
             if self._db is None:
                 self._connect()
+            self._users += 1
+
+    def strengthen(self) -> None:
+        """Promise what "each" does from now on."""
+        if self.durability != "each":
+            with self._reading() as db:
+                db.execute("PRAGMA synchronous = FULL")
+                self.durability = "each"
 
     def close(self) -> None:
-        """Let go of the file; its log goes with the last process that does."""
+        """Let go of the file, once all that opened it do; its log goes with the last process that does."""
         with self._lock:
-            db, self._db, self._is_open = self._db, None, False
+            self._users = max(0, self._users - 1)
+            if self._users:
+                return
+            db, self._db = self._db, None
             _opened.discard(self)
             if db is not None:
                 db.close()
@@ -80,7 +100,7 @@ class SqliteBackend:
     def _connect(self) -> sqlite3.Connection:
         self._file = os.path.realpath(self.path)
         db, self._identity = connect(self._file, self.durability)
-        self._db, self._is_open = db, True
+        self._db = db
         _opened.add(self)
         return db
 
@@ -96,7 +116,7 @@ class SqliteBackend:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._errors():
-            if self._db is None and not self._is_open:
+            if not self._users:
                 raise StateError(f"the store {self.path} is not open")
             yield self._db or self._connect()
 
@@ -113,6 +133,9 @@ class SqliteBackend:
                 if db is self._db and db.in_transaction:  # not that of a parent, in a fork
                     with contextlib.suppress(sqlite3.Error):
                         db.execute("ROLLBACK")
+                    if db.in_transaction:  # another connection can begin one
+                        self._db = None
+                        db.close()
                 raise
 
     def _check_there(self) -> None:
@@ -135,7 +158,9 @@ class SqliteBackend:
             raise StateError(f"{self._file} cannot be used: {error}; restore it, or name another file") from error
         except UnicodeEncodeError as error:
             raise StateError(f"{self._file} keeps no names with half a character in them: {error}") from error
-        except (PermissionError, NotADirectoryError) as error:
+        except OSError as error:
+            if error.errno in PASSING_OUTSIDE:
+                raise
             raise StateError(f"{self._file} cannot be used: {error}; name another file") from error
 
     # --- runs

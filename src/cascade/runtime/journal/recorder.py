@@ -76,11 +76,11 @@ class Recorder:
     def __init__(
         self, backend: StateBackend, durability: str, max_takeovers: int = MOST_TAKEOVERS, target: str = ""
     ) -> None:
-        self.backend = backend
         self.durability = durability
         self.target = target
         self.max_takeovers = max_takeovers
         self.writer = Writer(backend)
+        self.backend = self.writer.backend
 
     def name(self, run_id: str | None, active: Mapping[str, Any]) -> str:
         """Return the name of a run: unlike those of all others, of all processes, if it was given none."""
@@ -126,7 +126,7 @@ class Recorder:
             params, now = _params(plan, given, variables), time()
             seen = encoded(look)
             record = RunRecord(run_id, "Running", self.target, params, seen, now, now, epoch=1, owner=owner)
-            if not await self._ours(run_id, 1, lambda: self.backend.create(record)):
+            if not await self._ours(run_id, params, lambda: self.backend.create(record)):
                 raise RunBusyError(f"run {run_id!r} was begun by somebody else at this very moment")
             if look["vague"]:
                 said = "has a literal whose content cannot be compared when the run goes on; it counts by its type"
@@ -148,7 +148,7 @@ class Recorder:
         kept = without(steps, again)
         params = _params(plan, merged, variables)
         taken = await self._ours(
-            run_id, before.epoch + 1, lambda: self.backend.take(run_id, before.epoch, owner, params, encoded(look))
+            run_id, params, lambda: self.backend.take(run_id, before.epoch, owner, params, encoded(look))
         )
         begun = self._begun(run_id, taken.epoch, kept, constants, merged, True, how)
         if again:
@@ -168,17 +168,16 @@ class Recorder:
 
     def _strengthen(self) -> None:
         """Have the store promise for all runs what one of them asks for; on the writer's thread."""
-        if getattr(self.backend, "durability", "each") != "each":
-            self.backend.close()
-            self.backend.durability = "each"  # type: ignore[attr-defined]
-            self.backend.open()
+        if hasattr(self.backend.backend, "strengthen"):
+            self.backend.backend.strengthen()
 
-    async def _ours(self, run_id: str, epoch: int, question: Callable[[], T]) -> T:
-        """Ask the store for a run; hand it back if nobody waits for it any more."""
+    async def _ours(self, run_id: str, params: bytes, question: Callable[[], T]) -> T:
+        """Ask the store for a run; hand it back if nobody waits for it any more, or the answer got lost."""
         try:
             return await self.writer.ask(question)
-        except asyncio.CancelledError:
-            self.writer.soon(lambda: self.backend.commit([Commit(run_id, epoch, 1, released=True)]))
+        except BaseException as error:
+            if not isinstance(error, RunBusyError):
+                self.writer.hand_back(partial(_release, run_id, params))
             raise
 
     def _begun(
@@ -339,6 +338,13 @@ def recorder_from(given: object, durability: Durability) -> Recorder:
     return Recorder(backend_from(given, "state_backend", durability), durability)
 
 
+def _release(run_id: str, params: bytes, store: StateBackend) -> None:
+    """Hand back a run, if it is this very start that has it."""
+    record = store.find(run_id)
+    if record is not None and record.owner is not None and record.params == params:
+        store.commit([Commit(run_id, record.epoch, 1, released=True)])
+
+
 def _warn(bus: MessageBus, run_id: str, code: str, message: str) -> None:
     if bus.wants(RunWarning):
         bus.publish(RunWarning(run_id=run_id, code=code, message=message))
@@ -355,7 +361,7 @@ def _changed(old: dict[str, Any], now: dict[str, Any], steps: Mapping[str, StepR
 
 
 def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None]) -> bytes:
-    """Return what is recorded of the parameters given and the environment: all but secrets."""
+    """Return what is recorded of the parameters given and the environment: all but secrets; and of which start."""
     secret = {each.name for each in plan.blueprint.graph.inputs.values() if each.secret}
     environment = {each.name for each in plan.blueprint.graph.inputs.values() if isinstance(each, Env)}
     try:
@@ -363,6 +369,7 @@ def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | 
             {
                 "params": {name: value for name, value in given.items() if name not in secret},
                 "variables": {k: v for k, v in variables.items() if k in environment and k not in secret},
+                "start": uuid4().hex,
             }
         )
     except StateError as error:

@@ -9,9 +9,9 @@ The queue is a deque, as appending to one is atomic: no lock is taken for a step
 event loop, which a body may be holding. Of several steps with one key in a commit only the last is written; so a loop
 that turns faster than the disk costs the disk nothing.
 
-A store that fails is tried again for 20 seconds, less than a lease, and nothing new starts meanwhile (`is_behind`).
-Then all runs end with a StateError. Their end is not in the store: there they are Running without an owner that is
-alive, and can be gone on with. (The alternative, a connection for each run, would have as many transactions, of which
+A store that fails is tried again for 20 seconds (`PatientBackend`), and nothing new starts meanwhile (`is_behind`).
+Then all runs end with a StateError. Their end is not in the store: they are handed back as soon as it works again, so
+that they can be gone on with. (The alternative, a connection for each run, would have as many transactions, of which
 SQLite makes one at a time.)
 """
 
@@ -22,11 +22,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from time import monotonic, sleep
+from functools import partial
+from time import monotonic
 from typing import Any, Protocol, TypeVar
 
+from cascade.adapters.state.patient import PatientBackend
 from cascade.errors import RunLostError, StateError
-from cascade.spec.notes import spelled
 from cascade.spec.state import Commit, RunStatus, StateBackend, StepRecord
 
 __all__ = ["Recorded", "Writer"]
@@ -36,8 +37,6 @@ GROUP = 0.01
 """A group is committed so many seconds after its first step ended."""
 BEHIND = 0.1
 """A commit that takes longer than that holds back what would begin."""
-PATIENCE = 20.0
-"""So long a store that fails is tried again."""
 LOOK = 0.8
 """So often messages are looked for, while somebody waits for one: they are seen within a second."""
 BEAT = 5.0
@@ -60,7 +59,7 @@ class Writer:
     """Writes for all runs of one engine."""
 
     def __init__(self, backend: StateBackend) -> None:
-        self.backend = backend
+        self.backend = PatientBackend(backend)
         self._runs: dict[str, Recorded] = {}
         self._numbers: dict[str, int] = {}
         """Of each run, its last commit."""
@@ -69,19 +68,23 @@ class Writer:
         """Of the runs that wait for messages: what looks whether there are new ones."""
         self._waiting: deque[Callable[[BaseException | None], None]] = deque()
         """Who wants to know when all that was said so far is committed."""
+        self._left: deque[Callable[[StateBackend], Any]] = deque()
+        """What hands back runs that had to be left while the store did not work."""
         self._wake = threading.Event()
+        self._at_rest = threading.Event()
+        """Set when all is committed that can be, while it closes."""
+        self._lock = threading.Lock()
+        """Held where the thread begins and ends."""
         self._is_dirty = False
         self._is_urgent = False
         self._is_open = False
         self._is_closing = False
         self._thread: threading.Thread | None = None
-        self._began: float | None = None
-        """When the commit under way began."""
 
     @property
     def is_behind(self) -> bool:
-        """Whether a commit takes so long that nothing new is to start."""
-        began = self._began
+        """Whether the store takes so long that nothing new is to start."""
+        began = self.backend.began
         return began is not None and monotonic() - began > BEHIND
 
     # --- what runs ask for, on the thread of their event loop
@@ -95,6 +98,12 @@ class Writer:
         """Write for a run no more."""
         if self._runs.get(run.run_id) is run:
             del self._runs[run.run_id]
+            self._numbers.pop(run.run_id, None)
+
+    def hand_back(self, question: Callable[[StateBackend], Any]) -> None:
+        """Have a run handed back behind what was said so far, or later, if the store does not work now."""
+        self._jobs.append((lambda: None, lambda value, error: self._left.append(question)))
+        self._hurry()
 
     def watch(self, run_id: str, look: Callable[[], None]) -> None:
         """Look for messages to a run once a second, on the thread that writes."""
@@ -130,6 +139,9 @@ class Writer:
     def soon(self, question: Callable[[], Any]) -> None:
         """Ask the store something whose answer nobody waits for."""
         self._jobs.append((question, lambda value, error: None))
+        self._hurry()
+
+    def _hurry(self) -> None:
         self._is_urgent = True
         self._start()
         self._wake.set()
@@ -153,59 +165,78 @@ class Writer:
                 return  # the loop is closed: nobody waits any more
 
         add(answer)
-        self._is_urgent = True
-        self._start()
-        self._wake.set()
+        self._hurry()
         return await future
 
     async def aclose(self) -> None:
-        """Commit what is left, and close the store."""
+        """Commit what is left, and close the store; who has to hand back runs stays for that."""
         thread = self._thread
-        self._is_closing = True
-        self._wake.set()
-        if thread is not None:
-            await asyncio.get_running_loop().run_in_executor(None, thread.join)
-        self._thread, self._is_closing = None, False
+        if thread is not None and thread.is_alive():
+            self._is_closing = True
+            self._wake.set()
+            await asyncio.get_running_loop().run_in_executor(None, self._rest, thread)
+
+    def _rest(self, thread: threading.Thread) -> None:
+        self._at_rest.wait()
+        if self._thread is None:
+            thread.join()
 
     # --- the thread
 
     def _start(self) -> None:
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._work, name="cascade-journal", daemon=True)
-            self._thread.start()
+        with self._lock:
+            if self._at_rest.is_set():
+                self._at_rest.clear()
+                self._is_closing = False
+            if self._thread is None or not self._thread.is_alive():  # it is not in a process that was forked
+                self._thread = threading.Thread(target=self._work, name="cascade-journal", daemon=True)
+                self._thread.start()
 
     def _work(self) -> None:
         beaten = looked = monotonic()
         while True:
-            self._wake.wait(LOOK if self._watched else BEAT if self._runs else None)
+            self._wake.wait(LOOK if self._watched or self._left else BEAT if self._runs else None)
             self._wake.clear()
             if self._is_dirty and not (self._is_urgent or self._is_closing):
                 self._wake.wait(GROUP)  # a group gathers; who waits for it cuts that short
                 self._wake.clear()
             try:
-                self._open()
+                if self._is_dirty or self._jobs or self._waiting:
+                    self._open(self.backend)
+                self._hand_back()
                 self._write()
                 if self._runs and monotonic() - beaten > BEAT:
                     beaten = monotonic()
                     self._lose(self.backend.beat([(name, run.epoch) for name, run in [*self._runs.items()]]))
                 if self._watched and monotonic() - looked > LOOK:
                     for look in [*self._watched.values()]:
-                        with suppress(Exception):  # a commit says so, if the store has failed
-                            look()
+                        look()
                     looked = monotonic()
                 self._answer()
+                self._hand_back()
             except BaseException as error:
                 self._fail(error)
-            if self._is_closing and not (self._is_dirty or self._jobs or self._waiting):
-                if self._is_open:
-                    self._is_open = False
-                    self.backend.close()
+            if self._is_closing and self._may_end():
                 return
 
-    def _open(self) -> None:
+    def _open(self, backend: StateBackend) -> None:
         if not self._is_open:
-            self.backend.open()
+            backend.open()
             self._is_open = True
+
+    def _may_end(self) -> bool:
+        """Close the store if there is nothing to do; say whether the thread ends."""
+        with self._lock:
+            if self._is_dirty or self._jobs or self._waiting:
+                return False
+            if not self._left:
+                if self._is_open:
+                    self._is_open = False
+                    with suppress(Exception):  # all is committed
+                        self.backend.close()
+                self._thread = None
+            self._at_rest.set()
+            return self._thread is None
 
     def _write(self) -> None:
         self._is_dirty = self._is_urgent = False
@@ -213,10 +244,10 @@ class Writer:
         commits = [commit for run in [*self._runs.values()] if (commit := self._gathered(run)) is not None]
         try:
             if commits:
-                self._lose(self._commit(commits))
+                self._lose(self.backend.commit(commits))
         except BaseException as error:
             for answer in waiting:
-                answer(_state_error(error))
+                answer(error)
             raise
         for answer in waiting:
             answer(None)
@@ -232,23 +263,6 @@ class Writer:
         number = self._numbers[run_id] = self._numbers.get(run_id, 0) + 1
         return number
 
-    def _commit(self, commits: list[Commit]) -> list[str]:
-        self._began = began = monotonic()
-        pause = 0.01
-        try:
-            while True:
-                try:
-                    return self.backend.commit(commits)
-                except StateError:
-                    raise
-                except Exception as error:
-                    if monotonic() - began > PATIENCE:
-                        raise _state_error(error) from error
-                    sleep(pause)
-                    pause = min(2 * pause, 1.0)
-        finally:
-            self._began = None
-
     def finish(self, run: Recorded, status: RunStatus | None, error: str = "") -> list[str]:
         """Commit the end of a run, or hand it back (no status); on the writer's thread, by `ask`.
 
@@ -257,11 +271,13 @@ class Writer:
         last = self._gathered(run)
         steps, taken = ((), ()) if last is None else (last.steps, last.taken)
         number = self._number(run.run_id) if last is None else last.number
-        return self._commit([Commit(run.run_id, run.epoch, number, steps, (), taken, status, status is None, error)])
+        return self.backend.commit(
+            [Commit(run.run_id, run.epoch, number, steps, (), taken, status, status is None, error)]
+        )
 
     def drop(self, run: Recorded, keys: Iterable[str], mark: StepRecord) -> None:
         """Commit that steps of a run do not count any more, and one that says so; on the writer's thread, by `ask`."""
-        self._lose(self._commit([Commit(run.run_id, run.epoch, self._number(run.run_id), [mark], [*keys])]))
+        self._lose(self.backend.commit([Commit(run.run_id, run.epoch, self._number(run.run_id), [mark], [*keys])]))
 
     def _lose(self, lost: Iterable[str]) -> None:
         for name in lost:
@@ -281,30 +297,42 @@ class Writer:
                 value = question()
             except BaseException as error:
                 answer(None, error)
+                if error is self.backend.failure:  # of the store, not of who asked
+                    raise
             else:
                 answer(value, None)
 
-    def _fail(self, error: BaseException) -> None:
+    def _hand_back(self) -> None:
+        """Hand back the runs that had to be left, if the store works."""
+        while self._left:
+            question = self._left[0]
+            try:
+                self._open(self.backend.backend)
+                question(self.backend.backend)
+            except StateError:
+                pass  # it does not work for good
+            except Exception:
+                return
+            self._left.popleft()
+
+    def _fail(self, failure: BaseException) -> None:
         """End all runs: the store cannot be written."""
-        failure = _state_error(error)
-        for run in [*self._runs.values()]:
+        error = failure if isinstance(failure, StateError) else StateError(f"the store of runs failed: {failure!r}")
+        for name, run in [*self._runs.items()]:
+            end = Commit(name, run.epoch, self._number(name), released=True)
+            self._left.append(partial(_commit, end))
             self.leave(run)
-            run.lost(failure)
+            run.lost(error)
         for _ in range(len(self._waiting)):
-            self._waiting.popleft()(failure)
+            self._waiting.popleft()(error)
         for _ in range(len(self._jobs)):
-            self._jobs.popleft()[1](None, failure)
+            self._jobs.popleft()[1](None, error)
+
+
+def _commit(end: Commit, store: StateBackend) -> None:
+    store.commit([end])
 
 
 def _taken(queue: deque[Any]) -> Iterable[Any]:
     """Take what is in a queue now; more may be added meanwhile."""
     return [queue.popleft() for _ in range(len(queue))]
-
-
-def _state_error(error: BaseException) -> StateError:
-    if isinstance(error, StateError):
-        return error
-    return StateError(
-        f"the store of runs failed for {PATIENCE:g} seconds: {spelled(error)}; the run is kept as Running without an "
-        "owner, start it again with its run_id when the store works"
-    )
