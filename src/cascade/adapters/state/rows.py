@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from cascade.adapters.state.rules import advances
@@ -49,10 +50,15 @@ TAKE_RUN = (
 )
 PENDING = f"SELECT run_id, number, epoch, committed, chunked {_BOTH} WHERE run_id IN (%s)"
 BEAT = "UPDATE starts SET beat = ? WHERE run = (SELECT number FROM runs WHERE run_id = ?) AND epoch = ?"
-UPSERT_STEP = (
-    f"INSERT INTO steps ({', '.join(_STEP)}) VALUES ({', '.join('?' * len(_STEP))}) ON CONFLICT (run, key) "
+MANY = 80
+"""So many steps are written by one statement: Python's own lock is let go of once for each, and SQLite of old takes no
+more than 999 values."""
+_PLACES = f"({', '.join('?' * len(_STEP))})"
+_UPSERT = (
+    f"INSERT INTO steps ({', '.join(_STEP)}) VALUES %s ON CONFLICT (run, key) "
     f"DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _STEP[2:])}"
 )
+UPSERT_STEP, UPSERT_STEPS = _UPSERT % _PLACES, _UPSERT % ", ".join([_PLACES] * MANY)
 READ_STEPS = f"SELECT run, chunks, {', '.join(StepRecord._fields)} FROM steps WHERE number IN (%s) ORDER BY number"
 
 Row = tuple[Any, ...]
@@ -169,9 +175,9 @@ def write(db: sqlite3.Connection, runs: Sequence[Pending], now: float) -> None:
         db.executemany("DELETE FROM chunks WHERE run = ? AND key = ?", gone)
     rows = [row for run in runs for row in run.rows()]
     try:
-        db.executemany(UPSERT_STEP, rows)
+        _upsert(db, rows)
     except UnicodeEncodeError:  # of what people read, half a character; those written before are written again
-        db.executemany(UPSERT_STEP, [(*row[:-2], *map(_encodable, row[-2:])) for row in rows])
+        _upsert(db, [(*row[:-2], *map(_encodable, row[-2:])) for row in rows])
     for run in runs:
         for key, value in run.long.items():
             pieces = (memoryview(value)[at : at + CHUNK] for at in range(0, len(value), CHUNK))
@@ -190,6 +196,13 @@ def write(db: sqlite3.Connection, runs: Sequence[Pending], now: float) -> None:
                 "UPDATE runs SET status = ?, owner = iif(?, NULL, owner), error = ?, updated = ? WHERE number = ?",
                 (status, is_free, _encodable(error), now, run.number),
             )
+
+
+def _upsert(db: sqlite3.Connection, rows: list[Row]) -> None:
+    many = len(rows) - len(rows) % MANY
+    for at in range(0, many, MANY):
+        db.execute(UPSERT_STEPS, [*chain.from_iterable(rows[at : at + MANY])])
+    db.executemany(UPSERT_STEP, rows[many:])
 
 
 def _encodable(text: str) -> str:

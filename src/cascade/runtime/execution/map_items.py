@@ -85,8 +85,9 @@ def call_each(state: MapState, batch: Batch) -> None:
             values = tuple([column[batch.at] for column in batch.columns])
             batch.at += 1
             args, kwargs = state.arguments(values)
+            call = Call(state.frame, state.i, f"[{index}]") if run.observed else None
             if run.journal is not None:
-                value, is_apart = run.journal.of_call(Call(state.frame, state.i, f"[{index}]"))
+                value, is_apart = run.journal.of_call(call)
                 if value is not PENDING:
                     out.append(state.known(value))
                     continue
@@ -96,12 +97,9 @@ def call_each(state: MapState, batch: Batch) -> None:
                     state.scope.start(perform, state, index, values)
                     continue
             try:
-                if run.observed:
-                    value = run.observe_call(Call(state.frame, state.i, f"[{index}]"), function, args, kwargs)
-                else:
-                    value = function(*args, **kwargs)
+                value = function(*args, **kwargs) if call is None else run.observe_call(call, function, args, kwargs)
             except BaseException as error:
-                call = Call(state.frame, state.i, f"[{index}]")
+                call = call or Call(state.frame, state.i, f"[{index}]")
                 value = state.failure(index, values, run.failure_at(call, error))
             if value.__class__ is not form.seen:
                 if is_signal(value):

@@ -18,6 +18,7 @@ from cascade.spec.operations import CALLN, MAP
 
 if TYPE_CHECKING:
     from cascade.spec.blueprint import Blueprint
+    from cascade.spec.graph import Graph
 
 __all__ = ["NodeIds"]
 
@@ -103,11 +104,15 @@ class NodeIds:
         else:
             self._entries[number] = self._entries.get(number, 0) + count
 
-    def has_looped(self, frame: Frame, i: int) -> bool:
-        """Say whether the instance of instruction `i` was a loop before, so that its calls are counted."""
+    def has_looped(self, frame: Frame, i: int, item: str = "") -> bool:
+        """Say whether the instance of instruction `i` was a loop before (or `item` of it), so that its calls count."""
         if not self._copies and not self._entries:  # then nothing was
             return False
-        return self.instance(frame.activation, frame.block.source(i), frame.loop).has_looped(frame.suffix)
+        suffix = frame.suffix + item
+        if frame.loop is frame.activation.key is None and frame.block.origin is None and i not in self._entries:
+            known = self._copies.get((None, i, None, False))
+            return known is not None and known.has_looped(suffix)
+        return self.instance(frame.activation, frame.block.source(i), frame.loop).has_looped(suffix)
 
     def instances(self) -> list[NodeInstance]:
         """Return all instances that were asked for so far."""
@@ -136,6 +141,10 @@ class NodeIds:
         place = self._place(instance.key)[1][number]
         attempts = instance.key.attempts if instance.key.__class__ is SubflowKey else ""
         return TaskSite(self.run_id, f"{label}#{place}{self._path(instance)}{attempts}", name, self.start)
+
+    def outside(self, graph: Graph, number: int) -> str:
+        """Return the id of a node of the run's own graph, outside of all loops."""
+        return f"{graph.name(number)}#{self._place(None)[1][number]}"
 
     def _path(self, instance: NodeInstance) -> str:
         """Return what tells an instance from the others of its node: the loops that it is in."""

@@ -45,6 +45,11 @@ ATTEMPTS = "?"
 """Behind the key of a call that may be tried again: how many attempts it has begun."""
 
 
+ITEMS = 2
+"""Of a map not its own value is recorded, but that of each item."""
+_new = tuple.__new__
+
+
 def is_recorded(graph: Graph, number: int) -> bool:
     """Say whether the values of a node are recorded: not if its task says that another call's would do as well."""
     task = getattr(graph.nodes[number], "task", None)
@@ -77,6 +82,7 @@ class Journal:
         self.is_silent = durability == "exit"
         """Nothing is committed before the end."""
         self.keys = StepKeys()
+        self._places: dict[Any, tuple[str, str, int]] = {}
         self.steps: deque[StepRecord] = deque()
         self.taken: deque[tuple[int, str]] = deque()
         self.error: StateError | None = None
@@ -88,6 +94,24 @@ class Journal:
         self.masked: Callable[[str], str] = str
         self.secrets: Collection[str] = ()
         """What no preview shows."""
+
+    def place(self, call: Call) -> tuple[str, str, int]:
+        """Return the key of a call, the id of its node, both without its item, and whether it is recorded.
+
+        What it depends on is worked out once: of an item or an entry the rest is known.
+        """
+        activation, number = call.activation, call.number
+        mark = activation.key, number, call.loop, call.jumped
+        found = self._places.get(mark)
+        if found is None:
+            graph = activation.blueprint.graph
+            kept = (ITEMS if graph.kinds[number] == MAP else 1) if is_recorded(graph, number) else 0
+            if mark[0] is mark[2] is None:
+                found = str(number), self.names.outside(graph, number), kept
+            else:
+                found = self.keys.of(call).removesuffix(call.suffix), call.instance(self.names).site.task_id, kept
+            self._places[mark] = found
+        return found
 
     def lost(self, error: StateError) -> None:
         """End the run, from any thread: it cannot be recorded any more."""
@@ -101,7 +125,7 @@ class Journal:
         records = self.records
         if not records:
             return PENDING
-        record = records.get(self.keys.of(call))
+        record = records.get(self.place(call)[0] + call.suffix)
         if record is None or record.entry != _entry(call):
             return PENDING
         if record.kind == VALUE:
@@ -168,12 +192,16 @@ class Journal:
         Raises:
             StateError: it cannot be recorded.
         """
-        graph = call.activation.blueprint.graph
-        if value is NOTHING or not is_recorded(graph, call.number):
+        key, task_id, kept = self.place(call)
+        suffix = call.suffix
+        if value is NOTHING or not kept or (kept == ITEMS and not suffix):
             return
-        if graph.kinds[call.number] == MAP and not call.suffix:
-            return  # its items are
-        self._put(call, "", VALUE, self._encoded(call, value), preview(value, self.secrets), started)
+        data = self._encoded(call, value)
+        now = time()
+        step = (key + suffix, _entry(call), VALUE, data, task_id + suffix, 1, started or now, now, "")
+        self.steps.append(_new(StepRecord, (*step, preview(value, self.secrets))))
+        if not self.is_silent:
+            self.writer.touch()
 
     async def kept(self, run: RunState, call: Call, value: Any, started: float) -> None:
         """Record what a call gave, and wait until that is committed where readers are to wait.
@@ -214,7 +242,7 @@ class Journal:
             return encode(value)
         except StateError as error:
             graph = call.activation.blueprint.graph
-            task_id = call.instance(self.names).site_of(call.suffix).task_id
+            task_id = self.place(call)[1] + call.suffix
             raise StateError(
                 f"what task {task_id} (declared at {graph.declared(call.number)}) returned cannot be recorded: "
                 f"{error}; return plain data, or say @cs.task(record=False): then it is computed again where needed"
@@ -235,8 +263,8 @@ class Journal:
         now = time()
         if ended is None:
             ended = now
-        task_id = call.instance(self.names).site_of(call.suffix).task_id
-        key = self.keys.of(call) + what
+        key, task_id, _ = self.place(call)
+        key, task_id = key + call.suffix + what, task_id + call.suffix
         self.steps.append(
             StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, ended, error, shown)
         )

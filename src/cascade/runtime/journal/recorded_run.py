@@ -37,7 +37,9 @@ __all__ = ["RecordedRun", "recording"]
 class RecordedRun(RunState):
     """The state of a run with a journal."""
 
-    __slots__ = ("journal",)
+    __slots__ = ("journal", "tells")
+    tells: bool
+    """Whether calls have more done around them than being recorded: somebody listens, or a limit stands."""
 
     def __init__(
         self,
@@ -58,12 +60,16 @@ class RecordedRun(RunState):
     def look_at_limits(self) -> None:
         """See whether some limit stands; each call is to be looked at, whoever listens."""
         super().look_at_limits()
+        self.tells = self.observed
         self.look_at_each_call()
 
     def observe_call(self, call: Call, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call in place, with events around the call, and record what it gives."""
         started = time()
-        value = super().observe_call(call, func, args, kwargs)
+        if self.tells or self.names.has_looped(call.frame, call.register, call.suffix[len(call.frame.suffix) :]):
+            value = super().observe_call(call, func, args, kwargs)
+        else:
+            value = func(*args, **kwargs)
         if not is_signal(value):
             self.journal.keep(call, value, started)
         return value

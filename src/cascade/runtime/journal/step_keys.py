@@ -34,17 +34,13 @@ class StepKeys:
     """The keys of the steps of one run; what they begin with is worked out once."""
 
     def __init__(self) -> None:
-        self._places: dict[Any, str] = {}
         self._programs: dict[Any, str] = {None: ""}
         self._loops: dict[NodeInstance | None, str] = {None: ""}
 
     def of(self, call: Call) -> str:
         """Return the key of a call."""
-        place = (call.activation.key, call.number, call.loop, call.jumped)
-        found = self._places.get(place)
-        if found is None:
-            found = self._places[place] = _place(self.loop(call.loop), self.program(place[0]), place[1], place[3])
-        return found + call.suffix if call.suffix else found
+        program = self.program(call.activation.key)
+        return _place(self.loop(call.loop), program, call.number, call.jumped) + call.suffix
 
     def lasting(self, call: Call) -> str:
         """Return the key of a call and of the entry that it belongs to, wherever its loop was when the run went on."""

@@ -52,8 +52,11 @@ def encode(value: Any, *, sign: Sign | None = None) -> bytes:
     Raises:
         StateError: there is no form that gives it back.
     """
+    cls = value.__class__
+    if cls is int and -WIDE < value < WIDE:
+        return b"j1%d" % value
     try:
-        if _is_plain(value, set()):
+        if _is_plain_atom(cls, value) or _is_plain(value, set()):
             return b"j1" + _text(value)
         writing = _Writing()
         text = _text(writing.form(value))
