@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     again = [item for item in items if Path(item.path).name not in ONCE and not any(map(item.nodeid.count, ONCE_NAMED))]
     config.hook.pytest_deselected(items=list(set(items) - set(again)))
     items[:] = again
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Keep no bytecode from here on: a module that a test writes twice within a second would be the first one again."""
+    sys.dont_write_bytecode = True
 
 
 @pytest.fixture(scope="module", autouse=True)
