@@ -12,9 +12,24 @@ import pytest
 
 import cascade as cs
 from cascade.runtime import Engine, MessageBus
+from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.events import RunFinished, RunStarted, TaskExecutionStarted
+from cascade.runtime.interpreter import interpreter
 from cascade.testing import SpySubscriber
-from tests.workflows import Tier, Way, awaited, blocking, every_body, every_tier, every_way, in_loop, inline, run, turns
+from tests.workflows import (
+    Body,
+    Tier,
+    Way,
+    awaited,
+    blocking,
+    every_body,
+    every_tier,
+    every_way,
+    in_loop,
+    inline,
+    run,
+    turns,
+)
 
 
 class Tap:
@@ -280,6 +295,73 @@ class TestEndings:
         assert run(mapped, tier=tier) == [0, 1, 2]
         with pytest.raises(ValueError, match="was spent by an earlier run"):
             run(mapped, tier=tier)
+
+
+class TestWindowsOfChains:
+    """A stream is read no further than the windows allow, also before it is known who reads a map of it."""
+
+    @every_tier
+    @pytest.mark.parametrize(("options", "inside"), [({"window": 2}, False), ({"concurrency": 1}, True)])
+    @pytest.mark.parametrize(
+        "bodies",
+        [[inline], [awaited], [inline, awaited], [awaited, blocking, awaited]],
+        ids=lambda bodies: "-".join(body.__name__ for body in bodies),
+    )
+    def test_hold_where_the_pass_that_comes_to_the_readers_is_interrupted(
+        self, bodies: list[Body], options: dict[str, Any], inside: bool, tier: Tier, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As on a busy machine: the event loop has a turn behind each map that is put aside, and a long one."""
+        made, used, most = [0], [0], [0]
+        monkeypatch.setattr(Ticker, "rest", lambda _: turns(1 if used[0] else 100))
+        monkeypatch.setattr(interpreter, "MOST_DEFERRED", 1)
+
+        def first(v: int) -> int:
+            made[0] += 1
+            most[0] = max(most[0], made[0] - used[0])
+            return v
+
+        def middle(v: int) -> int:
+            return v
+
+        @cs.task
+        async def last(v: int) -> int:
+            used[0] += 1
+            return v
+
+        chain: Any = bodies[0](first).map(v=iter(range(100)), **options)
+        for task in [*(body(middle) for body in bodies[1:]), last]:
+            chain = task.map(v=chain, **options)
+        assert in_loop(lambda: closed(Engine(tier=tier), cs.subflow(chain) if inside else chain)) == [*range(100)]
+        assert most[0] <= 2 * 2 * (len(bodies) + 1)
+
+    @every_tier
+    @pytest.mark.parametrize("body", [inline, awaited], ids=lambda body: body.__name__)
+    @pytest.mark.parametrize("beside", [list, iter], ids=["a list", "a stream"])
+    def test_hold_where_another_map_flows_in_that_has_nothing_to_give_yet(
+        self, body: Body, beside: Any, tier: Tier
+    ) -> None:
+        made, most = [0], [0]
+
+        @body
+        def make(v: int) -> int:
+            made[0] += 1
+            return v
+
+        @cs.task
+        async def waits(v: int) -> int:
+            await turns(0 if most[0] else 100)
+            most[0] = most[0] or made[0]
+            return v
+
+        other = waits.map(v=beside(range(100)))
+        both = inline(lambda v, w: v + w).map(v=make.map(v=iter(range(100)), window=2), w=other, window=2)
+        assert in_loop(lambda: closed(Engine(tier=tier), both)) == [2 * n for n in range(100)]
+        assert most[0] <= 2 * 2 * 2
+
+
+async def closed(engine: Engine, target: Any) -> Any:
+    async with engine:
+        return await engine.run(target)
 
 
 class TestChains:

@@ -19,6 +19,7 @@ ends, so it ends early where another map could begin with what is there (docs/de
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from cascade.runtime.execution.map_items import call_in_place, offer, resume_map, start_all
@@ -99,6 +100,8 @@ async def _run_all(state: MapState, started: MapStarted | None) -> Any:
             await _spread(state)
         else:
             await resume_map(state, started.values)
+        if state.done < state.read:
+            offer(state)
         await state.scope.join()
         state.check_errors(True)
         for sink in state.sinks:
@@ -141,7 +144,7 @@ async def _spread(state: MapState) -> None:
     policy = form.task.needs or (gate is not None and (gate.is_policy or gate.selector is not None))
     in_place = run.inline and not policy
     measures = in_place and run.direct and form.inline is None and form.task.mode == "auto" and not form.is_async
-    may_wait = not isinstance(source, ColumnSource)
+    may_wait = is_alone = not isinstance(source, ColumnSource)
     comprehension = Comprehension(state)
     size = 1 if measures else FIRST_BLOCK
     while True:
@@ -152,6 +155,11 @@ async def _spread(state: MapState) -> None:
             room = state.room_left()
         if may_wait:
             offer(state)
+            if is_alone and state.read:
+                is_alone = False
+                if state.results is not None and state.is_read_by_maps():
+                    await asyncio.sleep(0)  # what else flows into the map that reads this begins, and offers itself
+                    continue
         try:
             batch = await source.read(EVERYTHING if in_place and state.may_take_all(state.read) else min(size, room))
         except BaseException as error:

@@ -59,15 +59,22 @@ async def resume(
     run: RunState, work: list[Any], deferred: list[Deferred], outcome: Any, mine: Scope
 ) -> Deferred | None:
     """Go on after `run_ready` ended with `outcome`; see `advance`."""
-    while outcome is not None:
-        _start_all(run, deferred)
-        deferred.clear()
-        if outcome is TURN:
-            await run.turn()
-        else:
-            await run.wait_for_measure(outcome)
-        run.ticker.begin()
-        outcome = run_ready(run, work, deferred)
+    if outcome is not None:
+        run.passes[id(work)] = work
+        try:
+            while outcome is not None:
+                _start_all(run, deferred)
+                deferred.clear()
+                if outcome is TURN:
+                    await run.turn()
+                else:
+                    await run.wait_for_measure(outcome)
+                run.ticker.begin()
+                outcome = run_ready(run, work, deferred)
+        finally:
+            del run.passes[id(work)]
+            for state in run.under_way.values():
+                state.tell()  # who reads a map that waits may be known now
     return _start_all(run, deferred, mine)
 
 

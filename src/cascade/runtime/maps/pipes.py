@@ -19,7 +19,7 @@ from cascade.spec.marks import SKIPPED
 from cascade.spec.operations import MAP
 from cascade.spec.task import Task
 
-__all__ = ["Pipe", "PipeSource", "open_pipes", "is_sole_reader"]
+__all__ = ["Pipe", "PipeSource", "Readers", "open_pipes"]
 
 
 class Giver(Protocol):
@@ -275,15 +275,20 @@ def _is_open(frame: Frame, j: int) -> bool:
     return gate_reason(frame, gate, [], None) is None
 
 
-def is_sole_reader(known: dict[Block, Counter[int | None]], block: Block, i: int) -> bool:
-    """Say whether register `i` is read at one place only; `known` keeps what was counted."""
-    counts = known.get(block)
-    if counts is None:
-        counts = known[block] = Counter([block.root, block.root])  # the root is read from outside
+class Readers:
+    """How often each register of a block is read, and which of them maps read."""
+
+    __slots__ = ("by_maps", "counts")
+
+    def __init__(self, block: Block) -> None:
+        self.counts: Counter[int | None] = Counter([block.root, block.root])  # the root is read from outside
+        self.by_maps: set[int] = set()
         for j in range(len(block)):
-            counts.update(block.references(j))
+            references = block.references(j)
+            self.counts.update(references)
+            if block.ops[j] == MAP:
+                self.by_maps.update(references)
         for router in block.routes.values():
-            counts.update([*router.routes.values(), router.default])
+            self.counts.update([*router.routes.values(), router.default])
         for gate in block.gates.values():
-            counts.update((gate.condition, gate.otherwise))
-    return counts[i] == 1
+            self.counts.update((gate.condition, gate.otherwise))

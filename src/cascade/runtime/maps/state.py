@@ -13,7 +13,7 @@ from typing import Any
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, Frame
 from cascade.runtime.frames.scope import NodeFailure, Scope
-from cascade.runtime.maps.pipes import Pipe, is_sole_reader, open_pipes
+from cascade.runtime.maps.pipes import Pipe, Readers, open_pipes
 from cascade.runtime.maps.sinks import ResultSink
 from cascade.runtime.maps.sources import ColumnSource, Source
 from cascade.runtime.run.state import RunState
@@ -24,6 +24,7 @@ from cascade.spec.layout import order_of
 from cascade.spec.lazy import MappedResult
 from cascade.spec.marks import SKIPPED
 from cascade.spec.notes import note_more, spelled
+from cascade.spec.operations import MAP
 from cascade.spec.outcomes import Failed
 from cascade.spec.placement import CallForm
 
@@ -153,7 +154,26 @@ class MapState:
         if self.results is None:
             for sink in self.sinks:
                 pending += sink.waiting
+        elif self.run.passes and self.is_to_flow():
+            return self.read
         return pending
+
+    def is_to_flow(self) -> bool:
+        """Say whether a map reads the results that the interrupted pass over the frame may not have come to yet."""
+        passes = self.run.passes.values()
+        return self.is_read_by_maps() and any(self.frame is frame for work in passes for frame, _ in work)
+
+    def is_read_by_maps(self) -> bool:
+        """Say whether a map reads the results."""
+        return self.frame.block.ops.count(MAP) > 1 and self.i in self.readers().by_maps
+
+    def readers(self) -> Readers:
+        """Return who reads the registers of the block, counted once a run."""
+        known, block = self.run.readers, self.frame.block
+        found: Readers | None = known.get(block)
+        if found is None:
+            found = known[block] = Readers(block)
+        return found
 
     def has_room(self) -> bool:
         """Say whether it pays to read more: not before half the queue is empty, or half of what waits is taken."""
@@ -325,7 +345,7 @@ class MapState:
         assert results is not None
         self.sinks.append(pipe)
         _put(pipe, 0, results)
-        if is_sole_reader(self.run.readers, self.frame.block, self.i):
+        if self.readers().counts[self.i] == 1:
             self.results = None
         return pipe
 

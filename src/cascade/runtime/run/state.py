@@ -73,6 +73,7 @@ class RunState(Reports):
         "observed",
         "operations",
         "params",
+        "passes",
         "patience",
         "patience_to_compile",
         "pipes",
@@ -142,6 +143,8 @@ class RunState(Reports):
         """The maps that are going on."""
         self.lost: dict[str, tuple[int, int, bool]] = {}
         """Of maps that went on without items that failed: how many did, of how many, and whether a warning says so."""
+        self.passes: dict[int, list[Any]] = {}
+        """The work of passes that were interrupted: there may be more in their frames that waits for what goes on."""
         self.pipes: dict[tuple[Frame, int], Any] = {}
         """For a map that was begun before its inputs are there: what flows into it."""
         self.shares: dict[Activation, Mapping[str, str]] = {}
