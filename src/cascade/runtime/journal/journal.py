@@ -200,7 +200,7 @@ class Journal:
         now = time()
         step = (key + suffix, _entry(call), VALUE, data, task_id + suffix, 1, started or now, now, "")
         self.steps.append(_new(StepRecord, (*step, preview(value, self.secrets))))
-        if not self.is_silent:
+        if not self.is_silent and not self.waits:  # who waits has it committed at once
             self.writer.touch()
 
     async def kept(self, run: RunState, call: Call, value: Any, started: float) -> None:

@@ -66,7 +66,7 @@ class Writer:
         self._jobs: deque[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]] = deque()
         self._watched: dict[str, Callable[[], None]] = {}
         """Of the runs that wait for messages: what looks whether there are new ones."""
-        self._waiting: deque[Callable[[BaseException | None], None]] = deque()
+        self._waiting: deque[asyncio.Future[Any]] = deque()
         """Who wants to know when all that was said so far is committed."""
         self._left: deque[Callable[[StateBackend], Any]] = deque()
         """What hands back runs that had to be left while the store did not work."""
@@ -129,12 +129,17 @@ class Writer:
         Raises:
             StateError: the store failed.
         """
-        await self._answered(lambda answer: self._waiting.append(lambda error: answer(None, error)))
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._hurry()
+        await future
 
     async def ask(self, question: Callable[[], T]) -> T:
         """Ask the store something, on the writer's thread, behind what was said so far."""
-        found: T = await self._answered(lambda answer: self._jobs.append((question, answer)))
-        return found
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.append((question, lambda value, error: _tell([future], value, error)))
+        self._hurry()
+        return await future
 
     def soon(self, question: Callable[[], Any]) -> None:
         """Ask the store something whose answer nobody waits for."""
@@ -145,28 +150,6 @@ class Writer:
         self._is_urgent = True
         self._start()
         self._wake.set()
-
-    async def _answered(self, add: Callable[[Callable[[Any, BaseException | None], None]], None]) -> Any:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-
-        def resolve(value: Any, error: BaseException | None) -> None:
-            if future.done():
-                return
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
-
-        def answer(value: Any, error: BaseException | None) -> None:
-            try:
-                loop.call_soon_threadsafe(resolve, value, error)
-            except RuntimeError:
-                return  # the loop is closed: nobody waits any more
-
-        add(answer)
-        self._hurry()
-        return await future
 
     async def aclose(self) -> None:
         """Commit what is left, and close the store; who has to hand back runs stays for that."""
@@ -240,21 +223,19 @@ class Writer:
 
     def _write(self) -> None:
         self._is_dirty = self._is_urgent = False
-        waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        waiting = _taken(self._waiting)
         commits = [commit for run in [*self._runs.values()] if (commit := self._gathered(run)) is not None]
         try:
             if commits:
                 self._lose(self.backend.commit(commits))
         except BaseException as error:
-            for answer in waiting:
-                answer(error)
+            _tell(waiting, None, error)
             raise
-        for answer in waiting:
-            answer(None)
+        _tell(waiting, None, None)
 
     def _gathered(self, run: Recorded) -> Commit | None:
         steps = {step.key: step for step in _taken(run.steps)}
-        taken = [*_taken(run.taken)]
+        taken = _taken(run.taken)
         if not steps and not taken:
             return None
         return Commit(run.run_id, run.epoch, self._number(run.run_id), [*steps.values()], (), taken)
@@ -323,8 +304,7 @@ class Writer:
             self._left.append(partial(_commit, end))
             self.leave(run)
             run.lost(error)
-        for _ in range(len(self._waiting)):
-            self._waiting.popleft()(error)
+        _tell(_taken(self._waiting), None, error)
         for _ in range(len(self._jobs)):
             self._jobs.popleft()[1](None, error)
 
@@ -333,6 +313,26 @@ def _commit(end: Commit, store: StateBackend) -> None:
     store.commit([end])
 
 
-def _taken(queue: deque[Any]) -> Iterable[Any]:
+def _tell(futures: Iterable[asyncio.Future[Any]], value: Any, error: BaseException | None) -> None:
+    """Resolve futures from the thread: all of one event loop by one message to it."""
+    loops: dict[asyncio.AbstractEventLoop, list[asyncio.Future[Any]]] = {}
+    for future in futures:
+        loops.setdefault(future.get_loop(), []).append(future)
+    for loop, waiting in loops.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve, waiting, value, error)
+
+
+def _resolve(futures: list[asyncio.Future[Any]], value: Any, error: BaseException | None) -> None:
+    for future in futures:
+        if future.done():
+            continue
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+
+
+def _taken(queue: deque[Any]) -> list[Any]:
     """Take what is in a queue now; more may be added meanwhile."""
     return [queue.popleft() for _ in range(len(queue))]
