@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from cascade.testing import SpySubscriber
 from tests.workflows import TIERS, Tier
 
 calls: list[Any] = []
+leaving: list[Any] = []
 broken = False
 
 
@@ -56,6 +58,17 @@ def count(n: int, total: int = 0) -> cs.Jump:
     if broken and n == 3:
         raise ValueError("tired")
     return cs.Jump("again", {"n": n - 1, "total": total + n}) if n else cs.Jump("out", total)
+
+
+@cs.task
+def turn(n: int, way: str) -> cs.Jump:
+    calls.append(n)
+    if broken and n == 100:
+        raise ValueError("tired")
+    if leaving:
+        leaving.pop().cancel()
+        time.sleep(0.02)  # so that the event loop is to have a turn
+    return cs.Jump("again", n - 1) if n else cs.Jump("out", way)
 
 
 @cs.task
@@ -130,6 +143,24 @@ class TestWhatRunsAgain:
         fail(loop(), store, tier=tier, durability=durability)
         assert run(loop(), store, tier=tier, durability=durability) == 15
         assert calls == [("count", n) for n in (3, 2, 1, 0)]
+
+    @pytest.mark.parametrize("tier", TIERS)
+    @pytest.mark.parametrize("durability", ["group", "exit"])
+    def test_a_hot_loop_goes_on_at_its_entry(self, tier: Tier, durability: Any) -> None:
+        step, store = turn(n=300, way="down"), MemoryBackend()
+        target = cs.bind(step, cs.select_jump({"again": step, "out": None}), max_iterations=301)
+        fail(target, store, tier=tier, durability=durability)
+
+        async def left() -> None:
+            async with Engine(state_backend=store, tier=tier, durability=durability) as engine:
+                going = asyncio.ensure_future(engine.run(target, run_id="r"))
+                leaving.append(going)
+                with pytest.raises(asyncio.CancelledError):
+                    await going
+
+        asyncio.run(left())
+        assert run(target, store, tier=tier, durability=durability) == "down"
+        assert calls[calls.count(100) - 1 :] == [*range(100, -1, -1)]  # the one that was going on may run again
 
     @pytest.mark.parametrize("tier", TIERS)
     def test_a_tail_call_goes_on_with_its_arguments(self, store: Any, tier: Tier) -> None:

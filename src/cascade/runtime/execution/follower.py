@@ -14,6 +14,7 @@ from typing import Any
 
 from cascade.compiler.code.source_writer import Deoptimize
 from cascade.compiler.lowering.entry_plan import FIRST, Key, entry_plan, override
+from cascade.compiler.transition_profile import Edge, TransitionProfile
 from cascade.errors import DependencyMissingError, JumpError
 from cascade.runtime.execution.scheduler import advance, complete, drive
 from cascade.runtime.frames.frame import NOTHING, PENDING, Activation, Frame, Parked, Skip
@@ -136,6 +137,10 @@ class Follower(LoopPosition):
                     await run.turn()
         finally:
             self.let_go()
+
+    def make_transition(self, edge: Edge, profile: TransitionProfile, template: list[Any]) -> Transition | None:
+        """Return a short way on, along an edge that was learned."""
+        return Transition(self, edge, profile, template)
 
     async def finish(self, transition: Transition) -> Any:
         """Wait for what a transition could not do at once; return what the state returned."""

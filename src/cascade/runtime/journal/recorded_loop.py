@@ -8,20 +8,63 @@ loop that turns for days takes the space of one entry.
 
 from __future__ import annotations
 
-from types import CoroutineType
 from typing import Any
 
+from cascade.compiler.transition_profile import Edge, TransitionProfile
 from cascade.runtime.frames.call import Call
-from cascade.runtime.interpreter.results import refuse_lazy
+from cascade.runtime.frames.frame import PENDING
 from cascade.runtime.loops.position import LoopPosition
+from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState
 from cascade.spec.control import Jump, TailCall, Value
-from cascade.spec.lazy import Lazy
 from cascade.spec.placement import CallForm
-from cascade.spec.readable import readable
 from cascade.spec.resource import Inject
 
 __all__ = ["RecordedLoop"]
+
+
+PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+"""The classes of data that nobody can change in place: it may be recorded when the entry that has it is left."""
+
+
+class RecordedTransition(Transition):
+    """A short way on in a recorded loop: taken only where an emitted loop is all that happens until the next turn.
+
+    Where the loop is then, is recorded at each turn of the event loop; the entries in between are superseded, and so
+    never written. That holds for a state that only literals feed, as the steps of others are records of their own.
+    """
+
+    def enter(self, signal: Jump | TailCall) -> Any:
+        """Enter the state in the emitted loop, or leave it to the follower, which records each entry."""
+        if not (self.follower.run.compiles_loops and self.is_hot() and self.is_apart()):
+            self.signal = signal
+            return PENDING
+        self.follower.record(signal)
+        result = self.run_hot(signal)
+        if result.__class__ is Jump and self.follower.leads_on(result):
+            self.follower.record(result)  # now, as the run may be handed back before the next entry
+        return result
+
+    def is_apart(self) -> bool:
+        """Say whether nothing of an entry is recorded but where the loop is, and that can be told when it is left."""
+        edges = self.loop_profile.edges.get(self.entry.source, ())
+        is_plain = all(edge.is_jump and edge.names is None and edge.cls in PLAIN for edge in (self.edge, *edges))
+        return is_plain and self.hot.is_leaf and not self.hot.loop.is_async
+
+    def caught(self, error: BaseException) -> Any:
+        """Take over where something was raised, and record by which jump that entry was entered."""
+        _, values = self.hot.loop.where(error)
+        before = self.follower.count
+        try:
+            return super().caught(error)
+        finally:
+            if values.get("i") and self.follower.count > before:  # else that jump is recorded
+                names, first = self.hot.loop.function.__code__.co_varnames, self.entry.plan.first_override
+                for edge in self.loop_profile.edges[self.entry.source]:
+                    data = values[names[1 + edge.updates[0][0] - first]] if edge.updates else None
+                    if edge.entry is self.entry and edge.cls is data.__class__:
+                        self.follower.record(Jump(edge.key, data), 1)
+                        break
 
 
 class RecordedLoop(LoopPosition):
@@ -29,60 +72,28 @@ class RecordedLoop(LoopPosition):
 
     __slots__ = ("first",)
     run: Any
-    enter_slowly: Any
-    """As in the class that follows loops; so is `end`."""
-    end: Any
 
     def __init__(self, run: RunState, call: Call, value: Any, form: CallForm, args: Any, *more: Any) -> None:
         super().__init__(run, call, value, form, args, *more)
         self.first: list[Any] = [*args]
         """The arguments of the first entry by position: what is still one of them is known where the loop goes on."""
 
-    @readable("run", "self", place=lambda known: (known["run"], known["self"].call))
-    async def follow(self) -> Any:
-        """Go where the signal leads until a plain value comes; return that."""
-        run, value, within = self.run, self.value, self.within
-        self.value = None
-        try:
-            within.check()
-            while True:
-                try:
-                    if isinstance(value, (Jump, TailCall)):
-                        self.record(value)
-                        if run.journal.waits:
-                            await run.journal.writer.committed()
-                        value = await self.enter_slowly(value)
-                        within.check()
-                        if self.ended:
-                            return self.end(value)
-                    elif isinstance(value, CoroutineType):
-                        value = await value
-                        within.check()
-                        if isinstance(value, TailCall) and not self.call.entered:
-                            self.count_before()
-                    elif isinstance(value, Lazy):
-                        refuse_lazy(self.form, value)
-                    else:
-                        return self.end(value)
-                except BaseException as error:
-                    if isinstance(value, CoroutineType):
-                        value.close()  # it was not begun, as the run is ending
-                    run.check_failed(self.call, error)
-                    raise
-                if run.ticker.due and not isinstance(value, CoroutineType):
-                    run.ticker.caught(self.form)
-                    await run.turn()
-        finally:
-            self.let_go()
+    def make_transition(self, edge: Edge, profile: TransitionProfile, template: list[Any]) -> Transition | None:
+        """Return a short way on, if not each entry is to be committed before the next one."""
+        return None if self.run.journal.waits else RecordedTransition(self, edge, profile, template)
 
-    def record(self, signal: Jump | TailCall) -> None:
-        """Record the signal that is followed next, and who has returned it."""
+    def leads_on(self, jump: Jump) -> bool:
+        """Say whether a jump leads to another entry."""
+        return self.routes is not None and self.routes.get(jump.target_key) is not None
+
+    def record(self, signal: Jump | TailCall, entered: int = 0) -> None:
+        """Record the signal that is followed next, and who has returned it; or one whose entry is counted already."""
         position: dict[str, Any] = {
             "number": self.number,
             "blueprint": None if self.activation is self.home.activation else self.activation.key,
-            "count": self.count,
+            "count": self.count - entered,
             "limit": self.limit,
-            "entries": self.call.had(self.instance),
+            "entries": self.call.had(self.instance) - entered,
             "signal": _spelled(signal),
         }
         if isinstance(signal, TailCall) and signal.target_blueprint_id is None:

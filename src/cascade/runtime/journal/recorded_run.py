@@ -28,6 +28,7 @@ from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import RunScope
 from cascade.spec.blueprint import Blueprint
+from cascade.spec.control import Jump, TailCall
 from cascade.spec.operations import CALLN
 from cascade.spec.placement import CallForm, arguments
 
@@ -52,7 +53,7 @@ class RecordedRun(RunState):
     ) -> None:
         self.journal: Journal = journal
         super().__init__(engine, recording(operations), run_scope, blueprint, *inputs)
-        self.compiles_flows = self.compiles_loops = False
+        self.compiles_flows = False
         self._names = NodeIds(self.id, journal.epoch)
         self._names.reach(None, blueprint)
         journal.names, journal.masked, journal.secrets = self.names, self.masked, self.secrets
@@ -101,6 +102,23 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
         """What follows a loop, and records where it is."""
 
         __slots__ = ()
+
+        def jump(self, jump: Jump) -> tuple[int | None, Any, Any]:
+            found: tuple[int | None, Any, Any] = super().jump(jump)
+            if found[0] is not None:  # else it leads out, and the value of the loop is recorded
+                self.record(jump)
+            return found
+
+        async def enter(self, *where: Any, called: bool = False) -> Any:
+            if self.run.journal.waits and not called:
+                await self.run.journal.writer.committed()
+            return await super().enter(*where, called=called)
+
+        async def tail(self, call: TailCall) -> Any:
+            self.record(call)
+            if self.run.journal.waits:
+                await self.run.journal.writer.committed()
+            return await super().tail(call)
 
     async def perform(run: RecordedRun, frame: Frame, i: int, started: Any) -> Any:
         """Carry out an instruction that was put aside, and record its value."""

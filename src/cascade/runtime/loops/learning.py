@@ -42,7 +42,8 @@ def _along(
     follower: LoopPosition, signal: Jump | TailCall, edge: Edge, loop_profile: TransitionProfile, template: list[Any]
 ) -> Transition | None:
     known = loop_profile.learn(signal, edge)
-    return None if known is None else Transition(follower, known, loop_profile, template)
+    made: Transition | None = None if known is None else follower.make_transition(known, loop_profile, template)
+    return made
 
 
 def profile_at(follower: LoopPosition) -> tuple[TransitionProfile, str | None]:

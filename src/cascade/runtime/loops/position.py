@@ -52,6 +52,9 @@ class LoopPosition:
         "within",
     )
 
+    make_transition: Any
+    """Makes a short way on, along an edge; None if there is none here. In the class that follows loops."""
+
     def __init__(
         self,
         run: RunState,

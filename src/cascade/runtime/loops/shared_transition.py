@@ -48,7 +48,10 @@ def known_transition(follower: LoopPosition, jump: Jump) -> Transition | None:
     if number in own.edges:
         for edge in own.edges[number]:
             if edge.takes(jump):
-                return Transition(follower, edge, own, activation.template(edge.entry.plan, edge.entry.block))
+                made: Transition | None = follower.make_transition(
+                    edge, own, activation.template(edge.entry.plan, edge.entry.block)
+                )
+                return made
         return None
     shape = None if follower.home.loop is not None and not form.is_async else leaf_shape(blueprint, number)
     if shape is None:
@@ -66,7 +69,8 @@ def known_transition(follower: LoopPosition, jump: Jump) -> Transition | None:
             return None
         edge = learned
     template = [PENDING] * edge.entry.plan.size + literals(activation, number)
-    return Transition(follower, edge, profile, template)
+    made = follower.make_transition(edge, profile, template)
+    return made
 
 
 def _learned(profile: TransitionProfile, blueprint: Blueprint, number: int, jump: Jump) -> Edge | None:
