@@ -1,9 +1,10 @@
 """Programs that are killed, and the process that starts them: `python -m tests.runtime.kills`.
 
 It reads one JSON object a line: a `seed` (which program), the files `store` and `log`, a `durability`, and how it is to
-die: `after` so many seconds, or `at` so many places in the code, or neither. It forks, runs the program on the store,
-and answers with a line: how the process ended, how long it took, and the result. Nothing but the fork is shared with
-another start, so each is a process of its own, and none has to import anything.
+die: `after` so many seconds, or `at` so many places in the code, or neither; and `sends`: how many of its messages it
+is sent after how many seconds (all, if that is not said). It forks, runs the program on the store, and answers with a
+line: how the process ended, how long it took, and the result. Nothing but the fork is shared with another start, so
+each is a process of its own, and none has to import anything.
 
 Every body appends a line to the log when it begins and when it ends. What it returns says who has computed it (`by`),
 so what is in the store tells which bodies must not be called again.
@@ -15,7 +16,9 @@ import asyncio
 import json
 import os
 import random
+import select
 import signal
+import sqlite3
 import sys
 import time
 import zlib
@@ -25,7 +28,10 @@ from typing import Any
 
 import cascade as cs
 from cascade.adapters.state import SqliteBackend
+from cascade.adapters.state.codec import encode
+from cascade.errors import StateError
 from cascade.runtime import Engine
+from cascade.runtime.journal import writer
 from cascade.runtime.journal.fingerprint import code_of
 from cascade.runtime.journal.recorder import recorder_from as recorder_from
 
@@ -56,7 +62,7 @@ def pause(name: str) -> float:
 
 
 def number(*given: Any) -> int:
-    return sum(each["n"] if isinstance(each, dict) else each for each in given)
+    return sum(each["n"] if isinstance(each, dict) else each or 0 for each in given)
 
 
 def gave(name: str, *given: Any) -> Work:
@@ -130,6 +136,25 @@ def spin(name: str, left: int, by: tuple[str, ...] = (), total: int = 0) -> Any:
 
 
 @cs.task
+async def hop(name: str, to: str) -> Any:
+    """Leads to another program, sooner or later than others do."""
+    write("begin", f"{name}>")
+    await asyncio.sleep(random.random() / 300)
+    write("end", f"{name}>")
+    return cs.TailCall([name], target_blueprint_id=to)
+
+
+@cs.task
+async def anew(name: str) -> Work:
+    """A step of a program that several tail calls lead to: each has one of its own."""
+    here = f"{name}-{random.random()}"
+    write("begin", here)
+    await asyncio.sleep(random.random() / 300)
+    write("end", here)
+    return {"by": [here], "n": 1}
+
+
+@cs.task
 def is_even(given: Work) -> bool:
     return bool(given["n"] % 2 == 0)
 
@@ -146,9 +171,14 @@ class Program:
         self.random = random.Random(seed)
         self.count = 0
         self.start = next(starts)
+        self.blueprints: dict[str, Any] = {}
+        """What its tail calls lead to."""
+        self.messages: list[tuple[str, Work]] = []
+        """What it waits for, in the order in which it is sent: names and values."""
         self.shapes: list[Callable[[Any, int], Any]] = [
             *(self.chain, self.fan, self.map, self.map_of_loops, self.stream, self.jumps, self.states, self.tail_calls),
             *(self.router, self.sub_flow, self.retries, self.unrecorded, self.failing_items, self.inner_loop),
+            *(self.hops, self.waits, self.signals, self.signals_of_a_loop, self.map_of_tail_calls),
         ]
 
     def name(self) -> str:
@@ -230,8 +260,51 @@ class Program:
         cs.bind(other, routes)
         return one
 
+    def hops(self, given: Any, depth: int) -> Any:
+        to = self.name()
+        self.blueprints[to] = step(cs.Param("name", default="?", type=str), anew(f"{to}.a"))
+        mapped = hop.partial(to=to).map(name=[self.name() for _ in range(4)])
+        return quick(self.name(), given, cs.task(total)(mapped), *(hop(self.name(), to) for _ in range(2)))
+
+    def map_of_tail_calls(self, given: Any, depth: int) -> Any:
+        mapped = spin.map(name=[self.name() for _ in range(4)], left=[2, 5, 1, 3])
+        return quick(self.name(), given, cs.task(total)(mapped))
+
+    def waits(self, given: Any, depth: int) -> Any:
+        return quick(self.name(), given, cs.wait(self.random.choice([0.003, 0.02])))
+
+    def message(self, name: str) -> None:
+        self.messages.append((name, gave(f"{name}!{len(self.messages)}")))
+
+    def signals(self, given: Any, depth: int) -> Any:
+        name = self.name()
+        self.message(name)
+        self.message(name)
+        first = cs.wait_signal(name)
+        return quick(self.name(), given, step(self.name(), first, cs.wait_signal(name).after(first)))
+
+    def signals_of_a_loop(self, given: Any, depth: int) -> Any:
+        name = self.name()
+        for _ in range(4):
+            self.message(name)
+        return self.loop_around(cs.wait_signal(name), given)
+
     def inner_loop(self, given: Any, depth: int) -> Any:
         """Return a loop each entry of which needs a loop of its own."""
+        name, seen = self.name(), iter(range(1000))
+
+        @cs.task
+        def fresh() -> str:
+            return f"{name}.{next(seen)}-{os.getpid()}.{self.start}"
+
+        @cs.task
+        def counted(each: Work) -> Work:
+            return {**each, "n": len(each["by"])}
+
+        return counted(self.loop_around(spin(fresh(), 3), given))
+
+    def loop_around(self, inner: Any, given: Any) -> Any:
+        """Return a loop of four entries, each of which needs another value of a node."""
         name = self.name()
 
         @cs.task
@@ -244,19 +317,9 @@ class Program:
             data = {"left": left - 1, "by": (*by, here), "total": total}
             return cs.Jump("on", data) if left else {"by": [*by, here], "n": total}
 
-        seen = iter(range(1000))
-
-        @cs.task
-        def fresh() -> str:
-            return f"{name}.{next(seen)}-{os.getpid()}.{self.start}"
-
-        @cs.task
-        def counted(each: Work) -> Work:
-            return {**each, "n": len(each["by"])}
-
-        state = outer(spin(fresh(), 3), 3, (), given)
+        state = outer(inner, 3, (), given)
         cs.bind(state, cs.select_jump({"on": state}))
-        return counted(state)
+        return state
 
     def tail_calls(self, given: Any, depth: int) -> Any:
         return spin(self.name(), self.random.choice([3, 40]), (), number_of(given) if given != 1 else 1)
@@ -277,6 +340,22 @@ class Program:
 
     def unrecorded(self, given: Any, depth: int) -> Any:
         return self.task()(self.name(), again(self.name(), given))
+
+    async def run(self, engine: Engine, target: Any, sends: bool) -> Any:
+        """Run it, and send it what it waits for, if nobody else does."""
+        for key, other in self.blueprints.items():
+            engine.register_blueprint(key, other)
+        run = engine.start(target, run_id="r")
+        for at, (name, value) in enumerate(self.messages if sends else ()):
+            while run.status == "Running":
+                try:
+                    await engine.signal("r", name, value, id=str(at))
+                    break
+                except StateError as error:
+                    if "failed for" in str(error):  # the run ends
+                        return await run
+                    await asyncio.sleep(0.001)  # it does not go on yet
+        return await run
 
 
 def total(given: list[Any]) -> int:
@@ -300,35 +379,45 @@ class Deadly(SqliteBackend):
         return asked
 
 
-def start(order: dict[str, Any]) -> Any:
+def start(order: dict[str, Any], program: Program, target: Any) -> Any:
     """Run a program in this process; return its value."""
     global log, places
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     places = order.get("at", 0)
+    random.seed()
+    writer.LOOK = 0.002
     store: Any = None if order["store"] is None else Deadly(order["store"], order["durability"])
-    target = Program(order["seed"]).target()
 
     async def main() -> Any:
-        async with Engine(state_backend=store, durability=order["durability"]) as engine:
-            return await engine.run(target, run_id="r")
+        async with asyncio.timeout(60), Engine(state_backend=store, durability=order["durability"]) as engine:
+            return await program.run(engine, target, store is None)
 
     return asyncio.run(main())
 
 
 def fork(order: dict[str, Any]) -> dict[str, Any]:
-    """Run a program in a process of its own, and kill that when it is time."""
+    """Run a program in a process of its own, send it messages, and kill it when it is time."""
+    program = Program(order["seed"])
+    target = program.target()
     reading, writing = os.pipe()
     began = time.perf_counter()
     pid = os.fork()
     if pid == 0:
         os.close(reading)
         try:
-            answer = {"value": start(order)}
+            answer = {"value": start(order, program, target)}
         except BaseException as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         os.write(writing, json.dumps(answer).encode())
         os._exit(0)
     os.close(writing)
+    if order["store"] is not None:
+        for seconds, many in order.get("sends", ()):
+            time.sleep(max(0.0, began + seconds - time.perf_counter()))
+            send(order["store"], program.messages[:many])
+        while "sends" not in order and not select.select([reading], [], [], 0.002)[0]:
+            if send(order["store"], program.messages):
+                break
     if "after" in order:
         time.sleep(max(0.0, began + order["after"] - time.perf_counter()))
         os.kill(pid, signal.SIGKILL)
@@ -336,7 +425,28 @@ def fork(order: dict[str, Any]) -> dict[str, Any]:
         told = file.read()
     _, status = os.waitpid(pid, 0)
     answer = json.loads(told) if told else {}
-    return {**answer, "killed": os.WIFSIGNALED(status), "seconds": time.perf_counter() - began}
+    return {
+        **answer,
+        "messages": len(program.messages),
+        "killed": os.WIFSIGNALED(status),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def send(path: str, messages: list[tuple[str, Work]]) -> bool:
+    """Send messages to the run in a store, each of them once however often this is called; False if there is none."""
+    if not messages or not os.path.exists(path):
+        return not messages
+    store = SqliteBackend(path)
+    try:
+        store.open()
+        for at, (name, value) in enumerate(messages):
+            store.send("r", name, encode(value), str(at))
+    except (StateError, sqlite3.Error):
+        return False
+    finally:
+        store.close()
+    return True
 
 
 def warm_up() -> None:

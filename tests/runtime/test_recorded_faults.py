@@ -110,6 +110,14 @@ def one() -> int:
     return 1
 
 
+def start_one(store: Any) -> int:
+    async def main() -> int:
+        async with Engine(state_backend=store) as engine:
+            return await engine.run(one(), run_id="r")
+
+    return asyncio.run(main())
+
+
 def drawn(random: random.Random, most: int) -> dict[int, tuple[str, float]]:
     """Return faults at some of the first calls of a store."""
     return {
@@ -118,10 +126,13 @@ def drawn(random: random.Random, most: int) -> dict[int, tuple[str, float]]:
     }
 
 
-def start(target: Any, store: Any, durability: Any = "group") -> Any:
+def start(seed: int, store: Any, durability: Any = "group") -> Any:
+    program = kills.Program(seed)
+    target = program.target()
+
     async def main() -> Any:
         async with asyncio.timeout(60), Engine(state_backend=store, durability=durability) as engine:
-            return await engine.run(target, run_id="r")
+            return await program.run(engine, target, True)
 
     return asyncio.run(main())
 
@@ -167,7 +178,7 @@ def test_a_run_ends_right_or_can_be_carried_on(clock: Clock, log: Path, tmp_path
     given_up = 0
     for seed in range(SEED + 1, SEED + 1 + FAULTS):
         draw = random.Random(seed)
-        plain = start(kills.Program(seed).target(), None)
+        plain = start(seed, None)
         store: Any = MemoryBackend() if draw.random() < 0.7 else SqliteBackend(tmp_path / "kept" / f"{seed}.db")
         faulty = Faulty(store, clock, drawn(draw, 15))
         durability = draw.choice(["each", "group", "exit"])
@@ -176,7 +187,7 @@ def test_a_run_ends_right_or_can_be_carried_on(clock: Clock, log: Path, tmp_path
         for _ in range(5):
             committed, before, began = kept(store)[1], len(log_of(log)), clock.now
             try:
-                value = start(kills.Program(seed).target(), faulty, durability)
+                value = start(seed, faulty, durability)
             except StateError as error:
                 if "failed for 20 seconds" not in str(error):
                     raise
@@ -229,7 +240,7 @@ def test_what_is_locked_for_a_while_comes_out_right(tmp_path: Path, clock: Clock
     """The file is locked before each question, and free when it is asked for the second time."""
     monkeypatch.setattr(schema, "PATIENCE", 0.0)
     path = tmp_path / "kept" / "runs.db"
-    assert start(one(), path)
+    assert start_one(path)
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
     def free(seconds: float) -> None:
@@ -327,5 +338,5 @@ def test_a_start_that_is_cancelled_takes_nothing_from_who_has_the_run() -> None:
         assert (record.owner, record.epoch) == (ELSEWHERE, 2)
 
     store = Overtaken()
-    start(one(), store)
+    start_one(store)
     asyncio.run(main())

@@ -109,6 +109,8 @@ def test_what_is_killed_goes_on_to_the_same_end(starter: Starter, tmp_path: Path
             way: dict[str, Any] = {"after": moments.uniform(0, 1.5 * usual)}
             if moments.random() < 0.6:
                 way = {"at": moments.randint(1, 20 + sum(once.values()))}
+            elif plain["messages"]:
+                way["sends"] = [[moments.uniform(0, way["after"]), moments.randint(0, plain["messages"])]]
             committed, before = recorded(store), len(lines_of(log))
             ended = starter.start(**order, **way)
             history.append(way)

@@ -228,8 +228,8 @@ class Writer:
         try:
             if commits:
                 self._lose(self.backend.commit(commits))
-        except BaseException as error:
-            _tell(waiting, None, error)
+        except BaseException:
+            self._waiting.extend(waiting)  # they are told once their runs know of it
             raise
         _tell(waiting, None, None)
 
@@ -277,9 +277,10 @@ class Writer:
             try:
                 value = question()
             except BaseException as error:
-                answer(None, error)
                 if error is self.backend.failure:  # of the store, not of who asked
+                    self._jobs.appendleft((question, answer))
                     raise
+                answer(None, error)
             else:
                 answer(value, None)
 
@@ -304,6 +305,7 @@ class Writer:
             self._left.append(partial(_commit, end))
             self.leave(run)
             run.lost(error)
+        self._watched.clear()
         _tell(_taken(self._waiting), None, error)
         for _ in range(len(self._jobs)):
             self._jobs.popleft()[1](None, error)
