@@ -39,6 +39,8 @@ Work = dict[str, Any]
 places = 0
 """How many places of the code are left until the process dies; 0: it lives."""
 log = -1
+read: Callable[[Any], None] | None = None
+"""Is told what a body is given when it begins."""
 starts = count()
 """Numbers the programs of this process."""
 
@@ -51,7 +53,9 @@ def place() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def write(what: str, name: str) -> None:
+def write(what: str, name: str, *given: Any) -> None:
+    if read is not None and given:
+        read(given)
     os.write(log, f"{what} {name}\n".encode())
     place()
 
@@ -71,7 +75,7 @@ def gave(name: str, *given: Any) -> Work:
 
 @cs.task
 async def step(name: str, *given: Any) -> Work:
-    write("begin", name)
+    write("begin", name, *given)
     await asyncio.sleep(pause(name))
     write("end", name)
     return gave(name, *given)
@@ -79,14 +83,14 @@ async def step(name: str, *given: Any) -> Work:
 
 @cs.task
 def quick(name: str, *given: Any) -> Work:
-    write("begin", name)
+    write("begin", name, *given)
     write("end", name)
     return gave(name, *given)
 
 
 @cs.task(mode="blocking")
 def slow(name: str, *given: Any) -> Work:
-    write("begin", name)
+    write("begin", name, *given)
     time.sleep(pause(name))
     write("end", name)
     return gave(name, *given)

@@ -24,7 +24,7 @@ from tests.workflows import AGAIN
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads its log by /proc, and kills by signals")
 
-KILLS = int(os.environ.get("CASCADE_KILLS", "0")) or (10 if AGAIN else 30)
+KILLS = int(os.environ.get("CASCADE_KILLS", "0")) or (8 if AGAIN else 24)
 SEED = int(os.environ.get("CASCADE_SEED", "0"))
 
 
