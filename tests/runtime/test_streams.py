@@ -364,6 +364,66 @@ async def closed(engine: Engine, target: Any) -> Any:
         return await engine.run(target)
 
 
+class TestWhenTheyBegin:
+    """A map that others flow into begins when all else that it needs is there, whatever comes last."""
+
+    @every_tier
+    @pytest.mark.parametrize("reverse", [False, True])
+    @pytest.mark.parametrize("pause", [0, 1, 20], ids=lambda pause: f"{pause}_turns")
+    @pytest.mark.parametrize(
+        "beside",
+        [
+            *("nothing", "an argument", "a list", "a map", "a late map", "a late stream", "a condition", "an order"),
+            *("a whole map", "a late whole map", "all at once"),
+        ],
+    )
+    def test_even_where_an_item_waits_for_what_it_does(
+        self, beside: str, pause: int, reverse: bool, tier: Tier
+    ) -> None:
+        last = asyncio.Event()
+
+        @cs.task
+        async def slow(value: Any) -> Any:
+            for _ in range(pause):
+                await asyncio.sleep(0)
+            return value
+
+        @cs.task
+        async def first(x: int) -> int:
+            if x == 1:
+                await last.wait()
+            return x
+
+        @cs.task
+        async def second(x: int, y: int = 0, k: Any = None) -> int:
+            if x == 3:
+                last.set()
+            return x
+
+        flows = first.map(x=slow([1, 2, 3]) if beside == "a late stream" else [1, 2, 3])
+        lists = {
+            "a list": slow([1, 2, 3]),
+            "a map": slow.map(value=[1, 2, 3]),
+            "a late map": slow.map(value=slow([1, 2, 3])),
+            "a late stream": slow.map(value=[1, 2, 3]),
+            "all at once": slow.map(value=slow([1, 2, 3])),
+        }
+        fixed = {
+            "an argument": slow(5),
+            "a whole map": slow.map(value=[5]),
+            "a late whole map": slow.map(value=slow([5])),
+            "all at once": slow(5),
+        }
+        columns = {"x": flows, **({"y": lists[beside]} if beside in lists else {})}
+        task = second.partial(k=fixed[beside]) if beside in fixed else second
+        target = task.map(dict(sorted(columns.items(), reverse=reverse)))
+        if beside in ("a condition", "all at once"):
+            target = target.run_if(slow(True))
+        if beside in ("an order", "all at once"):
+            target = target.after(slow(None), slow.map(value=[1]))
+        assert in_loop(lambda: asyncio.wait_for(closed(Engine(tier=tier), target), 20)) == [1, 2, 3]
+
+
 class TestChains:
     @every_tier
     @pytest.mark.parametrize("first", [inline, blocking, awaited, cs.task], ids=lambda body: body.__name__)

@@ -28,6 +28,7 @@ from cascade.runtime.execution.task import invoke, perform
 from cascade.runtime.forks import engines
 from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.scope import to_the_end
+from cascade.runtime.maps.pipes import await_inputs
 from cascade.runtime.maps.sinks import ResultSink, completed
 from cascade.runtime.plans.inputs import check_known, fill, told
 from cascade.runtime.plans.plan import Plan, prepare
@@ -71,6 +72,7 @@ OPERATIONS: Operations[RunState] = Operations(
     start_compiled=start_compiled,
     finish_compiled=finish_compiled,
     map=run_map,
+    map_inputs=await_inputs,
     resources=partial(ResourcePool, "run"),
 )
 

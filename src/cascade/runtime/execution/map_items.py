@@ -149,14 +149,13 @@ async def work(state: MapState, queue: deque[tuple[int, tuple[Any, ...]]]) -> No
 def offer(state: MapState) -> None:
     """Let maps begin that wait for this one and nothing else."""
     run, frame = state.run, state.frame
-    for waiter, found in state.takers():
-        waiting = frame.waiters[state.i]
-        waiting.remove(waiter)
+    for j, at, givers in state.takers():
+        waiting = frame.waiters[at]
+        waiting.remove((frame, j))
         if not waiting:
-            del frame.waiters[state.i]
-        frame.looked.pop(waiter[1], None)
-        run.pipes[waiter] = {name: run.under_way[frame, at].flow_out() for name, at in found.items()}
-        frame.scope.start(drive, run, *waiter, PENDING)
+            del frame.waiters[at]
+        run.pipes[frame, j] = {name: giver.flow_out() for name, giver in givers.items()}
+        frame.scope.start(drive, run, frame, j, PENDING)
 
 
 @readable("run", "call", place=at_call)

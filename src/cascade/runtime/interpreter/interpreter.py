@@ -238,7 +238,10 @@ def _special(
     lacks = False
     for value in values:
         if value is PENDING:
-            _waits(frame, i, at)
+            if op != MAP:
+                _waits(frame, i, at)
+            elif run.operations.map_inputs(run, frame, i, work):
+                deferred.append((frame, i, PENDING))
             return PENDING
         if value is NOTHING:
             lacks = True

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, order_frame
 from cascade.runtime.frames.gates import gate_reason
 from cascade.runtime.maps.sources import Batch, Source
+from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block
 from cascade.spec.iterables import refuse_lengths
 from cascade.spec.marks import SKIPPED
 from cascade.spec.operations import MAP
 from cascade.spec.task import Task
 
-__all__ = ["Pipe", "PipeSource", "Readers", "open_pipes"]
+__all__ = ["Pipe", "PipeSource", "Readers", "await_inputs", "givers_of"]
 
 
 class Giver(Protocol):
@@ -28,6 +29,9 @@ class Giver(Protocol):
     results: list[Any] | None
     source: Source
     window: int | None
+
+    def flow_out(self) -> Pipe:
+        """Return a pipe that has the results so far, and will have the others."""
 
     def limit_reading(self, window: int) -> None:
         """Read only so far ahead, unless it was said how far."""
@@ -234,29 +238,59 @@ class PipeSource(Source):
             refuse_lengths(self.task, {name: {**sizes, **lengths}[name] for name in self.names})
 
 
-def open_pipes(under_way: dict[tuple[Frame, int], Any], frame: Frame, j: int) -> dict[str, int] | None:
-    """Return which inputs of instruction `j` are results of maps under way, if it is a map that can begin with them.
+def inputs_of(frame: Frame, j: int) -> list[tuple[str, int, bool]]:
+    """Return the inputs of map `j`: name, register, and whether they are results of a map that may flow in.
 
-    By name, with their registers.
+    They may not where the loop of an item may end with nothing, which would make the whole map nothing.
     """
-    block = frame.block
-    if j >= len(block.ops) or block.ops[j] != MAP:  # behind the registers, straight code is numbered
-        return None
-    node = frame.activation.blueprint.graph.nodes[block.source(j)]
-    names = ("",) * len(node.args) + tuple(node.kwargs)
-    found: dict[str, int] = {}
-    for name, reference in zip(names, block.references(j), strict=True):
-        value = frame.regs[reference]
+    block, blueprint = frame.block, frame.activation.blueprint
+    node = blueprint.graph.nodes[block.source(j)]
+    found = []
+    for name, at in zip(("",) * len(node.args) + tuple(node.kwargs), block.references(j), strict=True):
+        is_map = at >= 0 and block.ops[at] == MAP  # below zero stand constants
+        gate = block.gates.get(at)
+        may_lack = gate is not None and gate.selector is not None and blueprint.skips
+        found.append((name, at, name in node.each and is_map and not may_lack))
+    return found
+
+
+def givers_of(under_way: dict[tuple[Frame, int], Any], frame: Frame, j: int) -> dict[str, Giver] | None:
+    """Return the maps under way that map `j` can begin with, by name; None: they do not give all that it lacks."""
+    each = frame.activation.blueprint.graph.nodes[frame.block.source(j)].each
+    found: dict[str, Giver] = {}
+    for name, at, may_flow in inputs_of(frame, j):
+        value = frame.regs[at]
         if value is NOTHING:
             return None
         if value is PENDING:
-            giver = under_way.get((frame, reference))
-            if giver is None or name not in node.each:
+            giver = under_way.get((frame, at))
+            if not may_flow or giver is None or giver.results is None:
                 return None
-            found[name] = reference
-        elif name in node.each and (not hasattr(value, "__len__") or isinstance(value, (str, bytes))):
+            found[name] = giver
+        elif name in each and (not hasattr(value, "__len__") or isinstance(value, (str, bytes))):
             return None
     return found if _is_open(frame, j) else None
+
+
+def await_inputs(run: RunState, frame: Frame, j: int, work: list[Any]) -> bool:
+    """Park map `j`, which lacks inputs, or have maps under way flow into it; say whether it can begin.
+
+    It waits last for what may flow: maps offer their results only when they have new ones, and those may be waiting for
+    what this one does. So whatever comes last, the map is looked at then.
+    """
+    waiter = (frame, j)
+    pending = [(at, may_flow) for _, at, may_flow in inputs_of(frame, j) if frame.regs[at] is PENDING]
+    others = [at for at, may_flow in pending if not may_flow]
+    if not others:
+        gate = frame.block.gates.get(j)
+        if gate is not None and gate_reason(frame, gate, work, waiter) is PENDING:
+            return False
+        givers = givers_of(run.under_way, frame, j)
+        if givers is not None:
+            run.pipes[waiter] = {name: giver.flow_out() for name, giver in givers.items()}
+            return True
+    frame.park(others[-1] if others else pending[-1][0], waiter)
+    return False
 
 
 def _is_open(frame: Frame, j: int) -> bool:
@@ -276,18 +310,19 @@ def _is_open(frame: Frame, j: int) -> bool:
 
 
 class Readers:
-    """How often each register of a block is read, and which of them maps read."""
+    """How often each register of a block is read, and by which maps."""
 
     __slots__ = ("by_maps", "counts")
 
     def __init__(self, block: Block) -> None:
         self.counts: Counter[int | None] = Counter([block.root, block.root])  # the root is read from outside
-        self.by_maps: set[int] = set()
+        self.by_maps: dict[int, list[int]] = {}
         for j in range(len(block)):
             references = block.references(j)
             self.counts.update(references)
             if block.ops[j] == MAP:
-                self.by_maps.update(references)
+                for at in dict.fromkeys(references):
+                    self.by_maps.setdefault(at, []).append(j)
         for router in block.routes.values():
             self.counts.update([*router.routes.values(), router.default])
         for gate in block.gates.values():

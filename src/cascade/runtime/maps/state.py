@@ -13,7 +13,7 @@ from typing import Any
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, Frame
 from cascade.runtime.frames.scope import NodeFailure, Scope
-from cascade.runtime.maps.pipes import Pipe, Readers, open_pipes
+from cascade.runtime.maps.pipes import Giver, Pipe, Readers, givers_of
 from cascade.runtime.maps.sinks import ResultSink
 from cascade.runtime.maps.sources import ColumnSource, Source
 from cascade.runtime.run.state import RunState
@@ -324,19 +324,17 @@ class MapState:
 
     # --- the next map
 
-    def takers(self) -> list[tuple[Any, dict[str, int]]]:
-        """Return the maps that wait for this one and could begin, with the maps under way that they need."""
-        frame = self.frame
-        waiting = frame.waiters.get(self.i) if frame.waiters else None
-        if not waiting or (self.gate is not None and self.gate.selector is not None and self.may_lack()):
+    def takers(self) -> list[tuple[int, int, dict[str, Giver]]]:
+        """Return the maps that wait and could begin: where they wait, and the maps under way that they need."""
+        frame, waiters = self.frame, self.frame.waiters
+        if not waiters or self.results is None or not self.is_read_by_maps():
             return []
-        places = [waiter for waiter in waiting if waiter.__class__ is tuple and waiter[0] is frame]
-        found = [(place, open_pipes(self.run.under_way, frame, place[1])) for place in places]
-        return [(place, givers) for place, givers in found if givers is not None]
-
-    def may_lack(self) -> bool:
-        """Say whether the loop of an item may end with nothing, which would make the whole map nothing."""
-        return self.frame.activation.blueprint.skips
+        found = []
+        for j in self.readers().by_maps[self.i]:
+            at = next((at for at in frame.block.references(j) if (frame, j) in waiters.get(at, ())), None)
+            if at is not None and (givers := givers_of(self.run.under_way, frame, j)) is not None:
+                found.append((j, at, givers))
+        return found
 
     def flow_out(self) -> Pipe:
         """Return a pipe that has the results so far, and will have the others."""

@@ -50,6 +50,10 @@ class Operations(NamedTuple, Generic[R]):
     map: Callable[[R, Frame, int, Any, Arguments, Any], Later]
     """Call a task for each item."""
 
+    # maps.pipes
+    map_inputs: Callable[[R, Frame, int, list[Any]], bool]
+    """Park a map that lacks inputs, or have maps under way flow into it; say whether it can begin."""
+
     # resources.pool
     resources: Callable[[R], Any]
     """Make what gives the tasks of a run their resources."""
