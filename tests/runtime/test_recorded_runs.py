@@ -174,6 +174,42 @@ class TestWhatRunsAgain:
         assert run(square.map(x=[1, 3, 2]), store, tier=tier) == [1, 9, 4]
         assert calls == [("square", 2)]
 
+    @pytest.mark.parametrize("is_async", [False, True])
+    @pytest.mark.parametrize("durability", ["each", "group"])
+    def test_a_stream_is_read_again_and_gives_what_it_gave(self, store: Any, durability: Any, is_async: bool) -> None:
+        given: list[Any] = [1, 0, 2, 3]
+
+        async def later() -> Any:
+            for each in given:
+                yield each
+
+        def mapped() -> Any:
+            return square.map(x=later() if is_async else iter(given), concurrency=1)
+
+        fail(mapped(), store, durability=durability)  # at item 2
+        given[0] = 5
+        with pytest.raises(RunChangedError, match=r"item square#1\[0\] was 1, and the stream .* gives 5 there now"):
+            run(mapped(), store, durability=durability)
+        assert calls == []
+        given[:] = [1, 0, 4, 3]  # what has failed, or has not begun, may be another one
+        assert run(mapped(), store, durability=durability) == [1, 0, 16, 9]
+        assert calls == [("square", 4), ("square", 3)]
+
+    def test_items_of_a_stream_count_by_content_or_type(self, store: Any) -> None:
+        @cs.task
+        def kind(thing: Any) -> str:
+            if broken and thing == [2]:
+                raise ValueError("tired")
+            return type(thing).__name__
+
+        fail(kind.map(thing=iter([object(), "x" * 100, [2]])), store)
+        assert run(kind.map(thing=iter([object(), "x" * 100, [2]])), store, run_id="r") == ["object", "str", "list"]
+        fail(kind.map(thing=iter([object(), "x" * 100, [2]])), store, run_id="s")
+        with pytest.raises(RunChangedError, match=r"item kind#1\[1\] was str:\w+, and .* gives str:\w+"):
+            run(kind.map(thing=iter([object(), "y" * 100, [2]])), store, run_id="s")
+        with pytest.raises(RunChangedError, match=r"item kind#1\[0\] was builtins.object, and .* gives None"):
+            run(kind.map(thing=iter([None, "x" * 100, [2]])), store, run_id="s")
+
     def test_items_that_a_map_lets_fail_are_recorded_as_that(self, store: Any) -> None:
         def target() -> Any:
             return publish(square.map(x=[1, 2, 3], on_error="skip"))

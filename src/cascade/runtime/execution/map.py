@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from cascade.errors import StateError
 from cascade.runtime.execution.map_items import call_in_place, offer, resume_map, start_all
 from cascade.runtime.frames.call import Call, at_none
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
@@ -30,7 +31,7 @@ from cascade.runtime.frames.started import MapStarted, close
 from cascade.runtime.maps.comprehension import Comprehension
 from cascade.runtime.maps.pipes import Pipe, PipeSource
 from cascade.runtime.maps.sinks import ResultSink
-from cascade.runtime.maps.sources import EVERYTHING, ColumnSource, source_of
+from cascade.runtime.maps.sources import EVERYTHING, Batch, ColumnSource, IteratorSource, source_of
 from cascade.runtime.maps.state import LARGEST_BLOCK, MapState
 from cascade.runtime.run.state import RunState
 from cascade.spec.marks import SKIPPED
@@ -128,6 +129,15 @@ async def _run_all(state: MapState, started: MapStarted | None) -> Any:
     return state.results or []
 
 
+def _look_at_items(state: MapState, batch: Batch) -> None:
+    """Have a journal see whether a stream gives the items that it gave before."""
+    call = Call(state.frame, state.i)
+    try:
+        state.run.journal.look_at_items(call, batch)
+    except StateError as error:
+        raise state.run.failure_at(call, error) from None
+
+
 async def _close(state: MapState, error: BaseException) -> None:
     """Close the source after an error."""
     try:
@@ -168,6 +178,8 @@ async def _spread(state: MapState) -> None:
         state.scope.check()  # the source may not have minded a cancel
         if batch is None:
             return
+        if run.journal is not None and isinstance(source, IteratorSource):
+            _look_at_items(state, batch)
         count = batch.end - batch.at
         state.read += count
         if in_place and form.inline is not None and not run.governs(form):

@@ -17,7 +17,7 @@ from cascade.spec.inputs import Param
 from cascade.spec.lazy import MappedResult
 from cascade.spec.signal import UNSET
 
-__all__ = ["code_of", "dependents", "differences", "encoded", "fingerprint_of"]
+__all__ = ["code_of", "content_of", "dependents", "differences", "encoded", "fingerprint_of"]
 
 SCHEMA = 1
 PYTHON = sys.implementation.cache_tag or sys.version
@@ -125,10 +125,10 @@ def _node(graph: Graph, i: int, names: list[str], vague: list[str]) -> str:
         given = graph.inputs.get(slot)
         if given is not None:
             if isinstance(given, Param):
-                default = "" if given.default is UNSET or given.secret else f"={_content(given.default, None, vague)}"
+                default = "" if given.default is UNSET or given.secret else f"={content_of(given.default, None, vague)}"
                 return f"param {given.name}{default}"
             return f"variable {given.name}"
-        return _content(graph.constants[slot], names[i], vague)
+        return content_of(graph.constants[slot], names[i], vague)
 
     node = graph.nodes[i]
     task = getattr(node, "task", None)
@@ -159,8 +159,12 @@ def _node(graph: Graph, i: int, names: list[str], vague: list[str]) -> str:
     return "; ".join(said)
 
 
-def _content(value: Any, name: str | None, vague: list[str]) -> str:
-    """Return what stands for a literal: itself if it is short, a digest of its content, its type if it has none."""
+def content_of(value: Any, name: str | None = None, vague: list[str] | None = None) -> str:
+    """Return what stands for a value: itself if it is short, a digest of its content, its type if it has none.
+
+    Args:
+        name: the node that it is a literal of, which is `vague` where it has no content.
+    """
     if value is None or isinstance(value, (bool, int, float, str)):
         shown = repr(value)
         if len(shown) <= 40:
@@ -170,7 +174,7 @@ def _content(value: Any, name: str | None, vague: list[str]) -> str:
         encoder.add(value)
         return f"{type(value).__name__}:{blake2b(bytes(encoder.out), digest_size=8).hexdigest()}"
     except Exception:
-        if name is not None and name not in vague:
+        if name is not None and vague is not None and name not in vague:
             vague.append(name)
         return name_of(type(value))
 

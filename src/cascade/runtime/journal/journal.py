@@ -22,13 +22,15 @@ from time import time
 from typing import Any
 
 from cascade.adapters.state.codec import decode, encode, preview
-from cascade.errors import StateError
+from cascade.errors import RunChangedError, StateError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
+from cascade.runtime.journal.fingerprint import content_of
 from cascade.runtime.journal.inbox import Inbox
 from cascade.runtime.journal.step_keys import StepKeys
 from cascade.runtime.journal.writer import Writer
+from cascade.runtime.maps.sources import Batch
 from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Graph
 from cascade.spec.marks import SKIPPED
@@ -43,6 +45,8 @@ POSITION = "^"
 """Behind the key of a loop: where it is."""
 ATTEMPTS = "?"
 """Behind the key of a call that may be tried again: how many attempts it has begun."""
+GIVEN = "~"
+"""Behind the key of an item that a stream gave: what that was."""
 
 
 ITEMS = 2
@@ -223,6 +227,42 @@ class Journal:
             return
         with suppress(StateError):
             self._put(call, "", VALUE, encode(outcome), preview(outcome, self.secrets), 0.0)
+
+    def look_at_items(self, call: Call, batch: Batch) -> None:
+        """Record what a stream gives the map of a call, and see that it is what it gave before.
+
+        Raises:
+            RunChangedError: it is not, and something is recorded of that item.
+        """
+        key, task_id, is_kept = self.place(call)
+        for at in range(batch.at, batch.end) if is_kept else ():
+            item = f"{call.suffix}[{batch.first + at}]"
+            given = self.masked(", ".join([content_of(column[at]) for column in batch.columns]))
+            record = self.records.get(key + item + GIVEN)
+            before = (
+                None
+                if record is None or record.entry != _entry(call)
+                else record.value.decode("utf-8", "surrogatepass")
+            )
+            if before == given:
+                continue
+            if before is not None and self._is_begun(key + item, _entry(call)):
+                raise RunChangedError(
+                    f"item {task_id}{item} was {before}, and the stream that is mapped over gives {given} there now; "
+                    "let it give the same items in the same order, or start the run under another run_id"
+                )
+            data, now = given.encode("utf-8", "surrogatepass"), time()
+            self.steps.append(StepRecord(key + item + GIVEN, _entry(call), "given", data, "", 1, now, now, "", ""))
+            if not self.is_silent:
+                self.writer.touch()
+
+    def _is_begun(self, item: str, entry: int) -> bool:
+        """Say whether more is recorded of an item than what it was given and that it has failed."""
+        return any(
+            key.startswith(item) and record.entry in (entry, -1) and record.kind not in ("given", FAILED)
+            for key, record in self.records.items()
+            if record.kind != BEGUN or record.attempt
+        )
 
     def keep_position(self, call: Call, home: Call, position: dict[str, Any]) -> None:
         """Record where the loop is that `home` has begun; `call` is that of its last entry."""

@@ -177,7 +177,7 @@ class Recorder:
             return await self.writer.ask(question)
         except BaseException as error:
             if not isinstance(error, RunBusyError):
-                self.writer.hand_back(partial(_release, run_id, params))
+                self.writer.hand_back(run_id, params)
             raise
 
     def _begun(
@@ -336,13 +336,6 @@ def recorder_from(given: object, durability: Durability) -> Recorder:
         return given
     check_ways(durability)
     return Recorder(backend_from(given, "state_backend", durability), durability)
-
-
-def _release(run_id: str, params: bytes, store: StateBackend) -> None:
-    """Hand back a run, if it is this very start that has it."""
-    record = store.find(run_id)
-    if record is not None and record.owner is not None and record.params == params:
-        store.commit([Commit(run_id, record.epoch, 1, released=True)])
 
 
 def _warn(bus: MessageBus, run_id: str, code: str, message: str) -> None:

@@ -100,9 +100,9 @@ class Writer:
             del self._runs[run.run_id]
             self._numbers.pop(run.run_id, None)
 
-    def hand_back(self, question: Callable[[StateBackend], Any]) -> None:
-        """Have a run handed back behind what was said so far, or later, if the store does not work now."""
-        self._jobs.append((lambda: None, lambda value, error: self._left.append(question)))
+    def hand_back(self, run_id: str, params: bytes) -> None:
+        """Have a run handed back, if the start that has it wrote these parameters, as soon as the store works."""
+        self._jobs.append((lambda: None, lambda value, error: self._left.append(partial(_release, run_id, params))))
         self._hurry()
 
     def watch(self, run_id: str, look: Callable[[], None]) -> None:
@@ -309,6 +309,12 @@ class Writer:
         _tell(_taken(self._waiting), None, error)
         for _ in range(len(self._jobs)):
             self._jobs.popleft()[1](None, error)
+
+
+def _release(run_id: str, params: bytes, store: StateBackend) -> None:
+    record = store.find(run_id)
+    if record is not None and record.owner is not None and record.params == params:
+        store.commit([Commit(run_id, record.epoch, 1, released=True)])
 
 
 def _commit(end: Commit, store: StateBackend) -> None:
