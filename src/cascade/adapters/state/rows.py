@@ -137,7 +137,7 @@ class Pending:
             self.steps.pop(key, None)
             self.dropped[key] = None
         if commit.steps:
-            self.steps.update([(step.key, step) for step in commit.steps])
+            self.steps.update([(step[0], step) for step in commit.steps])
         self.taken.extend(commit.taken)
         if commit.released:
             self.end = ("Running", True, "")

@@ -86,7 +86,7 @@ def call_each(state: MapState, batch: Batch) -> None:
             batch.at += 1
             args, kwargs = state.arguments(values)
             call = Call(state.frame, state.i, f"[{index}]") if run.observed else None
-            if run.journal is not None:
+            if run.journal is not None and run.journal.is_asked:
                 value, is_apart = run.journal.of_call(call)
                 if value is not PENDING:
                     out.append(state.known(value))

@@ -18,7 +18,6 @@ from cascade.spec.operations import CALLN, MAP
 
 if TYPE_CHECKING:
     from cascade.spec.blueprint import Blueprint
-    from cascade.spec.graph import Graph
 
 __all__ = ["NodeIds"]
 
@@ -57,8 +56,8 @@ class NodeIds:
         self._entries: dict[int, int] = {}
         """How many entries loops of the run's own graph have had whose instances nobody has asked for."""
         self._waiting: list[tuple[Any, Blueprint]] = []
-        self._places: dict[Any, tuple[int, list[int]]] = {}
-        """Of each graph: how many nodes come before, and the numbers of its own among those of their names."""
+        self._places: dict[Any, tuple[int, list[int], list[str]]] = {}
+        """Of each graph: how many nodes come before; of its own, which of its name each is, and what it is called."""
         self._subflow_keys: dict[tuple[Any, int, NodeInstance | None, int], SubflowKey] = {}
         self._count = 0
         self._last: dict[str, int] = {}
@@ -142,9 +141,12 @@ class NodeIds:
         attempts = instance.key.attempts if instance.key.__class__ is SubflowKey else ""
         return TaskSite(self.run_id, f"{label}#{place}{self._path(instance)}{attempts}", name, self.start)
 
-    def outside(self, graph: Graph, number: int) -> str:
+    def outside(self, number: int) -> str:
         """Return the id of a node of the run's own graph, outside of all loops."""
-        return f"{graph.name(number)}#{self._place(None)[1][number]}"
+        if self._waiting:
+            self.name_all()
+        _, numbers, names = self._places[None]
+        return f"{names[number]}#{numbers[number]}"
 
     def _path(self, instance: NodeInstance) -> str:
         """Return what tells an instance from the others of its node: the loops that it is in."""
@@ -159,7 +161,7 @@ class NodeIds:
                 parts.append(".0")
         return "".join(reversed(parts))
 
-    def _place(self, key: object) -> tuple[int, list[int]]:
+    def _place(self, key: object) -> tuple[int, list[int], list[str]]:
         if self._waiting:
             self.name_all()
         return self._places[_declared(key)]
@@ -176,7 +178,8 @@ class NodeIds:
             keys: list[Any] = []
             for graph, (around, number) in zip(nest.graphs, nest.owners, strict=True):
                 keys.append(start if around < 0 else self.subflow_key(keys[around], number, None))
-                self._places[keys[-1]] = (self._count, [self._number(graph.name(i)) for i in range(len(graph))])
+                names = [graph.name(i) for i in range(len(graph))]
+                self._places[keys[-1]] = (self._count, [self._number(name) for name in names], names)
                 self._count += len(graph)
         self._waiting.clear()
 

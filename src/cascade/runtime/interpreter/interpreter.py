@@ -204,7 +204,7 @@ def _call(
     args, kwargs = arguments(form, values)
     if not run.observed:
         return form.inline(*args, **kwargs)
-    if run.governs(form):
+    if run.governed and run.governs(form):
         deferred.append((frame, i, MAY_WAIT))
         return PENDING
     return run.observe_call(Call(frame, i), form.inline, args, kwargs)
@@ -273,7 +273,7 @@ def _special(
     if op == ROUTE:
         return _route(frame, i, references[0], work)
     is_apart = False
-    if run.journal is not None:
+    if run.journal is not None and run.journal.is_asked:
         value, is_apart = run.journal.of_register(frame, i)
         if value is not PENDING:
             return value

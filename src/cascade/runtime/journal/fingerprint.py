@@ -6,6 +6,7 @@ import json
 import sys
 from hashlib import blake2b
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from cascade.adapters.caching.content import Encoder, name_of
 from cascade.adapters.caching.keys import standing_for
@@ -20,6 +21,9 @@ from cascade.spec.signal import UNSET
 __all__ = ["code_of", "content_of", "dependents", "differences", "encoded", "fingerprint_of"]
 
 SCHEMA = 1
+FIXED = frozenset({type(None), type(UNSET), bool, int, float, str, bytes})
+"""The classes of literals whose content is always the same."""
+_looks: WeakKeyDictionary[Blueprint, tuple[dict[str, Any], dict[str, Any]]] = WeakKeyDictionary()
 PYTHON = sys.implementation.cache_tag or sys.version
 
 
@@ -30,6 +34,22 @@ def fingerprint_of(blueprint: Blueprint) -> dict[str, Any]:
     the target's own graph which others they need, `tasks` which tasks they call; `code` for each task the digests of
     what it reaches; `vague` the nodes with a literal that has no content to see.
     """
+    kept = _looks.get(blueprint)
+    if kept is None:
+        kept = _looked(blueprint)
+        if all(value.__class__ in FIXED for graph in nest_of(blueprint).graphs for value in _literals(graph)):
+            _looks[blueprint] = kept  # nobody can change what is in it
+    look, tasks = kept
+    return {**look, "code": {name: code_of(task) for name, task in tasks.items()}, "vague": [*look["vague"]]}
+
+
+def _literals(graph: Graph) -> list[Any]:
+    return [*graph.constants, *(given.default for given in graph.inputs.values() if isinstance(given, Param))]
+
+
+def _looked(blueprint: Blueprint) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fingerprint of a program but for its code, and the tasks that have that."""
+    found: dict[str, Any] = {}
     look: dict[str, Any] = {
         **{"schema": SCHEMA, "python": PYTHON, "root": blueprint.graph.root, "nodes": {}, "reads": {}, "tasks": {}},
         **{"code": {}, "vague": []},
@@ -58,9 +78,8 @@ def fingerprint_of(blueprint: Blueprint) -> dict[str, Any]:
             task = getattr(graph.nodes[i], "task", None)
             if task is not None:
                 look["tasks"].setdefault(owners[at] or name, []).append(task.name)
-                if task.name not in look["code"]:
-                    look["code"][task.name] = code_of(task)
-    return look
+                found.setdefault(task.name, task)
+    return look, found
 
 
 def dependents(look: dict[str, Any], first: set[str]) -> set[int]:

@@ -85,6 +85,10 @@ class Journal:
         """Nobody reads a value before it is committed."""
         self.is_silent = durability == "exit"
         """Nothing is committed before the end."""
+        self.is_quiet = self.is_silent or self.waits
+        """The writer need not be told of a value: that is committed at the end, or by who waits for it."""
+        self.is_asked = self.waits or bool(records)
+        """Each call is to ask for a value before it is made, or whether it is to be made apart."""
         self.keys = StepKeys()
         self._places: dict[Any, tuple[str, str, int]] = {}
         self.steps: deque[StepRecord] = deque()
@@ -105,13 +109,14 @@ class Journal:
         What it depends on is worked out once: of an item or an entry the rest is known.
         """
         activation, number = call.activation, call.number
-        mark = activation.key, number, call.loop, call.jumped
+        is_outside = activation.key is call.loop is None
+        mark = number if is_outside else (activation.key, number, call.loop, call.jumped)
         found = self._places.get(mark)
         if found is None:
             graph = activation.blueprint.graph
             kept = (ITEMS if graph.kinds[number] == MAP else 1) if is_recorded(graph, number) else 0
-            if mark[0] is mark[2] is None:
-                found = str(number), self.names.outside(graph, number), kept
+            if is_outside:
+                found = str(number), self.names.outside(number), kept
             else:
                 found = self.keys.of(call).removesuffix(call.suffix), call.instance(self.names).site.task_id, kept
             self._places[mark] = found
@@ -200,11 +205,15 @@ class Journal:
         suffix = call.suffix
         if value is NOTHING or not kept or (kept == ITEMS and not suffix):
             return
-        data = self._encoded(call, value)
-        now = time()
-        step = (key + suffix, _entry(call), VALUE, data, task_id + suffix, 1, started or now, now, "")
-        self.steps.append(_new(StepRecord, (*step, preview(value, self.secrets))))
-        if not self.is_silent and not self.waits:  # who waits has it committed at once
+        if suffix:
+            key, task_id = key + suffix, task_id + suffix
+        try:
+            data, shown, now = encode(value), preview(value, self.secrets), time()
+        except StateError as error:
+            raise self._unfit(call, error) from None
+        entry = -1 if call.loop is None else call.frame.iteration
+        self.steps.append(_new(StepRecord, (key, entry, VALUE, data, task_id, 1, started or now, now, "", shown)))
+        if not self.is_quiet and not self.writer.is_dirty:
             self.writer.touch()
 
     async def kept(self, run: RunState, call: Call, value: Any, started: float) -> None:
@@ -281,12 +290,16 @@ class Journal:
         try:
             return encode(value)
         except StateError as error:
-            graph = call.activation.blueprint.graph
-            task_id = self.place(call)[1] + call.suffix
-            raise StateError(
-                f"what task {task_id} (declared at {graph.declared(call.number)}) returned cannot be recorded: "
-                f"{error}; return plain data, or say @cs.task(record=False): then it is computed again where needed"
-            ) from None
+            raise self._unfit(call, error) from None
+
+    def _unfit(self, call: Call, error: StateError) -> StateError:
+        """Return what says that a value cannot be recorded."""
+        graph = call.activation.blueprint.graph
+        task_id = self.place(call)[1] + call.suffix
+        return StateError(
+            f"what task {task_id} (declared at {graph.declared(call.number)}) returned cannot be recorded: "
+            f"{error}; return plain data, or say @cs.task(record=False): then it is computed again where needed"
+        )
 
     def _put(
         self,

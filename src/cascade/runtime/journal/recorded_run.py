@@ -22,7 +22,7 @@ from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.journal.journal import Journal
-from cascade.runtime.journal.recorded_loop import RecordedLoop
+from cascade.runtime.journal.recorded_loop import PLAIN, RecordedLoop
 from cascade.runtime.maps.state import MapState
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
@@ -39,6 +39,7 @@ class RecordedRun(RunState):
     """The state of a run with a journal."""
 
     __slots__ = ("journal", "tells")
+    _names: NodeIds
     tells: bool
     """Whether calls have more done around them than being recorded: somebody listens, or a limit stands."""
 
@@ -67,11 +68,11 @@ class RecordedRun(RunState):
     def observe_call(self, call: Call, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """Call in place, with events around the call, and record what it gives."""
         started = time()
-        if self.tells or self.names.has_looped(call.frame, call.register, call.suffix[len(call.frame.suffix) :]):
+        if self.tells or self._names.has_looped(call.frame, call.register, call.suffix[len(call.frame.suffix) :]):
             value = super().observe_call(call, func, args, kwargs)
         else:
             value = func(*args, **kwargs)
-        if not is_signal(value):
+        if value.__class__ in PLAIN or not is_signal(value):
             self.journal.keep(call, value, started)
         return value
 

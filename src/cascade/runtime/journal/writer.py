@@ -75,7 +75,7 @@ class Writer:
         """Set when all is committed that can be, while it closes."""
         self._lock = threading.Lock()
         """Held where the thread begins and ends."""
-        self._is_dirty = False
+        self.is_dirty = False
         self._is_urgent = False
         self._is_open = False
         self._is_closing = False
@@ -118,8 +118,8 @@ class Writer:
 
     def touch(self) -> None:
         """Have what was said committed, in a while."""
-        if not self._is_dirty:
-            self._is_dirty = True
+        if not self.is_dirty:
+            self.is_dirty = True
             self._start()
             self._wake.set()
 
@@ -180,11 +180,11 @@ class Writer:
         while True:
             self._wake.wait(LOOK if self._watched or self._left else BEAT if self._runs else None)
             self._wake.clear()
-            if self._is_dirty and not (self._is_urgent or self._is_closing):
+            if self.is_dirty and not (self._is_urgent or self._is_closing):
                 self._wake.wait(GROUP)  # a group gathers; who waits for it cuts that short
                 self._wake.clear()
             try:
-                if self._is_dirty or self._jobs or self._waiting:
+                if self.is_dirty or self._jobs or self._waiting:
                     self._open(self.backend)
                 self._hand_back()
                 self._write()
@@ -210,7 +210,7 @@ class Writer:
     def _may_end(self) -> bool:
         """Close the store if there is nothing to do; say whether the thread ends."""
         with self._lock:
-            if self._is_dirty or self._jobs or self._waiting:
+            if self.is_dirty or self._jobs or self._waiting:
                 return False
             if not self._left:
                 if self._is_open:
@@ -222,7 +222,7 @@ class Writer:
             return self._thread is None
 
     def _write(self) -> None:
-        self._is_dirty = self._is_urgent = False
+        self.is_dirty = self._is_urgent = False
         waiting = _taken(self._waiting)
         commits = [commit for run in [*self._runs.values()] if (commit := self._gathered(run)) is not None]
         try:
@@ -234,7 +234,7 @@ class Writer:
         _tell(waiting, None, None)
 
     def _gathered(self, run: Recorded) -> Commit | None:
-        steps = {step.key: step for step in _taken(run.steps)}
+        steps = {step[0]: step for step in _taken(run.steps)}
         taken = _taken(run.taken)
         if not steps and not taken:
             return None
