@@ -371,7 +371,7 @@ class Deadly(SqliteBackend):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if name not in ("commit", "create", "take", "steps"):
+        if name not in ("open", "find", "create", "take", "steps", "signals", "commit"):
             return found
 
         def asked(*args: Any) -> Any:

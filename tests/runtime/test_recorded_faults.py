@@ -340,3 +340,29 @@ def test_a_start_that_is_cancelled_takes_nothing_from_who_has_the_run() -> None:
     store = Overtaken()
     start_one(store)
     asyncio.run(main())
+
+
+def test_an_engine_that_is_closed_while_its_store_fails_hands_back_its_run_and_can_be_used_again(clock: Clock) -> None:
+    faulty = Faulty(MemoryBackend(), clock, {4: ("fails", 1000)})  # its first commit
+    engine = Engine(state_backend=faulty)
+
+    async def close_twice() -> None:
+        with pytest.raises(StateError, match="failed for 20 seconds"):
+            await engine.run(one(), run_id="r")
+        await engine.aclose()
+        with pytest.raises(StateError, match="failed for 20 seconds"):
+            await engine.run(one(), run_id="other")
+        await engine.aclose()
+
+    async def go_on() -> int:
+        async with engine:
+            return await engine.run(one(), run_id="r")
+
+    asyncio.run(close_twice())
+    record = faulty.store.find("r")
+    assert record is not None
+    assert record.owner == this_process()
+    clock.now = faulty.until + 1
+    assert asyncio.run(go_on()) == 1
+    thread = engine.recorder.writer._thread
+    assert thread is None or not thread.is_alive()

@@ -190,6 +190,9 @@ class TestWhatRunsAgain:
         given[0] = 5
         with pytest.raises(RunChangedError, match=r"item square#1\[0\] was 1, and the stream .* gives 5 there now"):
             run(mapped(), store, durability=durability)
+        given[:] = [1]
+        with pytest.raises(RunChangedError, match=r"ended before item square#1\[1\], which is recorded"):
+            run(mapped(), store, durability=durability)
         assert calls == []
         given[:] = [1, 0, 4, 3]  # what has failed, or has not begun, may be another one
         assert run(mapped(), store, durability=durability) == [1, 0, 16, 9]

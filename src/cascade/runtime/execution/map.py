@@ -129,11 +129,14 @@ async def _run_all(state: MapState, started: MapStarted | None) -> Any:
     return state.results or []
 
 
-def _look_at_items(state: MapState, batch: Batch) -> None:
+def _look_at_items(state: MapState, batch: Batch | None) -> None:
     """Have a journal see whether a stream gives the items that it gave before."""
     call = Call(state.frame, state.i)
     try:
-        state.run.journal.look_at_items(call, batch)
+        if batch is None:
+            state.run.journal.look_at_end(call, state.read)
+        else:
+            state.run.journal.look_at_items(call, batch)
     except StateError as error:
         raise state.run.failure_at(call, error) from None
 
@@ -176,10 +179,10 @@ async def _spread(state: MapState) -> None:
             run.check_failed(Call(state.frame, state.i, "", state.scope), error)
             raise
         state.scope.check()  # the source may not have minded a cancel
-        if batch is None:
-            return
         if run.journal is not None and isinstance(source, IteratorSource):
             _look_at_items(state, batch)
+        if batch is None:
+            return
         count = batch.end - batch.at
         state.read += count
         if in_place and form.inline is not None and not run.governs(form):

@@ -265,6 +265,22 @@ class Journal:
             if not self.is_silent:
                 self.writer.touch()
 
+    def look_at_end(self, call: Call, count: int) -> None:
+        """See that a stream that has given so many items has not given more before.
+
+        Raises:
+            RunChangedError: one that it does not give any more is recorded.
+        """
+        key, task_id, _ = self.place(call)
+        while f"{key}{call.suffix}[{count}]{GIVEN}" in self.records:
+            item, entry = f"{call.suffix}[{count}]", _entry(call)
+            if self.records[key + item + GIVEN].entry == entry and self._is_begun(key + item, entry):
+                raise RunChangedError(
+                    f"the stream that is mapped over ended before item {task_id}{item}, which is recorded; let it give "
+                    "the same items in the same order, or start the run under another run_id"
+                )
+            count += 1
+
     def _is_begun(self, item: str, entry: int) -> bool:
         """Say whether more is recorded of an item than what it was given and that it has failed."""
         return any(
