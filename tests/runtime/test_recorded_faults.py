@@ -32,7 +32,7 @@ from tests.runtime import kills
 from tests.runtime.test_recorded_kills import names_in
 from tests.workflows import AGAIN
 
-FAULTS = int(os.environ.get("CASCADE_FAULTS", "0")) or (4 if AGAIN else 20)
+FAULTS = int(os.environ.get("CASCADE_FAULTS", "0")) or (4 if AGAIN else 12)
 SEED = int(os.environ.get("CASCADE_SEED", "0"))
 loop: Any = None
 ASKED = ("open", "find", "create", "take", "commit", "beat", "steps", "send", "signals", "runs", "forget")
@@ -203,7 +203,7 @@ def test_a_run_ends_right_or_can_be_carried_on(clock: Clock, log: Path, tmp_path
         assert value == plain, where
         record = kept(store)[0]
         assert (record.status, record.owner) == ("Succeeded", None), where
-    assert given_up or FAULTS < 10
+    assert given_up or FAULTS < 12
 
 
 @pytest.fixture(params=["fails", "full", "loses"])

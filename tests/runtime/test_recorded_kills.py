@@ -105,7 +105,7 @@ def test_what_is_killed_goes_on_to_the_same_end(starter: Starter, tmp_path: Path
         log, store = tmp_path / f"{seed}.log", tmp_path / "kept" / f"{seed}.db"
         order = {"seed": seed, "store": str(store), "log": str(log), "durability": moments.choice(["group", "each"])}
         died, ended, history = 0, dict[str, Any](), []
-        for _ in range(moments.randint(1, 4)):
+        for _ in range(moments.randint(2, 5)):
             way: dict[str, Any] = {"after": moments.uniform(0, 1.5 * usual)}
             if moments.random() < 0.6:
                 way = {"at": moments.randint(1, 20 + sum(once.values()))}

@@ -115,7 +115,7 @@ class StateBackend(Protocol):
     """
 
     def open(self) -> None:
-        """Be ready; called once, before all else.
+        """Be ready; called before all else, by each engine that uses the store.
 
         Raises:
             StateError: it cannot be used: it is no store, of a newer schema, or open to others.
@@ -123,7 +123,7 @@ class StateBackend(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of everything; the last call."""
+        """Let go of everything, once each engine that uses the store has called this, as its last call."""
         ...
 
     def find(self, run_id: str) -> RunRecord | None:
