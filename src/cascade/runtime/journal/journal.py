@@ -15,7 +15,6 @@ code: they need no graph, and forbid whatever could come in another order.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from time import time
@@ -91,8 +90,8 @@ class Journal:
         """Each call is to ask for a value before it is made, or whether it is to be made apart."""
         self.keys = StepKeys()
         self._places: dict[Any, tuple[str, str, int]] = {}
-        self.steps: deque[StepRecord] = deque()
-        self.taken: deque[tuple[int, str]] = deque()
+        self.steps: list[StepRecord] = []
+        self.taken: list[tuple[int, str]] = []
         self.error: StateError | None = None
         """Why it cannot be recorded any more."""
         self.end_run: Callable[[], None] = _nothing
@@ -180,8 +179,8 @@ class Journal:
 
     def note(self, call: Call, what: str, kind: str, at: float) -> None:
         """Note a time of a call, under its key and `what`."""
-        self._put(call, what, kind, b"", "", time(), 1, at)
-        self.records[self.keys.of(call) + what] = self.steps[-1]
+        record = self._put(call, what, kind, b"", "", time(), 1, at)
+        self.records[record.key] = record
 
     def _current(self, call: Call, what: str) -> StepRecord | None:
         record = self.records.get(self.keys.of(call) + what) if self.records else None
@@ -328,17 +327,17 @@ class Journal:
         attempt: int = 1,
         ended: float | None = None,
         error: str = "",
-    ) -> None:
+    ) -> StepRecord:
         now = time()
         if ended is None:
             ended = now
         key, task_id, _ = self.place(call)
         key, task_id = key + call.suffix + what, task_id + call.suffix
-        self.steps.append(
-            StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, ended, error, shown)
-        )
+        record = StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, ended, error, shown)
+        self.steps.append(record)
         if not self.is_silent:
             self.writer.touch()
+        return record
 
 
 def _entry(call: Call) -> int:

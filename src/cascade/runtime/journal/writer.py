@@ -5,9 +5,9 @@ commits it for all runs in one transaction. That is what "group" means: a crash 
 again. A run with durability "each" has its steps committed at once, and waits; steps of other calls and runs that end
 while a commit is on its way share the next one, so a hundred chains side by side cost as many commits as one.
 
-The queue is a deque, as appending to one is atomic: no lock is taken for a step, and the writer needs no help of the
-event loop, which a body may be holding. Of several steps with one key in a commit only the last is written; so a loop
-that turns faster than the disk costs the disk nothing.
+The queue is a list, as to append, and to cut off what was read, are atomic: no lock is taken for a step, and the writer
+needs no help of the event loop, which a body may be holding. Of several steps with one key in a commit only the last
+is written; so a loop that turns faster than the disk costs the disk nothing.
 
 A store that fails is tried again for 20 seconds (`PatientBackend`), and nothing new starts meanwhile (`is_behind`).
 Then all runs end with a StateError. Their end is not in the store: they are handed back as soon as it works again, so
@@ -48,8 +48,8 @@ class Recorded(Protocol):
 
     run_id: str
     epoch: int
-    steps: deque[StepRecord]
-    taken: deque[tuple[int, str]]
+    steps: list[StepRecord]
+    taken: list[tuple[int, str]]
 
     def lost(self, error: StateError) -> None:
         """End the run, from any thread: it cannot be recorded any more."""
@@ -66,7 +66,7 @@ class Writer:
         self._jobs: deque[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]] = deque()
         self._watched: dict[str, Callable[[], None]] = {}
         """Of the runs that wait for messages: what looks whether there are new ones."""
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: list[asyncio.Future[Any]] = []
         """Who wants to know when all that was said so far is committed."""
         self._left: deque[Callable[[StateBackend], Any]] = deque()
         """What hands back runs that had to be left while the store did not work."""
@@ -341,6 +341,8 @@ def _resolve(futures: list[asyncio.Future[Any]], value: Any, error: BaseExceptio
             future.set_exception(error)
 
 
-def _taken(queue: deque[Any]) -> list[Any]:
+def _taken(queue: list[Any]) -> list[Any]:
     """Take what is in a queue now; more may be added meanwhile."""
-    return [queue.popleft() for _ in range(len(queue))]
+    found = queue[:]
+    del queue[: len(found)]
+    return found
