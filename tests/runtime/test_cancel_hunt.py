@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from cascade.app.inner import wait_for
 from cascade.runtime import Engine
+from cascade.spec.inside import inside_of
 from tests.virtual import VirtualLoop, in_virtual_time
 from tests.workflows import AGAIN, TIERS
 
@@ -40,6 +42,9 @@ class Hunt:
         self.queue: asyncio.Queue[int] = asyncio.Queue()
         self.tiers = TIERS
         self.cancel: Callable[[], Any] | None = None
+        self.way = ""
+        self.threads = False
+        """A run may have no task of its own, and hear of a cancel of who awaits it by that alone."""
 
     def begins(self, name: str) -> None:
         self.log.append(name)
@@ -84,6 +89,7 @@ class Hunt:
                 self.cached,
                 self.holder,
                 self.inside,
+                self.inner_run,
             ),
         ]
         return self.random.choice(shapes)()
@@ -269,6 +275,57 @@ class Hunt:
 
         return [inline(n, inline(n), [inline(n + 1)]) for n in range(12)]
 
+    def inner_run(self) -> Any:
+        """A run inside of a task, or of an item, or of another one, whose body may go on behind it."""
+        way = self.random.choice(["arun", "engine", "thread", "wait_for", "gather", "beside"])
+        self.threads |= way == "thread"
+        shapes = [self.jumps, self.items, self.tail_calls, self.chain, self.attempts, self.slots, self.mixed]
+        shape = self.random.choice([*shapes, self.bound_items, self.subflow, self.stream, self.inner_run])
+        beside = self.random.choice([self.items, self.chain])
+
+        @cs.task(name="around")
+        async def awaits(x: int) -> Any:
+            self.begins("around")
+            if way == "engine":
+                value = await cs.current_engine().run(shape())
+            elif way == "wait_for":
+                value = await asyncio.wait_for(cs.arun(shape()), 1 + self.random.random() * 5)
+            elif way == "gather":
+                value = await asyncio.gather(cs.arun(shape()), cs.arun(beside()))
+            elif way == "beside":
+                task = asyncio.create_task(cs.arun(shape()))
+                if self.way not in ("sibling", "attempt"):  # of these, what waits for its run alone is told
+                    await self.rest()
+                value = await task
+            else:
+                value = await cs.arun(shape())
+            await self.rest()
+            return cs.Jump("again", x + 1) if x < 2 else value
+
+        @cs.task(name="around", mode="blocking")
+        def blocks(x: int) -> Any:
+            self.begins("around")
+            inside = inside_of()
+            assert inside is not None
+            return wait_for(inside, passing(cs.arun(shape())))  # `cs.run(...)`, while which the clock goes on
+
+        async def passing(run: Any) -> Any:
+            self.loop.release()
+            try:
+                return await run
+            finally:
+                self.loop.hold()
+
+        around: Any = blocks if way == "thread" else awaits
+        if self.random.random() < 0.3:
+            return around.map(x=range(3), on_error=self.random.choice(["raise", "collect"]))
+        call = around(0)
+        if way != "thread":
+            cs.bind(call, cs.select_jump({"again": call}))
+        if self.random.random() < 0.2:
+            call.with_retry(3)
+        return call
+
     def mixed(self) -> Any:
         @cs.task(name="short", mode="inline")
         def short(x: int) -> int:
@@ -288,7 +345,7 @@ class Hunt:
     async def hunt(self, loop: VirtualLoop) -> None:
         self.loop = loop
         target = self.draw()
-        way = self.random.choice(["run", "id", "awaiting", "timeout", "sibling", "attempt"])
+        way = self.way = self.random.choice(["run", "id", "awaiting", "timeout", "sibling", "attempt"])
         moment = self.random.choice([0.0, self.random.random(), self.random.random() * 20])
         timeout = None
         if way == "timeout":
@@ -339,7 +396,8 @@ class Hunt:
             asked = asyncio.ensure_future(engine.run(target))
             await asyncio.sleep(moment)
             asked.cancel()
-            await asyncio.sleep(0)  # so that it hears of it
+            for _ in range(5 if self.threads else 1):  # so that it hears of it
+                await asyncio.sleep(0)
             self.ended = True
             await asked
         else:

@@ -10,6 +10,7 @@ import pytest
 import cascade as cs
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import RunFinished, RunStarted, TaskExecutionStarted
+from tests.virtual import in_virtual_time
 from tests.workflows import Tier, every_tier, in_loop, run, turns
 
 
@@ -321,6 +322,88 @@ def test_nothing_of_it_begins_once_what_it_is_inside_of_is_cancelled(shape: str,
                 assert len(begun) == count
 
     in_loop(main)
+
+
+@every_tier
+@pytest.mark.parametrize("way", ["arun", "run in a thread", "gather"])
+@pytest.mark.parametrize("end", ["sibling", "sibling of an item", "sibling in a sub-flow", "attempt"])
+def test_nothing_of_it_begins_once_what_it_is_inside_of_ends_alone(end: str, way: str, tier: Tier) -> None:
+    """A cancel comes through maps, sub-flows and threads turn by turn; the run inside knows at once."""
+    begun: list[int] = []
+    known = [-1]
+
+    @cs.task
+    async def again(n: int) -> Any:
+        begun.append(n)
+        await asyncio.sleep(0)
+        return cs.Jump("again", n + 1)
+
+    def endless(n: int) -> Any:
+        call = again(n)
+        cs.bind(call, cs.select_jump({"again": call}))
+        return call
+
+    @cs.task
+    async def gathers(n: int) -> Any:
+        return await asyncio.gather(cs.arun(endless(n)), cs.arun(endless(n)))
+
+    async def fail() -> None:
+        while len(begun) < 20:
+            await asyncio.sleep(0.001 if way == "run in a thread" else 0)
+        known[0] = len(begun)
+        raise OSError("a sibling")
+
+    @cs.task
+    async def fails(n: int) -> None:
+        await fail()
+
+    outer = gathers if way == "gather" else outer_task(endless, way)
+    items: Any = outer.map(n=[1, 2])
+    if end == "sibling of an item":
+
+        @cs.task
+        async def either(n: int) -> Any:
+            return await (fail() if n else cs.arun(outer(1)))
+
+        items = either.map(n=[0, 1])
+    target = cs.subflow([items, fails(0)]) if end == "sibling in a sub-flow" else [items, fails(0)]
+    if end == "attempt":
+        target = [cs.subflow([items, fails(0)]).with_retry(2)]
+
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+            with pytest.raises(OSError, match="sibling"):
+                await engine.run(target)
+        assert len(begun) == known[0]
+
+    in_loop(main)
+
+
+def test_a_task_that_swallows_its_cancel_and_awaits_a_run_goes_on_when_that_was_ended() -> None:
+    forever: list[asyncio.Event] = []
+
+    @cs.task
+    async def waits() -> None:
+        await forever[0].wait()
+
+    @cs.task
+    async def stubborn() -> None:
+        inner = asyncio.create_task(cs.arun(waits()))
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            await inner
+
+    async def main(_: Any) -> None:
+        forever.append(asyncio.Event())
+        async with Engine() as engine:
+            run = engine.start(stubborn())
+            await turns(3)
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+
+    in_virtual_time(main)
 
 
 def test_a_run_that_nobody_waited_for_ends_with_the_run_around() -> None:

@@ -93,12 +93,11 @@ def _sent(inside: Inside, work: Coroutine[Any, Any, Any]) -> Iterator[concurrent
             begun.cancel()
 
     job = job_here()
-    future = asyncio.run_coroutine_threadsafe(noted(), inside.loop)
     if job is None:
-        yield future
+        yield asyncio.run_coroutine_threadsafe(noted(), inside.loop)
         return
-    before, job.cut = job.cut, cut
+    before, job.cut = job.cut, cut  # before it begins: this thread may go on long after that
     try:
-        yield future
+        yield asyncio.run_coroutine_threadsafe(noted(), inside.loop)
     finally:
         job.cut = before

@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.cancel_scope import CancelScope, EndableRun, TimedScope
 from cascade.runtime.run.active_calls import calls_of
-from cascade.runtime.run.awaiters import Awaiters
+from cascade.runtime.run.awaiters import Awaiters, scopes_around
 from cascade.runtime.run.circular_waits import waiting_for
 from cascade.spec.inside import Inside, present
 from cascade.spec.lazy import R
@@ -21,6 +21,8 @@ from cascade.spec.refusals import NoValue
 __all__ = ["Run", "RunScope", "Waiter", "call_on", "loop_for_start"]
 
 MOST_SHOWN = 5
+LATEST = 0.1
+"""So many seconds after what it is inside of was to end, a run is cancelled if nobody has passed on the cancel."""
 
 
 class RunScope(TimedScope):
@@ -32,7 +34,20 @@ class RunScope(TimedScope):
     """
 
     __slots__ = (
-        *("_borne", "_running", "_token", "caller", "cancels", "depth", "idle", "in_place", "is_final", "is_over"),
+        *(
+            "_borne",
+            "_is_placed",
+            "_running",
+            "_token",
+            "caller",
+            "cancels",
+            "depth",
+            "idle",
+            "in_place",
+            "is_final",
+            "is_over",
+            "is_told",
+        ),
         *("mailbox", "name", "outer", "own", "reader", "runs"),
     )
 
@@ -62,6 +77,9 @@ class RunScope(TimedScope):
         self.is_final: bool = False
         """Whether the run was cancelled by its id or handle, and not because who awaits it ends."""
         self._borne = 0 if self.task is None else self.task.cancelling()
+        self._is_placed = False
+        self.is_told: bool = False
+        """Whether it was cancelled as nobody has passed on the cancel of what it is inside of."""
         self._running: list[str] = []
         self.outer: Inside | None = None
         self.depth: int = 0
@@ -80,23 +98,37 @@ class RunScope(TimedScope):
                 outer.runs.add(self)
                 if isinstance(outer, RunScope):  # what ends that ends this, before a cancel has come so far
                     self.around = outer
+                    if outer.look() or outer.run.is_interrupted:
+                        self._hear()
         self._token = present.set(self)
         if self.seconds is not None:
             self.start()
 
-    def end(self) -> None:
-        """Write down that the run is to end, and have all code look around that runs in it and in the runs inside."""
-        super().end()
-        self._alarm()
-
-    def _alarm(self) -> None:
+    def alarm(self) -> None:
+        """Have the runs inside look whether what they are inside of is ending: the run, or a scope of it."""
         for inner in tuple(self.runs):
-            call_on(inner.loop, inner._interrupt)
+            call_on(inner.loop, inner._hear)
 
-    def _interrupt(self) -> None:
-        if self.run is not None:
+    def _hear(self) -> None:
+        if self.run is None:
+            return
+        if not self._is_placed and self.caller is not None and self.outer is not None:
+            self._is_placed = True
+            scopes = scopes_around(self.caller, self.outer.run)
+            if scopes is None:
+                self.asked = True
+            elif len(scopes) == 1:
+                self.around = scopes.pop()  # what ends that needs a turn or more to come here as a cancel
+        if self.asked or (self.around is not None and self.around.is_ending()):
             self.run.interrupt()
-        self._alarm()
+            if not self.in_place:
+                self.loop.call_later(LATEST, self._pass_on)
+
+    def _pass_on(self) -> None:
+        """End the run if no cancel has come from what it is inside of: a task there may have swallowed it."""
+        if self.run is not None and not self.cancels:
+            self.is_told = True
+            self.ask()
 
     async def empty(self) -> None:
         """End the runs inside that are left over, and wait until they have ended."""
@@ -234,7 +266,8 @@ class Waiter(asyncio.Future[Any]):
         if self._is_asking:  # who waits is a part of the run, which is being cancelled
             return super().cancel(msg)
         self.is_asked = self._is_asking = True
-        self._run_scope.ask()
+        if not self._run_scope.is_told:
+            self._run_scope.ask()
         self._is_asking = False
         return True
 

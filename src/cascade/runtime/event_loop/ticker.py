@@ -108,11 +108,11 @@ class Ticker:
             self.asked = False
             self.retire()
         if self.guards:
-            found = [(known, known()) for known in self.guards]
-            self.guards = [known for known, guards in found if guards is not None]
+            found = [(known, guards) for known in self.guards if (guards := known()) is not None]
+            found = [each for each in found if not each[1].is_retired]  # by a run that is to end: not to be given back
+            self.guards = [known for known, _ in found]
             for _, guards in found:
-                if guards is not None:
-                    guards.validate()
+                guards.validate()
 
     async def rest(self) -> None:
         """Wait while the event loop has its turn."""

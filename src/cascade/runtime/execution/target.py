@@ -23,6 +23,8 @@ async def run_root(run: RunState, activation: Activation) -> tuple[Any, Any, lis
     """Run the root block; return its value, or what it failed of and what else failed."""
     block = activation.blueprint.root
     try:
+        if run.is_interrupted:
+            run.run_scope.check()  # what it is inside of was to end before it began
         fused = compiled_for(run, activation) if block.strict else None
         while isinstance(fused, Making):
             await run.turn()

@@ -52,14 +52,14 @@ def call_at(here: FrameType | None) -> str | None:
     return None if found is None else found[0].described(found[1])
 
 
-def call_in(task: asyncio.Task[Any]) -> Found:
-    """Return the call of some run that an asyncio task is in; None: it is in none."""
+def call_in(task: asyncio.Task[Any], run: RunState | None = None) -> Found:
+    """Return the call of some run, or of the one given, that an asyncio task is in; None: it is in none."""
     frames = [*_stack(sys._getframe(1))]  # without this one, which would be in a circle with them
     is_here = asyncio._get_running_loop() is task.get_loop() and task is asyncio.current_task()
     if not is_here:
         begun = (at for at, frame in enumerate(frames) if locals_of(frame).get("outer") is task)
         frames = frames[: next(begun, 0)]  # what it does is to begin another one
-    return innermost(frames or awaits(task.get_coro()))
+    return innermost(frames or awaits(task.get_coro()), run)
 
 
 def _stack(frame: FrameType | None) -> Iterable[FrameType]:
@@ -91,9 +91,9 @@ class Place:
         self.attempt = attempt
 
 
-def innermost(frames: Iterable[FrameType]) -> Found:
+def innermost(frames: Iterable[FrameType], run: RunState | None = None) -> Found:
     """Return the call that running code is in, from its frames, outermost first."""
-    place = place_of(frames)
+    place = place_of(frames, run)
     return None if place is None else (place.run, place.call)
 
 
@@ -107,9 +107,14 @@ def place_in_task(task: asyncio.Task[Any]) -> Place | None:
     return place_of(awaits(task.get_coro()))
 
 
-def place_of(frames: Iterable[FrameType]) -> Place | None:
-    """Return the call and the attempt that running code is in, from its frames, outermost first."""
+def place_of(frames: Iterable[FrameType], run: RunState | None = None) -> Place | None:
+    """Return the call and the attempt that running code is in, from its frames, outermost first.
+
+    Args:
+        run: whose calls to look for, and not for those of the runs inside of them.
+    """
     found: Found = None
+    own: Found = None
     around: dict[str, Any] = {}
     code = looped = managed = None
     for frame in frames:
@@ -126,6 +131,9 @@ def place_of(frames: Iterable[FrameType]) -> Place | None:
             around, code, looped = known, None, looped or None
         managed = known.get("managed", managed)
         found = place_in(frame, found)
+        if found is not None and found[0] is run:
+            own = found
+    found = found if run is None else own
     if found is None:
         return None
     return Place(*found, managed.count if managed is not None and managed.call is found[1] else 1)

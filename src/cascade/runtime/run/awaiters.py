@@ -18,7 +18,7 @@ from contextvars import Context, ContextVar
 from functools import partial
 from time import monotonic, sleep
 from types import FrameType, FunctionType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cascade.adapters.executors.workers import Job, job_here
 from cascade.runtime.frames.call import Call
@@ -26,7 +26,10 @@ from cascade.runtime.run.active_calls import Place, call_in, place_here, place_i
 from cascade.spec.inside import Inside, inside_of, waited_for
 from cascade.spec.readable import locals_of
 
-__all__ = ["Awaiters", "around", "held_here", "whereabouts"]
+if TYPE_CHECKING:
+    from cascade.runtime.frames.scope import Scope
+
+__all__ = ["Awaiters", "around", "held_here", "scopes_around", "whereabouts"]
 
 held_here: ContextVar[Any] = ContextVar("cascade_held", default=None)
 """The last call around this code that was let in, or thing that is being made around it (see `run.circular_waits`)."""
@@ -57,8 +60,10 @@ class Awaiters:
         """The calls among them, as (run, call)."""
         self.callers: list[asyncio.Task[Any]] = []
         """The tasks that are in these calls."""
+        self.jobs: list[Job] = []
+        """The jobs of the threads among them."""
         self.contexts: list[Context] = []
-        """The contexts of the threads among them."""
+        """Their contexts."""
         waiting: list[Any] = [*futures]
         while waiting:
             each = waiting.pop()
@@ -80,7 +85,10 @@ class Awaiters:
                 waiting += _told_by(callback)
 
     def _add_jobs(self, jobs: Iterable[Job]) -> None:
-        self.contexts += [context for job in jobs if (context := getattr(job, "context", None)) is not None]
+        for job in jobs:
+            self.jobs.append(job)
+            if (context := getattr(job, "context", None)) is not None:
+                self.contexts.append(context)
 
     def are_in(self, run_id: str) -> bool:
         """Say whether a call of a run is among them."""
@@ -144,10 +152,9 @@ def whereabouts() -> Place | None:
 
 def _of_job(job: Job) -> Place | None:
     """Return the call that a thread is at work for: that of the coroutine that waits for the job."""
-    told = [part for part in _cells(job.deliver) if isinstance(part, FunctionType)]
     until = monotonic() + PATIENCE
     while True:
-        place = _awaited(*[part for each in told for part in _cells(each) if isinstance(part, asyncio.Future)])
+        place = _awaited(*_futures_of(job))
         inside = inside_of()
         if place is not None:
             _have_named(place.run, until)
@@ -159,6 +166,32 @@ def _of_job(job: Job) -> Place | None:
         if monotonic() > until:
             return None
         sleep(0.0001)  # the thread is ahead of the coroutine, which is about to wait for it
+
+
+def _futures_of(job: Job) -> list[asyncio.Future[Any]]:
+    """Return the futures that are settled when a job is delivered: by what it tells, or a loop around that."""
+    told, found = [*_cells(job.deliver)], []
+    for part in told:
+        if isinstance(part, asyncio.Future):
+            found.append(part)
+        elif isinstance(part, FunctionType):
+            told += [cell for cell in _cells(part) if not any(cell is each for each in told)]
+    return found
+
+
+def scopes_around(task: asyncio.Task[Any], run: Any) -> set[Scope] | None:
+    """Return the scopes of the calls of a run that wait for a task, and for nothing else; None: of one that is cut off.
+
+    They may be in that task, or do so in threads.
+    """
+    here = call_in(task, run)
+    if here is not None:
+        return {here[1].scope}
+    by = Awaiters(task)
+    futures = [future for job in by.jobs for future in _futures_of(job)]
+    if any(future.cancelled() for future in futures):
+        return None
+    return {call.scope for each, call in (*by.calls, *Awaiters(*futures).calls) if each is run}
 
 
 def _have_named(run: Any, until: float) -> None:

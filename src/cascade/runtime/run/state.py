@@ -300,6 +300,8 @@ class RunState(Reports):
             guards.invalidate()
         self.guards.clear()
         self.ticker.tick()
+        if self.run_scope.runs:
+            self.run_scope.alarm()
 
     def frame_of(self, activation: Activation) -> Frame:
         """Return the root frame of an activation, made when it is first asked for."""
