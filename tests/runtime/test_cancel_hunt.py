@@ -307,12 +307,12 @@ class Hunt:
             self.begins("around")
             inside = inside_of()
             assert inside is not None
-            return wait_for(inside, passing(cs.arun(shape())))  # `cs.run(...)`, while which the clock goes on
+            return wait_for(inside, passing())  # `cs.run(...)`, while which the clock goes on
 
-        async def passing(run: Any) -> Any:
+        async def passing() -> Any:
             self.loop.release()
             try:
-                return await run
+                return await cs.arun(shape())
             finally:
                 self.loop.hold()
 
