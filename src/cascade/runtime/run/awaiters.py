@@ -63,7 +63,7 @@ class Awaiters:
         self.jobs: list[Job] = []
         """The jobs of the threads among them."""
         self.contexts: list[Context] = []
-        """Their contexts."""
+        """The contexts of the jobs."""
         waiting: list[Any] = [*futures]
         while waiting:
             each = waiting.pop()
