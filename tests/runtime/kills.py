@@ -399,6 +399,18 @@ def start(order: dict[str, Any], program: Program, target: Any) -> Any:
     return asyncio.run(main())
 
 
+def start_here(seed: int, store: Any, durability: Any = "group") -> Any:
+    """Run a program in this process, where nothing kills it."""
+    program = Program(seed)
+    target = program.target()
+
+    async def main() -> Any:
+        async with asyncio.timeout(60), Engine(state_backend=store, durability=durability) as engine:
+            return await program.run(engine, target, True)
+
+    return asyncio.run(main())
+
+
 def fork(order: dict[str, Any]) -> dict[str, Any]:
     """Run a program in a process of its own, send it messages, and kill it when it is time."""
     program = Program(order["seed"])

@@ -126,17 +126,6 @@ def drawn(random: random.Random, most: int) -> dict[int, tuple[str, float]]:
     }
 
 
-def start(seed: int, store: Any, durability: Any = "group") -> Any:
-    program = kills.Program(seed)
-    target = program.target()
-
-    async def main() -> Any:
-        async with asyncio.timeout(60), Engine(state_backend=store, durability=durability) as engine:
-            return await program.run(engine, target, True)
-
-    return asyncio.run(main())
-
-
 def kept(store: Any) -> Any:
     """Return what is known of the run, and which bodies its records tell of."""
     if isinstance(store, SqliteBackend):
@@ -178,7 +167,7 @@ def test_a_run_ends_right_or_can_be_carried_on(clock: Clock, log: Path, tmp_path
     given_up = 0
     for seed in range(SEED + 1, SEED + 1 + FAULTS):
         draw = random.Random(seed)
-        plain = start(seed, None)
+        plain = kills.start_here(seed, None)
         store: Any = MemoryBackend() if draw.random() < 0.7 else SqliteBackend(tmp_path / "kept" / f"{seed}.db")
         faulty = Faulty(store, clock, drawn(draw, 15))
         durability = draw.choice(["each", "group", "exit"])
@@ -187,7 +176,7 @@ def test_a_run_ends_right_or_can_be_carried_on(clock: Clock, log: Path, tmp_path
         for _ in range(5):
             committed, before, began = kept(store)[1], len(log_of(log)), clock.now
             try:
-                value = start(seed, faulty, durability)
+                value = kills.start_here(seed, faulty, durability)
             except StateError as error:
                 if "failed for 20 seconds" not in str(error):
                     raise

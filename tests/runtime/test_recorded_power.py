@@ -11,7 +11,6 @@ head of the log before what follows it.)
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import sys
@@ -22,7 +21,6 @@ import pytest
 
 from cascade.adapters.state import SqliteBackend, rules
 from cascade.adapters.state.codec import decode
-from cascade.runtime import Engine
 from cascade.runtime.journal import writer
 from tests.runtime import kills
 from tests.runtime.test_recorded_kills import names_in, recorded
@@ -110,17 +108,6 @@ def lines_of(log: Path) -> list[str]:
     return log.read_text().splitlines()
 
 
-def start(seed: int, store: Any, durability: Any = "group") -> Any:
-    program = kills.Program(seed)
-    target = program.target()
-
-    async def main() -> Any:
-        async with asyncio.timeout(60), Engine(state_backend=store, durability=durability) as engine:
-            return await program.run(engine, target, True)
-
-    return asyncio.run(main())
-
-
 def test_a_run_goes_on_from_what_a_loss_of_power_leaves(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(rules, "is_alive", lambda *_: False)
     monkeypatch.setattr(writer, "LOOK", 0.002)
@@ -129,7 +116,7 @@ def test_a_run_goes_on_from_what_a_loss_of_power_leaves(tmp_path: Path, monkeypa
     cuts, seed, fewer = 0, SEED, 0
     while cuts < CUTS:
         seed += 1
-        plain = start(seed, None)
+        plain = kills.start_here(seed, None)
         durability = ("each", "group")[seed % 2]
         store = Watched(tmp_path / "kept" / f"{seed}.db", durability, seed)
         early: list[Any] = []
@@ -139,7 +126,7 @@ def test_a_run_goes_on_from_what_a_loss_of_power_leaves(tmp_path: Path, monkeypa
 
         if durability == "each":
             monkeypatch.setattr(kills, "read", read)
-        assert start(seed, store, durability) == plain
+        assert kills.start_here(seed, store, durability) == plain
         monkeypatch.setattr(kills, "read", None)
         assert not early, (seed, "read before it was committed", early)
         for at, cut in enumerate(store.cuts):
@@ -152,7 +139,7 @@ def test_a_run_goes_on_from_what_a_loss_of_power_leaves(tmp_path: Path, monkeypa
             kept = recorded(path)
             fewer += not cut.kept <= kept
             before = len(lines_of(log))
-            assert start(seed, path, durability) == plain, where
+            assert kills.start_here(seed, path, durability) == plain, where
             again = {line.split()[1] for line in lines_of(log)[before:]}
             assert not kept & again, (where, kept & again)
             if durability == "each":
