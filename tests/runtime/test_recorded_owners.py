@@ -6,11 +6,12 @@ import asyncio
 import importlib.util
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,21 @@ def run(file: Path) -> Any:
     return asyncio.run(main())
 
 
+def stop(process: subprocess.Popen[str], file: Path) -> None:
+    """Stop a process while it writes nothing: stopped within a transaction it would keep all others from writing."""
+    with closing(sqlite3.connect(file.parent / "kept" / "runs.db", timeout=0, isolation_level=None)) as db:
+        while True:
+            os.kill(process.pid, signal.SIGSTOP)
+            until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(process.pid, signal.SIGCONT)
+            else:
+                db.execute("ROLLBACK")
+                return
+
+
 def until(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
     while not is_so():
@@ -147,7 +163,7 @@ def test_a_process_that_can_be_seen_is_judged_by_that(file: Path) -> None:
             RunBusyError, match=rf"'r' is going on in process {process.pid} on .+, since 20\d\d-"
         ) as caught:
             run(file)
-        os.kill(process.pid, signal.SIGSTOP)  # it does nothing, and is there
+        stop(process, file)  # it does nothing, and is there
         with pytest.raises(RunBusyError, match=str(process.pid)):
             run(file)
         assert "if it is gone" not in str(caught.value)
@@ -163,9 +179,10 @@ def test_a_stopped_process_whose_lease_was_taken_writes_nothing(file: Path, monk
         assert line_of(process) == f"begun {process.pid}"
         with pytest.raises(RunBusyError, match=r"cannot be seen from here: if it is gone, the run is free in \d+ s"):
             run(file)
-        before, beat = kept(file)[0], kept(file)[0].beat
+        beat = kept(file)[0].beat
         until(lambda: kept(file)[0].beat > beat)  # it gives signs of life
-        os.kill(process.pid, signal.SIGSTOP)
+        stop(process, file)
+        before = kept(file)[0]
         for module in ("owner", "rules"):
             monkeypatch.setattr(f"cascade.adapters.state.{module}.LEASE", 0.05)
         until(lambda: not owner.is_alive(before.owner, kept(file)[0].beat, time.time()))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -161,6 +163,19 @@ def test_a_run_of_this_process_is_busy_here_too(stores: tuple[StateBackend, Stat
     if this_process().boot:
         with pytest.raises(RunBusyError, match=r"'run' is going on in this process, since .*; wait for it"):
             other.take("run", 1, this_process(), b"", b"")
+
+
+@pytest.mark.parametrize("question", ["take", "forget"])
+def test_who_may_not_write_needs_not_wait_for_one_who_writes(tmp_path: Path, question: str) -> None:
+    """As where an owner was stopped in the middle of a transaction, which is not over until it goes on."""
+    path = tmp_path / "kept" / "runs.db"
+    store = SqliteBackend(path)
+    store.open()
+    with closing(store), closing(sqlite3.connect(path, isolation_level=None)) as stopped:
+        store.create(run(owner=this_process()))
+        stopped.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RunBusyError):
+            store.take("run", 1, this_process(), b"", b"") if question == "take" else store.forget("run")
 
 
 def test_a_message_is_taken_by_who_has_the_run(stores: tuple[StateBackend, StateBackend, Late]) -> None:

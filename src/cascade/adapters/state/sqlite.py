@@ -184,15 +184,20 @@ class SqliteBackend:
             RunBusyError: its owner is alive, or it was taken since it was looked at.
             StateError: there is no such run.
         """
+        self._takeable(self.find(run_id), run_id, epoch)  # without waiting for who writes: its owner may be stopped
         with self._writing() as db:
-            record = rows.find_run(db, run_id)
-            if record is None:
-                raise no_such_run(run_id)
-            now = self.now()
-            check_takeable(record, epoch, now)
+            record, now = self._takeable(rows.find_run(db, run_id), run_id, epoch)
             record = taken_from(record, owner, now, params, fingerprint)
             rows.update_taken(db, record)
             return record
+
+    def _takeable(self, record: RunRecord | None, run_id: str, epoch: int) -> tuple[RunRecord, float]:
+        """Return a run that may be taken, and the time."""
+        if record is None:
+            raise no_such_run(run_id)
+        now = self.now()
+        check_takeable(record, epoch, now)
+        return record, now
 
     def beat(self, runs: Iterable[tuple[str, int]]) -> list[str]:
         """Give a sign of life for runs, each with its epoch; return the ids of those that had another one."""
@@ -218,6 +223,9 @@ class SqliteBackend:
         Raises:
             RunBusyError: it is alive.
         """
+        record = self.find(run_id)
+        if record is not None:
+            check_free(record, self.now())  # without waiting for who writes, which may be that owner, stopped
         with self._writing() as db:
             record = rows.find_run(db, run_id)
             if record is None:
