@@ -25,6 +25,26 @@ def run_python(code: str, *arguments: str) -> str:
     return done.stdout
 
 
+def invoke_cascade(*arguments: object) -> tuple[int, str, str]:
+    """Run the command in this process; give its exit code, stdout and stderr. Programs that it imports are dropped."""
+    from typer.testing import CliRunner
+
+    from cascade.command.main import make_app
+
+    known, path = set(sys.modules), list(sys.path)
+    try:
+        done = CliRunner().invoke(make_app(), [str(each) for each in arguments], prog_name="cascade")
+    finally:
+        sys.path[:] = path
+        for name in set(sys.modules) - known:
+            file = str(getattr(sys.modules[name], "__file__", ""))
+            if "/pytest-" in file or file.startswith(f"{ROOT}/examples/"):
+                del sys.modules[name]
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
 def write_package(directory: Path, sources: dict[str, str]) -> Path:
     """Write a package named cascade that holds these modules."""
     package = directory / "cascade"

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 import cascade as cs
 from cascade.spec.events import RunFinished
 from cascade.testing import SpySubscriber
-from tests.helpers import ROOT
+from tests.helpers import ROOT, invoke_cascade
 
 EXAMPLES = ROOT / "examples"
 
@@ -36,6 +37,18 @@ def run_example(name: str, *arguments: str, cwd: Path, typed: str = "") -> tuple
     )
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
+
+
+@contextlib.contextmanager
+def started(*arguments: str) -> Iterator[Iterator[str]]:
+    """Start `cascade` here; give the lines that it prints, and `kill -9` it at the end of the `with` block."""
+    command = [sys.executable, "-W", "error", "-m", "cascade", *arguments, "--durability", "each"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield iter(process.stdout)
+        finally:
+            process.kill()
 
 
 @pytest.fixture
@@ -69,6 +82,8 @@ def test_cs_check_finds_nothing_in_them(example: Any, tmp_path: Path) -> None:
         example("etl").flow("http://127.0.0.1", [], tmp_path),
         example("long_import").flow("2026-11-27", tmp_path),
         example("release").release(),
+        example("approved_release").release(),
+        example("long_lived_agent").agent(),
         example("agent").agent("Hello?", "http://127.0.0.1"),
         example("sweep").sweep,
         example("web").flow,
@@ -150,6 +165,73 @@ class TestRelease:
         assert any("broken" in note for note in failure.value.__notes__)
         assert self.tags(project) == ""
         assert not (project / "dist" / "app-2.0.0.pyz").exists()
+
+
+class TestApprovedRelease:
+    def test_it_is_killed_while_it_uploads_and_nothing_is_there_twice(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "app").mkdir()
+        (tmp_path / "app" / "app.py").write_text("print('hello')\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("CASCADE_STATE", "runs.db")
+        monkeypatch.setenv("INDEX_SECONDS", "3600")
+        program = str(EXAMPLES / "approved_release.py")
+        with started("run", program, "--run-id", "r", "--version", "1.2.0", "--project", "app") as lines:
+            assert any("waits for" in line for line in lines)
+            assert invoke_cascade("signal", "r", "approved", '{"by": "Ada"}')[0] == 0
+            assert any("the index has app-1.2.0-" in line for line in lines)
+
+        monkeypatch.setenv("INDEX_SECONDS", "0")
+        code, printed, said = invoke_cascade("resume-run", "r")
+        assert code == 0, said
+        assert "packs" not in printed
+        assert printed.splitlines()[-1].startswith("1.2.0: app-1.2.0-linux.zip (")
+        assert "(was there already)" in printed
+        with contextlib.closing(sqlite3.connect("build/approved_release/index.db")) as index:
+            assert sorted(index.execute("SELECT file FROM uploads")) == [
+                ("app-1.2.0-linux.zip",),
+                ("app-1.2.0-macos.zip",),
+            ]
+
+    def test_a_no_uploads_nothing(self, example: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "app").mkdir()
+        params = {"version": "1.2.0", "project": "app"}
+
+        async def main() -> object:
+            async with cs.Engine() as engine:
+                run = engine.start(example("approved_release").release(), params, run_id="r")
+                await engine.signal("r", "approved", {"by": "Bob", "yes": False})
+                return await run
+
+        assert asyncio.run(main()) == "1.2.0: not released"
+
+
+class TestLongLivedAgent:
+    def test_it_is_killed_and_goes_on(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("CASCADE_STATE", "runs.db")
+        program = str(EXAMPLES / "long_lived_agent.py")
+        with started("run", program, "--run-id", "oslo", "--pause", "0.01") as lines:
+            assert any("May it cost 334?" in line for line in lines)
+        assert invoke_cascade("signal", "oslo", "most", "so be it")[0] == 0  # that is no number
+        assert invoke_cascade("signal", "oslo", "most", "340")[0] == 0
+        code, printed, said = invoke_cascade("resume-run", "oslo")
+        assert code == 0, said
+        assert "day 2: " not in printed.partition("booked")[0]
+        assert "booked for 334 on day 4, notes: ('day 2: 405', " in printed
+        assert [booking.read_text() for booking in Path("build/long_lived_agent").iterdir()] == ["334\n"]
+
+    def test_it_remembers_a_little_and_asks_once(self, example: Any) -> None:
+        agent = example("long_lived_agent")
+        memory = agent.Memory(320)
+        for day in range(20):
+            memory = memory.noting(f"day {day}")
+        assert memory.notes == ("day 15", "day 16", "day 17", "day 18", "day 19")
+        assert agent.model(memory, 340) == "doubt"
+        assert agent.doubt.func(memory, 340, 330).data["memory"].asked == 340
+        assert agent.model(agent.Memory(330, asked=340), 340) == "rest"
 
 
 class TestAgent:
