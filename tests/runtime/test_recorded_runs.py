@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 import cascade as cs
 from cascade.adapters.state import MemoryBackend
+from cascade.adapters.state.codec import decode
 from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import RunStarted, RunWarning, TaskExecutionStarted
@@ -544,6 +546,83 @@ def test_commits_of_a_start_are_counted() -> None:
 
     run(report(), Seen(), durability="each")
     assert [commit.number for commit in seen] == list(range(1, len(seen) + 1))
+
+
+class Committed(MemoryBackend):
+    """Knows the values that are committed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: set[Any] = set()
+
+    def commit(self, commits: Any) -> list[str]:
+        lost = super().commit(commits)
+        for commit in commits:
+            self.values.update(repr(decode(step.value)) for step in commit.steps if step.kind == "value")
+        return lost
+
+
+@cs.task(record=False)
+def the_last(values: list[int]) -> int:
+    return values[-1]
+
+
+GIVERS: dict[str, Callable[[Any, int], Any]] = {
+    "a call": lambda task, x: task(x),
+    "a chain": lambda task, x: task(task(x - 100)),
+    "one by name": lambda task, x: task(x=x),
+    "a sub-flow": lambda task, x: cs.subflow(task(x)),
+    "an item": lambda task, x: the_last(task.map(x=[x - 1, x])),
+    "a retry": lambda task, x: task(x).with_retry(2),
+}
+READERS: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "arguments": lambda task, a, b: task(a, b),
+    "one argument": lambda task, a, b: task(task(a), b),
+    "names": lambda task, a, b: task(a=a, b=b),
+    "a list": lambda task, a, b: task([a, b]),
+    "a condition": lambda task, a, b: task(a).run_if(b),
+    "an order": lambda task, a, b: task(a).after(b),
+    "a route": lambda task, a, b: cs.Router(b, {}, default=task(a)),
+    "a map": lambda task, a, b: task.map(a=[a, b]),
+    "a sub-flow": lambda task, a, b: cs.subflow(task(a, b)),
+}
+
+
+class TestNothingReadsWhatIsNotCommitted:
+    """With "each": whatever gives a value, and whatever reads it."""
+
+    @pytest.mark.parametrize("tier", TIERS)
+    @pytest.mark.parametrize("is_async", [False, True])
+    def test_by_all_ways(self, tier: Tier, is_async: bool) -> None:
+        early = list[Any]()
+        for giver, give in GIVERS.items():
+            for reader, read in READERS.items():
+                store, given = Committed(), list[int]()
+
+                def make(x: int, given: Any = given) -> int:
+                    given.append(x + 100)
+                    return x + 100
+
+                async def make_later(x: int, given: Any = given) -> int:
+                    await asyncio.sleep(0)
+                    given.append(x + 100)
+                    return x + 100
+
+                def look(a: Any, b: Any = None, _at: Any = (giver, reader), _store: Any = store) -> int:
+                    read = [*(a if isinstance(a, list) else [a]), *([] if b is None else [b])]
+                    if _at[1] in ("a condition", "an order", "a route"):
+                        read.append(102)
+                    early.extend((_at, value) for value in read if repr(value) not in _store.values)
+                    return -len(read)
+
+                task = cs.task(make_later if is_async else make)
+                target = read(cs.task(look), give(task, 1), give(task, 2))
+                for _ in range(2):  # functions are known to be short by then
+                    run(target, store, durability="each", tier=tier)
+                    store._kept.clear()
+                    store.values.clear()
+                assert len(given) >= 4
+        assert early == []
 
 
 def test_runs_inside_of_tasks_are_recorded_where_they_have_an_id() -> None:

@@ -34,7 +34,7 @@ _STARTS = ("beat", "epoch", "takeovers")
 """What stands in the table of starts."""
 _OWN = tuple(name for name in _RUN if name not in _STARTS)
 _SHOWN = ", ".join("x''" if name in ("params", "fingerprint") else name for name in _RUN)
-_STEP = ("run", *StepRecord._fields[:4], "chunks", *StepRecord._fields[4:])
+_STEP = StepRecord._fields
 _BOTH = "FROM runs JOIN starts ON starts.run = runs.number"
 FIND_RUN = f"SELECT {', '.join(_RUN)} {_BOTH} WHERE run_id = ?"
 LIST_RUNS = (
@@ -50,13 +50,13 @@ TAKE_RUN = (
 )
 PENDING = f"SELECT run_id, number, epoch, committed, chunked {_BOTH} WHERE run_id IN (%s)"
 BEAT = "UPDATE starts SET beat = ? WHERE run = (SELECT number FROM runs WHERE run_id = ?) AND epoch = ?"
-MANY = 80
+MANY = 99
 """So many steps are written by one statement: Python's own lock is let go of once for each, and SQLite of old takes no
 more than 999 values."""
-_PLACES = f"({', '.join('?' * len(_STEP))})"
+_PLACES = f"(?1, 0, {', '.join('?' * len(_STEP))})"
 _UPSERT = (
-    f"INSERT INTO steps ({', '.join(_STEP)}) VALUES %s ON CONFLICT (run, key) "
-    f"DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _STEP[2:])}"
+    f"INSERT INTO steps (run, chunks, {', '.join(_STEP)}) VALUES %s ON CONFLICT (run, key) "
+    f"DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in ('chunks', *_STEP[1:]))}"
 )
 UPSERT_STEP, UPSERT_STEPS = _UPSERT % _PLACES, _UPSERT % ", ".join([_PLACES] * MANY)
 READ_STEPS = f"SELECT run, chunks, {', '.join(StepRecord._fields)} FROM steps WHERE number IN (%s) ORDER BY number"
@@ -136,25 +136,20 @@ class Pending:
         for key in commit.dropped:
             self.steps.pop(key, None)
             self.dropped[key] = None
-        if commit.steps:
-            self.steps.update([(step[0], step) for step in commit.steps])
+        self.steps |= {step[0]: step for step in commit.steps}
         self.taken.extend(commit.taken)
         if commit.released:
             self.end = ("Running", True, "")
         elif commit.status is not None:
             self.end = (commit.status, commit.status != "Running", commit.error)
 
-    def rows(self) -> list[Row]:
-        """Return the rows of its steps, and keep the values aside that are too long for one."""
-        number, rows = self.number, []
-        for step in self.steps.values():
-            key, entry, kind, value, task_id, attempt, started, ended, error, preview = step
-            chunks = 0
-            if len(value) > CHUNK:
-                self.long[key] = value
-                value, chunks = b"", -(-len(value) // CHUNK)
-            rows.append((number, key, entry, kind, value, chunks, task_id, attempt, started, ended, error, preview))
-        return rows
+    def rows(self) -> list[StepRecord]:
+        """Return the steps as they are written; values that are too long for a row are put into `long`."""
+        steps = [*self.steps.values()]
+        if max(map(len, [step[3] for step in steps]), default=0) > CHUNK:
+            self.long = {step.key: step.value for step in steps if len(step.value) > CHUNK}
+            steps = [step._replace(value=b"") if step.key in self.long else step for step in steps]
+        return steps
 
 
 def pending(db: sqlite3.Connection, run_ids: Sequence[str]) -> dict[str, Pending]:
@@ -173,15 +168,17 @@ def write(db: sqlite3.Connection, runs: Sequence[Pending], now: float) -> None:
         db.executemany("DELETE FROM steps WHERE run = ? AND key = ?", dropped)
     if gone := [(run.number, key) for run in runs if run.chunked for key in (*run.dropped, *run.steps)]:
         db.executemany("DELETE FROM chunks WHERE run = ? AND key = ?", gone)
-    rows = [row for run in runs for row in run.rows()]
-    try:
-        _upsert(db, rows)
-    except UnicodeEncodeError:  # of what people read, half a character; those written before are written again
-        _upsert(db, [(*row[:-2], *map(_encodable, row[-2:])) for row in rows])
     for run in runs:
+        steps = run.rows()
+        try:
+            _upsert(db, run.number, steps)
+        except UnicodeEncodeError:  # of what people read, half a character; those written before are written again
+            shown = [step._replace(error=_encodable(step.error), preview=_encodable(step.preview)) for step in steps]
+            _upsert(db, run.number, shown)
         for key, value in run.long.items():
-            pieces = (memoryview(value)[at : at + CHUNK] for at in range(0, len(value), CHUNK))
-            placed = ((run.number, key, at, piece) for at, piece in enumerate(pieces))
+            pieces = [memoryview(value)[at : at + CHUNK] for at in range(0, len(value), CHUNK)]
+            db.execute("UPDATE steps SET chunks = ? WHERE run = ? AND key = ?", (len(pieces), run.number, key))
+            placed = [(run.number, key, at, piece) for at, piece in enumerate(pieces)]
             db.executemany("INSERT INTO chunks (run, key, at, data) VALUES (?, ?, ?, ?)", placed)
     db.executemany(
         "UPDATE starts SET committed = ?, beat = ?, takeovers = takeovers * ?, chunked = max(chunked, ?) WHERE run = ?",
@@ -198,11 +195,11 @@ def write(db: sqlite3.Connection, runs: Sequence[Pending], now: float) -> None:
             )
 
 
-def _upsert(db: sqlite3.Connection, rows: list[Row]) -> None:
-    many = len(rows) - len(rows) % MANY
+def _upsert(db: sqlite3.Connection, run: int, steps: list[StepRecord]) -> None:
+    many = len(steps) - len(steps) % MANY
     for at in range(0, many, MANY):
-        db.execute(UPSERT_STEPS, [*chain.from_iterable(rows[at : at + MANY])])
-    db.executemany(UPSERT_STEP, rows[many:])
+        db.execute(UPSERT_STEPS, [run, *chain.from_iterable(steps[at : at + MANY])])
+    db.executemany(UPSERT_STEP, [(run, *step) for step in steps[many:]])
 
 
 def _encodable(text: str) -> str:

@@ -31,7 +31,7 @@ async def call_in_place(state: MapState, comprehension: Comprehension, batch: Ba
         if batch.is_all and isinstance(source, ColumnSource) and not state.may_take_all(batch.at):
             source.at = state.read = batch.at  # to be read in blocks
             return
-        if form.inline is None or run.governs(form) or (run.journal is not None and run.journal.waits):
+        if form.inline is None or run.governs(form):
             await start_all(state, batch)
             return
         if state.one_by_one or run.observed or batch.end - batch.at == 1:

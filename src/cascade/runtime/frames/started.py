@@ -5,10 +5,12 @@ from __future__ import annotations
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from cascade.spec.signal import Signal
+
 if TYPE_CHECKING:
     from cascade.runtime.admission.ticket import Ticket
 
-__all__ = ["Attempted", "Started", "MapStarted", "LoopStarted", "SubflowStarted", "close"]
+__all__ = ["Attempted", "Started", "MapStarted", "LoopStarted", "SubflowStarted", "Uncommitted", "close"]
 
 
 class Started:
@@ -106,6 +108,26 @@ class SubflowStarted(Started):
             for _, _, started in deferred:
                 close(started)
             frame.activation.let_go()
+
+
+class Uncommitted(Started, Signal):
+    """What a call that was made in place gave, and nobody is to read before it is committed."""
+
+    __slots__ = ("beside", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.beside: list[tuple[Any, int, Any]] = []
+        """The others of the same pass and scope, which wait for the same commit."""
+
+    def put_aside(self, frame: Any, i: int, deferred: list[tuple[Any, int, Any]]) -> None:
+        """Wait with the last that was put aside, if that does the same."""
+        if deferred:
+            other, _, last = deferred[-1]
+            if last.__class__ is Uncommitted and other.scope is frame.scope:
+                last.beside.append((frame, i, self.value))
+                return
+        deferred.append((frame, i, self))
 
 
 def close(started: object) -> None:

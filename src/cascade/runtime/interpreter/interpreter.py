@@ -272,6 +272,8 @@ def _special(
         return frame.activation.blueprint.graph.nodes[block.source(i)].make(values)
     if op == ROUTE:
         return _route(frame, i, references[0], work)
+    if run.keeps_in_pass and gate is None and op <= CALLN and form.inline is not None:
+        return run.call_in_pass(frame, i, form, values)
     is_apart = False
     if run.journal is not None and run.journal.is_asked:
         value, is_apart = run.journal.of_register(frame, i)

@@ -9,7 +9,7 @@ from cascade.errors import CascadeError, JumpError, StaticGraphError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
-from cascade.runtime.frames.started import Attempted
+from cascade.runtime.frames.started import Attempted, Uncommitted
 from cascade.runtime.interpreter.in_place import hold_place
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.lazy import Lazy
@@ -39,11 +39,15 @@ def is_signal(value: object) -> bool:
 def plain_result(run: RunState, frame: Frame, i: int, op: int, form: CallForm, value: Any, deferred: list[Any]) -> Any:
     """Look closely at a result whose class differs from the last one's; return it if it is a plain value.
 
-    A tail call, or a coroutine that a sync function returned, goes on beside the interpreter: PENDING.
+    A tail call, or a coroutine that a sync function returned, goes on beside the interpreter: PENDING. So does what is
+    to be committed first.
 
     Raises:
         NodeFailure: of a JumpError for a Jump from a task that is not bound; of a StaticGraphError for a lazy result.
     """
+    if value.__class__ is Uncommitted:
+        value.put_aside(frame, i, deferred)
+        return PENDING
     if not isinstance(value, (Signal, CoroutineType)):
         form.seen = value.__class__
         return value

@@ -36,8 +36,9 @@ from cascade.spec.marks import SKIPPED
 from cascade.spec.notes import spelled
 from cascade.spec.operations import CALLN, MAP
 from cascade.spec.state import StepRecord
+from cascade.spec.task import Task
 
-__all__ = ["FAILED", "LOOP", "Journal", "is_recorded"]
+__all__ = ["FAILED", "LOOP", "Journal", "is_kept", "is_recorded"]
 
 VALUE, LEFT_OUT, LOOP, FAILED, BEGUN = "value", "left out", "loop", "failed", "begun"
 POSITION = "^"
@@ -56,10 +57,12 @@ _new = tuple.__new__
 def is_recorded(graph: Graph, number: int) -> bool:
     """Say whether the values of a node are recorded: not if its task says that another call's would do as well."""
     task = getattr(graph.nodes[number], "task", None)
-    if task is None:
-        return True
-    wanted = task.record
-    return bool(not task.pure if wanted is None else wanted)
+    return task is None or is_kept(task)
+
+
+def is_kept(task: Task[..., Any]) -> bool:
+    """Say whether the values of a task are recorded."""
+    return not task.pure if task.record is None else task.record
 
 
 class Journal:
@@ -86,7 +89,7 @@ class Journal:
         """Nothing is committed before the end."""
         self.is_quiet = self.is_silent or self.waits
         """The writer need not be told of a value: that is committed at the end, or by who waits for it."""
-        self.is_asked = self.waits or bool(records)
+        self.is_asked = bool(records)
         """Each call is to ask for a value before it is made, or whether it is to be made apart."""
         self.keys = StepKeys()
         self._places: dict[Any, tuple[str, str, int]] = {}
@@ -143,14 +146,14 @@ class Journal:
     def of_register(self, frame: Frame, i: int) -> tuple[Any, bool]:
         """Return the recorded value of an instruction, or PENDING; and whether it is to be carried out apart.
 
-        What is in the middle of a loop goes on there, and what is waited for until it is committed is called apart.
+        What is in the middle of a loop goes on there.
         """
-        return self.of_call(Call(frame, i)) if self.records else (PENDING, self.waits)
+        return self.of_call(Call(frame, i))
 
     def of_call(self, call: Call) -> tuple[Any, bool]:
         """Return the recorded value of a call, or PENDING; and whether it is to be carried out apart."""
         value = self.found(call)
-        return value, self.waits or (value is PENDING and self._current(call, POSITION) is not None)
+        return value, value is PENDING and self._current(call, POSITION) is not None
 
     def position(self, call: Call) -> dict[str, Any] | None:
         """Return where the loop is that a call has begun in an earlier start; None: it has not."""
@@ -207,10 +210,24 @@ class Journal:
         if suffix:
             key, task_id = key + suffix, task_id + suffix
         try:
-            data, shown, now = encode(value), preview(value, self.secrets), time()
+            self._keep(key, task_id, -1 if call.loop is None else call.frame.iteration, value, started)
         except StateError as error:
             raise self._unfit(call, error) from None
-        entry = -1 if call.loop is None else call.frame.iteration
+
+    def keep_plainly(self, frame: Frame, i: int, value: Any, started: float) -> None:
+        """Record what a plain call gave that stands in the run's own graph, outside of all loops.
+
+        Raises:
+            StateError: it cannot be recorded.
+        """
+        number = frame.block.source(i)
+        try:
+            self._keep(str(number), self.names.outside(number), -1, value, started)
+        except StateError as error:
+            raise self._unfit(Call(frame, i), error) from None
+
+    def _keep(self, key: str, task_id: str, entry: int, value: Any, started: float) -> None:
+        data, shown, now = encode(value), preview(value, self.secrets), time()
         self.steps.append(_new(StepRecord, (key, entry, VALUE, data, task_id, 1, started or now, now, "", shown)))
         if not self.is_quiet and not self.writer.is_dirty:
             self.writer.touch()

@@ -20,8 +20,10 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.scope import NodeFailure
+from cascade.runtime.frames.started import Uncommitted
+from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
-from cascade.runtime.journal.journal import Journal
+from cascade.runtime.journal.journal import Journal, is_kept
 from cascade.runtime.journal.recorded_loop import PLAIN, RecordedLoop
 from cascade.runtime.maps.state import MapState
 from cascade.runtime.run.operations import Operations
@@ -38,7 +40,7 @@ __all__ = ["RecordedRun", "recording"]
 class RecordedRun(RunState):
     """The state of a run with a journal."""
 
-    __slots__ = ("journal", "tells")
+    __slots__ = ("journal", "keeps_in_pass", "tells")
     _names: NodeIds
     tells: bool
     """Whether calls have more done around them than being recorded: somebody listens, or a limit stands."""
@@ -63,6 +65,7 @@ class RecordedRun(RunState):
         """See whether some limit stands; each call is to be looked at, whoever listens."""
         super().look_at_limits()
         self.tells = self.observed
+        self.keeps_in_pass = self.inline and not self.tells and not self.journal.is_asked
         self.look_at_each_call()
 
     def observe_call(self, call: Call, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -74,6 +77,23 @@ class RecordedRun(RunState):
             value = func(*args, **kwargs)
         if value.__class__ in PLAIN or not is_signal(value):
             self.journal.keep(call, value, started)
+            if self.journal.waits:
+                return Uncommitted(value)
+        return value
+
+    def call_in_pass(self, frame: Frame, i: int, form: CallForm, values: list[Any]) -> Any:
+        """Make a call that nothing but a journal looks at, and record what it gives."""
+        args, kwargs = arguments(form, values)
+        call = form.inline
+        assert call is not None
+        if frame.loop is not None or frame.activation.key is not None or self._names.has_looped(frame, i):
+            return self.observe_call(Call(frame, i), call, args, kwargs)
+        started = time()
+        value = call(*args, **kwargs)
+        if is_kept(form.task) and (value.__class__ in PLAIN or not is_signal(value)):
+            self.journal.keep_plainly(frame, i, value, started)
+            if self.journal.waits:
+                return Uncommitted(value)
         return value
 
     def failure_at(self, call: Call, error: BaseException, attempt: int = 1) -> NodeFailure:
@@ -123,6 +143,9 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
 
     async def perform(run: RecordedRun, frame: Frame, i: int, started: Any) -> Any:
         """Carry out an instruction that was put aside, and record its value."""
+        if started.__class__ is Uncommitted:
+            await run.journal.writer.committed()
+            return _given_on(frame, i, started)
         call, began, value = Call(frame, i), time(), PENDING
         await run.may_begin(call)
         form = frame.block.forms[i]
@@ -143,6 +166,9 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
     async def item(state: MapState, call: Call, args: Any, kwargs: dict[str, Any], started: Any) -> Any:
         """Carry out one item of a map, with its loop if it is bound, and record its value."""
         run: Any = state.run
+        if started.__class__ is Uncommitted:
+            await run.journal.writer.committed()
+            return started.value
         began, value = time(), started
         await run.may_begin(call)
         if started is NOTHING:
@@ -163,6 +189,17 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
         return value
 
     return operations._replace(perform=cast(Any, perform), loop=Loop, item=item)
+
+
+def _given_on(frame: Frame, i: int, committed: Uncommitted) -> Any:
+    """Give the values beside to their registers, whose readers go on with those of `i`; return the value of that."""
+    for other, j, value in committed.beside:
+        other.regs[j] = value
+        if other.block.moves is not None:
+            release_reads(other, j)
+        if other.waiters and (waiting := other.waiters.pop(j, None)) is not None:
+            frame.waiters.setdefault(i, []).extend(waiting)
+    return committed.value
 
 
 def _resumed(

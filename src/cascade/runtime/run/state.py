@@ -45,6 +45,8 @@ class RunState(Reports):
 
     journal: Any = None
     """What it is recorded in, if it is (`runtime.journal`)."""
+    keeps_in_pass = False
+    """Short calls are made by `call_in_pass`, which records them."""
     __slots__ = (
         "_resources",
         "abandoned",
@@ -227,6 +229,10 @@ class RunState(Reports):
         self.finds_room &= "room at hand" not in off
         self.compiles_flows &= "compiled flows" not in off
         self.compiles_loops &= "compiled loops" not in off
+
+    def call_in_pass(self, frame: Frame, i: int, form: CallForm, values: list[Any]) -> Any:
+        """Make a call that nothing but a journal looks at, and record it (`RecordedRun`)."""
+        raise NotImplementedError
 
     def governs(self, *forms: CallForm) -> bool:
         """Say whether a limit is for one of these calls, so that it cannot just be made."""
