@@ -403,7 +403,6 @@ def test_nodes_far_inside_of_sub_flows_run_again() -> None:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda: cs.Engine(keep=30), r"Engine\(keep=\.\.\.\)"),  # type: ignore[call-arg]
         (lambda: cs.run(cs.task(len)("abc"), park=True), r"cs\.run\(park=\.\.\.\)"),  # type: ignore[call-overload]
         (lambda: cs.run(cs.task(len)("abc"), state_backend="memory", on_change="adapt"), 'on_change="adapt"'),
     ],

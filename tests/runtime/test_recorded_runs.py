@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from cascade.adapters.state.codec import decode
 from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import RunStarted, RunWarning, TaskExecutionStarted
-from cascade.spec.state import Commit
+from cascade.runtime.journal.journal import Journal
+from cascade.runtime.journal.writer import Writer
+from cascade.spec.state import Commit, RunRecord
 from cascade.testing import SpySubscriber
 from tests.workflows import TIERS, Tier
 
@@ -521,6 +524,104 @@ class TestLookingAtRuns:
                     engine.attach("r")
 
         asyncio.run(main())
+
+
+class TestKeeping:
+    def test_so_many_finished_runs_stay(self, store: Any) -> None:
+        async def main() -> None:
+            async with Engine(state_backend=store, keep=2) as engine:
+                for name in "abcd":
+                    await engine.run(report(), run_id=name)
+                assert [run.run_id for run in await engine.runs()] == ["d", "c"]
+            async with Engine(state_backend=store, keep=0) as engine:
+                calls.clear()
+                assert await engine.run(report(), run_id="c") == "30 pages"
+                assert (calls, await engine.runs()) == ([], [])
+
+        asyncio.run(main())
+
+    def test_so_long_finished_runs_stay(self, store: Any) -> None:
+        async def main() -> None:
+            for keep, left in ((timedelta(days=1), ["b", "a"]), (timedelta(), ["c"])):
+                async with Engine(state_backend=store, keep=keep) as engine:
+                    for name in left:
+                        await engine.run(report(), run_id=name)
+                    assert {"a", "b"}.isdisjoint(run.run_id for run in await engine.runs()) == (not keep)
+
+        asyncio.run(main())
+
+    def test_what_is_not_over_stays(self, store: Any) -> None:
+        fail(report(), store, run_id="failed")
+
+        async def main() -> None:
+            async with Engine(state_backend=store) as engine:
+                waiting = engine.start(cs.wait_signal("go", type=int), run_id="waiting")
+                await engine.fork("failed", at="publish#1")  # known, and not begun
+                while not await engine.runs(status="Running", limit=2):
+                    await asyncio.sleep(0)
+                async with Engine(state_backend=store, keep=0) as other:
+                    await other.run(report(), run_id="done")
+                    left = await other.runs()
+                assert sorted(run.status for run in left) == ["Running", "Running"]
+                assert "waiting" in [run.run_id for run in left]
+                await engine.signal("waiting", "go", 1)
+                assert await waiting == 1
+
+        asyncio.run(main())
+
+    def test_many_are_looked_at_seldom_and_forgotten_by_and_by(self) -> None:
+        looks: list[int] = []
+
+        class Seen(MemoryBackend):
+            def runs(self, *wanted: Any, **more: Any) -> Any:
+                found = super().runs(*wanted, **more)
+                looks.append(len(found))
+                return found
+
+        store = Seen()
+        for at in range(250):
+            store.create(RunRecord(str(at), "Failed", "", b"", b"", float(at), float(at)))
+        writer = Writer(store, 100)
+
+        async def main() -> None:
+            for _ in range(44):
+                run: Any = Journal(f"run-{len(looks)}", 1, writer, {}, "group")
+                writer.begin(run)
+                await writer.ask(lambda: None)  # which is answered behind what was asked before
+                writer.leave(run)
+                await writer.ask(lambda: None)
+            await writer.aclose()
+
+        asyncio.run(main())
+        assert looks[:3] == [250, 150, 100]
+        assert len(looks) == 1 + 87 // 11
+        assert sorted(int(run.run_id) for run in store.runs()) == list(range(150, 250))
+
+    def test_a_run_that_is_forgotten_while_it_is_asked_for(self) -> None:
+        class Forgetful(MemoryBackend):
+            def steps(self, run_id: str) -> Any:
+                return []
+
+        store = Forgetful()
+        run(report(), store)
+        with pytest.raises(StateError, match="was forgotten at this very moment"):
+            run(report(), store)
+
+    @pytest.mark.parametrize(
+        ("keep", "said"),
+        [
+            (30.0, "how many finished runs stay"),
+            ("30d", "how many finished runs stay"),
+            (True, "how many"),
+            (-1, "0 or more"),
+            (timedelta(-1), "0 or more"),
+        ],
+    )
+    def test_what_is_neither_is_refused(self, keep: Any, said: str) -> None:
+        with pytest.raises((TypeError, ValueError), match=said):
+            Engine(state_backend="memory", keep=keep)
+        with pytest.raises(ValueError, match="for runs that are recorded"):
+            Engine(keep=keep)
 
 
 def test_cs_run_records_and_goes_on(tmp_path: Path, caplog: Any) -> None:

@@ -277,12 +277,6 @@ class TestEngine:
 
         in_loop(main)
 
-    @pytest.mark.parametrize("name", ["keep"])
-    def test_what_is_not_built_is_refused_by_name(self, name: str) -> None:
-        make: Any = Engine
-        with pytest.raises(NotImplementedError, match=rf"Engine\({name}=\.\.\.\) is not built yet"):
-            make(**{name: object()})
-
     @pytest.mark.parametrize("wrong", [3, lambda: None, "database"])
     def test_registers_resources_alone(self, wrong: Any) -> None:
         with pytest.raises(TypeError, match=r"a resource is declared with @cs.resource"):

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import cached_property, partial
 from math import inf
 from time import perf_counter
-from typing import Any, Literal, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, overload
 
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
@@ -52,6 +52,9 @@ from cascade.spec.protocols import Executor, Solver, may_run_inline
 from cascade.spec.resource import Resource
 from cascade.spec.run_options import Durability, OnChange, RunOptions
 
+if TYPE_CHECKING:
+    from datetime import timedelta
+
 __all__ = ["Engine", "Run"]
 
 V = TypeVar("V")
@@ -89,6 +92,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
             store object; by default nowhere.
         durability: "each": a step is on the disk before anything reads its value; "group": 10 ms after its end; "exit":
             at the end of the run.
+        keep: how many recorded runs stay once they have ended (`keep=1000`), or for how long (a `timedelta`); what is
+            older is forgotten where a run begins or ends. By default all stay.
         connector: carries messages for `cs.recv`; tasks find it as the resource `connector`.
         cache_backend: where `cs.cached()` without a store keeps results: the path of a folder or a store object; by
             default the memory of this engine.
@@ -109,6 +114,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
         system_resources: Mapping[str, float] | None = None,
         state_backend: Any = None,
         durability: Durability = "group",
+        keep: int | timedelta | None = None,
         connector: Any = None,
         cache_backend: Any = None,
         tier: Tier = "auto",
@@ -131,7 +137,9 @@ class Engine(Controls, Durable, Signals, Shutdown):
         if state_backend is not None:
             from cascade.runtime.journal.recorder import recorder_from
 
-            self.recorder: Any = recorder_from(state_backend, durability)
+            self.recorder: Any = recorder_from(state_backend, durability, keep)
+        elif keep is not None:
+            raise ValueError('keep= is for runs that are recorded: cs.Engine(state_backend="runs.db", keep=1000)')
         self.tier = tier
         self.thread_grace = thread_grace
         self.ticker: Ticker = Ticker()

@@ -170,7 +170,7 @@ def hint_for_name(name: str, known: Iterable[str]) -> str:
     return f"; did you mean cs.{near[0]}?" if near else ""
 
 
-PLANNED = {"park": ("cs.run", "engine.run", "engine.start"), "keep": ("Engine", "cs.Engine")}
+PLANNED = {"park": ("cs.run", "engine.run", "engine.start")}
 """Options of the contract that are not built yet, by who will take them."""
 
 

@@ -183,8 +183,11 @@ class StateBackend(Protocol):
         """
         ...
 
-    def forget(self, run_id: str) -> bool:
+    def forget(self, run_id: str, epoch: int | None = None) -> bool:
         """Drop all that is kept of a run that is not alive; False if there was none.
+
+        Args:
+            epoch: the one that it had when it was looked at; with another one it stays, as if there were none.
 
         Raises:
             RunBusyError: it is alive.

@@ -215,7 +215,8 @@ def _forget_runs(make: Make) -> None:
             store.create(_record(store, run_id))
             store.send(run_id, "go", b"1", "a")
             store.commit([Commit(run_id, 1, 1, [_step("a", b"x" * (2 << 20))], status="Failed", error="no")])
-        assert store.forget("run")
+        assert not store.forget("run", 2)
+        assert store.forget("run", 1)
         assert store.find("run") is None
         assert (list(store.steps("run")), store.signals("run")) == ([], [])
         assert store.commit([Commit("run", 1, 2, [_step("a")])]) == ["run"]

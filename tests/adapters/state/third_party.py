@@ -117,8 +117,10 @@ class PickleFile:
         found = [each for each in found if status in (None, each.status) and target in (None, each.target)]
         return sorted((each for each in found if each.created >= (since or 0)), key=lambda each: -each.created)[:limit]
 
-    def forget(self, run_id: str) -> bool:
+    def forget(self, run_id: str, epoch: int | None = None) -> bool:
         with self.kept() as kept:
             if run_id in kept:
                 self.free(kept[run_id]["record"])
+                if epoch not in (None, kept[run_id]["record"].epoch):
+                    return False
             return kept.pop(run_id, None) is not None

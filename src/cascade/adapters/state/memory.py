@@ -161,15 +161,15 @@ class MemoryBackend:
         ]
         return sorted(found, key=lambda each: -each.created)[:limit]
 
-    def forget(self, run_id: str) -> bool:
-        """Drop all that is kept of a run that is not alive; False if there was none.
+    def forget(self, run_id: str, epoch: int | None = None) -> bool:
+        """Drop all that is kept of a run that is not alive, and has this epoch; False if there was none.
 
         Raises:
             RunBusyError: it is alive.
         """
         with self._lock:
             kept = self._kept.get(run_id)
-            if kept is None:
+            if kept is None or epoch not in (None, kept.record.epoch):
                 return False
             check_free(kept.record, self.now())
             del self._kept[run_id]

@@ -132,14 +132,14 @@ class PatientBackend:
         """Return the runs that there are, the latest first, without their params and fingerprints."""
         return self._ask(lambda: self.backend.runs(status, target, since, limit))
 
-    def forget(self, run_id: str) -> bool:
-        """Drop all that is kept of a run that is not alive; False if there was none.
+    def forget(self, run_id: str, epoch: int | None = None) -> bool:
+        """Drop all that is kept of a run that is not alive, and has this epoch; False if there was none.
 
         Raises:
             RunBusyError: it is alive.
         """
         is_there = self.find(run_id) is not None  # else one whose answer got lost would be none
-        return self._ask(lambda: self.backend.forget(run_id)) or is_there
+        return self._ask(lambda: self.backend.forget(run_id, epoch)) or is_there
 
     def now(self) -> float:
         """Return the store's time, in seconds since 1970."""

@@ -1,20 +1,24 @@
-"""What all stores of runs decide alike: when a run may be taken, and when it takes a message."""
+"""What all stores of runs decide alike: when a run may be taken, when it takes a message, and how long it is kept."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import timedelta
 
 from cascade.adapters.state.owner import can_see, is_alive, this_process
 from cascade.errors import RunBusyError, StateError
-from cascade.spec.state import LEASE, Owner, RunRecord, StepRecord
+from cascade.spec.state import LEASE, Owner, RunRecord, StateBackend, StepRecord
 
 __all__ = [
     "MOST_WAITING",
     "advances",
     "check_free",
+    "check_keep",
     "check_sendable",
     "check_takeable",
+    "forget_finished",
     "no_such_run",
     "taken_from",
 ]
@@ -22,6 +26,8 @@ __all__ = [
 ENDED = ("Succeeded", "Failed", "Cancelled")
 MOST_WAITING = 10_000
 """So many messages that nobody took are kept for a run."""
+MOST_AT_ONCE = 100
+"""So many runs are forgotten at once, so that others need not wait long for the store."""
 
 
 def no_such_run(run_id: str) -> StateError:
@@ -83,3 +89,33 @@ def check_sendable(run_id: str, status: str, waiting: int) -> None:
         raise StateError(f"run {run_id!r} has ended ({status}), and takes no messages")
     if waiting >= MOST_WAITING:
         raise StateError(f"run {run_id!r} has {waiting:,} messages that nobody took; it takes no more of them")
+
+
+def check_keep(keep: object) -> None:
+    """Raise for what is neither an age nor a number of runs."""
+    if isinstance(keep, bool) or not isinstance(keep, (int, timedelta)):
+        raise TypeError(
+            f"keep is how many finished runs stay (keep=1000), or for how long (keep=timedelta(days=30)), not {keep!r}"
+        )
+    if (keep.total_seconds() if isinstance(keep, timedelta) else keep) < 0:
+        raise ValueError(f"keep is 0 or more, not {keep!r}")
+
+
+def forget_finished(store: StateBackend, keep: int | timedelta) -> int:
+    """Drop the runs that have ended and are not kept, those that ended first before all; return how many stay.
+
+    One that is not over stays, and so does one that is started again meanwhile.
+
+    Args:
+        keep: how many stay, or how long one stays after its end.
+    """
+    ended = sorted((run for run in store.runs() if run.status in ENDED), key=lambda run: run.updated)
+    if isinstance(keep, timedelta):
+        oldest = store.now() - keep.total_seconds()
+        gone = [run for run in ended if run.updated < oldest]
+    else:
+        gone = ended[: max(0, len(ended) - keep)]
+    for run in gone[:MOST_AT_ONCE]:
+        with suppress(RunBusyError):
+            store.forget(run.run_id, run.epoch)
+    return len(ended) - len(gone)

@@ -217,8 +217,8 @@ class SqliteBackend:
         with self._reading() as db:
             return rows.list_runs(db, status, target, since, -1 if limit is None else limit)
 
-    def forget(self, run_id: str) -> bool:
-        """Drop all that is kept of a run that is not alive; False if there was none.
+    def forget(self, run_id: str, epoch: int | None = None) -> bool:
+        """Drop all that is kept of a run that is not alive, and has this epoch; False if there was none.
 
         Raises:
             RunBusyError: it is alive.
@@ -228,7 +228,7 @@ class SqliteBackend:
             check_free(record, self.now())  # without waiting for who writes, which may be that owner, stopped
         with self._writing() as db:
             record = rows.find_run(db, run_id)
-            if record is None:
+            if record is None or epoch not in (None, record.epoch):
                 return False
             check_free(record, self.now())
             for table in ("starts", "steps", "chunks", "signals"):

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from cascade.adapters.state.codec import decode, encode
 from cascade.adapters.state.owner import this_process
+from cascade.adapters.state.rules import check_keep
 from cascade.adapters.state.urls import backend_from
 from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
 from cascade.runtime.durable import How, check_ways
@@ -74,12 +75,17 @@ class Recorder:
     """
 
     def __init__(
-        self, backend: StateBackend, durability: str, max_takeovers: int = MOST_TAKEOVERS, target: str = ""
+        self,
+        backend: StateBackend,
+        durability: str,
+        max_takeovers: int = MOST_TAKEOVERS,
+        target: str = "",
+        keep: Any = None,
     ) -> None:
         self.durability = durability
         self.target = target
         self.max_takeovers = max_takeovers
-        self.writer = Writer(backend)
+        self.writer = Writer(backend, keep)
         self.backend = self.writer.backend
 
     def name(self, run_id: str | None, active: Mapping[str, Any]) -> str:
@@ -141,6 +147,9 @@ class Recorder:
         old = json.loads(before.fingerprint)
         self._check_graph(run_id, old, look)
         if before.status == "Succeeded":
+            if TARGET not in steps:
+                raise StateError(f"run {run_id!r} was forgotten at this very moment; start it again to run it anew")
+            self.writer.tidy()
             return Begun(None, constants, merged, True, 0, decode(steps[TARGET].value))
         again = self._nodes_again(run_id, old, look, steps, bus, how.on_change)
         if again:
@@ -327,7 +336,7 @@ class Recorder:
         return error
 
 
-def recorder_from(given: object, durability: Durability) -> Recorder:
+def recorder_from(given: object, durability: Durability, keep: Any = None) -> Recorder:
     """Return what keeps the runs of an engine in the store that was given.
 
     A Recorder is taken as it is: that is how the command gives options that are none of an engine's.
@@ -335,7 +344,9 @@ def recorder_from(given: object, durability: Durability) -> Recorder:
     if isinstance(given, Recorder):
         return given
     check_ways(durability)
-    return Recorder(backend_from(given, "state_backend", durability), durability)
+    if keep is not None:
+        check_keep(keep)
+    return Recorder(backend_from(given, "state_backend", durability), durability, keep=keep)
 
 
 def _warn(bus: MessageBus, run_id: str, code: str, message: str) -> None:

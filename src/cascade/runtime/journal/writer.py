@@ -22,11 +22,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from cascade.adapters.state.patient import PatientBackend
+from cascade.adapters.state.rules import forget_finished
 from cascade.errors import RunLostError, StateError
 from cascade.spec.state import Commit, RunStatus, StateBackend, StepRecord
 
@@ -56,10 +58,19 @@ class Recorded(Protocol):
 
 
 class Writer:
-    """Writes for all runs of one engine."""
+    """Writes for all runs of one engine.
 
-    def __init__(self, backend: StateBackend) -> None:
+    Args:
+        keep: how many runs that have ended are kept, or for how long; None: all.
+    """
+
+    def __init__(self, backend: StateBackend, keep: int | timedelta | None = None) -> None:
         self.backend = PatientBackend(backend)
+        self._keep = keep
+        self._kept = 0
+        """How many runs that had ended were left when some were forgotten the last time."""
+        self._since = 0
+        """How often a run has begun or ended since."""
         self._runs: dict[str, Recorded] = {}
         self._numbers: dict[str, int] = {}
         """Of each run, its last commit."""
@@ -93,12 +104,26 @@ class Writer:
         """Write for a run from now on."""
         self._numbers[run.run_id] = 0
         self._runs[run.run_id] = run
+        self.tidy()
 
     def leave(self, run: Recorded) -> None:
         """Write for a run no more."""
         if self._runs.get(run.run_id) is run:
             del self._runs[run.run_id]
             self._numbers.pop(run.run_id, None)
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Have the runs forgotten that are not kept, at the first run and whenever a tenth more may have ended."""
+        if self._keep is not None:
+            self._since += 1
+            if self._since > self._kept // 10:
+                self._since = 0
+                self.soon(self._forget)
+
+    def _forget(self) -> None:
+        assert self._keep is not None
+        self._kept = forget_finished(self.backend, self._keep)
 
     def hand_back(self, run_id: str, params: bytes) -> None:
         """Have a run handed back, if the start that has it wrote these parameters, as soon as the store works."""
