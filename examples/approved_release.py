@@ -59,9 +59,8 @@ def index_takes(key: str, file: Path) -> bool:
 def pack(project: str, version: str, platform: str) -> Path:
     say(f"packs for {platform}")
     FOLDER.mkdir(parents=True, exist_ok=True)
-    return Path(
-        shutil.make_archive(str(FOLDER.resolve() / f"{Path(project).name}-{version}-{platform}"), "zip", project)
-    )
+    name = FOLDER.resolve() / f"{Path(project).name}-{version}-{platform}"
+    return Path(shutil.make_archive(str(name), "zip", project))
 
 
 @cs.task
