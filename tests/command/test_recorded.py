@@ -479,6 +479,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(cascade: Invoke, flow: Path)
     assert "no process goes on with it; cascade resume-run does" in cascade("runs")[1]
     code, out, err = cascade("resume-run", "r")
     assert (code, out) == (0, "6 pages\n"), err
+    assert "INFO    run of publish goes on; steps recorded: 2\n" in err
     assert logged(flow) == ["publish"]
     assert runs(cascade)[0]["starts"] == 2
     steps = json.loads(cascade("history", "r", "--json")[1])["steps"]

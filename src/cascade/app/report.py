@@ -88,7 +88,8 @@ class Reporter:
         if self.progress is not None:
             self.progress.names = shown
         params = ", ".join(f"{one_line(k)}={v!r}" for k, v in event.params.items())
-        self._write("INFO", event, say("started_with" if params else "started", names=shown, params=params))
+        how = "goes_on" if event.resumed else "started_with" if params else "started"
+        self._write("INFO", event, say(how, names=shown, params=params, recorded=event.recorded))
 
     def _finished(self, event: RunFinished) -> None:
         if self._run not in (None, event.run_id):

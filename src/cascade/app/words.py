@@ -12,6 +12,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "more": ("{shown} and {more} more", "{shown} 等另外 {more} 个"),
     "started": ("run of {names} started", "开始运行 {names}"),
     "started_with": ("run of {names} started with {params}", "开始运行 {names}，参数 {params}"),
+    "goes_on": ("run of {names} goes on; steps recorded: {recorded}", "继续运行 {names}，已记录 {recorded} 步"),
     "succeeded": ("run succeeded in {seconds}", "运行成功，用时 {seconds}"),
     "cancelled": ("run cancelled after {seconds}", "运行在 {seconds} 后被取消"),
     "failed": ("run failed after {seconds}: {error}", "运行在 {seconds} 后失败：{error}"),
