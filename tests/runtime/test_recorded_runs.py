@@ -20,7 +20,7 @@ from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import RunStarted, RunWarning, TaskExecutionStarted
 from cascade.runtime.journal.journal import Journal
 from cascade.runtime.journal.writer import Writer
-from cascade.spec.state import Commit, RunRecord
+from cascade.spec.state import Commit, Owner, RunRecord
 from cascade.testing import SpySubscriber
 from tests.workflows import TIERS, Tier
 
@@ -480,6 +480,61 @@ class TestHowRunsEnd:
             kept.record = kept.record._replace(status="Running", owner=None, takeovers=6)
         with pytest.raises(StateError, match=r"taken over \d times without a new committed step"):
             run(publish(1), store)
+
+
+class TestTimeouts:
+    def crash(self, store: MemoryBackend, seconds: float) -> None:
+        """Have a store look as if the last start had crashed after so long."""
+        kept = store._kept["r"]
+        kept.steps.pop("+")
+        owner = Owner("another boot", "", 1, "1", "")
+        updated = float(int(time.time()) - 1_000_000)
+        kept.record = kept.record._replace(status="Running", owner=owner, updated=updated, beat=updated + seconds)
+
+    def test_the_time_of_all_starts_counts(self) -> None:
+        store = MemoryBackend()
+        fail(report(), store)
+        assert 0 <= store._kept["r"].steps["+"].ended < 60
+        self.crash(store, 100)
+        for _ in range(2):  # a start that does not begin takes no time
+            calls.clear()
+            with pytest.raises(TimeoutError, match=r"ran for 100 s .* timeout of 99 s is for all its starts"):
+                run(report(), store, timeout=99)
+            assert calls == []
+        fail(report(), store, timeout=1000)
+        assert 100 <= store._kept["r"].steps["+"].ended < 160
+        self.crash(store, 50)
+        fail(report(), store, timeout=1000)
+        assert 150 <= store._kept["r"].steps["+"].ended < 250
+        assert run(report(), store, timeout=1000) == "30 pages"
+
+    def test_what_is_left_is_the_timeout_of_a_start(self) -> None:
+        store = MemoryBackend()
+
+        @cs.task
+        async def wait() -> None:
+            if not broken:
+                await asyncio.Event().wait()
+            raise ValueError("tired")
+
+        fail(wait(), store)
+        self.crash(store, 1000)
+        with pytest.raises(TimeoutError, match=r"its timeout of 1000\.05 s, and these were running: wait#1"):
+            run(wait(), store, timeout=1000.05)
+        assert store._kept["r"].steps["+"].ended >= 1000
+
+    def test_a_fork_has_not_run(self) -> None:
+        store = MemoryBackend()
+        fail(report(), store)
+        self.crash(store, 100)
+        fail(report(), store)
+
+        async def main() -> None:
+            async with Engine(state_backend=store) as engine:
+                new = await engine.fork("r", at="parse#1")
+                assert await engine.run(report(), run_id=new, timeout=90) == "30 pages"
+
+        asyncio.run(main())
 
 
 class TestLookingAtRuns:

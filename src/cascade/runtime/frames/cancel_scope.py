@@ -99,11 +99,11 @@ class TimedScope(CancelScope):
         self._started: float | None = None
         self._is_over = False
 
-    def start(self) -> None:
-        """Start the clock, on the event loop's thread; a second time changes nothing."""
+    def start(self, spent: float = 0.0) -> None:
+        """Start the clock, of which so many seconds are spent, on the event loop's thread; only once."""
         if self._started is None and not self._is_over and self.seconds is not None and self.seconds != float("inf"):
-            self._started = self.loop.time()
-            self._handle = self.loop.call_later(self.seconds, self._expire)
+            self._started = self.loop.time() - spent
+            self._handle = self.loop.call_later(self.seconds - spent, self._expire)
 
     def _expire(self) -> None:
         assert self.task is not None

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from time import time
+from time import monotonic, time
 from typing import Any
 
 from cascade.adapters.state.codec import decode, encode, preview
@@ -38,7 +38,7 @@ from cascade.spec.operations import CALLN, MAP
 from cascade.spec.state import StepRecord
 from cascade.spec.task import Task
 
-__all__ = ["FAILED", "LOOP", "Journal", "is_kept", "is_recorded"]
+__all__ = ["FAILED", "LOOP", "SPENT", "Journal", "is_kept", "is_recorded"]
 
 VALUE, LEFT_OUT, LOOP, FAILED, BEGUN = "value", "left out", "loop", "failed", "begun"
 POSITION = "^"
@@ -47,7 +47,8 @@ ATTEMPTS = "?"
 """Behind the key of a call that may be tried again: how many attempts it has begun."""
 GIVEN = "~"
 """Behind the key of an item that a stream gave: what that was."""
-
+SPENT = "+"
+"""The key of what says for how long a run has run, of all starts, to the end of the one that is its entry."""
 
 ITEMS = 2
 """Of a map not its own value is recorded, but that of each item."""
@@ -95,6 +96,9 @@ class Journal:
         self._places: dict[Any, tuple[str, str, int]] = {}
         self.steps: list[StepRecord] = []
         self.taken: list[tuple[int, str]] = []
+        self.ran = 0.0
+        """For how many seconds the run ran when it was started before."""
+        self._began = monotonic()
         self.error: StateError | None = None
         """Why it cannot be recorded any more."""
         self.end_run: Callable[[], None] = _nothing
@@ -128,6 +132,10 @@ class Journal:
         """End the run, from any thread: it cannot be recorded any more."""
         self.error = error
         self.end_run()
+
+    def spent(self) -> StepRecord:
+        """Return what is to be kept of how long the run has run; it is no step that gets it further."""
+        return StepRecord(SPENT, self.epoch, BEGUN, b"", "", 1, 0.0, self.ran + monotonic() - self._began, "", "")
 
     # --- what was recorded
 

@@ -27,7 +27,7 @@ from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLos
 from cascade.runtime.durable import How, check_ways
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.journal.fingerprint import dependents, differences, encoded, fingerprint_of
-from cascade.runtime.journal.journal import FAILED, Journal
+from cascade.runtime.journal.journal import FAILED, SPENT, Journal
 from cascade.runtime.journal.recorded_run import RecordedRun
 from cascade.runtime.journal.step_keys import number_of
 from cascade.runtime.journal.writer import Writer
@@ -129,7 +129,7 @@ class Recorder:
         before = await self.writer.ask(lambda: self.backend.find(run_id))
         if before is None:
             constants = fill(graph, given, variables) if graph.inputs else graph.constants
-            params, now = _params(plan, given, variables), time()
+            params, now = _params(plan, given, variables, 0.0), time()
             seen = encoded(look)
             record = RunRecord(run_id, "Running", self.target, params, seen, now, now, epoch=1, owner=owner)
             if not await self._ours(run_id, params, lambda: self.backend.create(record)):
@@ -155,24 +155,34 @@ class Recorder:
         if again:
             look["again"] = {"epoch": before.epoch + 1, "nodes": sorted(again)}
         kept = without(steps, again)
-        params = _params(plan, merged, variables)
+        ran = _ran(before, recorded, steps)
+        params = _params(plan, merged, variables, ran)
         taken = await self._ours(
             run_id, params, lambda: self.backend.take(run_id, before.epoch, owner, params, encoded(look))
         )
         begun = self._begun(run_id, taken.epoch, kept, constants, merged, True, how)
+        journal = begun.journal
+        assert journal is not None
+        journal.ran = ran
         if again:
-            assert begun.journal is not None
-            await self._drop(begun.journal, steps.keys() - kept.keys())
+            await self._drop(journal, steps.keys() - kept.keys())
+        error: Exception | None = None
         if taken.takeovers > self.max_takeovers:
-            journal = begun.journal
             error = StateError(
                 f"run {run_id!r} was taken over {taken.takeovers} times without a new committed step, so it is given "
                 f"up: what it does seems to end its process; in flight were: {_in_flight(steps)}"
             )
-            assert journal is not None
-            await self.writer.ask(lambda: self.writer.finish(journal, "Failed", spelled(error)))
+        elif run_scope.seconds is not None and ran >= run_scope.seconds:
+            error = TimeoutError(
+                f"run {run_id!r} ran for {ran:.3g} s when it was started before, and its timeout of "
+                f"{run_scope.seconds:g} s is for all its starts; start it with a longer one to go on"
+            )
+        if error is not None:
+            said = spelled(error)
+            await self.writer.ask(lambda: self.writer.finish(journal, "Failed", said))
             self.writer.leave(journal)
             raise error
+        run_scope.start(ran)
         return begun
 
     def _strengthen(self) -> None:
@@ -288,7 +298,7 @@ class Recorder:
             recorded = decode(given)
             given = encode({**recorded, "params": {**recorded["params"], **params}})
         new = self.name(None, {})
-        steps = {step.key: step for step in self.backend.steps(run_id) if step.key != TARGET}
+        steps = {step.key: step for step in self.backend.steps(run_id) if step.key not in (TARGET, SPENT)}
         kept = without(steps, dependents(look, {name}))
         self.backend.create(RunRecord(new, "Running", record.target, given, record.fingerprint, now, now, epoch=1))
         self.backend.commit([Commit(new, 1, 1, [*kept.values()], released=True)])
@@ -324,6 +334,8 @@ class Recorder:
             status = "Cancelled" if scope.is_final else None
         else:
             status = "Failed"
+        if error is not None:
+            journal.steps.append(journal.spent())
         said = "" if error is None else run.masked(spelled(error))
         try:
             lost = await self.writer.ask(lambda: self.writer.finish(journal, status, said))
@@ -364,8 +376,20 @@ def _changed(old: dict[str, Any], now: dict[str, Any], steps: Mapping[str, StepR
     }
 
 
-def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None]) -> bytes:
-    """Return what is recorded of the parameters given and the environment: all but secrets; and of which start."""
+def _ran(before: RunRecord, recorded: Mapping[str, Any], steps: Mapping[str, StepRecord]) -> float:
+    """Return for how long a run ran when it was started before; of a start that crashed, until its last sign of life.
+
+    Its parameters say it of all starts but the last one, and what that wrote at its end of that, too.
+    """
+    mark = steps.get(SPENT)
+    if mark is not None and mark.entry == before.epoch:
+        return mark.ended
+    ran: float = recorded.get("ran", 0.0) if before.epoch > 1 else 0.0  # a fork has those of another run
+    return ran if before.owner is None else ran + max(0.0, before.beat - before.updated)
+
+
+def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None], ran: float) -> bytes:
+    """Return what is recorded of the parameters given and the environment, all but secrets; and of this start."""
     secret = {each.name for each in plan.blueprint.graph.inputs.values() if each.secret}
     environment = {each.name for each in plan.blueprint.graph.inputs.values() if isinstance(each, Env)}
     try:
@@ -374,6 +398,7 @@ def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | 
                 "params": {name: value for name, value in given.items() if name not in secret},
                 "variables": {k: v for k, v in variables.items() if k in environment and k not in secret},
                 "start": uuid4().hex,
+                "ran": ran,
             }
         )
     except StateError as error:
@@ -400,7 +425,7 @@ def _merged(run_id: str, plan: Plan, recorded: Mapping[str, Any], given: Mapping
 
 
 def _in_flight(steps: Mapping[str, StepRecord]) -> str:
-    found = [step.task_id for step in steps.values() if step.kind in ("begun", "loop", FAILED)]
+    found = [step.task_id for step in steps.values() if step.task_id and step.kind in ("begun", "loop", FAILED)]
     return ", ".join(found[:5]) or "calls that nothing is recorded of"
 
 

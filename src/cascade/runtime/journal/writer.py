@@ -53,6 +53,9 @@ class Recorded(Protocol):
     steps: list[StepRecord]
     taken: list[tuple[int, str]]
 
+    def spent(self) -> StepRecord:
+        """Return what is to be kept of how long it has run."""
+
     def lost(self, error: StateError) -> None:
         """End the run, from any thread: it cannot be recorded any more."""
 
@@ -326,7 +329,7 @@ class Writer:
         """End all runs: the store cannot be written."""
         error = failure if isinstance(failure, StateError) else StateError(f"the store of runs failed: {failure!r}")
         for name, run in [*self._runs.items()]:
-            end = Commit(name, run.epoch, self._number(name), released=True)
+            end = Commit(name, run.epoch, self._number(name), [run.spent()], released=True)
             self._left.append(partial(_commit, end))
             self.leave(run)
             run.lost(error)
