@@ -141,13 +141,6 @@ class NodeIds:
         attempts = instance.key.attempts if instance.key.__class__ is SubflowKey else ""
         return TaskSite(self.run_id, f"{label}#{place}{self._path(instance)}{attempts}", name, self.start)
 
-    def outside(self, number: int) -> str:
-        """Return the id of a node of the run's own graph, outside of all loops."""
-        if self._waiting:
-            self.name_all()
-        _, numbers, names = self._places[None]
-        return f"{names[number]}#{numbers[number]}"
-
     def _path(self, instance: NodeInstance) -> str:
         """Return what tells an instance from the others of its node: the loops that it is in."""
         parts = []

@@ -18,12 +18,15 @@ from cascade.spec.inputs import Param
 from cascade.spec.lazy import MappedResult
 from cascade.spec.signal import UNSET
 
-__all__ = ["code_of", "content_of", "dependents", "differences", "encoded", "fingerprint_of"]
+__all__ = ["code_of", "content_of", "dependents", "differences", "encoded", "fingerprint_of", "names_of"]
 
 SCHEMA = 1
 FIXED = frozenset({type(None), type(UNSET), bool, int, float, str, bytes})
 """The classes of literals whose content is always the same."""
 _looks: WeakKeyDictionary[Blueprint, tuple[dict[str, Any], dict[str, Any]]] = WeakKeyDictionary()
+_texts: WeakKeyDictionary[Blueprint, str] = WeakKeyDictionary()
+LONG = ("nodes", "reads", "tasks")
+"""What a fingerprint has for each node."""
 PYTHON = sys.implementation.cache_tag or sys.version
 
 
@@ -43,6 +46,21 @@ def fingerprint_of(blueprint: Blueprint) -> dict[str, Any]:
     return {**look, "code": {name: code_of(task) for name, task in tasks.items()}, "vague": [*look["vague"]]}
 
 
+def names_of(blueprint: Blueprint) -> list[str]:
+    """Return the names that people know the nodes of a program's own graph by, in its order."""
+    kept = _looks.get(blueprint)
+    return _named(blueprint.graph, {}) if kept is None else [*kept[0]["reads"]]
+
+
+def _named(graph: Graph, counts: dict[str, int]) -> list[str]:
+    names = []
+    for i in range(len(graph)):
+        label = graph.name(i)
+        counts[label] = counts.get(label, 0) + 1
+        names.append(f"{label}#{counts[label]}")
+    return names
+
+
 def _literals(graph: Graph) -> list[Any]:
     return [*graph.constants, *(given.default for given in graph.inputs.values() if isinstance(given, Param))]
 
@@ -60,11 +78,7 @@ def _looked(blueprint: Blueprint) -> tuple[dict[str, Any], dict[str, Any]]:
     """For each graph the node of the target's own that it is inside of."""
     for at, graph in enumerate(nest.graphs):
         around, number = nest.owners[at]
-        names = []
-        for i in range(len(graph)):
-            label = graph.name(i)
-            counts[label] = counts.get(label, 0) + 1
-            names.append(f"{label}#{counts[label]}")
+        names = _named(graph, counts)
         if at == 0:
             own = names
             reads = look["reads"] = {name: [names[at] for at in _needs(graph, i)] for i, name in enumerate(names)}
@@ -198,6 +212,16 @@ def content_of(value: Any, name: str | None = None, vague: list[str] | None = No
         return name_of(type(value))
 
 
-def encoded(fingerprint: dict[str, Any]) -> bytes:
-    """Return a fingerprint as a store keeps it."""
-    return json.dumps(fingerprint, ensure_ascii=False).encode("utf-8", "surrogatepass")
+def encoded(fingerprint: dict[str, Any], blueprint: Blueprint) -> bytes:
+    """Return the fingerprint of a program as a store keeps it; what is long of it is made once."""
+    long = _texts.get(blueprint)
+    if long is None:
+        long = _text({name: fingerprint[name] for name in LONG})
+        if blueprint in _looks:
+            _texts[blueprint] = long
+    short = _text({name: value for name, value in fingerprint.items() if name not in LONG})
+    return f"{long[:-1]}, {short[1:]}".encode("utf-8", "surrogatepass")
+
+
+def _text(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -105,6 +105,8 @@ class Journal:
         """Ends the run, from any thread."""
         self._inbox: Inbox | None = None
         self.names = NodeIds(run_id)
+        self.own: list[str] = []
+        """The ids of the nodes of the run's own graph, outside of all loops."""
         self.masked: Callable[[str], str] = str
         self.secrets: Collection[str] = ()
         """What no preview shows."""
@@ -122,7 +124,7 @@ class Journal:
             graph = activation.blueprint.graph
             kept = (ITEMS if graph.kinds[number] == MAP else 1) if is_recorded(graph, number) else 0
             if is_outside:
-                found = str(number), self.names.outside(number), kept
+                found = str(number), self.own[number], kept
             else:
                 found = self.keys.of(call).removesuffix(call.suffix), call.instance(self.names).site.task_id, kept
             self._places[mark] = found
@@ -230,7 +232,7 @@ class Journal:
         """
         number = frame.block.source(i)
         try:
-            self._keep(str(number), self.names.outside(number), -1, value, started)
+            self._keep(str(number), self.own[number], -1, value, started)
         except StateError as error:
             raise self._unfit(Call(frame, i), error) from None
 

@@ -23,6 +23,7 @@ from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import Uncommitted
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
+from cascade.runtime.journal.fingerprint import names_of
 from cascade.runtime.journal.journal import Journal, is_kept
 from cascade.runtime.journal.recorded_loop import PLAIN, RecordedLoop
 from cascade.runtime.maps.state import MapState
@@ -60,6 +61,7 @@ class RecordedRun(RunState):
         self._names = NodeIds(self.id, journal.epoch)
         self._names.reach(None, blueprint)
         journal.names, journal.masked, journal.secrets = self.names, self.masked, self.secrets
+        journal.own = names_of(blueprint)
 
     def look_at_limits(self) -> None:
         """See whether some limit stands; each call is to be looked at, whoever listens."""

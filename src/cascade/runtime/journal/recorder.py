@@ -130,7 +130,7 @@ class Recorder:
         if before is None:
             constants = fill(graph, given, variables) if graph.inputs else graph.constants
             params, now = _params(plan, given, variables, 0.0), time()
-            seen = encoded(look)
+            seen = encoded(look, plan.blueprint)
             record = RunRecord(run_id, "Running", self.target, params, seen, now, now, epoch=1, owner=owner)
             if not await self._ours(run_id, params, lambda: self.backend.create(record)):
                 raise RunBusyError(f"run {run_id!r} was begun by somebody else at this very moment")
@@ -158,7 +158,9 @@ class Recorder:
         ran = _ran(before, recorded, steps)
         params = _params(plan, merged, variables, ran)
         taken = await self._ours(
-            run_id, params, lambda: self.backend.take(run_id, before.epoch, owner, params, encoded(look))
+            run_id,
+            params,
+            lambda: self.backend.take(run_id, before.epoch, owner, params, encoded(look, plan.blueprint)),
         )
         begun = self._begun(run_id, taken.epoch, kept, constants, merged, True, how)
         journal = begun.journal
