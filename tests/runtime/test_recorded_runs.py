@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -480,6 +481,53 @@ class TestHowRunsEnd:
             kept.record = kept.record._replace(status="Running", owner=None, takeovers=6)
         with pytest.raises(StateError, match=r"taken over \d times without a new committed step"):
             run(publish(1), store)
+
+
+class TestSecrets:
+    SECRET = "cret-väl"
+    token = cs.Param("token", secret=True)
+    inner = cs.Param("t", secret=True)
+
+    @pytest.mark.parametrize(
+        "target",
+        [
+            token,
+            cs.Env("RECORDED_API_KEY"),
+            [token, load(token)],
+            load(token).run_if(token),
+            {"a": token, "b": load(cs.Env("RECORDED_API_KEY"))},
+            cs.Router(cs.Value("a"), {"a": token, "b": cs.Value(1)}),
+            cs.subflow([inner, load(inner)], params={"t": token}),
+            load.map(name=[token, "x"]),
+            cs.task(lambda t: cs.TailCall(target_blueprint_id="called"))(token),
+            cs.task(lambda t: {}[t])(token),
+        ],
+        ids=str,
+    )
+    def test_no_secret_is_in_the_store(self, target: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("RECORDED_API_KEY", self.SECRET)
+        store, values = MemoryBackend(), list[Any]()
+
+        async def main() -> None:
+            async with Engine(state_backend=store) as engine:
+                engine.register_blueprint("called", load(self.token))
+                for _ in range(2):
+                    calls.clear()
+                    with suppress(KeyError):  # whose message shows it
+                        values.append(await engine.run(target, {"token": self.SECRET}, run_id="r"))
+
+        asyncio.run(main())
+        assert "cret-v" not in repr((store._kept["r"].record, store._kept["r"].steps))
+        assert (values[1:], calls) == (values[:1], [])
+
+    def test_another_secret_is_no_other_parameter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        store, target = MemoryBackend(), [self.token, cs.Env("RECORDED_API_KEY"), load(self.token)]
+        for at in "12":
+            monkeypatch.setenv("RECORDED_API_KEY", f"key {at}")
+            assert run(target, store, {"token": f"token {at}"}) == [f"token {at}", f"key {at}", {"n": 7}]
+        assert calls == [("load", "token 1")]
+        with pytest.raises(ParameterError, match=r"'token' .* is required and was not given"):
+            run(target, store)
 
 
 class TestTimeouts:

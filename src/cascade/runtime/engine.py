@@ -147,6 +147,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
         self.blueprints: dict[str, Blueprint] = {}
+        if self.recorder is not None:
+            self.recorder.blueprints = self.blueprints
         engines.add(self)
 
     @cached_property

@@ -15,6 +15,7 @@ code: they need no graph, and forbid whatever could come in another order.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from time import monotonic, time
@@ -59,6 +60,11 @@ def is_recorded(graph: Graph, number: int) -> bool:
     """Say whether the values of a node are recorded: not if its task says that another call's would do as well."""
     task = getattr(graph.nodes[number], "task", None)
     return task is None or is_kept(task)
+
+
+def _is_composed(call: Call) -> bool:
+    """Say whether no task makes the value of a call, but the graph alone: of others, such as a secret."""
+    return getattr(call.activation.blueprint.graph.nodes[call.number], "task", None) is None
 
 
 def is_kept(task: Task[..., Any]) -> bool:
@@ -220,6 +226,8 @@ class Journal:
         if suffix:
             key, task_id = key + suffix, task_id + suffix
         try:
+            if self.secrets and _is_composed(call) and self.shows(encode(value)):
+                return
             self._keep(key, task_id, -1 if call.loop is None else call.frame.iteration, value, started)
         except StateError as error:
             raise self._unfit(call, error) from None
@@ -241,6 +249,13 @@ class Journal:
         self.steps.append(_new(StepRecord, (key, entry, VALUE, data, task_id, 1, started or now, now, "", shown)))
         if not self.is_quiet and not self.writer.is_dirty:
             self.writer.touch()
+
+    def shows(self, data: bytes) -> bool:
+        """Say whether a secret stands in an encoded value, which is not to be written then."""
+        forms = (
+            f for each in self.secrets for f in (each, *(json.dumps(each, ensure_ascii=a)[1:-1] for a in (False, True)))
+        )
+        return any(form.encode("utf-8", "surrogatepass") in data for form in forms)
 
     async def kept(self, run: RunState, call: Call, value: Any, started: float) -> None:
         """Record what a call gave, and wait until that is committed where readers are to wait.

@@ -36,6 +36,7 @@ from cascade.runtime.plans.plan import Plan
 from cascade.runtime.run.operations import Operations
 from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import RunScope, call_on
+from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import RunWarning
 from cascade.spec.inputs import Env, Param
 from cascade.spec.notes import spelled
@@ -87,6 +88,8 @@ class Recorder:
         self.max_takeovers = max_takeovers
         self.writer = Writer(backend, keep)
         self.backend = self.writer.backend
+        self.blueprints: Mapping[str, Blueprint] = {}
+        """Where tail calls of the engine's runs may lead to."""
 
     def name(self, run_id: str | None, active: Mapping[str, Any]) -> str:
         """Return the name of a run: unlike those of all others, of all processes, if it was given none."""
@@ -129,7 +132,7 @@ class Recorder:
         before = await self.writer.ask(lambda: self.backend.find(run_id))
         if before is None:
             constants = fill(graph, given, variables) if graph.inputs else graph.constants
-            params, now = _params(plan, given, variables, 0.0), time()
+            params, now = self._params(plan, given, variables, 0.0), time()
             seen = encoded(look, plan.blueprint)
             record = RunRecord(run_id, "Running", self.target, params, seen, now, now, epoch=1, owner=owner)
             if not await self._ours(run_id, params, lambda: self.backend.create(record)):
@@ -149,14 +152,15 @@ class Recorder:
         if before.status == "Succeeded":
             if TARGET not in steps:
                 raise StateError(f"run {run_id!r} was forgotten at this very moment; start it again to run it anew")
-            self.writer.tidy()
-            return Begun(None, constants, merged, True, 0, decode(steps[TARGET].value))
+            if steps[TARGET].kind == "value":  # else it holds a secret, and is made of the steps anew
+                self.writer.tidy()
+                return Begun(None, constants, merged, True, 0, decode(steps[TARGET].value))
         again = self._nodes_again(run_id, old, look, steps, bus, how.on_change)
         if again:
             look["again"] = {"epoch": before.epoch + 1, "nodes": sorted(again)}
         kept = without(steps, again)
         ran = _ran(before, recorded, steps)
-        params = _params(plan, merged, variables, ran)
+        params = self._params(plan, merged, variables, ran)
         taken = await self._ours(
             run_id,
             params,
@@ -186,6 +190,24 @@ class Recorder:
             raise error
         run_scope.start(ran)
         return begun
+
+    def _params(self, plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None], ran: float) -> bytes:
+        """Return what is recorded of the parameters given and the environment, all but secrets; and of this start."""
+        own = plan.blueprint.graph.inputs.values()
+        called = [each for blueprint in self.blueprints.values() for each in blueprint.graph.inputs.values()]
+        secret = {each.name for each in (*own, *called) if each.secret}
+        environment = {each.name for each in own if isinstance(each, Env)}
+        try:
+            return encode(
+                {
+                    "params": {name: value for name, value in given.items() if name not in secret},
+                    "variables": {k: v for k, v in variables.items() if k in environment and k not in secret},
+                    "start": uuid4().hex,
+                    "ran": ran,
+                }
+            )
+        except StateError as error:
+            raise StateError(f"the parameters of a run are recorded, and these cannot be: {error}") from None
 
     def _strengthen(self) -> None:
         """Have the store promise for all runs what one of them asks for; on the writer's thread."""
@@ -328,8 +350,10 @@ class Recorder:
             except StateError as unfit:
                 error, status = unfit, "Failed"
             else:
-                now = time()
-                journal.steps.append(StepRecord(TARGET, -1, "value", data, "", 1, now, now, "", ""))
+                now, kind = time(), "value"
+                if journal.shows(data):
+                    data, kind = b"", "secret"
+                journal.steps.append(StepRecord(TARGET, -1, kind, data, "", 1, now, now, "", ""))
         elif isinstance(error, (KeyboardInterrupt, SystemExit)) or (
             isinstance(error, asyncio.CancelledError) and scope.is_cancelled
         ):
@@ -388,23 +412,6 @@ def _ran(before: RunRecord, recorded: Mapping[str, Any], steps: Mapping[str, Ste
         return mark.ended
     ran: float = recorded.get("ran", 0.0) if before.epoch > 1 else 0.0  # a fork has those of another run
     return ran if before.owner is None else ran + max(0.0, before.beat - before.updated)
-
-
-def _params(plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None], ran: float) -> bytes:
-    """Return what is recorded of the parameters given and the environment, all but secrets; and of this start."""
-    secret = {each.name for each in plan.blueprint.graph.inputs.values() if each.secret}
-    environment = {each.name for each in plan.blueprint.graph.inputs.values() if isinstance(each, Env)}
-    try:
-        return encode(
-            {
-                "params": {name: value for name, value in given.items() if name not in secret},
-                "variables": {k: v for k, v in variables.items() if k in environment and k not in secret},
-                "start": uuid4().hex,
-                "ran": ran,
-            }
-        )
-    except StateError as error:
-        raise StateError(f"the parameters of a run are recorded, and these cannot be: {error}") from None
 
 
 def _merged(run_id: str, plan: Plan, recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
