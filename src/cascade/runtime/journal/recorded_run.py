@@ -85,13 +85,17 @@ class RecordedRun(RunState):
 
     def call_in_pass(self, frame: Frame, i: int, form: CallForm, values: list[Any]) -> Any:
         """Make a call that nothing but a journal looks at, and record what it gives."""
-        args, kwargs = arguments(form, values)
         call = form.inline
         assert call is not None
         if frame.loop is not None or frame.activation.key is not None or self._names.has_looped(frame, i):
+            args, kwargs = arguments(form, values)
             return self.observe_call(Call(frame, i), call, args, kwargs)
         started = time()
-        value = call(*args, **kwargs)
+        if form.names:
+            args, kwargs = arguments(form, values)
+            value = call(*args, **kwargs)
+        else:
+            value = call(*values)
         if is_kept(form.task) and (value.__class__ in PLAIN or not is_signal(value)):
             self.journal.keep_plainly(frame, i, value, started)
             if self.journal.waits:
