@@ -88,6 +88,17 @@ def test_a_folder_that_is_meant_for_all_is_refused_and_left_so(used: Path) -> No
         opened(used)
 
 
+@pytest.mark.parametrize("read_only", ["runs.db", ""])
+def test_where_nothing_can_be_written_is_told_at_once(
+    used: Path, read_only: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = str(used.parent / read_only)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != closed and access(path, mode))  # root may all
+    with pytest.raises(StateError, match=f"nothing can be written to {'it' if read_only else 'its folder'}"):
+        opened(used)
+
+
 def test_what_belongs_to_another_user_is_refused(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: used.stat().st_uid + 1)
     if used.stat().st_uid == 0:

@@ -337,7 +337,7 @@ def open_null() -> Any:
 )
 def test_what_cannot_be_recorded_is_told_at_once(make: Callable[[], Any]) -> None:
     value = make()
-    with pytest.raises(StateError, match=r"cannot be recorded: .*record=False"):
+    with pytest.raises(StateError, match=r"cannot be recorded: ."):
         encode(value)
     if make is open_null:
         value.close()

@@ -13,7 +13,7 @@ import stat
 
 from cascade.errors import StateError
 
-__all__ = ["APPLICATION", "check_local", "check_private", "head_version", "make_folders"]
+__all__ = ["APPLICATION", "check_local", "check_private", "check_writable", "head_version", "make_folders"]
 
 APPLICATION = 0x43534344
 """What a file of SQLite says that it is of, in its head."""
@@ -81,6 +81,19 @@ def _check_owned(path: str, found: os.stat_result, instead: str) -> None:
         if not found.st_mode & stat.S_ISVTX:  # a folder that is meant for all, as /tmp is, stays so
             what = f"run `chmod go-w {shlex.quote(path)}`, or {instead}"
         raise StateError(f"others can write to {path}, and could plant code in the records of runs; {what}")
+
+
+def check_writable(path: str) -> None:
+    """Raise StateError if we cannot write to a file, or into its folder: SQLite says so late, and no more than that.
+
+    Args:
+        path: the file, which need not be there; its folder is.
+    """
+    folder = os.path.dirname(path)
+    for each in (folder, path):
+        if os.path.exists(each) and not os.access(each, os.W_OK):
+            what = "it" if each == path else f"its folder, {folder}, where its log stands, too"
+            raise StateError(f"no runs can be recorded in {path}: nothing can be written to {what}; name another file")
 
 
 def make_folders(folder: str) -> None:

@@ -7,7 +7,14 @@ import os
 import sqlite3
 from pathlib import Path
 
-from cascade.adapters.state.files import APPLICATION, check_local, check_private, head_version, make_folders
+from cascade.adapters.state.files import (
+    APPLICATION,
+    check_local,
+    check_private,
+    check_writable,
+    head_version,
+    make_folders,
+)
 from cascade.errors import StateError
 
 __all__ = ["connect"]
@@ -65,6 +72,7 @@ def connect(file: str, durability: str) -> tuple[sqlite3.Connection, tuple[int, 
     make_folders(os.path.dirname(file))
     check_local(file)
     check_private(file)
+    check_writable(file)
     if not os.path.exists(file):
         _make(file)
     _check_version(head_version(file), file)

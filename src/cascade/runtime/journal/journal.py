@@ -354,7 +354,7 @@ class Journal:
         graph = call.activation.blueprint.graph
         task_id = self.place(call)[1] + call.suffix
         return StateError(
-            f"what task {task_id} (declared at {graph.declared(call.number)}) returned cannot be recorded: "
+            f"what task {task_id} (declared at {graph.declared(call.number)}) returned is to be recorded: "
             f"{error}; return plain data, or say @cs.task(record=False): then it is computed again where needed"
         )
 

@@ -207,7 +207,7 @@ class Recorder:
                 }
             )
         except StateError as error:
-            raise StateError(f"the parameters of a run are recorded, and these cannot be: {error}") from None
+            raise StateError(f"the parameters of a run are recorded: {error}; give plain data") from None
 
     def _strengthen(self) -> None:
         """Have the store promise for all runs what one of them asks for; on the writer's thread."""
@@ -330,7 +330,10 @@ class Recorder:
 
     async def send(self, run_id: str, name: str, value: Any, id: str | None) -> None:
         """Keep a message to a run of this store; it is committed when this returns."""
-        data = encode(value)
+        try:
+            data = encode(value)
+        except StateError as error:
+            raise StateError(f"messages to a run are recorded, {name!r} as well: {error}; send plain data") from None
         await self.writer.ask(lambda: self.backend.send(run_id, name, data, id))
 
     async def end(self, run: RecordedRun, value: Any, error: BaseException | None) -> BaseException | None:
@@ -348,7 +351,8 @@ class Recorder:
             try:
                 data = encode(value)
             except StateError as unfit:
-                error, status = unfit, "Failed"
+                error = StateError(f"what run {run.id!r} ends with is recorded: {unfit}; return plain data in the end")
+                status = "Failed"
             else:
                 now, kind = time(), "value"
                 if journal.shows(data):

@@ -69,10 +69,7 @@ def encode(value: Any, *, sign: Sign | None = None) -> bytes:
     try:
         data = pickled(value)
     except StateError as error:
-        raise StateError(
-            f"a {type(value).__qualname__} cannot be recorded: {error}; return plain values, or declare the task with "
-            "record=False, so that it is called again where its value is needed"
-        ) from error
+        raise StateError(f"a {type(value).__qualname__} cannot be recorded: {error}") from error
     return b"p1" + data if sign is None else b"s1" + sign(data) + data
 
 
