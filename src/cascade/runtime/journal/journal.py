@@ -64,7 +64,8 @@ def is_recorded(graph: Graph, number: int) -> bool:
 
 def _is_composed(call: Call) -> bool:
     """Say whether no task makes the value of a call, but the graph alone: of others, such as a secret."""
-    return getattr(call.activation.blueprint.graph.nodes[call.number], "task", None) is None
+    blueprint, number = call.activation.blueprint, call.number
+    return number in blueprint.subflows or getattr(blueprint.graph.nodes[number], "task", None) is None
 
 
 def is_kept(task: Task[..., Any]) -> bool:
