@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from functools import partial
 from time import time
 from typing import Any, NamedTuple, TypeVar
@@ -81,7 +82,7 @@ class Recorder:
         durability: str,
         max_takeovers: int = MOST_TAKEOVERS,
         target: str = "",
-        keep: Any = None,
+        keep: int | timedelta | None = None,
     ) -> None:
         self.durability = durability
         self.target = target
@@ -378,7 +379,7 @@ class Recorder:
         return error
 
 
-def recorder_from(given: object, durability: Durability, keep: Any = None) -> Recorder:
+def recorder_from(given: object, durability: Durability, keep: int | timedelta | None = None) -> Recorder:
     """Return what keeps the runs of an engine in the store that was given.
 
     A Recorder is taken as it is: that is how the command gives options that are none of an engine's.
