@@ -384,6 +384,39 @@ async def test_outside_of_tasks_it_is_refused() -> None:
         await left
 
 
+@cs.task(mode="process", retry=2)
+def in_process(n: int) -> tuple[Any, ...]:
+    here = cs.current()
+    records: list[Any] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign, assignment]
+    here.logger.logger.addHandler(handler)
+    here.logger.warning("here")
+    if here.attempt == 1:
+        raise ValueError(f"not {n} yet")
+    (record,) = records
+    told = record.run_id, record.task_id, record.name
+    with pytest.raises(NotImplementedError, match=r'progress.. is not built yet for tasks with mode="process"'):
+        here.progress(1)
+    return here.run_id, here.task_id, here.attempt, here.iteration, here.key, told
+
+
+@pytest.mark.parametrize("state_backend", [None, "memory"])
+@awaited
+async def test_in_processes_as_well(state_backend: Any) -> None:
+    @cs.task
+    def here() -> str:
+        return cs.current().key
+
+    async with cs.Engine(state_backend=state_backend) as engine:
+        (found,), key = await engine.run([in_process.map(n=[7]), here()], run_id="r")
+        name, logged = "in_process#1[0]", ("r", "in_process#1[0]", __name__)
+        assert (*found[:4], found[5]) == ("r", name, 2, 0, logged)
+        ((again,), _) = await engine.run([in_process.map(n=[7]), here()])
+        assert len(found[4]) == len(key) == 32
+        assert len({found[4], again[4], key}) == 3
+
+
 @awaited
 async def test_heartbeats_are_refused_by_name() -> None:
     @cs.task

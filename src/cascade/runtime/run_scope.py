@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal
 
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.cancel_scope import CancelScope, EndableRun, TimedScope
-from cascade.runtime.run.active_calls import calls_of
+from cascade.runtime.run.active_calls import calls_of, place_here
 from cascade.runtime.run.awaiters import Awaiters, scopes_around
 from cascade.runtime.run.circular_waits import waiting_for
 from cascade.spec.inside import Inside, present
@@ -211,6 +211,13 @@ class RunScope(TimedScope):
     def awaited_by(self) -> asyncio.Task[Any] | None:
         """The asyncio task that awaits the run; None: none does, that is known of."""
         return self.caller or (None if self.reader is None else self.reader())
+
+    def about_here(self) -> tuple[Any, ...] | None:
+        """Return what is known of the call that this code is in, for another process that carries it out."""
+        from cascade.runtime.frames.step_keys import about
+
+        place = place_here()
+        return None if place is None else tuple(about(place.run, place.call, place.attempt))
 
     async def outcome(self, task: asyncio.Task[Any]) -> Any:
         """Wait for a run that was started, or give what came of it; a cancel of who waits here is one of the run."""

@@ -35,6 +35,9 @@ class Inside(Protocol):
     def awaited_by(self) -> Any:
         """The asyncio task that awaits the run; None: none does, that is known of."""
 
+    def about_here(self) -> Any:
+        """Return what is known of the call that this code is in, for another process that carries it out."""
+
 
 waited_for: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 """The asyncio tasks that a thread of a task does nothing but wait for, and its job."""

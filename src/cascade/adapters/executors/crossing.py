@@ -16,6 +16,8 @@ from cascade.spec.notes import spelled, traceback_of
 __all__ = ["RemoteTraceback", "carry_out", "pack_call", "unpack_outcome"]
 
 Kind = Literal["value", "raised", "arrival", "result"]
+carried: tuple[Any, ...] | None = None
+"""In another process: what is known of the call that it carries out, for `cs.current()`."""
 
 
 class RemoteTraceback(Exception):
@@ -44,15 +46,15 @@ class Reference:
         return getattr(found, "func", found) if hasattr(found, "origin") else found
 
 
-def pack_call(what: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> bytes:
-    """Return a call as bytes; `what` describes its task.
+def pack_call(what: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any], about: Any = None) -> bytes:
+    """Return a call as bytes; `what` describes its task, and `about` is what the call may know of itself.
 
     Raises:
         TypeError: the function or an argument does not pickle.
     """
     sent = _reference(func) or func
     try:
-        return _dumps((sent, tuple(args), kwargs))
+        return _dumps((sent, tuple(args), kwargs, about))
     except Exception as error:
         blamed = _blamed(sent, func, args, kwargs)
         raise TypeError(
@@ -63,8 +65,9 @@ def pack_call(what: str, func: Callable[..., Any], args: Any, kwargs: dict[str, 
 
 def carry_out(payload: bytes) -> bytes:
     """Make a packed call, in the other process; return its packed outcome."""
+    global carried
     try:
-        func, args, kwargs = _loads(payload)
+        func, args, kwargs, carried = _loads(payload)
         if isinstance(func, Reference):
             func = func.resolve()
     except BaseException as error:
@@ -73,6 +76,8 @@ def carry_out(payload: bytes) -> bytes:
         value = func(*args, **kwargs)
     except BaseException as error:
         return _failure("raised", error)
+    finally:
+        carried = None
     try:
         return _dumps(("value", value, ""))
     except Exception as error:

@@ -19,6 +19,7 @@ from weakref import ref
 
 from cascade.adapters.executors.crossing import carry_out, pack_call, unpack_outcome
 from cascade.errors import MissingExtraError
+from cascade.spec.inside import inside_of
 
 __all__ = ["WAITING", "Processes"]
 
@@ -66,7 +67,8 @@ class Processes:
         """
         what = f"task {name!r} (declared at {declared})"
         _check_installed(what)
-        payload = pack_call(what, func, args, kwargs)
+        inside = inside_of()
+        payload = pack_call(what, func, args, kwargs, None if inside is None else inside.about_here())
         worker = await self._take()
         try:
             if worker.executor is None:

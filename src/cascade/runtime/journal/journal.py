@@ -26,9 +26,9 @@ from cascade.errors import RunChangedError, StateError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
+from cascade.runtime.frames.step_keys import StepKeys
 from cascade.runtime.journal.fingerprint import content_of
 from cascade.runtime.journal.inbox import Inbox
-from cascade.runtime.journal.step_keys import StepKeys
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.run.state import RunState

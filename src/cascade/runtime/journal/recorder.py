@@ -27,10 +27,10 @@ from cascade.adapters.state.urls import backend_from
 from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
 from cascade.runtime.durable import How, check_ways
 from cascade.runtime.events.bus import MessageBus
+from cascade.runtime.frames.step_keys import number_of
 from cascade.runtime.journal.fingerprint import dependents, differences, encoded, fingerprint_of
 from cascade.runtime.journal.journal import FAILED, SPENT, Journal
 from cascade.runtime.journal.recorded_run import RecordedRun
-from cascade.runtime.journal.step_keys import number_of
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.plans.inputs import fill
 from cascade.runtime.plans.plan import Plan

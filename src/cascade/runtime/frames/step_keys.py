@@ -15,19 +15,48 @@ to, in the order in which it came to them, so they cannot be keys.)
 from __future__ import annotations
 
 import json
+import os
 import re
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NodeInstance
 from cascade.runtime.frames.node_ids import SubflowKey
 
-__all__ = ["StepKeys", "number_of"]
+__all__ = ["About", "StepKeys", "about", "number_of"]
 
+_process = uuid4().hex
+"""What tells the runs of this process that were given no `run_id` from those of others."""
 LONGEST = 200
 """A way longer than that goes by its digest, behind the number of the node that it begins at: far inside of sub-flows
 it would be longer than what is recorded."""
+
+
+class About(NamedTuple):
+    """What is known of a call, in a form that crosses into other processes."""
+
+    run_id: str
+    task_id: str
+    attempt: int
+    iteration: int
+    step: str
+    """What its key for the outside world is made of."""
+    module: str
+    """Where its function stands."""
+
+
+def about(run: Any, call: Call, attempt: int) -> About:
+    """Return what is known of a call, on the thread of the event loop, or once the nodes of the run are named."""
+    keys = StepKeys() if run.journal is None else run.journal.keys
+    name = run.id
+    if name.startswith(f"run-{os.getpid():x}-"):  # counted in each process: others have runs of that name
+        name = f"{_process} {name}"
+    task: Any = getattr(call.activation.blueprint.graph.nodes[call.number], "task", None)
+    module = getattr(getattr(task, "func", None), "__module__", None) or "cascade"
+    task_id = call.instance(run.names).site_of(call.suffix).task_id
+    return About(run.id, task_id, attempt, call.iteration, f"{name}\0{keys.lasting(call)}", module)
 
 
 class StepKeys:
