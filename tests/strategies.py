@@ -561,7 +561,8 @@ class _Builder:
         for node, state in zip(states, step.states, strict=True):
             if state.routes:
                 routes = {key: self.route(states, target) for key, target in state.routes}
-                cs.bind(node, cs.select_jump(routes), max_iterations=state.most)
+                history = state.most is not None and state.most % 2 == 0
+                cs.bind(node, cs.select_jump(routes), max_iterations=state.most, history=history)
         return states
 
     def route(self, states: list[Any], target: str | int | None) -> Any:

@@ -67,6 +67,20 @@ def count(n: int, total: int = 0) -> cs.Jump:
 
 
 @cs.task
+def climb_down(n: int) -> cs.Jump:
+    calls.append(("down", n))
+    if broken and n == 1:
+        raise ValueError("tired")
+    return cs.Jump("on", n)
+
+
+@cs.task
+def count_to(n: int, pages: int) -> cs.Jump:
+    calls.append(("to", n))
+    return cs.Jump("on", n - 1) if n else cs.Jump("out", pages)
+
+
+@cs.task
 def turn(n: int, way: str) -> cs.Jump:
     calls.append(n)
     if broken and n == 100:
@@ -616,6 +630,38 @@ class TestLookingAtRuns:
                 with pytest.raises(StateError, match="no step 'sparse#1'; its nodes are: "):
                     await engine.fork("r", at="sparse#1")
 
+        asyncio.run(main())
+
+    @pytest.mark.parametrize("tier", TIERS)
+    def test_all_entries_of_a_loop_with_history_are_kept(self, tier: Tier) -> None:
+        def target(history: bool = True) -> Any:
+            first, second = climb_down(3), count_to(0, parse(load("ab")))
+            cs.bind(first, cs.select_jump({"on": second}), history=history)
+            cs.bind(second, cs.select_jump({"on": first, "out": None}))
+            return publish(first)
+
+        async def main() -> None:
+            async with Engine(state_backend=store, tier=tier) as engine:
+                kept = {step.task_id: step.preview for step in await engine.history("r")}
+                assert [kept[f"climb_down#1@{entry}"] for entry in range(7)] == ["3", "2", "2", "1", "1", "0", "0"]
+                assert [kept[f"parse#1@{entry}"] for entry in (1, 3, 5, 7)] == ["20"] * 4
+                for entry, first in ((0, ("down", 3)), (4, ("down", 1)), (5, ("to", 1)), (7, ("to", 0))):
+                    new = await engine.fork("r", at=f"climb_down#1@{entry}")
+                    calls.clear()
+                    assert await engine.run(target(), run_id=new) == "20 pages"
+                    assert calls[0] == first  # what feeds it is taken over
+                    assert kept.keys() == {step.task_id for step in await engine.history(new)}
+                for missing in ("climb_down#1@8", "climb_down#1@-1", "climb_down#1@", "parse#1@1"):
+                    with pytest.raises(StateError, match=r"not kept: .*history=True"):
+                        await engine.fork("r", at=missing)
+                await engine.run(target(history=False), run_id="other")
+                assert "@" not in repr(await engine.history("other"))
+                with pytest.raises(StateError, match=r"fork at the loop: 'climb_down#1'"):
+                    await engine.fork("other", at="climb_down#1@4")
+
+        store = MemoryBackend()
+        fail(target(), store, tier=tier)
+        assert run(target(), store, tier=tier) == "20 pages"
         asyncio.run(main())
 
     def test_an_engine_without_a_store_says_so(self) -> None:

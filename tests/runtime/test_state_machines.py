@@ -255,8 +255,7 @@ def test_max_iterations_counts_all_states_together(way: Way) -> None:
     for limited in (0, 1):
         states = [ping(), pong()]
         for at, state in enumerate(states):
-            options = {"max_iterations": 5} if at == limited else {}
-            cs.bind(state, cs.select_jump({"on": states[1 - at]}), **options)
+            cs.bind(state, cs.select_jump({"on": states[1 - at]}), max_iterations=5 if at == limited else None)
         calls.clear()
         with pytest.raises(cs.JumpError, match="max_iterations=5"):
             way.run(states[0])

@@ -57,6 +57,7 @@ class PureCalls:
                 config.label,
                 id(config.selector),
                 config.max_iterations,
+                config.history,
             )
             tokens += (config.receiver, config.passes_first, config.none_if_skipped)
         return tuple(tokens)

@@ -104,7 +104,8 @@ class Durable:
         Start it like any run that is known: `await engine.run(target, run_id=new)`.
 
         Args:
-            at: the id of the node that is to run again, with all that needs it: `"parse#3"`.
+            at: the id of the node that is to run again, with all that needs it: `"parse#3"`; or of an entry of its
+                loop, with all that follows: `"parse#3@17"`, where the loop was bound with `history=True`.
             params: parameters that differ.
 
         Raises:

@@ -123,16 +123,17 @@ def select_jump(routes: Mapping[Any, Lazy | None]) -> JumpSelector:
 
 
 @explains_options("cs.bind")
-def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None) -> T:
+def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None, history: bool = False) -> T:
     """Let the task of `result` return Jumps, which `selector` leads; returns `result`.
 
     Args:
         result: a lazy or mapped result. Of a mapped result, each item loops.
         selector: what `cs.select_jump` returned.
         max_iterations: how many entries one loop may have, all its states together.
+        history: where the run is recorded, keep all entries of the loop that begins at `result`, not only the last.
 
     Raises:
-        TypeError: `result` is no lazy result, or `selector` no selector.
+        TypeError: `result` is no lazy result, `selector` no selector, or `history` no bool.
         ValueError: `max_iterations` is below 1.
     """
     if not isinstance(result, LazyResult):
@@ -144,7 +145,11 @@ def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None
         raise TypeError(f"cs.bind({result!r}, ...) takes what cs.select_jump returns, not {selector!r}")
     if max_iterations is not None and (not isinstance(max_iterations, int) or max_iterations < 1):
         raise ValueError(f"cs.bind({result!r}): max_iterations is 1 or more, not {max_iterations!r}")
+    if not isinstance(history, bool):
+        raise TypeError(f"cs.bind({result!r}): history is True or False, not {history!r}")
     result._configure(selector=selector, max_iterations=max_iterations)
+    if history:
+        result._configure(history=True)
     return result
 
 

@@ -55,6 +55,7 @@ class Config:
         "cache",
         "condition",
         "constraints",
+        "history",
         "is_shared",
         "label",
         "max_iterations",
@@ -78,6 +79,7 @@ class Config:
         self.label: str | None = None
         self.selector: JumpSelector | None = None
         self.max_iterations: int | None = None
+        self.history: bool = False
         self.receiver: bool = False
         """The first argument is the `self` of a method."""
         self.passes_first: bool = False

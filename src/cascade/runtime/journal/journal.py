@@ -29,6 +29,7 @@ from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.step_keys import StepKeys
 from cascade.runtime.journal.fingerprint import content_of
 from cascade.runtime.journal.inbox import Inbox
+from cascade.runtime.journal.kinds import BEGUN, ENTRY, FAILED, LEFT_OUT, LOOP, POSITION, VALUE, has_history
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.run.state import RunState
@@ -39,11 +40,8 @@ from cascade.spec.operations import CALLN, MAP
 from cascade.spec.state import StepRecord
 from cascade.spec.task import Task
 
-__all__ = ["FAILED", "LOOP", "SPENT", "Journal", "is_kept", "is_recorded"]
+__all__ = ["SPENT", "Journal", "is_kept", "is_recorded"]
 
-VALUE, LEFT_OUT, LOOP, FAILED, BEGUN = "value", "left out", "loop", "failed", "begun"
-POSITION = "^"
-"""Behind the key of a loop: where it is."""
 ATTEMPTS = "?"
 """Behind the key of a call that may be tried again: how many attempts it has begun."""
 GIVEN = "~"
@@ -229,7 +227,9 @@ class Journal:
         try:
             if self.secrets and _is_composed(call) and self.shows(encode(value)):
                 return
-            self._keep(key, task_id, -1 if call.loop is None else call.frame.iteration, value, started)
+            if call.loop is not None and has_history(call.loop):
+                self._put(call, f"@{_entry(call)}", ENTRY, encode(value), preview(value, self.secrets), started)
+            self._keep(key, task_id, _entry(call), value, started)
         except StateError as error:
             raise self._unfit(call, error) from None
 
@@ -333,7 +333,11 @@ class Journal:
 
     def keep_position(self, call: Call, home: Call, position: dict[str, Any]) -> None:
         """Record where the loop is that `home` has begun; `call` is that of its last entry."""
-        self._put(home, POSITION, LOOP, self._encoded(call, position), "", 0.0)
+        data = self._encoded(call, position)
+        if has_history(home.instance(self.names)):  # first, as the process may end before the next line
+            shown = preview(position["signal"][-1 if position["signal"][0] == "jump" else 1], self.secrets)
+            self._put(home, f"{POSITION}@{position['entries'] - 1}", ENTRY, data, shown, 0.0)
+        self._put(home, POSITION, LOOP, data, "", 0.0)
 
     def keep_attempt(self, call: Call, count: int, next_at: float) -> None:
         """Record that an attempt was begun, or that the next one may begin at a time."""
@@ -374,8 +378,13 @@ class Journal:
         now = time()
         if ended is None:
             ended = now
+        if kind in (VALUE, LEFT_OUT) and has_history(call.loop):
+            self._put(call, f"@{_entry(call)}", ENTRY, value, shown, started)
         key, task_id, _ = self.place(call)
-        key, task_id = key + call.suffix + what, task_id + call.suffix
+        key, task_id = (
+            key + call.suffix + what,
+            task_id + call.suffix + (what.lstrip(POSITION) if kind == ENTRY else ""),
+        )
         record = StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, ended, error, shown)
         self.steps.append(record)
         if not self.is_silent:

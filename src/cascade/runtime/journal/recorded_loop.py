@@ -8,19 +8,24 @@ loop that turns for days takes the space of one entry.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from cascade.compiler.transition_profile import Edge, TransitionProfile
+from cascade.errors import StateError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING
+from cascade.runtime.journal.kinds import ENTRY, LEFT_OUT, LOOP, POSITION, VALUE, has_history
 from cascade.runtime.loops.position import LoopPosition
 from cascade.runtime.loops.transition import Transition
 from cascade.runtime.run.state import RunState
 from cascade.spec.control import Jump, TailCall, Value
 from cascade.spec.placement import CallForm
 from cascade.spec.resource import Inject
+from cascade.spec.state import StepRecord
 
-__all__ = ["RecordedLoop"]
+__all__ = ["RecordedLoop", "entries_before"]
 
 
 PLAIN = frozenset({type(None), bool, int, float, str, bytes})
@@ -80,7 +85,9 @@ class RecordedLoop(LoopPosition):
 
     def make_transition(self, edge: Edge, profile: TransitionProfile, template: list[Any]) -> Transition | None:
         """Return a short way on, if not each entry is to be committed before the next one."""
-        return None if self.run.journal.waits else RecordedTransition(self, edge, profile, template)
+        if self.run.journal.waits or has_history(self.instance):
+            return None
+        return RecordedTransition(self, edge, profile, template)
 
     def leads_on(self, jump: Jump) -> bool:
         """Say whether a jump leads to another entry."""
@@ -135,6 +142,32 @@ class RecordedLoop(LoopPosition):
         """Return what asks for a resource, as it was declared where the loop is."""
         asked = (*self.form.task.needs.values(), *self.activation.constants, *self.home.activation.constants)
         return next((one for one in asked if isinstance(one, Inject) and one.name == name), Inject(name))
+
+
+def entries_before(steps: Mapping[str, StepRecord], number: int, at: str) -> dict[str, StepRecord]:
+    """Return what is recorded of the loop of a node before an entry, and of that what its call does not give."""
+    name, _, entry = at.partition("@")
+    loop, count = f"{number}{POSITION}", int(entry) if entry.isdecimal() else -1
+    if f"{loop}@0" not in steps or (count and f"{loop}@{count - 1}" not in steps):
+        raise StateError(
+            f"{at!r} asks for an entry of a loop that is not kept: all are, of a loop that was bound by "
+            f"cs.bind(..., history=True); else fork at the loop: {name!r}"
+        )
+    inside = re.compile(rf"{number}>[^>]*")
+    entered = re.compile(rf'{number}>("(\\.|[^"\\])*"/)?[0-9]+!')
+    found = {}
+    for step in steps.values():
+        key, _, mark = step.key.rpartition("@")
+        is_signal = key == loop
+        if step.kind != ENTRY or int(mark) > count or not (is_signal or inside.fullmatch(key)):
+            continue
+        if int(mark) == count and (is_signal or entered.match(key)):
+            continue  # it is of the call itself that is to run again
+        found[step.key] = step
+        if int(mark) == (count - 1 if is_signal else count):
+            kind = LOOP if is_signal else VALUE if step.value else LEFT_OUT
+            found[key] = step._replace(key=key, kind=kind, task_id=step.task_id.rpartition("@")[0])
+    return found
 
 
 def _spelled(signal: Jump | TailCall) -> list[Any]:

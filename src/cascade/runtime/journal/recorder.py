@@ -29,7 +29,9 @@ from cascade.runtime.durable import How, check_ways
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.step_keys import number_of
 from cascade.runtime.journal.fingerprint import dependents, differences, encoded, fingerprint_of
-from cascade.runtime.journal.journal import FAILED, SPENT, Journal
+from cascade.runtime.journal.journal import SPENT, Journal
+from cascade.runtime.journal.kinds import FAILED
+from cascade.runtime.journal.recorded_loop import entries_before
 from cascade.runtime.journal.recorded_run import RecordedRun
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.plans.inputs import fill
@@ -311,10 +313,6 @@ class Recorder:
             raise StateError(f"there is no recorded run {run_id!r}")
         look = json.loads(record.fingerprint)
         name, entry_mark, _ = at.partition("@")
-        if entry_mark:
-            raise StateError(
-                f"{at!r} asks for an entry of a loop, of which only the last one is kept; fork at the loop: {name!r}"
-            )
         if name not in look["reads"]:
             known = ", ".join(look["reads"])
             raise StateError(f"run {run_id!r} has no step {name!r}; its nodes are: {known}")
@@ -325,6 +323,8 @@ class Recorder:
         new = self.name(None, {})
         steps = {step.key: step for step in self.backend.steps(run_id) if step.key not in (TARGET, SPENT)}
         kept = without(steps, dependents(look, {name}))
+        if entry_mark:
+            kept.update(entries_before(steps, [*look["reads"]].index(name), at))
         self.backend.create(RunRecord(new, "Running", record.target, given, record.fingerprint, now, now, epoch=1))
         self.backend.commit([Commit(new, 1, 1, [*kept.values()], released=True)])
         return new
