@@ -361,6 +361,13 @@ class TestResume:
         assert cascade("resume-run", "r", "-p", "n=4")[0] == 0
         assert "there is no parameter 'm'" in cascade("resume-run", "r", "-p", "m=4")[2]
 
+    def test_a_file_that_was_moved(self, cascade: Invoke, flow: Path) -> None:
+        assert cascade("run", flow, "--n", "4", "--run-id", "r")[0] == 0
+        moved = flow.rename(flow.with_name("moved.py"))
+        code, _, err = cascade("resume-run", "r")
+        assert (code, "any more, from where run 'r' was started; say where it is now" in err) == (2, True)
+        assert cascade("resume-run", "r", f"{moved}:flow")[:2] == (0, "6 pages\n")
+
     def test_a_fork_runs_what_needs_its_step(self, cascade: Invoke, flow: Path) -> None:
         assert cascade("run", flow, "--n", "4", "--run-id", "r")[0] == 0
         (flow.parent / "log").unlink()

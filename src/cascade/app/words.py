@@ -147,6 +147,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "or start its own program with this id again",
         "运行 {name!r} 没有记录程序，请指定：cascade resume-run {name} FILE:TARGET，或用此 id 再次启动它自己的程序",
     ),
+    "run_moved": (
+        "there is no file {file} any more, from where run {name!r} was started; say where it is now: "
+        "cascade resume-run {name} FILE:TARGET",
+        "启动运行 {name!r} 的文件 {file} 已不存在，请指定它现在的位置：cascade resume-run {name} FILE:TARGET",
+    ),
     "run_elsewhere": (
         "run {name!r} is of {target}, but code is only taken from a file of yours: give it, "
         "cascade resume-run {name} FILE:TARGET",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -176,4 +177,7 @@ def _program_of(run_id: str, given: str | None, state: str | None) -> tuple[str,
             raise Misuse(say("run_without_name", name=run_id))
         if not isinstance(backend.backend, SqliteBackend):
             raise Misuse(say("run_elsewhere", name=run_id, target=record.target))
+        file = record.target.rpartition(":")[0]
+        if file.endswith(".py") and not os.path.exists(file):
+            raise Misuse(say("run_moved", name=run_id, file=file))
     return record.target, record.target
