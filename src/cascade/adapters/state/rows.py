@@ -50,12 +50,12 @@ TAKE_RUN = (
 )
 PENDING = f"SELECT run_id, number, epoch, committed, chunked {_BOTH} WHERE run_id IN (%s)"
 BEAT = "UPDATE starts SET beat = ? WHERE run = (SELECT number FROM runs WHERE run_id = ?) AND epoch = ?"
-MANY = 99
+MANY = 90
 """So many steps are written by one statement: Python's own lock is let go of once for each, and SQLite of old takes no
 more than 999 values."""
-_PLACES = f"(?1, 0, {', '.join('?' * len(_STEP))})"
+_PLACES = f"(0, ?, {', '.join('?' * len(_STEP))})"
 _UPSERT = (
-    f"INSERT INTO steps (run, chunks, {', '.join(_STEP)}) VALUES %s ON CONFLICT (run, key) "
+    f"INSERT INTO steps (chunks, run, {', '.join(_STEP)}) VALUES %s ON CONFLICT (run, key) "
     f"DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in ('chunks', *_STEP[1:]))}"
 )
 UPSERT_STEP, UPSERT_STEPS = _UPSERT % _PLACES, _UPSERT % ", ".join([_PLACES] * MANY)
@@ -196,10 +196,11 @@ def write(db: sqlite3.Connection, runs: Sequence[Pending], now: float) -> None:
 
 
 def _upsert(db: sqlite3.Connection, run: int, steps: list[StepRecord]) -> None:
-    many = len(steps) - len(steps) % MANY
+    rows = [(run, *step) for step in steps]
+    many = len(rows) - len(rows) % MANY
     for at in range(0, many, MANY):
-        db.execute(UPSERT_STEPS, [run, *chain.from_iterable(steps[at : at + MANY])])
-    db.executemany(UPSERT_STEP, [(run, *step) for step in steps[many:]])
+        db.execute(UPSERT_STEPS, [*chain.from_iterable(rows[at : at + MANY])])
+    db.executemany(UPSERT_STEP, rows[many:])
 
 
 def _encodable(text: str) -> str:
