@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import random
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, ClassVar
@@ -422,6 +423,49 @@ class TestWhenTheyBegin:
         if beside in ("an order", "all at once"):
             target = target.after(slow(None), slow.map(value=[1]))
         assert in_loop(lambda: asyncio.wait_for(closed(Engine(tier=tier), target), 20)) == [1, 2, 3]
+
+    @every_tier
+    def test_where_one_that_is_read_beside_ends_at_once(self, tier: Tier) -> None:
+        """The map has waited for the other one, which has nothing new to offer; with ticks at any moment."""
+
+        @cs.task
+        async def later(value: Any) -> Any:
+            return value
+
+        async def main(draw: random.Random) -> Any:
+            last = asyncio.Event()
+
+            @cs.task
+            async def first(x: int) -> int:
+                if x == 1:
+                    await last.wait()
+                return x
+
+            @cs.task
+            async def second(x: int, y: int, k: int) -> int:
+                if x == 3:
+                    last.set()
+                return x
+
+            columns = {"y": later.map(value=later([1, 2, 3])), "x": first.map(x=[1, 2, 3])}
+            target = second.partial(k=later(5)).map(columns).run_if(later(True))
+            target = target.after(later(None), later.map(value=[1]))
+
+            async def disturb(engine: Engine) -> None:
+                while True:
+                    if draw.random() < 0.5:
+                        engine.ticker.tick()
+                    await asyncio.sleep(0)
+
+            async with Engine(tier=tier) as engine:
+                disturbing = asyncio.create_task(disturb(engine))
+                try:
+                    return await engine.run(target)
+                finally:
+                    disturbing.cancel()
+
+        for seed in range(12):
+            assert asyncio.run(asyncio.wait_for(main(random.Random(seed)), 20)) == [1, 2, 3]
 
 
 class TestChains:

@@ -105,6 +105,8 @@ async def _run_all(state: MapState, started: MapStarted | None) -> Any:
             offer(state)
         await state.scope.join()
         state.check_errors(True)
+        if state.frame.waiters:
+            offer(state, is_over=True)
         for sink in state.sinks:
             if isinstance(sink, Pipe):
                 sink.close()

@@ -146,10 +146,10 @@ async def work(state: MapState, queue: deque[tuple[int, tuple[Any, ...]]]) -> No
     state.workers -= 1
 
 
-def offer(state: MapState) -> None:
-    """Let maps begin that wait for this one and nothing else."""
+def offer(state: MapState, is_over: bool = False) -> None:
+    """Let maps begin that wait for this one, or for another that they read beside, and nothing else."""
     run, frame = state.run, state.frame
-    for j, at, givers in state.takers():
+    for j, at, givers in state.takers(is_over):
         waiting = frame.waiters[at]
         waiting.remove((frame, j))
         if not waiting:

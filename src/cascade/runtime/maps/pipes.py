@@ -276,7 +276,8 @@ def await_inputs(run: RunState, frame: Frame, j: int, work: list[Any]) -> bool:
     """Park map `j`, which lacks inputs, or have maps under way flow into it; say whether it can begin.
 
     It waits last for what may flow: maps offer their results only when they have new ones, and those may be waiting for
-    what this one does. So whatever comes last, the map is looked at then.
+    what this one does. So whatever comes last, the map is looked at then; and where several may flow, it waits for one
+    that is not under way yet (one that ends before it has offered anything looks for who waits for the others).
     """
     waiter = (frame, j)
     pending = [(at, may_flow) for _, at, may_flow in inputs_of(frame, j) if frame.regs[at] is PENDING]
@@ -289,7 +290,9 @@ def await_inputs(run: RunState, frame: Frame, j: int, work: list[Any]) -> bool:
         if givers is not None:
             run.pipes[waiter] = {name: giver.flow_out() for name, giver in givers.items()}
             return True
-    frame.park(others[-1] if others else pending[-1][0], waiter)
+        late = [at for at, _ in pending if (frame, at) not in run.under_way]
+        others = late or [at for at, _ in pending]
+    frame.park(others[-1], waiter)
     return False
 
 

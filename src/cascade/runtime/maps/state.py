@@ -324,15 +324,23 @@ class MapState:
 
     # --- the next map
 
-    def takers(self) -> list[tuple[int, int, dict[str, Giver]]]:
-        """Return the maps that wait and could begin: where they wait, and the maps under way that they need."""
+    def takers(self, is_over: bool = False) -> list[tuple[int, int, dict[str, Giver]]]:
+        """Return the maps that wait and could begin: where they wait, and the maps under way that they need.
+
+        Args:
+            is_over: this map is done, so that who waits for it will be woken: only those that wait for another one.
+        """
         frame, waiters = self.frame, self.frame.waiters
         if not waiters or self.results is None or not self.is_read_by_maps():
             return []
         found = []
         for j in self.readers().by_maps[self.i]:
             at = next((at for at in frame.block.references(j) if (frame, j) in waiters.get(at, ())), None)
-            if at is not None and (givers := givers_of(self.run.under_way, frame, j)) is not None:
+            if (
+                at is not None
+                and not (is_over and at == self.i)
+                and (givers := givers_of(self.run.under_way, frame, j)) is not None
+            ):
                 found.append((j, at, givers))
         return found
 
