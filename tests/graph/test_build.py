@@ -4,6 +4,7 @@ import gc
 import random
 import re
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -307,6 +308,60 @@ class TestShape:
         shapes = [graph_of(f()).shape for f in (*made, made[0])]
         assert shapes[0] == shapes[2]
         assert shapes[0] != shapes[1]
+
+
+class TestContainersInTheWalk:
+    """Simple containers are packed in the walk; what comes out is as if each had been frozen."""
+
+    def drawn(self, seed: int) -> Any:
+        drawing = random.Random(seed)
+        nodes: list[Any] = [cs.Param("p", default=3)]
+        containers: list[Any] = [[]]
+
+        def value(depth: int = 2) -> Any:
+            kind = drawing.random()
+            if kind < 0.45:
+                return drawing.choice(nodes)
+            if kind < 0.6 or not depth:
+                return drawing.randrange(100)
+            if kind < 0.7:
+                return drawing.choice(containers)  # one that is shared
+            inner = [value(depth - 1) for _ in range(drawing.choice((0, 1, 2, 3, 17)))]
+            made = drawing.choice((list, tuple, lambda items: dict(enumerate(items)), deque))(inner)
+            containers.append(made)
+            return made
+
+        for i in range(drawing.randrange(2, 12)):
+            gather = cs.task(name=f"gather{i}", mode="inline")(lambda *values: repr(values))
+            nodes.append(gather(*[value() for _ in range(drawing.randrange(4))]))
+        return [node for node in nodes if drawing.random() < 0.5] + nodes[-1:]
+
+    def seen(self, target: Any) -> Any:
+        graph = graph_of(target)
+        references = [
+            [
+                graph.nodes[at].label if at >= 0 and isinstance(graph.nodes[at], cs.LazyResult) else at < 0
+                for at in at_all
+            ]
+            for at_all in map(graph.references, range(len(graph)))
+        ]
+        return sorted(zip(names(graph), map(str, references), strict=True)), run(target)
+
+    def test_they_come_to_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for seed in range(150):
+            in_the_walk = self.seen(self.drawn(seed))
+            with monkeypatch.context() as patched:
+                patched.setattr("cascade.graph.build.SIMPLE", frozenset())
+                target = self.drawn(seed)
+                assert self.seen(target) == in_the_walk
+            assert self.seen(target) == in_the_walk  # once more, of what was frozen
+
+    def test_tasks_stand_in_the_order_in_which_they_were_met(self) -> None:
+        def named(label: str, *values: Any) -> Any:
+            return add(*values).named(label)
+
+        target = named("f", [named("a"), named("b", (named("c"),))], named("d"), {"x": named("e")})
+        assert [name for name in names(graph_of(target)) if len(name) == 1] == ["a", "c", "b", "d", "e", "f"]
 
 
 class TestCycles:

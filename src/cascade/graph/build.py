@@ -28,6 +28,8 @@ OPEN = object()
 """In the index: a node whose inputs are being walked."""
 MANY = 16
 """A container of so many results is looked at for calls that can be numbered together."""
+SIMPLE = frozenset({list, tuple, dict})
+"""Containers that are packed in the walk, where they hold lazy results and atoms alone; all others are frozen."""
 
 
 def target_of(target: Any) -> Any:
@@ -142,7 +144,7 @@ class _Builder:
                             if node.plan is None:
                                 node.plan = BUILT
                         continue
-                elif is_short:
+                if is_short:
                     references: list[Any] = []
                     unseen: list[Any] | None = None
                     has_literals = False
@@ -159,6 +161,18 @@ class _Builder:
                         elif cls in ATOMS or (config is not None and config.receiver and not references):
                             references.append(cls)
                             has_literals = True
+                        elif cls in SIMPLE or cls is Pack:
+                            pack = value if cls is Pack else self.packed(node, len(references))
+                            if pack is value and cls is not Pack:
+                                references.append(cls)
+                                has_literals = True
+                                continue
+                            number = get(pack)
+                            if number is None:
+                                number, unseen = self.number_pack(pack, unseen)
+                            if number is OPEN:
+                                break
+                            references.append(number)
                         else:
                             break
                     else:
@@ -171,14 +185,17 @@ class _Builder:
                         if seen is None or seen is OPEN:
                             index[node] = number = len(nodes)
                             nodes.append(node)
-                            kinds.append(CALLN if args else CALL0)
+                            kinds.append(CALLN if len(args) > 1 else CALL1 if args else CALL0)
                             forms.append(form)
-                            places.append(len(operands) if args else 0)
+                            places.append(len(operands) if len(args) > 1 else 0)
                             if has_literals:
                                 for which, reference in enumerate(references):
                                     if reference.__class__ is not int:
                                         constants.append(args[which])
                                         references[which] = -len(constants)
+                            if len(args) == 1:
+                                places[number] = references[0]
+                            elif has_literals:
                                 self.note_reads(references, number)
                             else:
                                 try:
@@ -186,7 +203,7 @@ class _Builder:
                                         last[reference] = number
                                 except IndexError:
                                     self.note_reads(references, number)
-                            if args:
+                            if len(args) > 1:
                                 operands.append(len(args))
                                 operands += references
                             if gate is not None:
@@ -216,6 +233,74 @@ class _Builder:
                 continue
             pop()
             self.emit(node)
+
+    def packed(self, node: LazyResult[Any], at: int) -> Any:
+        """Put a `Pack` in the place of an argument that is a simple container, and return it.
+
+        Returns the container itself if it holds atoms alone, and OPEN if `freeze` has to look closer.
+        """
+        container = node.args[at]
+        known = self.memo.get(id(container))
+        if known is not None:
+            pack = known[1]
+        else:
+            items = container
+            if container.__class__ is dict:
+                for key in container:
+                    if key.__class__ not in ATOMS:
+                        return OPEN
+                items = container.values()
+            if len(container) >= MANY:
+                return OPEN
+            pack = container
+            for item in items:
+                cls = item.__class__
+                if cls is LazyResult:
+                    pack = None
+                elif cls not in ATOMS:
+                    return OPEN
+            if pack is None:
+                keys = tuple(container) if items is not container else None
+                pack = Pack(container.__class__, tuple(items), keys)
+            self.memo[id(container)] = (container, pack)
+        if pack is not container:
+            args = node.args
+            node.args = (*args[:at], pack, *args[at + 1 :])
+        return pack
+
+    def number_pack(self, pack: Pack, unseen: list[Any] | None) -> tuple[Any, list[Any] | None]:
+        """Number a pack whose items are numbered; else add those that are not to what is unseen.
+
+        Returns its number, None without one, or OPEN if it is not for the walk; and what is unseen.
+        """
+        if pack is OPEN:
+            return OPEN, unseen
+        get = self.graph.index.get
+        numbers: list[Any] = []
+        waits = False
+        for item in pack.items:
+            cls = item.__class__
+            if cls is LazyResult:
+                number = get(item)
+                if number is None:
+                    waits = True
+                    unseen = unseen or []
+                    unseen.append(item)
+                elif number is OPEN:
+                    return OPEN, unseen
+                numbers.append(number)
+            elif cls in ATOMS:
+                numbers.append(UNSET)
+            else:
+                return OPEN, unseen
+        if waits:
+            return None, unseen
+        constants = self.graph.constants
+        for at, number in enumerate(numbers):
+            if number is UNSET:
+                constants.append(pack.items[at])
+                numbers[at] = -len(constants)
+        return self.add(pack, PACK, None, numbers), unseen
 
     def note_reads(self, references: list[int], number: int) -> None:
         """Note that node `number` is the last that reads these, so far."""
