@@ -129,6 +129,7 @@ class Gate(Part):
     retry: bool = False
     limited: bool = False
     timed: bool = False
+    hooked: bool = False
 
 
 @dataclass(frozen=True, repr=False)
@@ -599,7 +600,13 @@ class _Builder:
             node.with_constraints(slot=1)
         if gate.timed:
             node.with_timeout(1000)
+        if gate.hooked:
+            node.with_hooks(on_failure=heard, on_success=heard)
         return node
+
+
+async def heard(outcome: cs.Outcome) -> None:
+    """Hear of an outcome, which changes nothing."""
 
 
 def parts(part: Any) -> Iterator[Ref]:
@@ -738,7 +745,7 @@ class _Drawer:
         if self.refs() and self.one_in(5):
             after = tuple({self.pick(self.refs()) for _ in range(self.number(2, 1))})
         retry, limited, timed = (policies and self.one_in(n) for n in self.often)
-        return Gate(condition, otherwise, after, retry, limited, timed)
+        return Gate(condition, otherwise, after, retry, limited, timed, policies and self.one_in(40))
 
     # steps
 

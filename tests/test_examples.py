@@ -107,6 +107,23 @@ class TestEtl:
         assert etl.stand_ins.asked == {"2026-03-xx": 1}
 
 
+class TestNotify:
+    def test_a_failure_is_told_once_after_the_last_attempt(self, tmp_path: Path) -> None:
+        printed, said = run_example("notify", cwd=tmp_path)
+        lines = printed.splitlines()
+        assert lines[0] == "with what can be charged: 2 charged"
+        assert [line for line in lines if "@finance charge could not be done" in line] == lines[2:4]
+        assert lines[4].startswith("chat: run ")
+        assert "ConnectionError: the bank does not answer" in lines[4]
+        assert "ItemsSkipped" in said
+
+    def test_a_chat_that_does_not_answer_harms_nothing(self, example: Any, capsys: pytest.CaptureFixture[str]) -> None:
+        notify = example("notify")
+        notify.webhook = "http://127.0.0.1:9"
+        assert cs.run(notify.nightly("skip"), on_failure=notify.tell) == "2 charged"
+        assert "HookFailed" in capsys.readouterr().err
+
+
 class TestLongImport:
     def test_it_is_killed_and_goes_on(self, tmp_path: Path) -> None:
         command = [sys.executable, "-W", "error", str(EXAMPLES / "long_import.py")]

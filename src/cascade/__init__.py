@@ -27,7 +27,7 @@ from cascade.spec.compose import pipeline, sequence, subflow
 from cascade.spec.control import Jump, Router, TailCall, Value, bind, select_jump
 from cascade.spec.inputs import Env, Param
 from cascade.spec.lazy import LazyResult
-from cascade.spec.outcomes import Failed
+from cascade.spec.outcomes import Failed, Outcome
 from cascade.spec.resource import inject, resource
 from cascade.spec.task import Task, task
 
@@ -81,6 +81,7 @@ __all__ = [
     "LazyResult",
     "MessageBus",
     "MissingExtraError",
+    "Outcome",
     "Param",
     "ParameterError",
     "ResourceNotFoundError",

@@ -264,6 +264,8 @@ class _Planner:
             timeout = getattr(gate, "timeout", None)
             if timeout is not None:
                 found.append(f"timeout {timeout:g} s")
+            if gate.hooks is not None:
+                found.append(f"calls {', '.join(gate.hooks.names())}")
             if gate.constraints is not None:
                 held = {name: f"{amount:g}" for name, amount in gate.constraints.amounts.items()}
                 held |= {name: self.read(at, amount) for name, amount in getattr(gate, "amounts", ())}  # lazy ones

@@ -17,6 +17,7 @@ from cascade.spec.events import RunWarning
 from cascade.spec.inside import inside_of
 from cascade.spec.keywords import no_option
 from cascade.spec.lazy import Lazy, R
+from cascade.spec.policies import Hook
 from cascade.spec.resource import Resource
 from cascade.spec.run_options import (
     Durability,
@@ -48,6 +49,8 @@ def run(
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    on_failure: Hook = None,
+    on_success: Hook = None,
     log_level: LogLevel = "INFO",
     log_format: LogFormat = "human",
     connector: Any = None,
@@ -71,6 +74,7 @@ def run(
         resources: resources that tasks ask for by name.
         system_resources: capacities for `with_constraints`.
         timeout: how many seconds the run may take.
+        on_failure, on_success: as in `Engine.run`.
         log_level: "DEBUG" tells of each task, "INFO" of the run, retries and warnings, "WARNING" of what
             needs attention, "ERROR" of a failed run, "SILENT" of nothing.
         log_format: "human", or "json" for one JSON object a line.
@@ -93,7 +97,15 @@ def run(
         resources = (*resources, resource_of(connector, "cs.run(connector=...)"))
     inside = inside_of()
     if inside is not None:
-        work = arun(target, params, resources=resources, system_resources=system_resources, timeout=timeout)
+        work = arun(
+            target,
+            params,
+            resources=resources,
+            system_resources=system_resources,
+            timeout=timeout,
+            on_failure=on_failure,
+            on_success=on_success,
+        )
         return wait_for(inside, work)
     bus = MessageBus()
     reporter = Reporter(log_level, log_format)
@@ -102,6 +114,7 @@ def run(
         engine = Engine(bus=bus, system_resources=system_resources, state_backend=state_backend, durability=durability)
         given = tuple(resources)
         options: RunOptions = {"run_id": run_id, "on_change": on_change, "timeout": timeout, "resources": given}
+        options |= {"on_failure": on_failure, "on_success": on_success}
         return block_on(_run(engine, target, params, reporter.progress, **options))
     except BaseException as error:
         if log_level != "DEBUG":
@@ -122,6 +135,8 @@ async def arun(
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    on_failure: Hook = None,
+    on_success: Hook = None,
     **unknown: Any,
 ) -> Any:
     """Run a target on the event loop that is running, silently, and return its value; takes what `run` takes.
@@ -134,9 +149,19 @@ async def arun(
     inside = inside_of()
     if inside is None or system_resources is not None:
         engine = Engine(system_resources=system_resources)
-        return await _run(engine, target, params, timeout=timeout, resources=tuple(resources))
+        return await _run(
+            engine,
+            target,
+            params,
+            timeout=timeout,
+            resources=tuple(resources),
+            on_failure=on_failure,
+            on_success=on_success,
+        )
     given = (*inside.run.known.values(), *resources)
-    return await on_its_loop(inside, inside.run.engine.run(target, params, timeout=timeout, resources=given))
+    run = inside.run.engine.run
+    work = run(target, params, timeout=timeout, resources=given, on_failure=on_failure, on_success=on_success)
+    return await on_its_loop(inside, work)
 
 
 async def _run(

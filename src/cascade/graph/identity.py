@@ -54,6 +54,7 @@ class PureCalls:
                 config.timeout,
                 _spelled(config.constraints, index),
                 identity_of(config.cache) if config.cache is not UNSET else UNSET,
+                config.hooks,
                 config.label,
                 id(config.selector),
                 config.max_iterations,

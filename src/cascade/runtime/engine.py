@@ -33,6 +33,7 @@ from cascade.runtime.maps.sinks import ResultSink, completed
 from cascade.runtime.plans.inputs import check_known, fill, told
 from cascade.runtime.plans.plan import Plan, prepare
 from cascade.runtime.policies.cache import Caches
+from cascade.runtime.policies.hooks import tell_of_run
 from cascade.runtime.resources.lifecycle import checked
 from cascade.runtime.resources.pool import ResourcePool
 from cascade.runtime.run.operations import Operations
@@ -47,7 +48,7 @@ from cascade.spec.events import RunFinished, RunStarted
 from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.notes import note_more, note_others, spelled
-from cascade.spec.policies import seconds_from
+from cascade.spec.policies import Hook, Hooks, hooks_from, seconds_from
 from cascade.spec.protocols import Executor, Solver, may_run_inline
 from cascade.spec.resource import Resource
 from cascade.spec.run_options import Durability, OnChange, RunOptions
@@ -61,9 +62,11 @@ V = TypeVar("V")
 Tier = Literal["auto", "interpret", "compile"]
 Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
 Params: TypeAlias = Mapping[str, Any] | None
-Prepared: TypeAlias = tuple[Plan, list[Any], Mapping[str, Any], dict[str, Resource], dict[str, str | None], How | None]
-"""What is known of a run beforehand: its plan, constants, parameters, resources, what the environment gave, and how it
-is recorded."""
+Prepared: TypeAlias = tuple[
+    Plan, list[Any], Mapping[str, Any], dict[str, Resource], dict[str, str | None], How | None, Hooks | None
+]
+"""What is known of a run beforehand: its plan, constants, parameters, resources, what the environment gave, how it is
+recorded, and who is told of its outcome."""
 OPTIONS = ("params", "use_vm", *RunOptions.__annotations__)
 _numbers = itertools.count(1)
 
@@ -201,6 +204,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
         resources: Iterable[Resource] = (),
         durability: Durability | None = None,
         on_change: OnChange = "keep",
+        on_failure: Hook = None,
+        on_success: Hook = None,
         **unknown: Any,
     ) -> Any:
         """Run a target and return its value.
@@ -216,6 +221,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
             durability: how this run is recorded; by default as the engine says.
             on_change: what becomes of recorded steps whose task has other code now: "keep" their values, with a
                 warning; "rerun" them and all that reads them; "error".
+            on_failure, on_success: a function, sync (in a thread) or async, that is called with the `cs.Outcome` of the
+                run if it fails, or if it succeeds; not if it is cancelled. What it raises is a RunWarning.
 
         With a `state_backend`, a run whose `run_id` is known goes on where it was: what is recorded is not run again.
 
@@ -233,11 +240,12 @@ class Engine(Controls, Durable, Signals, Shutdown):
             raise no_option("engine.run", unknown, OPTIONS, "cs.run")
         is_plain = self.recorder is None and durability is None and on_change == "keep"
         how = None if is_plain else self._how(run_id, durability, on_change)
-        prepared = self._prepared(target, params, timeout, resources, how)
+        hooks = hooks_from("engine.run", on_failure, on_success) if on_failure or on_success else None
+        prepared = self._prepared(target, params, timeout, resources, how, hooks)
         if prepared is None:
             return target
         run_scope = RunScope(self._name(run_id), timeout)
-        if how is not None or not (prepared[0].is_plain and self.runs_inline):
+        if how is not None or hooks is not None or not (prepared[0].is_plain and self.runs_inline):
             return await self._in_a_task(run_scope, self._execute, prepared, run_scope)
         try:
             return await self._execute(prepared, run_scope)
@@ -268,13 +276,16 @@ class Engine(Controls, Durable, Signals, Shutdown):
         resources: Iterable[Resource] = (),
         durability: Durability | None = None,
         on_change: OnChange = "keep",
+        on_failure: Hook = None,
+        on_success: Hook = None,
         **unknown: Any,
     ) -> Run[Any]:
         """Start a run and return at once; takes what `run` takes. What is wrong beforehand is raised here."""
         if unknown:
             raise no_option("engine.start", unknown, OPTIONS, "cs.run")
         how = self._how(run_id, durability, on_change)
-        prepared = self._prepared(target, params, timeout, resources, how)
+        hooks = hooks_from("engine.start", on_failure, on_success) if on_failure or on_success else None
+        prepared = self._prepared(target, params, timeout, resources, how, hooks)
         return self._start(target, self._name(run_id), prepared, timeout=timeout)
 
     def as_completed(
@@ -338,6 +349,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
         timeout: float | None,
         resources: Iterable[Resource],
         how: How | None,
+        hooks: Hooks | None = None,
     ) -> Prepared | None:
         if timeout is not None:
             seconds_from(timeout, "the timeout of a run")
@@ -357,7 +369,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
             return None
         graph, variables = plan.blueprint.graph, dict[str, str | None]()
         constants = fill(graph, given, variables) if graph.inputs and how is None else graph.constants
-        return plan, constants, given, provided, variables, how
+        return plan, constants, given, provided, variables, how, hooks
 
     def _name(self, run_id: str | None) -> str:
         if self.recorder is not None:
@@ -368,7 +380,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
         return name
 
     async def _execute(self, prepared: Prepared, run_scope: RunScope, result_sink: ResultSink | None = None) -> Any:
-        plan, constants, params, known, variables, how = prepared
+        plan, constants, params, known, variables, how, hooks = prepared
         blueprint, run_id = plan.blueprint, run_scope.name
         resumed, recorded = False, 0
         run: RunState
@@ -413,6 +425,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
                 note_others(error, others)
             if how is not None:
                 error, _ = await to_the_end(self.recorder.end(run, value, error), inf)
+            if hooks is not None:
+                await tell_of_run(run, hooks, plan.targets, perf_counter() - start, value, error)
             if self.bus.wants(RunFinished):
                 run.publish_end(perf_counter() - start, error, others)
             if self.bus.has_channels:

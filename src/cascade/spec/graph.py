@@ -16,7 +16,7 @@ from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy, LazyResult
 from cascade.spec.operations import CALL0, CALL1, KINDS, MAP, OPTIONAL, SUBFLOW
 from cascade.spec.placement import CallForm
-from cascade.spec.policies import Constraints, Retry
+from cascade.spec.policies import Constraints, Hooks, Retry
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import Signal
 
@@ -88,6 +88,7 @@ class Gate:
         "condition",
         "constraints",
         "first",
+        "hooks",
         "injects",
         "is_shared",
         "label",
@@ -116,6 +117,7 @@ class Gate:
         self.asks = False
         """A call first asks for what it takes (resources, places, results); if that is there, it is made in place."""
         self.cache: Any = None
+        self.hooks: Hooks | None = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None
         """Set if the node is bound; to what, the jumps of the graph say, as nodes with nothing else share a gate."""
@@ -126,19 +128,20 @@ class Gate:
 
     @property
     def is_policy(self) -> bool:
-        """Whether each call needs more than to be made: retries, a timeout, constraints, a cache, resources."""
+        """Whether each call needs more than to be made: retries, a timeout, constraints, a cache, hooks, resources."""
         none = self.retry is None and self.timeout is None and self.constraints is None and self.cache is None
-        return self.injects or not none
+        return self.injects or self.hooks is not None or not none
 
     @property
     def only_takes(self) -> bool:
         """Whether a call is only to be made once what it takes is there, as long as it does not fail."""
-        return self.timeout is None and self.cache is None and not self.amounts
+        return self.timeout is None and self.cache is None and self.hooks is None and not self.amounts
 
     @property
     def only_holds(self) -> bool:
         """Whether a call that holds its constraints only needs to be made."""
-        return self.retry is None and self.timeout is None and self.cache is None and not self.injects
+        none = self.retry is None and self.timeout is None and self.cache is None and self.hooks is None
+        return none and not self.injects
 
     @property
     def is_plain(self) -> bool:

@@ -15,7 +15,11 @@ AT_ONCE = "concurrency max_concurrency concurrency_limit parallelism max_paralle
 RETRIES = "retries max_retries num_retries n_retries retry_count retry_limit"
 SECONDS = "timeout_seconds timeout_s time_limit soft_time_limit execution_timeout max_time timeout_sec max_runtime"
 PAUSES = "retry_delay_seconds retry_delay retry_wait wait_seconds delay countdown retry_backoff default_retry_delay"
+FAILED = "on_error on_fail on_exception on_failure_callback failure_callback error_handler on_crashed errback"
+SUCCEEDED = "on_completion on_complete on_success_callback success_callback on_done on_result callback"
 CALLS = (
+    f"{FAILED}: on_failure={{value}}",
+    f"{SUCCEEDED}: on_success={{value}}",
     f"{RETRIES}: retry={{more}} (it counts all attempts, the first included)",
     "attempts max_attempts tries stop max_tries: retry={value} (it counts all attempts, the first included)",
     f'{PAUSES}: retry={{"max_attempts": 3, "delay": {{value}}}}',
@@ -60,7 +64,10 @@ DOORS: dict[str, tuple[str, ...]] = {
         "await engine.run(target)",
         f"{RETRIES} retry: an option of tasks: @cs.task(retry={{more}}), or target.with_retry({{more}})",
         "capacities: system_resources={value}",
+        f"{FAILED}: on_failure={{value}}",
+        f"{SUCCEEDED}: on_success={{value}}",
     ),
+    "with_hooks": (f"{FAILED}: on_failure={{value}}", f"{SUCCEEDED}: on_success={{value}}"),
     "map": (
         f"{WORKERS} {AT_ONCE} processes: concurrency={{value}}",
         'return_exceptions raise_on_error raise_exceptions ignore_errors skip_errors: on_error="collect", or "skip"',

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 from cascade.spec.caching import cache_from
 from cascade.spec.keywords import explains_options
 from cascade.spec.mistakes import check_choice, hint_for, refuse_code, refuse_uncalled
-from cascade.spec.policies import Constraints, Retry, retry_of, seconds_from
+from cascade.spec.policies import Constraints, Hook, Hooks, Retry, hooks_from, retry_of, seconds_from
 from cascade.spec.refusals import NoValue, is_running
 from cascade.spec.shown import one_line
-from cascade.spec.signal import UNSET, Signal
+from cascade.spec.signal import UNSET, Signal, Unset
 
 __all__ = [
     *("BUILT", "Config", "Lazy", "LazyResult", "METHOD", "MappedResult", "NO_CONFIG", "R", "R_co", "SETTINGS"),
@@ -56,6 +56,7 @@ class Config:
         "condition",
         "constraints",
         "history",
+        "hooks",
         "is_shared",
         "label",
         "max_iterations",
@@ -76,6 +77,7 @@ class Config:
         self.timeout: float | None = None
         self.constraints: Constraints | None = None
         self.cache: Any = UNSET
+        self.hooks: Hooks | None = None
         self.label: str | None = None
         self.selector: JumpSelector | None = None
         self.max_iterations: int | None = None
@@ -117,6 +119,7 @@ class Config:
         """Whether a selector is all of what was set that a gate tells."""
         unset = self.condition is UNSET and self.otherwise is UNSET and self.cache is UNSET and not self.after
         none = self.retry is None and self.timeout is None and self.constraints is None and self.label is None
+        none = none and self.hooks is None
         return unset and none and self.max_iterations is None and not self.receiver and self.selector is not None
 
 
@@ -305,6 +308,23 @@ class LazyResult(Lazy[R_co]):
             TypeError: it is no policy.
         """
         return self._configure(cache=cache_from(policy, f"{self!r}.with_cache"))
+
+    @explains_options("with_hooks")
+    def with_hooks(self, *, on_failure: Hook | Unset = UNSET, on_success: Hook | Unset = UNSET) -> Self:
+        """Call a function when a call of this node has failed for good, or has succeeded.
+
+        Each is given a `cs.Outcome`, after the last attempt and before anything else goes on. A sync one is called in a
+        thread, an async one on the event loop. What it raises is a RunWarning. A cancel is no failure, what was kept or
+        recorded is no call. Of a map it is each item, of a loop each entry.
+
+        Args:
+            on_failure: called when all attempts have failed; None takes away what the task says.
+            on_success: called with what was returned; None takes away what the task says.
+
+        Raises:
+            TypeError: it is no function, or a task.
+        """
+        return self._configure(hooks=hooks_from(f"{self!r}.with_hooks", on_failure, on_success))
 
     @explains_options("with_constraints")
     def with_constraints(self, /, **amounts: float | Lazy) -> Self:

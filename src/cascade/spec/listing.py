@@ -117,6 +117,8 @@ def _gate(block: Any, i: int) -> str:
         text += " cached"
     if gate.timeout is not None:
         text += f" timeout {gate.timeout:g}"
+    if gate.hooks is not None:
+        text += " hooked"
     if gate.constraints is not None:
         held = [f"{name}={amount}" for name, amount in gate.constraints.amounts.items()]
         held += [f"{name}={spelled(at)}" for name, at in gate.amounts]

@@ -1,4 +1,4 @@
-"""Outcomes: what stands for an item of a map that failed."""
+"""Outcomes: what stands for an item of a map that failed, and what hooks are told of."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from cascade.spec.notes import spelled
 from cascade.spec.shown import without_passwords
 
-__all__ = ["Failed", "MapErrors", "errors_from"]
+__all__ = ["Failed", "MapErrors", "Outcome", "errors_from"]
 
 
 MOST_LETTERS, MOST_SHOWN = 200, 8
@@ -40,6 +40,53 @@ class Failed:
         if len(self.arguments) > MOST_SHOWN:
             given.append(f"and {len(self.arguments) - MOST_SHOWN} more")
         return f"Failed({error}, index={self.index}, arguments={{{', '.join(given)}}})"
+
+
+class Outcome:
+    """How a call of a task, a sub-flow or a run ended: what `on_failure=` and `on_success=` are called with.
+
+    Args:
+        run_id: the id of the run.
+        task_id: the id of the node, as events have it (`parse#3`, `parse#3[17]` for an item); of a run None.
+        name: the name of the task; of a run, those of the tasks that it was asked for.
+        iteration: which entry of the loop around the node, from 0.
+        attempts: how many attempts there were.
+        duration: how long it took, with all attempts and what they waited for, in monotonic seconds.
+        value: what it returned, if it succeeded.
+        error: what it failed of, with its notes, or None.
+    """
+
+    __slots__ = ("attempts", "duration", "error", "iteration", "name", "run_id", "task_id", "value")
+
+    def __init__(
+        self,
+        run_id: str,
+        task_id: str | None,
+        name: str,
+        iteration: int = 0,
+        attempts: int = 1,
+        duration: float = 0.0,
+        value: Any = None,
+        error: BaseException | None = None,
+    ) -> None:
+        self.run_id: str = run_id
+        self.task_id: str | None = task_id
+        self.name: str = name
+        self.iteration: int = iteration
+        self.attempts: int = attempts
+        self.duration: float = duration
+        self.value: Any = value
+        self.error: BaseException | None = error
+
+    def __str__(self) -> str:
+        what = f"run {self.run_id}" if self.task_id is None else f"{self.task_id} of run {self.run_id}"
+        ended = "succeeded" if self.error is None else "failed"
+        tried = f" and {self.attempts} attempts" if self.attempts > 1 else ""
+        said = "" if self.error is None else f": {without_passwords(spelled(self.error))}"
+        return f"{what} {ended} after {self.duration:.3f} s{tried}{said}"
+
+    def __repr__(self) -> str:
+        return f"<Outcome: {self}>"
 
 
 def _brief(value: Any) -> str:

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 from cascade.errors import ConstraintError
 from cascade.spec.keywords import no_option
-from cascade.spec.signal import Signal
+from cascade.spec.signal import UNSET, Signal
 
-__all__ = ["Constraints", "Retry", "is_amount", "refuse_option", "retry_from", "retry_of", "seconds_from"]
+__all__ = [
+    *(
+        "Constraints",
+        "Hook",
+        "Hooks",
+        "Retry",
+        "hooks_from",
+        "hooks_of",
+        "is_amount",
+        "is_coroutine_function",
+        "refuse_option",
+    ),
+    *("retry_from", "retry_of", "seconds_from"),
+]
+
+if TYPE_CHECKING:
+    from cascade.spec.outcomes import Outcome
+
+    Hook: TypeAlias = Callable[[Outcome], object] | None
+    """What is called with an outcome; None: nothing is."""
+else:  # what declares a call needs no words for errors
+    Hook = Callable[[Any], object] | None
 
 
 def refuse_option(name: str) -> NoReturn:
@@ -98,7 +120,7 @@ def _filter(name: str, given: Any) -> Any:
                     f"retry cannot have {one.__name__} in {name}=: only an Exception is ever tried again; a "
                     "CancelledError, KeyboardInterrupt or SystemExit ends the call"
                 )
-        elif one is not given or not callable(one) or _is_coroutine_function(one):
+        elif one is not given or not callable(one) or is_coroutine_function(one):
             raise TypeError(
                 f"retry takes an exception class, a tuple of them or a plain function of the error in {name}=, "
                 f"not {given!r}"
@@ -106,7 +128,8 @@ def _filter(name: str, given: Any) -> Any:
     return given
 
 
-def _is_coroutine_function(func: Any) -> bool:
+def is_coroutine_function(func: Any) -> bool:
+    """Say whether a function, or an object that is called, is async."""
     code = getattr(func, "__code__", None) or getattr(getattr(type(func), "__call__", None), "__code__", None)  # noqa: B004
     return bool(getattr(code, "co_flags", 0) & 0x80)
 
@@ -143,6 +166,64 @@ class Constraints:
     def __repr__(self) -> str:
         given = {**self.amounts, **self.lazy}
         return "Constraints(" + ", ".join(f"{name}={amount!r}" for name, amount in given.items()) + ")"
+
+
+class Hooks:
+    """What is called when a call, or a run, has failed or succeeded; UNSET where nothing was said."""
+
+    __slots__ = ("on_failure", "on_success")
+
+    def __init__(self, on_failure: Any = UNSET, on_success: Any = UNSET) -> None:
+        self.on_failure: Any = on_failure
+        self.on_success: Any = on_success
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hooks) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[int, int]:
+        return id(self.on_failure), id(self.on_success)
+
+    def __repr__(self) -> str:
+        return f"Hooks(on_failure={self.on_failure!r}, on_success={self.on_success!r})"
+
+    def names(self) -> list[str]:
+        """Return which of the two there are, each with what is called."""
+        given = [(name, getattr(self, name)) for name in ("on_failure", "on_success")]
+        return [f"{name}={getattr(hook, '__name__', repr(hook))}" for name, hook in given if hook]
+
+
+def hooks_of(own: Hooks | None, others: Hooks | None) -> Hooks | None:
+    """Return the hooks of a call: its own, where it says nothing those of its task; None: nothing is called."""
+    told = [hooks for hooks in (own, others) if hooks is not None]
+    if not told:
+        return None
+    given = []
+    for name in ("on_failure", "on_success"):
+        said = [getattr(hooks, name) for hooks in told if getattr(hooks, name) is not UNSET]
+        given.append(said[0] if said else None)
+    return Hooks(*given) if any(given) else None
+
+
+def hooks_from(what: str, on_failure: Any, on_success: Any) -> Hooks | None:
+    """Return the hooks that were given, or None if there are none; `what` names who was given them.
+
+    Raises:
+        TypeError: one of them is no function, or a task.
+    """
+    for name, hook in (("on_failure", on_failure), ("on_success", on_success)):
+        if hook is UNSET or hook is None:
+            continue
+        if not callable(hook) or isinstance(hook, type):
+            raise TypeError(f"{what}: {name}= takes a function of the outcome, not {hook!r}")
+        if hasattr(hook, "origin") and hasattr(hook, "func"):
+            raise TypeError(
+                f"{what}: {name}= takes a function of the outcome, and {hook!r} is a task, whose calls run nothing: "
+                f"{name}={hook.name}.func"
+            )
+    return None if on_failure is on_success is UNSET else Hooks(on_failure, on_success)
 
 
 def retry_from(given: Any) -> Retry | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypedDict
 
+from cascade.spec.policies import Hook
 from cascade.spec.resource import Resource
 
 __all__ = ["Durability", "LogFormat", "LogLevel", "OnChange", "RunOptions", "ScriptOptions", "SilentOptions"]
@@ -32,6 +33,10 @@ class RunOptions(TypedDict, total=False):
     """How the run is recorded; by default as the engine says."""
     on_change: OnChange
     """What becomes of recorded steps whose task has other code now."""
+    on_failure: Hook
+    """Is called with the `cs.Outcome` of the run if it fails, before anybody is told of its end."""
+    on_success: Hook
+    """Is called with the `cs.Outcome` of the run if it succeeds, before anybody is told of its end."""
 
 
 class SilentOptions(TypedDict, total=False):
@@ -43,6 +48,10 @@ class SilentOptions(TypedDict, total=False):
     """Capacities for `with_constraints`."""
     timeout: float | None
     """How many seconds the run may take."""
+    on_failure: Hook
+    """Is called with the `cs.Outcome` of the run if it fails."""
+    on_success: Hook
+    """Is called with the `cs.Outcome` of the run if it succeeds."""
 
 
 class ScriptOptions(SilentOptions, total=False):

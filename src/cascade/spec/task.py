@@ -14,7 +14,7 @@ from cascade.spec.lazy import METHOD, LazyResult, R, place
 from cascade.spec.mapping import Mappable, OnError, Partial, by_name
 from cascade.spec.mistakes import NO_OPTIONS_OF_TASKS, check_argument, no_attribute_of_task, refuse_uncalled
 from cascade.spec.placement import CallForm, Profile, profile_of
-from cascade.spec.policies import Constraints, Retry, retry_from, seconds_from
+from cascade.spec.policies import Constraints, Hook, Hooks, Retry, hooks_from, retry_from, seconds_from
 from cascade.spec.refusals import Absent
 from cascade.spec.resource import Inject, injected
 from cascade.spec.shown import one_line
@@ -27,7 +27,20 @@ P = ParamSpec("P")
 Mode = Literal["auto", "inline", "blocking", "compute", "process"]
 
 COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
-OPTIONS = ("name", "pure", "mode", "retry", "timeout", "cache", "constraints", "tags", "record", "version")
+OPTIONS = (
+    "name",
+    "pure",
+    "mode",
+    "retry",
+    "timeout",
+    "cache",
+    "constraints",
+    "tags",
+    "record",
+    "version",
+    "on_failure",
+    "on_success",
+)
 MODES = ("auto", "inline", "blocking", "compute", "process")
 
 PASSED = frozenset({LazyResult, int, str, float, bool, type(None), bytes, complex, list, tuple, dict, set, frozenset})
@@ -60,6 +73,7 @@ class Task(Mappable[R], Generic[P, R]):
         tags: tuple[str, ...] = (),
         record: bool | None = None,
         version: Any = None,
+        hooks: Hooks | None = None,
     ) -> None:
         self.func = self.__wrapped__ = func
         self.__name__: str = getattr(func, "__name__", type(func).__name__)
@@ -78,6 +92,7 @@ class Task(Mappable[R], Generic[P, R]):
         self.tags = tags
         self.record = record
         self.version = version
+        self.hooks = hooks
         self.receiver: Any = None
         self.variant: tuple[Task[P, R], dict[str, Any]] | None = None
         """The task that it was made of by `with_options`, and those."""
@@ -96,7 +111,7 @@ class Task(Mappable[R], Generic[P, R]):
             )
         self.shape: CallShape | None = shape_of(func)
         self.needs: dict[str, Inject] = injected(self.shape)
-        self.is_plain: bool = not (retry or timeout or constraints or cache is not None or self.needs)
+        self.is_plain: bool = not (retry or timeout or constraints or cache is not None or hooks or self.needs)
         self._least, self._most = self._counts()
         self._profile: Profile = profile_of(func)
         self.form: CallForm = CallForm(self, (), self._profile)
@@ -226,6 +241,8 @@ class Task(Mappable[R], Generic[P, R]):
         tags: Iterable[str] | Unset = UNSET,
         record: bool | Unset | None = UNSET,
         version: Any = UNSET,
+        on_failure: Hook | Unset = UNSET,
+        on_success: Hook | Unset = UNSET,
     ) -> Task[P, R]:
         """Return another task of the same function, with these options in the place of its own.
 
@@ -233,11 +250,13 @@ class Task(Mappable[R], Generic[P, R]):
         from it; None takes a retry, a timeout, a cache or constraints away.
 
         Args:
-            name, pure, mode, retry, timeout, cache, constraints, tags, record, version: as in `@cs.task`.
+            name, pure, mode, retry, timeout, cache, constraints, tags, record, version, on_failure,
+                on_success: as in `@cs.task`.
         """
         given: dict[str, Any] = {
             **{"name": name, "pure": pure, "mode": mode, "retry": retry, "timeout": timeout, "cache": cache},
             **{"constraints": constraints, "tags": tags, "record": record, "version": version},
+            **{"on_failure": on_failure, "on_success": on_success},
         }
         given = {option: value for option, value in given.items() if value is not UNSET}
         if self.receiver is not None:
@@ -249,6 +268,8 @@ class Task(Mappable[R], Generic[P, R]):
             **{"cache": self.cache, "constraints": held and {**held.amounts, **held.lazy}, "tags": self.tags},
             **{"record": self.record, "version": self.version},
         }
+        if self.hooks is not None:
+            own |= {"on_failure": self.hooks.on_failure, "on_success": self.hooks.on_success}
         made: Any = task(**{**own, **given})
         other: Task[P, R] = made(self.func)
         other.variant = (self, given)
@@ -339,6 +360,8 @@ def task(
     tags: Iterable[str] = (),
     record: bool | None = None,
     version: Any = None,
+    on_failure: Hook | Unset = UNSET,
+    on_success: Hook | Unset = UNSET,
 ) -> _Decorator: ...
 def task(
     func: Any = None,
@@ -354,6 +377,8 @@ def task(
     tags: Iterable[str] = (),
     record: bool | None = None,
     version: Any = None,
+    on_failure: Hook | Unset = UNSET,
+    on_success: Hook | Unset = UNSET,
     **unknown: Any,
 ) -> Any:
     """Make a task of a function: `@cs.task`, `@cs.task(name="...")` or `cs.task(len)`.
@@ -373,6 +398,8 @@ def task(
         record: whether its values are recorded where the run is; by default they are, unless it is pure. With False,
             another call's value does as well: it is computed again where a reader needs it.
         version: stands for its code, in cache keys and where a recorded run asks whether that has changed.
+        on_failure, on_success: what `with_hooks` takes: a function of the `cs.Outcome` of a call that has failed for
+            good, or has succeeded.
 
     Raises:
         TypeError: what is decorated cannot be called.
@@ -389,6 +416,7 @@ def task(
     seconds = None if timeout is None else seconds_from(timeout, "@cs.task(timeout=...)")
     limits = Constraints(constraints) if constraints else None
     words = tuple(tags)
+    hooks = hooks_from("@cs.task", on_failure, on_success)
 
     def declare(func: Any) -> Task[..., Any]:
         if isinstance(func, Task):
@@ -412,6 +440,7 @@ def task(
             tags=words,
             record=record,
             version=version,
+            hooks=hooks,
         )
 
     return declare if func is None else declare(func)

@@ -119,6 +119,7 @@ class _CachedCall:
         self.policy: Any = policy
 
     def hit(self, value: Any) -> Any:
+        self.managed.is_hit = True
         self.run.publish_skip(self.call, "CacheHit")
         return value
 

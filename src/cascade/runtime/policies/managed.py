@@ -23,7 +23,7 @@ NO_POLICY = Gate()
 class ManagedCall(ABC):
     """One call of a node under policies, or under the eyes of a subscriber, with all its attempts."""
 
-    __slots__ = ("attempted", "call", "count", "deadline", "gate", "run", "ticket")
+    __slots__ = ("attempted", "call", "count", "deadline", "gate", "is_hit", "run", "ticket")
 
     def __init__(self, run: RunState, call: Call, gate: Gate | None, ticket: Ticket | None = None) -> None:
         self.run = run
@@ -31,6 +31,8 @@ class ManagedCall(ABC):
         self.gate = NO_POLICY if gate is None else gate
         self.count = 1
         """Which attempt it is at."""
+        self.is_hit = False
+        """Whether a cache had its result."""
         self.attempted: Attempted | None = None
         """The first attempt, if it was made in place."""
         self.ticket = ticket

@@ -2,13 +2,14 @@
 
 From the outside inwards:
 
-1. *cache*: what is kept needs nothing of all that follows, and one call is made for equal keys at a time.
-2. the events of the call, which are one pair for all its attempts: it begins when the first attempt is let in.
-3. *retry*: whatever an attempt fails of may be tried again, its wait in a queue and its timeout too.
-4. *slot*: what limits and constraints grant is held for one attempt, and given back while the next is waited for.
-5. resources that belong to a call: each attempt gets its own, set up while the slot is held.
-6. *timeout*: the time of an attempt. What waits in a queue, or for a resource, has not begun.
-7. the call of the function, or all of a sub-flow.
+1. *hooks*: they are told of what fails anywhere inside.
+2. *cache*: what is kept needs nothing of all that follows, and one call is made for equal keys at a time.
+3. the events of the call, which are one pair for all its attempts: it begins when the first attempt is let in.
+4. *retry*: whatever an attempt fails of may be tried again, its wait in a queue and its timeout too.
+5. *slot*: what limits and constraints grant is held for one attempt, and given back while the next is waited for.
+6. resources that belong to a call: each attempt gets its own, set up while the slot is held.
+7. *timeout*: the time of an attempt. What waits in a queue, or for a resource, has not begun.
+8. the call of the function, or all of a sub-flow.
 
 A policy is one function in a file of its own, of a managed call and the work inside of it, and one step below. It
 returns something to await: where it has nothing to do it hands on that of the work, and costs no coroutine. Tasks and
@@ -30,6 +31,7 @@ from math import inf
 from typing import Any
 
 from cascade.runtime.policies.cache import cached
+from cascade.runtime.policies.hooks import hooked
 from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.policies.retry import retried
 from cascade.runtime.policies.slot import admitted
@@ -47,12 +49,16 @@ async def carry_out(managed: ManagedCall) -> Any:
         NodeFailure: it failed; the error has its note.
     """
     try:
-        return await _cached(managed)
+        return await _hooked(managed)
     except BaseException as error:
         if managed.attempted is not None:
             managed.attempted.close()
         managed.run.check_failed(managed.call, error, managed.count)
         raise
+
+
+def _hooked(managed: ManagedCall) -> Awaitable[Any]:
+    return _cached(managed) if managed.gate.hooks is None else hooked(managed, managed.gate.hooks, _cached)
 
 
 def _cached(managed: ManagedCall) -> Awaitable[Any]:

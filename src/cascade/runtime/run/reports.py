@@ -18,6 +18,7 @@ from cascade.spec.events import (
     ResourceAcquired,
     ResourceReleased,
     RunFinished,
+    Status,
     TaskBlocked,
     TaskExecutionFinished,
     TaskExecutionStarted,
@@ -148,12 +149,16 @@ class Reports:
                 _new(TaskExecutionFinished, (site, time(), call.iteration, status, seconds, spelled_out, preview))
             )
 
+    def status_of(self, error: BaseException | None) -> Status:
+        """Return how the run ends, with an error or without."""
+        if error is None:
+            return "Succeeded"
+        asked = isinstance(error, CancelledError) and self.run_scope.is_cancelled
+        return "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
+
     def publish_end(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
         """Say that the run has ended, with an error and those of other nodes or without."""
-        status: Any = "Succeeded"
-        if error is not None:
-            asked = isinstance(error, CancelledError) and self.run_scope.is_cancelled
-            status = "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
+        status = self.status_of(error)
         named = None if error is None else self.masked("; ".join(map(spelled, [error, *others]))) + self.place_of(error)
         if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message
             named = f"{named} ({'; '.join(getattr(error, '__notes__', ['not of a task']))})"
