@@ -563,7 +563,8 @@ class _Builder:
             if state.routes:
                 routes = {key: self.route(states, target) for key, target in state.routes}
                 history = state.most is not None and state.most % 2 == 0
-                cs.bind(node, cs.select_jump(routes), max_iterations=state.most, history=history)
+                checkpoint: Any = None if history or len(state.routes) % 2 else "turn"
+                cs.bind(node, cs.select_jump(routes), max_iterations=state.most, history=history, checkpoint=checkpoint)
         return states
 
     def route(self, states: list[Any], target: str | int | None) -> Any:

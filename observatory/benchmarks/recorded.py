@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cascade as cs
-from observatory.benchmarks.harness import Line, Pairs, calls, duration, figure, pace, pairs, row, speed
+from observatory.benchmarks.harness import Line, Pairs, calls, duration, figure, pace, pairs, row, speed, wall_time
 from observatory.benchmarks.memory import resident
 
 FOLDER = Path("build")
@@ -163,22 +163,35 @@ def turn(n: int) -> Any:
     return cs.Jump("exit", "done") if n <= 1 else cs.Jump("again", n - 1)
 
 
+@cs.task
+def turn_by_name(n: int, text: str) -> Any:
+    return cs.Jump("exit", "done") if n <= 1 else cs.Jump("again", {"n": n - 1, "text": text})
+
+
 def size_of(folder: str) -> int:
     return sum(os.stat(os.path.join(folder, name)).st_size for name in os.listdir(folder))
 
 
 @row("recorded-loop", processes=1)
 async def loop() -> list[Line]:
-    """A loop of a million entries that record where it is."""
-    entries, step = 1_000_000, turn(1_000_000)
+    """A loop of a million entries that record where it is, and one against the same without a store."""
+    entries, step, state = 1_000_000, turn(1_000_000), turn_by_name(1_000_000, "x" * 1_000)
     looped = cs.bind(step, cs.select_jump({"again": step, "exit": None}))
+    named = cs.bind(state, cs.select_jump({"again": state, "exit": None}), checkpoint="turn")
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
         async with cs.Engine(state_backend=os.path.join(folder, "runs.db")) as engine:
             taken = await timed(engine, looped, "done")
             size = size_of(folder)
+        async with cs.Engine(state_backend=os.path.join(folder, "named.db")) as engine, cs.Engine() as plain:
+            found = await pairs(lambda: timed(engine, named, "done"), lambda: timed(plain, named, "done"), 7)
     line = duration(f"a loop of {entries:,} recorded entries", [taken / entries], [pace()], "us an entry", 5)
-    return [line, figure("... the store and its log behind it", size / 1e6, "MB", most=10)]
+    beside = f'... checkpoint="turn", an int and 1 kB of text, against no store ({entries:,} entries)'
+    return [
+        line,
+        wall_time(beside, found, "s", most=1.1),
+        figure("... the store and its log behind it", size / 1e6, "MB", most=10),
+    ]
 
 
 # --- runs that wait

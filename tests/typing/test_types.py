@@ -168,6 +168,7 @@ def test_binding_keeps_the_type() -> None:
     selector = cs.select_jump({"again": parse("1"), "exit": None})
     assert_type(selector, JumpSelector)
     assert_type(cs.bind(parse("1"), selector, max_iterations=3, history=True), cs.LazyResult[int])
+    assert_type(cs.bind(parse("1"), selector, checkpoint="turn"), cs.LazyResult[int])
     assert_type(cs.bind(parse.map(text=["1"]), selector), MappedResult[int])
 
 

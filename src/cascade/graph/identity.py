@@ -59,6 +59,7 @@ class PureCalls:
                 id(config.selector),
                 config.max_iterations,
                 config.history,
+                config.checkpoint,
             )
             tokens += (config.receiver, config.passes_first, config.none_if_skipped)
         return tuple(tokens)

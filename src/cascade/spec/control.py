@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from cascade.errors import RouterError
 from cascade.spec.keywords import explains_options
@@ -123,7 +123,14 @@ def select_jump(routes: Mapping[Any, Lazy | None]) -> JumpSelector:
 
 
 @explains_options("cs.bind")
-def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None, history: bool = False) -> T:
+def bind(
+    result: T,
+    selector: JumpSelector,
+    *,
+    max_iterations: int | None = None,
+    history: bool = False,
+    checkpoint: Literal["entry", "turn"] | None = None,
+) -> T:
     """Let the task of `result` return Jumps, which `selector` leads; returns `result`.
 
     Args:
@@ -131,10 +138,14 @@ def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None
         selector: what `cs.select_jump` returned.
         max_iterations: how many entries one loop may have, all its states together.
         history: where the run is recorded, keep all entries of the loop that begins at `result`, not only the last.
+        checkpoint: where the run is recorded, write where that loop is at each "entry", or where nothing else is
+            recorded of its entries only at each "turn" of the event loop, some 10 ms: then a crash loses the entries
+            of one. By default "turn" where what jumps carry are numbers, texts, bytes, bools and None, "entry" else
+            and with durability "each".
 
     Raises:
         TypeError: `result` is no lazy result, `selector` no selector, or `history` no bool.
-        ValueError: `max_iterations` is below 1.
+        ValueError: `max_iterations` is below 1, `checkpoint` another word, or "turn" is given with `history`.
     """
     if not isinstance(result, LazyResult):
         hint = f"; did you mean {result.name}(...)?" if callable(result) and hasattr(result, "name") else ""
@@ -147,9 +158,16 @@ def bind(result: T, selector: JumpSelector, *, max_iterations: int | None = None
         raise ValueError(f"cs.bind({result!r}): max_iterations is 1 or more, not {max_iterations!r}")
     if not isinstance(history, bool):
         raise TypeError(f"cs.bind({result!r}): history is True or False, not {history!r}")
+    if checkpoint not in (None, "entry", "turn"):
+        raise ValueError(f'cs.bind({result!r}): checkpoint is "entry" or "turn", not {checkpoint!r}')
+    if history and checkpoint == "turn":
+        raise ValueError(
+            f'cs.bind({result!r}): history=True keeps all entries, and checkpoint="turn" would write one of many; '
+            "leave out one of them"
+        )
     result._configure(selector=selector, max_iterations=max_iterations)
-    if history:
-        result._configure(history=True)
+    if history or checkpoint is not None:
+        result._configure(history=history, checkpoint=checkpoint)
     return result
 
 

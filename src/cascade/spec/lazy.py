@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self
 
 from cascade.spec.caching import cache_from
 from cascade.spec.keywords import explains_options
@@ -53,6 +53,7 @@ class Config:
         "_next",
         "after",
         "cache",
+        "checkpoint",
         "condition",
         "constraints",
         "history",
@@ -82,6 +83,7 @@ class Config:
         self.selector: JumpSelector | None = None
         self.max_iterations: int | None = None
         self.history: bool = False
+        self.checkpoint: Literal["entry", "turn"] | None = None
         self.receiver: bool = False
         """The first argument is the `self` of a method."""
         self.passes_first: bool = False

@@ -29,7 +29,7 @@ from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.step_keys import StepKeys
 from cascade.runtime.journal.fingerprint import content_of
 from cascade.runtime.journal.inbox import Inbox
-from cascade.runtime.journal.kinds import BEGUN, ENTRY, FAILED, LEFT_OUT, LOOP, POSITION, VALUE, has_history
+from cascade.runtime.journal.kinds import BEGUN, ENTRY, FAILED, LEFT_OUT, LOOP, POSITION, VALUE, has_history, is_kept
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.run.state import RunState
@@ -38,9 +38,8 @@ from cascade.spec.marks import SKIPPED
 from cascade.spec.notes import spelled
 from cascade.spec.operations import CALLN, MAP
 from cascade.spec.state import StepRecord
-from cascade.spec.task import Task
 
-__all__ = ["SPENT", "Journal", "is_kept", "is_recorded"]
+__all__ = ["SPENT", "Journal", "is_recorded"]
 
 ATTEMPTS = "?"
 """Behind the key of a call that may be tried again: how many attempts it has begun."""
@@ -64,11 +63,6 @@ def _is_composed(call: Call) -> bool:
     """Say whether no task makes the value of a call, but the graph alone: of others, such as a secret."""
     blueprint, number = call.activation.blueprint, call.number
     return number in blueprint.subflows or getattr(blueprint.graph.nodes[number], "task", None) is None
-
-
-def is_kept(task: Task[..., Any]) -> bool:
-    """Say whether the values of a task are recorded."""
-    return not task.pure if task.record is None else task.record
 
 
 class Journal:

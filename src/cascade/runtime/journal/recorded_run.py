@@ -24,7 +24,8 @@ from cascade.runtime.frames.started import Uncommitted
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.journal.fingerprint import names_of
-from cascade.runtime.journal.journal import Journal, is_kept
+from cascade.runtime.journal.journal import Journal
+from cascade.runtime.journal.kinds import is_kept
 from cascade.runtime.journal.recorded_loop import PLAIN, RecordedLoop
 from cascade.runtime.maps.state import MapState
 from cascade.runtime.run.operations import Operations

@@ -21,8 +21,8 @@ is that each edge is slow at first, and that the function is written anew when o
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from copy import copy
+from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.analysis.shapes import keep, kept, loop_shape
@@ -309,14 +309,14 @@ class Transition:
             ticker.turn = None
         return self.left(signal, outcome)
 
-    def begin_hot(self) -> Coroutine[Any, Any, Any]:
+    def begin_hot(self) -> CoroutineType[Any, Any, Any]:
         """Return the emitted loop as a coroutine; `left` or `caught` takes over from it."""
         run = self.follower.run
         run.ticker.begin()
         self.is_waiting = False
         values = self.values(self.signal)
         self.guards = run.guarded(self.hot.loop)
-        work: Coroutine[Any, Any, Any] = self.guards.function(range(self.left_to_go()), *values)
+        work: CoroutineType[Any, Any, Any] = self.guards.function(range(self.left_to_go()), *values)
         return work
 
     def left(self, signal: Jump | TailCall | None, outcome: tuple[Any, Any, Any, Any]) -> Any:
