@@ -53,7 +53,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"execution"},
         {"run_scope"},
         {"controls", "durable", "forks", "shutdown"},
-        {"journal"},
+        {"journal", "steering"},
         {"signals"},
         {"engine"},
     ),

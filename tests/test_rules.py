@@ -13,6 +13,7 @@ SECTIONS = [
     "8. Tools (what is built)",
     "9. Providers",
     "10. Runs that last (what is built)",
+    "11. Runs that are steered (what is built)",
 ]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::([\w:.]+)`")
 

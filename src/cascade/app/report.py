@@ -13,6 +13,8 @@ from cascade.app.words import say
 from cascade.app.writing import tell
 from cascade.runtime.events.bus import MessageBus
 from cascade.spec.events import (
+    ConnectorConnected,
+    ConnectorDisconnected,
     Event,
     RunFinished,
     RunStarted,
@@ -60,6 +62,8 @@ class Reporter:
             bus.subscribe(TaskExecutionStarted, self._task_started)
             bus.subscribe(TaskExecutionFinished, self._task_finished)
             bus.subscribe(TaskSkipped, self._skipped)
+            bus.subscribe(ConnectorConnected, lambda event: self._write("DEBUG", event, say("connected")))
+            bus.subscribe(ConnectorDisconnected, lambda event: self._write("DEBUG", event, say("disconnected")))
 
     def _write(self, level: str, event: Event, text: str) -> None:
         self._line(level, event.timestamp, text, lambda: {"event": type(event).__name__, **event.to_dict()})

@@ -78,7 +78,7 @@ def run(
         log_level: "DEBUG" tells of each task, "INFO" of the run, retries and warnings, "WARNING" of what
             needs attention, "ERROR" of a failed run, "SILENT" of nothing.
         log_format: "human", or "json" for one JSON object a line.
-        connector: carries messages for `cs.recv`.
+        connector: carries messages for `cs.recv`; the run also takes pauses and limits from it.
         state_backend: where the run is recorded, so that it goes on after a crash: the path of a SQLite file, a URL or
             a store object; by default nowhere.
         run_id: what the run is called; one that is recorded goes on where it was. By default a fresh one.
@@ -111,7 +111,13 @@ def run(
     reporter = Reporter(log_level, log_format)
     reporter.attach(bus)
     try:
-        engine = Engine(bus=bus, system_resources=system_resources, state_backend=state_backend, durability=durability)
+        engine = Engine(
+            bus=bus,
+            system_resources=system_resources,
+            state_backend=state_backend,
+            durability=durability,
+            connector=connector,
+        )
         given = tuple(resources)
         options: RunOptions = {"run_id": run_id, "on_change": on_change, "timeout": timeout, "resources": given}
         options |= {"on_failure": on_failure, "on_success": on_success}

@@ -26,6 +26,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "{task} {status}{error}，用时 {seconds} s{entry}",
     ),
     "task_skipped": ("{task} skipped: {reason}{entry}", "{task} 跳过：{reason}{entry}"),
+    "connected": ("the connector is connected", "连接器已连接"),
+    "disconnected": ("the connector is disconnected", "连接器已断开"),
     "iteration": (" (iteration {number})", "（第 {number} 次迭代）"),
     "status_Succeeded": ("succeeded", "成功"),
     "status_Failed": ("failed", "失败"),

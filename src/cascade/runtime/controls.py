@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from cascade.errors import ConstraintError
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.event_loop.ticker import Ticker
+from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.run_scope import RunScope, call_on
 from cascade.spec.keywords import explains_options
 from cascade.spec.limits import GLOBAL, Kind, Limit, burst_from, concurrency_from, rate_from, scope_from, ttl_from
@@ -23,10 +25,13 @@ class Controls:
     """
 
     ticker: Ticker
+    bus: MessageBus
     system_resources: Mapping[str, float]
     _active: dict[str, RunScope]
     admitting: Admission | None
     """What lets calls start; None: nothing has held one back so far."""
+    steering: Any = None
+    """What takes pauses and limits from the connector; None: the engine has none."""
 
     @property
     def admission(self) -> Admission:
@@ -45,11 +50,11 @@ class Controls:
         Raises:
             ConstraintError: a scope or ttl that makes no sense.
         """
-        self._put(scope, {"pause": 0.0}, ttl)
+        self.put_limits(scope, {"pause": 0.0}, ttl)
 
     def resume(self, scope: str = GLOBAL) -> None:
         """End the pause of a scope, if there is one. Pauses of other scopes stay."""
-        self._drop(scope, "pause")
+        self.drop_limits(scope, "pause")
 
     @explains_options("engine.set_limit")
     def set_limit(
@@ -83,21 +88,23 @@ class Controls:
             raise ConstraintError(
                 f"set_limit({scope!r}) needs concurrency=... or rate=...; clear_limit takes both away"
             )
-        self._put(scope, values, ttl, most)
+        self.put_limits(scope, values, ttl, most)
 
     def clear_limit(self, scope: str) -> None:
         """Take away the concurrency and the rate of a scope, if there are any. A pause stays."""
-        self._drop(scope, "concurrency", "rate")
+        self.drop_limits(scope, "concurrency", "rate")
 
     def limits(self) -> list[Limit]:
         """Return the limits that stand, by scope and kind."""
         return self.admission.limits.listed()
 
-    def _put(self, scope: str, values: dict[Kind, float], ttl: float | None, burst: int | None = None) -> None:
+    def put_limits(self, scope: str, values: dict[Kind, float], ttl: float | None, burst: int | None = None) -> None:
+        """Let limits of a scope stand, from any thread."""
         self.admission.limits.put(scope_from(scope), values, ttl_from(ttl), burst)
         self._tell()
 
-    def _drop(self, scope: str, *kinds: Kind) -> None:
+    def drop_limits(self, scope: str, *kinds: Kind) -> None:
+        """Take limits of a scope away, from any thread."""
         self.admission.limits.drop(scope_from(scope), *kinds)
         self._tell()
 

@@ -97,7 +97,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
             at the end of the run.
         keep: how many recorded runs stay once they have ended (`keep=1000`), or for how long (a `timedelta`); what is
             older is forgotten where a run begins or ends. By default all stay.
-        connector: carries messages for `cs.recv`; tasks find it as the resource `connector`.
+        connector: carries messages for `cs.recv`; tasks find it as the resource `connector`. From its first run on,
+            until it is closed, the engine also takes pauses and limits from it.
         cache_backend: where `cs.cached()` without a store keeps results: the path of a folder or a store object; by
             default the memory of this engine.
         tier: "auto" interprets, and turns what is used often into Python functions; "compile" does so at once;
@@ -149,6 +150,9 @@ class Engine(Controls, Durable, Signals, Shutdown):
         self.resources: dict[str, Resource] = {}
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
+            from cascade.runtime.steering.by_messages import MessageControl
+
+            self.steering: Any = MessageControl(self, connector)
         self.blueprints: dict[str, Blueprint] = {}
         if self.recorder is not None:
             self.recorder.blueprints = self.blueprints
@@ -382,6 +386,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
     async def _execute(self, prepared: Prepared, run_scope: RunScope, result_sink: ResultSink | None = None) -> Any:
         plan, constants, params, known, variables, how, hooks = prepared
         blueprint, run_id = plan.blueprint, run_scope.name
+        if self.steering is not None:
+            await self.steering.begin()
         resumed, recorded = False, 0
         run: RunState
         if how is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import cached_property
+from math import inf
 from typing import Any, Self
 
 from cascade.adapters.executors.local import LocalExecutor
@@ -32,6 +33,7 @@ class Shutdown:
     executor: Executor
     thread_grace: float
     recorder: Any
+    steering: Any
 
     def __init__(self) -> None:
         self._active: dict[str, RunScope] = {}
@@ -145,6 +147,9 @@ class Shutdown:
         while self._kept:
             await asyncio.wait(self._kept)
         failure, cancel = await to_the_end(self.kept.close(error), self.thread_grace)
+        if self.steering is not None:
+            _, late = await to_the_end(self.steering.end(), inf)
+            cancel = cancel or late
         for executor in (self.executor, self._spare):
             if isinstance(executor, LocalExecutor):
                 await executor.aclose()

@@ -11,6 +11,7 @@ from cascade.errors import ConstraintError
 
 __all__ = [
     "GLOBAL",
+    "LARGEST",
     "Kind",
     "Limit",
     "burst_from",
@@ -24,6 +25,10 @@ __all__ = [
 Kind = Literal["pause", "concurrency", "rate"]
 GLOBAL = "global"
 TASK = "task:"
+LONGEST = 1_000
+"""Letters of a scope."""
+LARGEST = 10**15
+"""Calls at once, in a burst or a second; a call in so many seconds. Beyond it times would be no numbers any more."""
 _PERIODS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _RATE = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*/\s*([smh])\s*")
 
@@ -49,6 +54,8 @@ def scope_from(scope: Any) -> str:
         ConstraintError: it is neither `global` nor `task:<pattern>`.
     """
     if isinstance(scope, str) and (scope == GLOBAL or (scope.startswith(TASK) and scope[len(TASK) :].strip())):
+        if len(scope) > LONGEST:
+            raise ConstraintError(f"a scope has at most {LONGEST:,} letters, and {scope[:20]!r}... has {len(scope):,}")
         return scope
     hint = f'; for the tasks called so: "task:{scope}"' if isinstance(scope, str) and scope.isidentifier() else ""
     raise ConstraintError(
@@ -75,11 +82,13 @@ def rate_from(rate: Any) -> float:
             )
         value = float(found[1]) / _PERIODS[found[2]]
     elif _is_number(rate):
-        value = float(rate)
+        value = float(min(rate, LARGEST + 1)) if isinstance(rate, int) else rate
     else:
         raise ConstraintError(f'a rate is a number of calls a second or a text such as "30/m", not {rate!r}')
     if not 0 < value < math.inf:
         raise ConstraintError(f"a rate is above zero, which {rate!r} is not; engine.pause(...) lets nothing start")
+    if not 1 / LARGEST <= value <= LARGEST:
+        raise ConstraintError(f"a rate is from {1 / LARGEST:g} to {LARGEST:g} calls a second, which {rate!r} is not")
     return value
 
 
@@ -93,7 +102,7 @@ def concurrency_from(concurrency: Any) -> int:
         raise ConstraintError(
             f"concurrency is a whole number of 1 or more, not {concurrency!r}; engine.pause(...) lets nothing start"
         )
-    return concurrency
+    return _small(concurrency, "concurrency")
 
 
 def burst_from(burst: Any, rate: Any) -> int | None:
@@ -108,7 +117,7 @@ def burst_from(burst: Any, rate: Any) -> int | None:
         raise ConstraintError(f"burst is a whole number of 1 or more, the calls that may start at once, not {burst!r}")
     if rate is None:
         raise ConstraintError(f"burst={burst} belongs to a rate, which is to be given with it: rate=..., burst={burst}")
-    return burst
+    return _small(burst, "burst")
 
 
 def ttl_from(ttl: Any) -> float | None:
@@ -119,9 +128,17 @@ def ttl_from(ttl: Any) -> float | None:
     """
     if ttl is None:
         return None
-    if not _is_number(ttl) or not 0 < ttl < math.inf:
+    if not _is_number(ttl) or not 0 < ttl <= LARGEST:
         raise ConstraintError(f"ttl is a number of seconds above zero, or None for a limit that stays, not {ttl!r}")
     return float(ttl)
+
+
+def _small(count: int, what: str) -> int:
+    if count > LARGEST:
+        raise ConstraintError(
+            f"{what} is {LARGEST:g} at most, as if there were none; engine.clear_limit(...) takes it away"
+        )
+    return count
 
 
 def _is_number(value: Any) -> bool:

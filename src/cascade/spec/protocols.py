@@ -93,12 +93,24 @@ class CacheStore(Protocol):
 
 
 class Connector(Protocol):
-    """Carries messages by topic; `cs.recv` waits for one."""
+    """Carries messages by topic; `cs.recv` waits for one, and an engine takes pauses and limits from it.
 
-    async def publish(self, topic: str, message: Any, *, retain: bool = False) -> None:
-        """Send a message to those who listen to a topic; retained, also to those who come later."""
+    Two methods more may be there: `async connect()`, which is awaited before the first run of an engine begins, and
+    `async disconnect()`, at its end. What a subscription gives may have `with_topics()`, an async iterator of
+    `Message(topic, value, retained)`; without it patterns cannot tell which topic a message is of.
+    """
+
+    async def publish(self, topic: str, message: Any, *, qos: int = 0, retain: bool = False) -> None:
+        """Send a message to those who listen to a topic; retained, also to those who come later.
+
+        A retained message that is empty (`{}`, `""` or None) clears the one that is kept. `qos`: 0 at most once, 1 at
+        least once, 2 exactly once.
+        """
         ...
 
     def subscribe(self, topic: str) -> AbstractAsyncContextManager[AsyncIterator[Any]]:
-        """Listen to a topic: messages that come while the context is open are iterated over, in their order."""
+        """Listen to a topic: messages that come while the context is open are iterated over, in their order.
+
+        In a pattern `+` is any one level (`cell/+/state`), `#` at the end all that follow (`cell/#`).
+        """
         ...

@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from cascade.adapters.connectors.local import LocalConnector
+from cascade.adapters.connectors.messages import Messages
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.spec.graph import Graph
 from cascade.spec.protocols import CallNode, Executor, Solver
+from cascade.spec.topics import Message, fits, topic_from
 
 __all__ = ["MockConnector", "MockExecutor", "MockSolver", "SpyExecutor", "SpySolver"]
 
@@ -85,23 +87,41 @@ class MockConnector:
 
     def __init__(self, messages: Mapping[str, Iterable[Any]] | None = None) -> None:
         self.published: list[tuple[str, Any, bool]] = []
-        self._waiting = {topic: deque(each) for topic, each in (messages or {}).items()}
+        self._waiting = {topic_from(topic): deque(each) for topic, each in (messages or {}).items()}
         self._connector = LocalConnector()
 
-    async def publish(self, topic: str, message: Any, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, message: Any, *, qos: int = 0, retain: bool = False) -> None:
         """Keep a message, and pass it on to those who listen."""
         self.published.append((topic, message, retain))
-        await self._connector.publish(topic, message, retain=retain)
+        await self._connector.publish(topic, message, qos=qos, retain=retain)
 
     @asynccontextmanager
-    async def subscribe(self, topic: str) -> AsyncIterator[AsyncIterator[Any]]:
-        """Listen to a topic, for what was given and what is published."""
+    async def subscribe(self, topic: str) -> AsyncIterator[_Given]:
+        """Listen to a topic or a pattern, for what was given and what is published."""
         async with self._connector.subscribe(topic) as messages:
-            yield self._messages(topic, messages)
+            yield _Given(topic, self._waiting, messages)
 
-    async def _messages(self, topic: str, messages: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        waiting = self._waiting.get(topic, deque())
-        while waiting:
-            yield waiting.popleft()
-        async for message in messages:
+
+class _Given:
+    """What was given to a double for a topic or a pattern, and behind it what is published."""
+
+    def __init__(self, pattern: str, waiting: Mapping[str, deque[Any]], messages: Messages) -> None:
+        self._waiting = [(topic, each) for topic, each in waiting.items() if fits(pattern, topic)]
+        self._messages = messages
+
+    def __aiter__(self) -> _Given:
+        return self
+
+    async def __anext__(self) -> Any:
+        for _, waiting in self._waiting:
+            if waiting:
+                return waiting.popleft()
+        return await anext(self._messages)
+
+    async def with_topics(self) -> AsyncIterator[Message]:
+        """Go through the messages as they are, each with its topic."""
+        for topic, waiting in self._waiting:
+            while waiting:
+                yield Message(topic, waiting.popleft())
+        async for message in self._messages.with_topics():
             yield message

@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from cascade.adapters.connectors.messages import Messages
+from cascade.adapters.connectors.topic_table import TopicTable
+from cascade.spec.topics import Message, pattern_from, quality_from, topic_from
+
 __all__ = ["LocalConnector"]
 
 
@@ -15,67 +19,58 @@ class LocalConnector:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._listeners: dict[str, list[tuple[Any, Any]]] = {}
-        self._retained: dict[str, Any] = {}
+        self._table: TopicTable[Messages] = TopicTable()
 
-    async def publish(self, topic: str, message: Any, *, retain: bool = False) -> None:
+    async def publish(self, topic: str, message: Any, *, qos: int = 0, retain: bool = False) -> None:
         """Send a message to all who listen to a topic.
 
         Args:
-            topic: its name.
+            topic: its name, with levels between slashes if you like: `orders/new`.
             message: any value; it is not copied.
-            retain: keep it for those who come later, in place of one kept before; a retained None clears it.
+            qos: changes nothing: each message comes once.
+            retain: keep it for those who come later, in place of one kept before; a retained message that is None or
+                empty clears it.
+
+        Raises:
+            ValueError: the topic is no name or has a wildcard, or there is no such quality.
         """
+        quality_from(qos)
         self.publish_nowait(topic, message, retain=retain)
 
     def publish_nowait(self, topic: str, message: Any, *, retain: bool = False) -> int:
         """Do what `publish` does, from any thread; return how many were listening."""
+        sent = Message(topic_from(topic), message)
         with self._lock:
             if retain:
-                self._retained.pop(topic, None)
-                if message is not None:
-                    self._retained[topic] = message
-            listeners = list(self._listeners.get(topic, ()))
-        for loop, queue in listeners:
+                self._table.retain(topic, message)
+            listeners = [*self._table.listeners(topic)]
+        for each in listeners:
             with suppress(RuntimeError):  # its loop is closed
-                loop.call_soon_threadsafe(queue.put_nowait, message)
+                each.put_from_anywhere(sent)
         return len(listeners)
 
     @asynccontextmanager
-    async def subscribe(self, topic: str) -> AsyncIterator[AsyncIterator[Any]]:
-        """Listen to a topic: `async with connector.subscribe(topic) as messages`."""
-        import asyncio
+    async def subscribe(self, topic: str) -> AsyncIterator[Messages]:
+        """Listen to a topic: `async with connector.subscribe(topic) as messages`.
 
-        queue: asyncio.Queue[Any] = asyncio.Queue()
-        entry = (asyncio.get_running_loop(), queue)
+        Args:
+            topic: its name, or a pattern: `+` is any one level (`cell/+/state`), `#` at the end all that follow
+                (`cell/#`).
+
+        Raises:
+            ValueError: it is neither.
+        """
+        pattern, messages = pattern_from(topic), Messages()
         with self._lock:
-            if topic in self._retained:
-                queue.put_nowait(self._retained[topic])
-            self._listeners.setdefault(topic, []).append(entry)
+            for each in self._table.add(pattern, messages):
+                messages.put(each)
         try:
-            yield _Messages(queue)
+            yield messages
         finally:
             with self._lock:
-                left = [each for each in self._listeners[topic] if each is not entry]
-                if left:
-                    self._listeners[topic] = left
-                else:
-                    del self._listeners[topic]
+                self._table.remove(pattern, messages)
 
     def listeners(self, topic: str) -> int:
         """Return how many listen to a topic now."""
         with self._lock:
-            return len(self._listeners.get(topic, ()))
-
-
-class _Messages:
-    """What comes out of a queue, one after the other."""
-
-    def __init__(self, queue: Any) -> None:
-        self._queue = queue
-
-    def __aiter__(self) -> _Messages:
-        return self
-
-    async def __anext__(self) -> Any:
-        return await self._queue.get()
+            return sum(1 for _ in self._table.listeners(topic))
