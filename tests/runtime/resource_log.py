@@ -9,7 +9,8 @@ import pytest
 import cascade as cs
 from cascade.spec.resource import Resource
 
-KINDS = ["sync", "async"]
+KINDS = ["sync", "short", "async"]
+"""A short one is sync, and known to be so short that its pieces run in place."""
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_scope = pytest.mark.parametrize("scope", ["run", "task"])
 
@@ -68,8 +69,12 @@ class Log(list[str]):
                 await asyncio.sleep(0)
                 end()
 
-        func: Callable[..., Any] = thing if kind == "sync" else async_thing
-        return cs.resource(name=name, scope=scope)(func)
+        func: Callable[..., Any] = async_thing if kind == "async" else thing
+        made = cs.resource(name=name, scope=scope)(func)
+        if kind == "short":
+            made.setup.learn(0.0)
+            made.teardown.learn(0.0)
+        return made
 
 
 @cs.task

@@ -34,6 +34,7 @@ from cascade.runtime.plans.inputs import check_known, fill, told
 from cascade.runtime.plans.plan import Plan, prepare
 from cascade.runtime.policies.cache import Caches
 from cascade.runtime.policies.hooks import tell_of_run
+from cascade.runtime.resources.for_calls import call_with_own
 from cascade.runtime.resources.lifecycle import checked
 from cascade.runtime.resources.pool import ResourcePool
 from cascade.runtime.run.operations import Operations
@@ -80,6 +81,7 @@ OPERATIONS: Operations[RunState] = Operations(
     map=run_map,
     map_inputs=await_inputs,
     resources=partial(ResourcePool, "run"),
+    call_with_own=call_with_own,
 )
 
 

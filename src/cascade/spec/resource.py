@@ -6,9 +6,10 @@ from collections.abc import AsyncIterable, Callable, Iterable
 from typing import Any, Generic, Literal, overload
 
 from cascade.spec.lazy import R
+from cascade.spec.placement import Profile
 from cascade.spec.signature import CallShape, declared_at, shape_of
 
-__all__ = ["Inject", "Resource", "Scope", "described", "inject", "injected", "resource"]
+__all__ = ["Inject", "Own", "Resource", "Scope", "described", "inject", "injected", "resource"]
 
 Scope = Literal["run", "task", "engine"]
 
@@ -18,13 +19,16 @@ GENERATOR, ASYNC_GENERATOR = 0x20, 0x200
 class Resource(Generic[R]):
     """A generator function that yields the resource once: before it set-up, after it tear-down."""
 
-    __slots__ = ("func", "is_async", "name", "needs", "scope")
+    __slots__ = ("func", "is_async", "name", "needs", "scope", "setup", "teardown")
 
     def __init__(self, func: Callable[..., Any], name: str, scope: Scope, is_async: bool) -> None:
         self.func: Callable[..., Any] = func
         self.name: str = name
         self.scope = scope
         self.is_async: bool = is_async
+        self.setup: Profile = Profile()
+        self.teardown: Profile = Profile()
+        """What is known of the speed of its two pieces, where they are sync."""
         shape = shape_of(func)
         self.needs: dict[str, Inject] = injected(shape)
         for parameter in shape.names + shape.keywords if shape is not None else ():
@@ -41,6 +45,11 @@ class Resource(Generic[R]):
                     f'"run", which ends before it does; give {wanted.name!r} the scope "engine", or "task" for one of '
                     "its own"
                 )
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is known that it can be set up and torn down in place."""
+        return not self.is_async and self.setup.inline and self.teardown.inline
 
     @property
     def declared(self) -> str:
@@ -66,6 +75,15 @@ class Inject:
 
     def __repr__(self) -> str:
         return f"inject({self.name!r})"
+
+
+class Own:
+    """Stands for a resource that each call has for itself, among what is at hand."""
+
+    __slots__ = ("resource",)
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
 
 
 @overload

@@ -4,6 +4,8 @@ A resource of the run or the engine is set up by the first call that asks for it
 (`runtime.execution.task`); those behind it are given what that one got. Emitted code is given the same where it
 begins, and asks nothing.
 
+A resource that each call has for itself is set up in place, too, and torn down there, once both are known to be short.
+
 What a constraint holds need not be taken, as nobody else can ask for it before the call is over. It is enough that
 there is room, and that nobody waits. Where the function gives a coroutine, the slot is taken before that begins.
 
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.runtime.frames.frame import PENDING, Activation, Frame
 from cascade.spec.placement import arguments
-from cascade.spec.resource import Inject
+from cascade.spec.resource import Inject, Own
 
 if TYPE_CHECKING:
     from cascade.runtime.admission.ticket import Ticket
@@ -46,16 +48,22 @@ def call_in_place(run: RunState, frame: Frame, form: CallForm, gate: Gate, value
     is_first = is_first and not frame.activation.depth  # those around a sub-flow may be put aside
     if gate.constraints is not None and not (is_first and has_room(run, frame.activation, gate.constraints)):
         return PENDING
+    has_own = False
     if gate.injects:
         values = [_provided(run, value) if value.__class__ is Inject else value for value in values]
-        if any(value is PENDING for value in values):
-            return PENDING
+        for value in values:
+            if value is PENDING:
+                return PENDING
+            has_own = has_own or value.__class__ is Own
     args, kwargs = arguments(form, values)
     if form.task.needs:
         for name, wanted in (form.needs_behind(len(args)) or {}).items():
             value = kwargs[name] = _provided(run, wanted)
             if value is PENDING:
                 return PENDING
+            has_own = has_own or value.__class__ is Own
+    if has_own:
+        return run.operations.call_with_own(run, form.inline, args, kwargs)
     return form.inline(*args, **kwargs)
 
 
@@ -96,7 +104,9 @@ def _provided(run: RunState, wanted: Inject) -> Any:
     if found is None:
         return PENDING
     name, resource, value = found
-    return value if run.known.get(name, resource) is resource else PENDING
+    if run.known.get(name, resource) is not resource or (value.__class__ is Own and not resource.is_short):
+        return PENDING
+    return value
 
 
 def taken(
@@ -122,7 +132,7 @@ def taken(
             continue
         constants = activation.constants
         value = _provided(run, form.task.needs[at] if isinstance(at, str) else dict(block.injected(i, constants))[at])
-        if value is PENDING:
+        if value is PENDING or value.__class__ is Own:
             return None
         found.append(value)
     return found

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from types import CoroutineType
 from typing import Any
 
 from cascade.errors import ResourceNotFoundError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.scope import to_the_end
-from cascade.runtime.resources.lifecycle import Opened, described, find, tear_down
+from cascade.runtime.resources.lifecycle import Opened, at_once, described, find, set_up, tear_down
 from cascade.runtime.resources.pool import asked_scope
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
 from cascade.spec.notes import note_before, spelled
-from cascade.spec.resource import Inject, Resource
+from cascade.spec.resource import Inject, Own, Resource
 
-__all__ = ["call_with_resources"]
+__all__ = ["call_with_own", "call_with_resources"]
 
 
 async def call_with_resources(
@@ -37,8 +38,11 @@ async def call_with_resources(
             resource = find(run.known, inject, asker)
             _check(run, resource, run.known)
             value = found[inject] = await pool.provide(run, inject, resource, asker, own)
-            if "resources at hand" not in off and _may_be_shared(resource):
-                pool.at_hand[inject] = inject.name, resource, value
+            if "resources at hand" not in off:
+                if _may_be_shared(resource):
+                    pool.at_hand[inject] = inject.name, resource, value
+                elif resource.scope == "task" and not (resource.needs or resource.is_async):
+                    pool.at_hand[inject] = inject.name, resource, Own(resource)
         if own:
             pool.of_calls[id(call)] = own
         value = await work(found)
@@ -62,7 +66,51 @@ def _may_be_shared(resource: Resource) -> bool:
 async def _close(run: RunState, own: list[Opened], error: BaseException | None) -> None:
     if not own:
         return
-    failure, cancel = await to_the_end(tear_down(run, own, error), run.engine.thread_grace)
+    if all(opened.is_here for opened in own):
+        failure, cancel = await tear_down(run, own, error), None
+    else:
+        failure, cancel = await to_the_end(tear_down(run, own, error), run.engine.thread_grace)
+    _settle(error, failure, cancel)
+
+
+def call_with_own(run: RunState, func: Callable[..., Any], args: Iterable[Any], kwargs: dict[str, Any]) -> Any:
+    """Call with resources of the call's own (`Own` in their places) that are short: all of it in place."""
+    own: list[Opened] = []
+    try:
+        args = [_opened(run, value, own) if value.__class__ is Own else value for value in args]
+        for name, value in kwargs.items():
+            if value.__class__ is Own:
+                kwargs[name] = _opened(run, value, own)
+        value = func(*args, **kwargs)
+    except BaseException as error:
+        _settle(error, at_once(tear_down(run, own, error)), None)
+        raise
+    if value.__class__ is CoroutineType:
+        return _finished(run, own, value)
+    _settle(None, at_once(tear_down(run, own, None)), None)
+    return value
+
+
+def _opened(run: RunState, wanted: Own, own: list[Opened]) -> Any:
+    for opened in own:
+        if opened.resource is wanted.resource:
+            return opened.value
+    return at_once(set_up(run, wanted.resource, {}, own)).value
+
+
+async def _finished(run: RunState, own: list[Opened], work: Coroutine[Any, Any, Any]) -> Any:
+    """Await what a call returned, with its resources."""
+    try:
+        value = await work
+    except BaseException as error:
+        await _close(run, own, error)
+        raise
+    await _close(run, own, None)
+    return value
+
+
+def _settle(error: BaseException | None, failure: BaseException | None, cancel: BaseException | None) -> None:
+    """Raise what a teardown failed of, or note it on what ended the call."""
     ending = cancel or error
     if failure is not None:
         if ending is None:

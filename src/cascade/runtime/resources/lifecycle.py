@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextvars import copy_context
+from time import perf_counter
 from typing import Any, Protocol
 
 from cascade.errors import ResourceNotFoundError
 from cascade.spec.notes import spelled
+from cascade.spec.placement import Profile
 from cascade.spec.resource import Inject, Resource
 from cascade.spec.resource import described as described_value
 
@@ -18,6 +20,7 @@ __all__ = [
     "Host",
     "Job",
     "Opened",
+    "at_once",
     "checked",
     "described",
     "find",
@@ -29,6 +32,8 @@ __all__ = [
 ]
 
 log = logging.getLogger("cascade")
+TOO_LONG = 0.010
+"""A piece of a resource that held the event loop for so many seconds was none for in place."""
 Job = tuple[Any, asyncio.Future[None]]
 """A call that was left behind in its thread, and a future for its end."""
 
@@ -47,8 +52,10 @@ class Host(Protocol):
     def left_behind(self) -> list[Job]:
         """Return the calls that may go on using what is open."""
 
-    async def in_thread(self, owner: object, what: str, func: Callable[..., Any], *args: Any) -> Any:
-        """Run a piece of a resource, `what`, in a worker thread."""
+    async def in_thread(
+        self, owner: object, what: str, func: Callable[..., Any], *args: Any, profile: Profile | None = None
+    ) -> Any:
+        """Run a piece of a resource, `what`, in a worker thread; its profile learns how long it takes."""
 
     def publish_resource(self, name: str, acquired: bool) -> None:
         """Say that a resource was set up, or torn down."""
@@ -60,7 +67,7 @@ class Opened:
     Both happen in a context of its own, so that what the one sets the other can reset.
     """
 
-    __slots__ = ("context", "generator", "is_announced", "is_bound", "loop", "resource", "value")
+    __slots__ = ("context", "generator", "is_announced", "is_bound", "is_here", "loop", "resource", "value")
 
     def __init__(self, resource: Resource, needed: dict[str, Any]) -> None:
         self.resource = resource
@@ -71,6 +78,8 @@ class Opened:
         self.loop = asyncio.get_running_loop()
         self.is_bound = resource.is_async
         """Whether the resource is of no use, and cannot be torn down, once its event loop has ended."""
+        self.is_here = resource.is_short
+        """Whether both its pieces run in place, so that nothing of it is ever awaited."""
 
 
 def described(resource: Resource) -> str:
@@ -181,10 +190,17 @@ async def _finish(host: Host, opened: Opened, error: BaseException | None) -> No
 
 
 async def _step(host: Host, opened: Opened, owner: object, step: Callable[..., Any], *args: Any) -> Any:
-    """Let a generator go on to its next yield or its end, in its context."""
-    if not opened.resource.is_async:
-        what = described(opened.resource)
-        return await host.in_thread(owner, what, opened.context.run, step, opened.generator, *args)
+    """Let a generator go on to its next yield or its end, in its context.
+
+    A sync one goes where a sync task would: into a thread, or in place once it is known to be short there.
+    """
+    resource = opened.resource
+    if not resource.is_async:
+        profile = resource.setup if step is _first_sync else resource.teardown
+        if profile.inline or opened.is_here:
+            return _in_place(profile, opened.context.run, step, opened.generator, *args)
+        piece = opened.context.run, step, opened.generator, *args
+        return await host.in_thread(owner, described(resource), *piece, profile=profile)
     outcome = await asyncio.get_running_loop().create_task(
         settled(step, opened.generator, *args), context=opened.context
     )
@@ -192,6 +208,25 @@ async def _step(host: Host, opened: Opened, owner: object, step: Callable[..., A
         return value_of(outcome)
     finally:
         del outcome, args  # the traceback leads here
+
+
+def at_once(work: Coroutine[Any, Any, Any]) -> Any:
+    """Return what comes of setting up, or tearing down, what is short: nothing of that is awaited."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("a short resource had to be waited for")
+
+
+def _in_place(profile: Profile, func: Callable[..., Any], *args: Any) -> Any:
+    """Run a piece of a resource on the loop's thread; one that turns out slow goes to the threads again."""
+    begun = perf_counter()
+    try:
+        return func(*args)
+    finally:
+        if perf_counter() - begun > TOO_LONG:
+            profile.demote()
 
 
 async def settled(work: Callable[..., Awaitable[Any]], *args: Any) -> tuple[Any, BaseException | None]:

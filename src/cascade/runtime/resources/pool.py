@@ -34,6 +34,7 @@ from cascade.runtime.run.circular_waits import InProgress, waiting_for
 from cascade.runtime.run.deadlock import give_up, hold
 from cascade.spec.events import ResourceReleased
 from cascade.spec.notes import spelled
+from cascade.spec.placement import Profile
 from cascade.spec.resource import Inject, Resource
 
 __all__ = ["EngineHost", "ResourcePool", "asked_scope"]
@@ -264,14 +265,16 @@ class EngineHost:
         """Return the calls that are left behind still."""
         return [(job, end) for job, end in self._left if not end.done()]
 
-    async def in_thread(self, owner: object, what: str, func: Callable[..., Any], *args: Any) -> Any:
-        """Run a piece of a resource, `what`, in a worker thread."""
+    async def in_thread(
+        self, owner: object, what: str, func: Callable[..., Any], *args: Any, profile: Profile | None = None
+    ) -> Any:
+        """Run a piece of a resource, `what`, in a worker thread; its profile learns how long it takes."""
         grace = self.engine.thread_grace
 
         def abandon(job: object, ended: object) -> None:
             log.warning("%s did not end within thread_grace=%s seconds; its thread goes on", what, grace)
 
-        return await self.engine.threads().in_thread(func, args, {}, grace=grace, abandon=abandon)
+        return await self.engine.threads().in_thread(func, args, {}, profile=profile, grace=grace, abandon=abandon)
 
     def publish_resource(self, name: str, acquired: bool) -> None:
         """Say that a resource was torn down; of its set-up a run has told."""

@@ -8,7 +8,7 @@ which no type checker follows and no import shows; or one module of three thousa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from cascade.compiler.code.emitted import Guards, StraightCode
@@ -57,6 +57,10 @@ class Operations(NamedTuple, Generic[R]):
     # resources.pool
     resources: Callable[[R], Any]
     """Make what gives the tasks of a run their resources."""
+
+    # resources.for_calls
+    call_with_own: Callable[[R, Callable[..., Any], Iterable[Any], Arguments], Any]
+    """Call in place, with resources that are set up and torn down there for this call alone."""
 
     # journal.recorded_run
     item: Callable[[Any, Call, Any, Arguments, Any], Later] | None = None

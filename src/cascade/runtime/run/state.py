@@ -336,12 +336,16 @@ class RunState(Reports):
         grace, abandon = self.engine.thread_grace, partial(self.abandon, call)
         return await self.executor.place(form, args, kwargs, grace, abandon, begun)
 
-    async def in_thread(self, owner: object, what: str, func: Callable[..., Any], *args: Any) -> Any:
-        """Run a piece of a resource, `what`, in a worker thread."""
-        grace = self.engine.thread_grace
-        return await self.engine.threads().in_thread(
-            func, args, {}, grace=grace, abandon=lambda job, ended: self.abandon(owner, job, ended, what)
-        )
+    async def in_thread(
+        self, owner: object, what: str, func: Callable[..., Any], *args: Any, profile: Profile | None = None
+    ) -> Any:
+        """Run a piece of a resource, `what`, in a worker thread; its profile learns how long it takes."""
+
+        def abandon(job: object, ended: asyncio.Future[None]) -> None:
+            self.abandon(owner, job, ended, what)
+
+        threads, grace = self.engine.threads(), self.engine.thread_grace
+        return await threads.in_thread(func, args, {}, profile=profile, grace=grace, abandon=abandon)
 
     def abandon(self, owner: Any, job: object, ended: asyncio.Future[None], what: str = "") -> None:
         """Leave a call behind that does not end; what its `owner` uses is torn down when it does."""
