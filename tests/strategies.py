@@ -22,7 +22,18 @@ import cascade as cs
 from tests.oracle import parameters
 
 __all__ = [
-    *("HANDOVERS", "Boom", "Built", "Recipe", "Recorder", "build", "fixed_recipes", "nested_recipes", "parts"),
+    *(
+        "HANDOVERS",
+        "Boom",
+        "Builder",
+        "Built",
+        "Recipe",
+        "Recorder",
+        "build",
+        "fixed_recipes",
+        "nested_recipes",
+        "parts",
+    ),
     "recipes",
 ]
 
@@ -450,10 +461,12 @@ def signal_of(move: Move, label: str, n: Any, mark: int) -> Any:
 
 def build(recipe: Recipe) -> Built:
     """Make fresh declarations."""
-    return _Builder(recipe).build()
+    return Builder(recipe).build()
 
 
-class _Builder:
+class Builder:
+    """Builds the declarations of a recipe."""
+
     def __init__(self, recipe: Recipe, recorder: Recorder | None = None, prefix: str = "") -> None:
         self.recipe = recipe
         self.recorder = Recorder() if recorder is None else recorder
@@ -469,7 +482,7 @@ class _Builder:
         params = {name: self.value(value) for name, value in self.recipe.params if name in used}
         built = Built(target, params, self.recorder, self.pool)
         for at, recipe in enumerate(self.recipe.blueprints):
-            built.blueprints[f"g{at}"] = _Builder(recipe, self.recorder, f"g{at}_").build().target
+            built.blueprints[f"g{at}"] = Builder(recipe, self.recorder, f"g{at}_").build().target
         return built
 
     def value(self, expr: Expr) -> Any:

@@ -52,7 +52,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"loops", "maps", "policies"},
         {"execution"},
         {"run_scope"},
-        {"controls", "durable", "forks", "shutdown"},
+        {"changes", "controls", "durable", "forks", "shutdown"},
         {"journal", "steering"},
         {"signals"},
         {"engine"},

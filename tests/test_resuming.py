@@ -44,7 +44,9 @@ class Dying(MemoryBackend):
             kept.record = kept.record._replace(owner=None)
 
 
-def start(built: Built, store: Dying, durability: Any, tier: Tier) -> tuple[Any, BaseException | None]:
+def start(
+    built: Built, store: Dying, durability: Any, tier: Tier, on_change: Any = "keep"
+) -> tuple[Any, BaseException | None]:
     """Run declarations on an engine of their own; return the value or the error."""
 
     async def main() -> tuple[Any, BaseException | None]:
@@ -53,7 +55,7 @@ def start(built: Built, store: Dying, durability: Any, tier: Tier) -> tuple[Any,
             engine.register_blueprint(key, blueprint)
         async with asyncio.timeout(LONG_ENOUGH), engine:
             try:
-                return await engine.run(built.target, built.params, run_id="r"), None
+                return await engine.run(built.target, built.params, run_id="r", on_change=on_change), None
             except (Exception, Killed) as error:
                 if isinstance(error, asyncio.CancelledError):
                     raise

@@ -168,7 +168,7 @@ class TestRun:
             (["--on-change", "keep"], "--on-change is for runs that are recorded"),
             (["--durability", "each"], "--durability is for runs that are recorded"),
             (["--state", "x.db", "--run-id", ""], "--run-id is a text that is not empty"),
-            (["--state", "x.db", "--on-change", "adapt"], "--on-change is one of keep, rerun, error"),
+            (["--state", "x.db", "--on-change", "adept"], "--on-change is one of keep, rerun, adapt, error"),
             (["--state", "x.db", "--durability", "none"], "--durability is one of each, group, exit"),
             (["--state", "memory"], "a store in memory ends with this command"),
             (["--state", "redis://here"], "not built yet"),
@@ -201,6 +201,19 @@ class TestRun:
         assert code == 1
         assert err.startswith("error: the code of tasks of run 'r' has changed")
         assert cascade("resume-run", "r", "--on-change", "rerun")[1] == "7 pages\n"
+        assert logged(flow) == ["add", "publish"]
+
+    @pytest.mark.parametrize("command", ["run", "resume-run"])
+    def test_a_changed_graph_is_as_on_change_says(self, cascade: Invoke, flow: Path, command: str) -> None:
+        fail(cascade, flow, "--run-id", "r")
+        more = "@cs.task\ndef more(values):\n    return [*values, 4]\n\n\nflow = publish(add(more(load("
+        flow.write_text(FLOW.replace("flow = publish(add(load(", more).replace("type=int))))", "type=int)))))"))
+        given = ["resume-run", "r"] if command == "resume-run" else ["run", flow, "--n", "4", "--run-id", "r"]
+        code, _, err = cascade(*given)
+        assert (code, "added: more#1" in err, 'on_change="adapt"' in err) == (1, True, True)
+        code, out, err = cascade(*given, "--on-change", "adapt")
+        assert (code, out) == (0, "10 pages\n")
+        assert "1 of 4 nodes keep what is recorded of them; new or changed: more#1, add#1, publish#1" in err
         assert logged(flow) == ["add", "publish"]
 
 

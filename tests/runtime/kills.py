@@ -31,8 +31,8 @@ from cascade.adapters.state import SqliteBackend
 from cascade.adapters.state.codec import encode
 from cascade.errors import StateError
 from cascade.runtime import Engine
+from cascade.runtime.changes.fingerprint import code_of
 from cascade.runtime.journal import writer
-from cascade.runtime.journal.fingerprint import code_of
 from cascade.runtime.journal.recorder import recorder_from as recorder_from
 
 Work = dict[str, Any]

@@ -18,8 +18,8 @@ import cascade as cs
 from cascade.adapters.state import MemoryBackend
 from cascade.errors import ParameterError, RunChangedError
 from cascade.runtime import Engine, MessageBus
+from cascade.runtime.changes import fingerprint
 from cascade.runtime.events import RunWarning
-from cascade.runtime.journal import fingerprint
 from cascade.testing import SpySubscriber
 
 PROGRAM = """
@@ -325,6 +325,46 @@ def test_what_was_kept_can_be_run_again_later(tmp_path: Path) -> None:
     assert "parse" in module.calls
 
 
+@pytest.mark.parametrize("changed", ["first", "state", "feed", "way out", "inner", "none"])
+def test_a_task_anywhere_in_a_loop_runs_again_with_the_loop(changed: str) -> None:
+    """Whichever of its tasks has other code now: what the loop gave was made by that."""
+
+    def program(is_changed: bool) -> tuple[Any, list[str]]:
+        calls: list[str] = []
+
+        def made(name: str, do: Any) -> Any:
+            def body(n: int, more: int = 0) -> Any:
+                calls.append(name)
+                return do(n, more)
+
+            return cs.task(name=name, version=1 + (is_changed and name == changed))(body)
+
+        def last(n: int) -> int:
+            if not is_changed:
+                raise ValueError("tired")
+            return n
+
+        first = made("first", lambda n, more: cs.Jump("go", {"n": n}))
+        inner = made("inner", lambda n, more: cs.Jump("again", {"n": n - 1}) if n else 10)
+        state = made("state", lambda n, more: cs.Jump("out", {"n": n + more}))
+        fed = inner(2)
+        cs.bind(fed, cs.select_jump({"again": fed}))
+        step = state(0, made("feed", lambda n, more: n)(fed))
+        begun = first(1)
+        out = made("way out", lambda n, more: n)(0)
+        cs.bind(begun, cs.select_jump({"go": step}))
+        cs.bind(step, cs.select_jump({"out": out}))
+        return cs.task(last)(begun), calls
+
+    store = MemoryBackend()
+    target, expected = program(False)
+    with pytest.raises(ValueError, match="tired"):
+        cs.run(target, state_backend=store, run_id="r", log_level="SILENT")
+    target, calls = program(True)
+    assert cs.run(target, state_backend=store, run_id="r", log_level="SILENT", on_change="rerun") == 11
+    assert calls == ([] if changed == "none" else expected)
+
+
 def test_what_runs_again_does_so_once(tmp_path: Path) -> None:
     store = crashed(tmp_path)
     edit = {"* FACTOR": "* FACTOR + 1"}
@@ -404,7 +444,6 @@ def test_nodes_far_inside_of_sub_flows_run_again() -> None:
     ("call", "said"),
     [
         (lambda: cs.run(cs.task(len)("abc"), park=True), r"cs\.run\(park=\.\.\.\)"),  # type: ignore[call-overload]
-        (lambda: cs.run(cs.task(len)("abc"), state_backend="memory", on_change="adapt"), 'on_change="adapt"'),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(call: Any, said: str) -> None:

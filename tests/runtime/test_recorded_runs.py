@@ -903,5 +903,5 @@ def test_results_one_by_one_are_given_again_by_the_next_start(store: Any) -> Non
 def test_an_engine_without_a_store_takes_no_way_to_record() -> None:
     with pytest.raises(ValueError, match="this engine records none"):
         run(report(), None, on_change="rerun")
-    with pytest.raises(NotImplementedError, match="adapt"):
-        run(report(), MemoryBackend(), on_change="adapt")
+    with pytest.raises(ValueError, match='"keep", "rerun", "adapt" or "error", not \'mend\''):
+        run(report(), MemoryBackend(), on_change="mend")

@@ -195,8 +195,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "h_run_id": ("What the run is called; a recorded one goes on.", "运行的名称；已有记录的会继续。"),
     "h_on_change": (
-        "keep, rerun or error: what becomes of recorded steps whose code has changed.",
-        "keep、rerun 或 error：代码已变的步骤如何处理。",
+        "keep, rerun, adapt or error: what becomes of recorded steps where the program has changed.",
+        "keep、rerun、adapt 或 error：程序已变时如何处理已记录的步骤。",
     ),
     "h_durability": (
         "each, group or exit: recorded before anybody reads, every 10 ms, or at the end.",

@@ -23,7 +23,7 @@ __all__ = ["RECORDING", "run_options", "running"]
 
 LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
 FORMATS = ["human", "json"]
-CHANGES = ["keep", "rerun", "error"]
+CHANGES = ["keep", "rerun", "adapt", "error"]
 DURABILITIES = ["each", "group", "exit"]
 RECORDING = ("run_id", "on_change", "durability")
 """The options that mean nothing where no run is recorded."""

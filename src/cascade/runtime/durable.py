@@ -11,12 +11,11 @@ from cascade.errors import StateError
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.run_scope import Run, RunScope
 from cascade.spec.inside import inside_of
-from cascade.spec.policies import refuse_option
 from cascade.spec.state import RunRecord, StepRecord
 
 __all__ = ["Durable", "How", "check_ways"]
 
-ON_CHANGE = ("keep", "rerun", "error")
+ON_CHANGE = ("keep", "rerun", "adapt", "error")
 DURABILITIES = ("each", "group", "exit")
 
 
@@ -143,7 +142,5 @@ def check_ways(durability: object, on_change: object = "keep") -> None:
     """Raise for a way to record, or to go on after a change, that there is not."""
     if durability is not None and durability not in DURABILITIES:
         raise ValueError(f'durability is "each", "group" or "exit", not {durability!r}')
-    if on_change == "adapt":
-        refuse_option('on_change="adapt"')
     if on_change not in ON_CHANGE:
-        raise ValueError(f'on_change is "keep", "rerun" or "error", not {on_change!r}')
+        raise ValueError(f'on_change is "keep", "rerun", "adapt" or "error", not {on_change!r}')

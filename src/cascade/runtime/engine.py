@@ -226,7 +226,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
             resources: resources for this run alone.
             durability: how this run is recorded; by default as the engine says.
             on_change: what becomes of recorded steps whose task has other code now: "keep" their values, with a
-                warning; "rerun" them and all that reads them; "error".
+                warning; "rerun" them and all that reads them; "error". "adapt" keeps their values, and where the graph
+                is another one those of all nodes that still match, and runs the rest.
             on_failure, on_success: a function, sync (in a thread) or async, that is called with the `cs.Outcome` of the
                 run if it fails, or if it succeeds; not if it is cancelled. What it raises is a RunWarning.
 

@@ -32,7 +32,7 @@ class RunOptions(TypedDict, total=False):
     durability: Durability | None
     """How the run is recorded; by default as the engine says."""
     on_change: OnChange
-    """What becomes of recorded steps whose task has other code now."""
+    """What becomes of recorded steps where the program has changed."""
     on_failure: Hook
     """Is called with the `cs.Outcome` of the run if it fails, before anybody is told of its end."""
     on_success: Hook
@@ -70,4 +70,4 @@ class ScriptOptions(SilentOptions, total=False):
     durability: Durability
     """How it is recorded."""
     on_change: OnChange
-    """What becomes of recorded steps whose task has other code now."""
+    """What becomes of recorded steps where the program has changed."""

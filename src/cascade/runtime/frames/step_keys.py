@@ -8,6 +8,9 @@ blueprint "train", to which a tail call of the loop at node 3 leads. Which entry
 part of its key: it stands beside it, so that a later entry takes the place of the one before, and a loop needs
 constant space.
 
+Numbers are those of the graph that the run was begun with: where it goes on with another one (`on_change="adapt"`),
+what matches goes by what it went by (`Numbering`).
+
 (The ids of events and errors are for people. They number nodes of one name through all blueprints that a run has come
 to, in the order in which it came to them, so they cannot be keys.)
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -25,7 +29,7 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NodeInstance
 from cascade.runtime.frames.node_ids import SubflowKey
 
-__all__ = ["About", "StepKeys", "about", "number_of"]
+__all__ = ["About", "Numbering", "StepKeys", "about", "number_of"]
 
 _process = uuid4().hex
 """What tells the runs of this process that were given no `run_id` from those of others."""
@@ -59,17 +63,94 @@ def about(run: Any, call: Call, attempt: int) -> About:
     return About(run.id, task_id, attempt, call.iteration, f"{name}\0{keys.lasting(call)}", module)
 
 
+class Numbering:
+    """What nodes go by in keys, in the graph of a run and in those of its sub-flows, where that has been adapted.
+
+    Args:
+        keys: of each graph, in the order of its nodes; None: each goes by its own number.
+        insides: what sub-flows go by on the way to what is inside of them, where that is not the same.
+        inner: the graph of each sub-flow, by the graph around it and its number there.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[Sequence[int] | None],
+        insides: Sequence[Mapping[int, int]],
+        inner: Mapping[tuple[int, int], int],
+    ) -> None:
+        self.keys = keys
+        self.insides = insides
+        self.inner = inner
+        self._nodes = [None if some is None else {key: i for i, key in enumerate(some)} for some in keys]
+        self._outer = [{key: i for i, key in some.items()} for some in insides]
+
+    def key(self, graph: int, number: int) -> int:
+        """Return what a node goes by."""
+        keys = self.keys[graph]
+        return number if keys is None else keys[number]
+
+    def inside(self, graph: int, number: int) -> int:
+        """Return what a sub-flow goes by on the way to what is inside of it."""
+        found = self.insides[graph].get(number)
+        return self.key(graph, number) if found is None else found
+
+    def node(self, graph: int, key: int) -> int | None:
+        """Return the number of the node that goes by this; None: there is none any more."""
+        nodes = self._nodes[graph]
+        return key if nodes is None else nodes.get(key)
+
+    def outer(self, graph: int, key: int) -> int | None:
+        """Return the number of the sub-flow that goes by this on the way to what is inside; None: there is none."""
+        found = self._outer[graph].get(key)
+        if found is None:
+            found = self.node(graph, key)
+            found = None if found in self.insides[graph] else found
+        return None if found is None or (graph, found) not in self.inner else found
+
+
 class StepKeys:
     """The keys of the steps of one run; what they begin with is worked out once."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbering: Numbering | None = None) -> None:
         self._programs: dict[Any, str] = {None: ""}
         self._loops: dict[NodeInstance | None, str] = {None: ""}
+        self._numbering = numbering
+        self._graphs: dict[Any, int | None] = {None: 0}
+        self.own: Sequence[int] | None = None if numbering is None else numbering.keys[0]
+        """What the nodes of the run's own graph go by; None: each by its number."""
 
     def of(self, call: Call) -> str:
         """Return the key of a call."""
         program = self.program(call.activation.key)
-        return _place(self.loop(call.loop), program, call.number, call.jumped) + call.suffix
+        number = self.number(call.activation.key, call.number)
+        return _place(self.loop(call.loop), program, number, call.jumped) + call.suffix
+
+    def number(self, key: object, number: int) -> int:
+        """Return what a node of an activation goes by."""
+        graph = None if self._numbering is None else self._graph(key)
+        return number if graph is None or self._numbering is None else self._numbering.key(graph, number)
+
+    def node(self, key: object, number: int) -> int:
+        """Return the node of an activation that goes by a number that is recorded."""
+        graph = None if self._numbering is None else self._graph(key)
+        found = number if graph is None or self._numbering is None else self._numbering.node(graph, number)
+        return number if found is None else found
+
+    def _graph(self, key: object) -> int | None:
+        """Return the graph of an activation; None: it is not part of the run's own program."""
+        waiting = [key]
+        while waiting:  # without recursion by how deep sub-flows are
+            last = waiting[-1]
+            if last in self._graphs:
+                waiting.pop()
+            elif not isinstance(last, SubflowKey) or self._numbering is None:
+                self._graphs[last] = None
+            elif last.around not in self._graphs:
+                waiting.append(last.around)
+            else:
+                around = self._graphs[last.around]
+                self._graphs[last] = None if around is None else self._numbering.inner[around, last.number]
+        return self._graphs[key]
 
     def lasting(self, call: Call) -> str:
         """Return the key of a call and of the entry that it belongs to, wherever its loop was when the run went on."""
@@ -86,7 +167,7 @@ class StepKeys:
         found = self._loops.get(instance)
         if found is None and instance is not None:
             around, program = self.loop(instance.loop), self.program(instance.key)
-            place = _place(around, program, instance.number, instance.entered)
+            place = _place(around, program, self.number(instance.key, instance.number), instance.entered)
             found = self._loops[instance] = _short(place + ">")
         return found or ""
 
@@ -103,7 +184,10 @@ class StepKeys:
                 waiting.append(last.around)
             else:
                 tried = f"~{last.attempt}" if last.attempt > 1 else ""
-                place = f"{self.loop(last.loop)}{self._programs[last.around]}{last.number}{tried}/"
+                number, graph = last.number, None if self._numbering is None else self._graph(last.around)
+                if graph is not None and self._numbering is not None:
+                    number = self._numbering.inside(graph, number)
+                place = f"{self.loop(last.loop)}{self._programs[last.around]}{number}{tried}/"
                 self._programs[last] = _short(place)
         return self._programs[key]
 

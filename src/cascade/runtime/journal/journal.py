@@ -23,11 +23,11 @@ from typing import Any
 
 from cascade.adapters.state.codec import decode, encode, preview
 from cascade.errors import RunChangedError, StateError
+from cascade.runtime.changes.fingerprint import content_of
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
-from cascade.runtime.frames.step_keys import StepKeys
-from cascade.runtime.journal.fingerprint import content_of
+from cascade.runtime.frames.step_keys import Numbering, StepKeys
 from cascade.runtime.journal.inbox import Inbox
 from cascade.runtime.journal.kinds import BEGUN, ENTRY, FAILED, LEFT_OUT, LOOP, POSITION, VALUE, has_history, is_kept
 from cascade.runtime.journal.writer import Writer
@@ -76,6 +76,7 @@ class Journal:
         records: dict[str, StepRecord],
         durability: str,
         allow: tuple[str, ...] = (),
+        numbering: Numbering | None = None,
     ) -> None:
         self.run_id = run_id
         self.epoch = epoch
@@ -91,7 +92,7 @@ class Journal:
         """The writer need not be told of a value: that is committed at the end, or by who waits for it."""
         self.is_asked = bool(records)
         """Each call is to ask for a value before it is made, or whether it is to be made apart."""
-        self.keys = StepKeys()
+        self.keys = StepKeys(numbering)
         self._places: dict[Any, tuple[str, str, int]] = {}
         self.steps: list[StepRecord] = []
         self.taken: list[tuple[int, str]] = []
@@ -123,7 +124,7 @@ class Journal:
             graph = activation.blueprint.graph
             kept = (ITEMS if graph.kinds[number] == MAP else 1) if is_recorded(graph, number) else 0
             if is_outside:
-                found = str(number), self.own[number], kept
+                found = str(self.keys.number(None, number)), self.own[number], kept
             else:
                 found = self.keys.of(call).removesuffix(call.suffix), call.instance(self.names).site.task_id, kept
             self._places[mark] = found
@@ -233,9 +234,10 @@ class Journal:
         Raises:
             StateError: it cannot be recorded.
         """
-        number = frame.block.source(i)
+        number, numbers = frame.block.source(i), self.keys.own
+        key = str(number if numbers is None else numbers[number])
         try:
-            self._keep(str(number), self.own[number], -1, value, started)
+            self._keep(key, self.own[number], -1, value, started)
         except StateError as error:
             raise self._unfit(Call(frame, i), error) from None
 

@@ -198,7 +198,7 @@ class RecordedLoop(LoopPosition):
         if source is not None:
             number = source if isinstance(source, int) else source[0] if isinstance(source[0], int) else source[1]
         position: dict[str, Any] = {
-            "number": number,
+            "number": self.run.journal.keys.number(self.activation.key, number),
             "blueprint": None if self.activation is self.home.activation else self.activation.key,
             "count": self.count - entered,
             "limit": self.limit,
@@ -219,12 +219,13 @@ class RecordedLoop(LoopPosition):
         activation = home if blueprint is None else self.run.activation_of(blueprint, self.form)
         self.count, self.limit = position["count"], position["limit"]
         self.value = _signal(position["signal"])
-        self.come_to(activation, position["number"])
-        block, register = self.block_at(position["number"])
+        number = self.run.journal.keys.node(activation.key, position["number"])
+        self.come_to(activation, number)
+        block, register = self.block_at(number)
         form = block.forms[register]
         assert form is not None
         self.form, self.gate = form, block.gates.get(register)
-        self.routes = activation.blueprint.graph.jumps.get(position["number"])
+        self.routes = activation.blueprint.graph.jumps.get(number)
         if "args" in position:
             self.args = [self._given(value) for value in position["args"]]
             self.kwargs = {name: self._given(value) for name, value in position["kwargs"].items()}

@@ -16,6 +16,7 @@ from functools import cache
 from time import time
 from typing import Any, cast
 
+from cascade.runtime.changes.fingerprint import names_of
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
@@ -23,7 +24,6 @@ from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import Uncommitted
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
-from cascade.runtime.journal.fingerprint import names_of
 from cascade.runtime.journal.journal import Journal
 from cascade.runtime.journal.kinds import is_kept
 from cascade.runtime.journal.recorded_loop import PLAIN, RecordedLoop

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from time import time
@@ -24,11 +24,13 @@ from cascade.adapters.state.codec import decode, encode
 from cascade.adapters.state.owner import this_process
 from cascade.adapters.state.rules import check_keep
 from cascade.adapters.state.urls import backend_from
-from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
+from cascade.errors import ParameterError, RunBusyError, RunLostError, StateError
+from cascade.runtime.changes.adaptation import numbering_of, stale
+from cascade.runtime.changes.change import DROPPED, Change, without
+from cascade.runtime.changes.fingerprint import dependents, encoded, fingerprint_of
 from cascade.runtime.durable import How, check_ways
 from cascade.runtime.events.bus import MessageBus
-from cascade.runtime.frames.step_keys import number_of
-from cascade.runtime.journal.fingerprint import dependents, differences, encoded, fingerprint_of
+from cascade.runtime.frames.step_keys import Numbering
 from cascade.runtime.journal.journal import SPENT, Journal
 from cascade.runtime.journal.kinds import FAILED
 from cascade.runtime.journal.recorded_loop import entries_before
@@ -52,9 +54,6 @@ T = TypeVar("T")
 MOST_TAKEOVERS = 5
 TARGET = "="
 """The key of the value of the target."""
-DROPPED = "-"
-"""The key of what says that the steps that a start with `on_change="rerun"` runs again are gone; its entry is the epoch
-of that start."""
 
 
 class Begun(NamedTuple):
@@ -150,18 +149,15 @@ class Recorder:
             variables.setdefault(name, value)
         constants = fill(graph, merged, variables) if graph.inputs else graph.constants
         steps = {step.key: step for step in await self.writer.ask(lambda: [*self.backend.steps(run_id)])}
-        old = json.loads(before.fingerprint)
-        self._check_graph(run_id, old, look)
-        if before.status == "Succeeded":
+        warn = partial(_warn, bus, run_id)
+        change = Change(run_id, json.loads(before.fingerprint), look, steps, how.on_change, warn)
+        if before.status == "Succeeded" and not change.is_adapted:
             if TARGET not in steps:
                 raise StateError(f"run {run_id!r} was forgotten at this very moment; start it again to run it anew")
             if steps[TARGET].kind == "value":  # else it holds a secret, and is made of the steps anew
                 self.writer.tidy()
                 return Begun(None, constants, merged, True, 0, decode(steps[TARGET].value))
-        again = self._nodes_again(run_id, old, look, steps, bus, how.on_change)
-        if again:
-            look["again"] = {"epoch": before.epoch + 1, "nodes": sorted(again)}
-        kept = without(steps, again)
+        kept = change.judge(before.epoch + 1)
         ran = _ran(before, recorded, steps)
         params = self._params(plan, merged, variables, ran)
         taken = await self._ours(
@@ -169,12 +165,12 @@ class Recorder:
             params,
             lambda: self.backend.take(run_id, before.epoch, owner, params, encoded(look, plan.blueprint)),
         )
-        begun = self._begun(run_id, taken.epoch, kept, constants, merged, True, how)
+        begun = self._begun(run_id, taken.epoch, kept, constants, merged, True, how, numbering_of(look))
         journal = begun.journal
         assert journal is not None
         journal.ran = ran
-        if again:
-            await self._drop(journal, steps.keys() - kept.keys())
+        if change.gone or change.renamed:
+            await self._tidy(journal, change)
         error: Exception | None = None
         if taken.takeovers > self.max_takeovers:
             error = StateError(
@@ -235,76 +231,21 @@ class Recorder:
         params: Mapping[str, Any],
         is_resumed: bool,
         how: How,
+        numbering: Numbering | None = None,
     ) -> Begun:
-        journal = Journal(run_id, epoch, self.writer, steps, how.durability)
+        journal = Journal(run_id, epoch, self.writer, steps, how.durability, numbering=numbering)
         self.writer.begin(journal)
         done = sum(step.kind in ("value", "left out") for step in steps.values())
         return Begun(journal, constants, params, is_resumed, done)
 
-    def _check_graph(self, run_id: str, before: dict[str, Any], now: dict[str, Any]) -> None:
-        if before["schema"] != now["schema"]:
-            return
-        found = differences(before, now)
-        if found:
-            vague = ", ".join(now["vague"])
-            raise RunChangedError(
-                f"run {run_id!r} was recorded with another graph:\n  "
-                + "\n  ".join(found)
-                + ("\n  (a literal without content counts by its type: " + vague + ")" if vague else "")
-                + "\nStart it with the graph that it had, or under another run_id. A value that is a new one each time "
-                "(datetime.now()) is given as a cs.Param."
-            )
-
-    def _nodes_again(
-        self,
-        run_id: str,
-        old: dict[str, Any],
-        now: dict[str, Any],
-        steps: dict[str, StepRecord],
-        bus: MessageBus,
-        how: str,
-    ) -> set[int]:
-        """Look for tasks whose code is another one; return the nodes whose steps do not count any more.
-
-        Of a task whose steps keep their values the store keeps the code that these were made by, too: who reads the
-        warning and starts the run with "rerun" is to get that.
-        """
-        mark = steps.get(DROPPED)
-        again = set[int]()
-        if "again" in old and (mark is None or mark.entry != old["again"]["epoch"]):
-            again.update(old["again"]["nodes"])  # the start that was to drop them ended before it did
-        if old["schema"] != now["schema"] or old["python"] != now["python"]:
-            message = "the code of its tasks is not compared: it was recorded by another version of Python"
-            _warn(bus, run_id, "CodeNotCompared", message)
-            return again
-        changed = _changed(old, now, without(steps, again))
-        shown = {name: f"task {name!r} ({', '.join(parts[:5])})" for name, parts in changed.items()}
-        if changed and how == "error":
-            raise RunChangedError(
-                f"the code of tasks of run {run_id!r} has changed since their steps were recorded: "
-                + "; ".join(shown.values())
-                + '; start it with on_change="keep" to keep their values, or "rerun" to run them again'
-            )
-        if how == "rerun":
-            first = {node for node, tasks in now["tasks"].items() if not changed.keys().isdisjoint(tasks)}
-            return again | dependents(now, first)
-        for name, words in shown.items():
-            now["code"][name] = old["code"][name]
-            message = (
-                f"the code of {words} has changed since its steps were recorded, which keep their values; "
-                'start the run with on_change="rerun" to run them again'
-            )
-            _warn(bus, run_id, "CodeChanged", message)
-        return again
-
-    async def _drop(self, journal: Journal, keys: Collection[str]) -> None:
+    async def _tidy(self, journal: Journal, change: Change) -> None:
         """Drop steps that are run again before anything runs: a crash must not leave some with what was made of others.
 
         The fingerprint, which was committed before, says which they are; so if it comes to that, the next start does.
         """
         now = time()
         mark = StepRecord(DROPPED, journal.epoch, "dropped", b"", "", 1, now, now, "", "")
-        await self.writer.ask(lambda: self.writer.drop(journal, keys, mark))
+        await self.writer.ask(lambda: self.writer.drop(journal, change.gone, [*change.renamed, mark]))
 
     def forked(self, run_id: str, at: str, params: Mapping[str, Any], now: float) -> str:
         """Keep a new run that has what does not depend on a step of another; on the writer's thread."""
@@ -322,9 +263,10 @@ class Recorder:
             given = encode({**recorded, "params": {**recorded["params"], **params}})
         new = self.name(None, {})
         steps = {step.key: step for step in self.backend.steps(run_id) if step.key not in (TARGET, SPENT)}
-        kept = without(steps, dependents(look, {name}))
+        kept = without(steps, stale(look, dependents(look, {name})))
         if entry_mark:
-            kept.update(entries_before(steps, [*look["reads"]].index(name), at))
+            (number,) = stale(look, [[*look["reads"]].index(name)])
+            kept.update(entries_before(steps, number, at))
         self.backend.create(RunRecord(new, "Running", record.target, given, record.fingerprint, now, now, epoch=1))
         self.backend.commit([Commit(new, 1, 1, [*kept.values()], released=True)])
         return new
@@ -397,16 +339,6 @@ def _warn(bus: MessageBus, run_id: str, code: str, message: str) -> None:
         bus.publish(RunWarning(run_id=run_id, code=code, message=message))
 
 
-def _changed(old: dict[str, Any], now: dict[str, Any], steps: Mapping[str, StepRecord]) -> dict[str, list[str]]:
-    """Return the tasks with recorded steps whose code is another one, each with what of it is."""
-    names = {step.task_id.partition("#")[0] for step in steps.values() if step.kind in ("value", "loop", "left out")}
-    return {
-        name: [part for part in {**parts, **old["code"][name]} if parts.get(part) != old["code"][name].get(part)]
-        for name, parts in now["code"].items()
-        if name in names and name in old["code"] and old["code"][name] != parts
-    }
-
-
 def _ran(before: RunRecord, recorded: Mapping[str, Any], steps: Mapping[str, StepRecord]) -> float:
     """Return for how long a run ran when it was started before; of a start that crashed, until its last sign of life.
 
@@ -441,8 +373,3 @@ def _merged(run_id: str, plan: Plan, recorded: Mapping[str, Any], given: Mapping
 def _in_flight(steps: Mapping[str, StepRecord]) -> str:
     found = [step.task_id for step in steps.values() if step.task_id and step.kind in ("begun", "loop", FAILED)]
     return ", ".join(found[:5]) or "calls that nothing is recorded of"
-
-
-def without(steps: Mapping[str, StepRecord], stale: set[int]) -> dict[str, StepRecord]:
-    """Return the steps but for those of some nodes of the run's own graph, with all that is inside of these."""
-    return {key: step for key, step in steps.items() if number_of(key) not in stale}

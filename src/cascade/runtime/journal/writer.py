@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -284,9 +284,9 @@ class Writer:
             [Commit(run.run_id, run.epoch, number, steps, (), taken, status, status is None, error)]
         )
 
-    def drop(self, run: Recorded, keys: Iterable[str], mark: StepRecord) -> None:
-        """Commit that steps of a run do not count any more, and one that says so; on the writer's thread, by `ask`."""
-        self._lose(self.backend.commit([Commit(run.run_id, run.epoch, self._number(run.run_id), [mark], [*keys])]))
+    def drop(self, run: Recorded, keys: Iterable[str], steps: Sequence[StepRecord]) -> None:
+        """Commit that steps of a run do not count any more, and others; on the writer's thread, by `ask`."""
+        self._lose(self.backend.commit([Commit(run.run_id, run.epoch, self._number(run.run_id), steps, [*keys])]))
 
     def _lose(self, lost: Iterable[str]) -> None:
         for name in lost:
