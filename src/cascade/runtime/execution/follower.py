@@ -325,7 +325,7 @@ class Follower(LoopPosition):
         """Say whether the state is skipped in this entry, and what stands in for it then."""
         reason = None
         if gate is not None:
-            reason = await self.ask(lambda work, waiter: gate_reason(frame, gate, work, waiter))
+            reason = await self.ask(lambda work, waiter: gate_reason(frame, root, gate, work, waiter))
         arguments = (*plan.placed, *plan.named.values())
         if reason is None and any(frame.regs[reference] is NOTHING for reference in arguments):
             reason = "UpstreamSkipped_Data"

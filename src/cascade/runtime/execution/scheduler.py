@@ -160,8 +160,11 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
                 value = await value.follow()
             if ticker.due:
                 await run.turn()
-            frame.regs[i], value = value, None
-            if block.moves is not None:
+            if value is PENDING:  # it is to be looked at again
+                frame.waiters.setdefault(i, []).append((frame, i))
+            else:
+                frame.regs[i], value = value, None
+            if block.moves is not None and value is None:
                 if frame.left is None and block.moves[i] == MOVE1:
                     frame.regs[block.places[i]] = None
                 elif block.read_by is None or i in block.read_by:

@@ -10,8 +10,8 @@ from cascade.spec.graph import Gate
 __all__ = ["gate_reason", "stand_in"]
 
 
-def gate_reason(frame: Frame, gate: Gate, work: list[Any], waiter: Parked) -> Any:
-    """Return why an instruction is skipped, None if nothing keeps it, or PENDING if that is not known yet.
+def gate_reason(frame: Frame, i: int, gate: Gate, work: list[Any], waiter: Parked) -> Any:
+    """Return why instruction `i` is skipped, None if nothing keeps it, or PENDING if that is not known yet.
 
     Then `waiter` is parked, and what must run first is in the work.
     """
@@ -22,7 +22,8 @@ def gate_reason(frame: Frame, gate: Gate, work: list[Any], waiter: Parked) -> An
         value = frame.strictly(gate.condition)
         if value is NOTHING:
             return "UpstreamSkipped_Condition"
-        if not value:
+        journal = frame.scope.run.journal
+        if not (value if journal is None else journal.truth(frame, i, gate.condition, value)):
             return "ConditionFalse"
     mark = ~waiter[1] if waiter.__class__ is tuple else None  # beside the mark of its inputs
     done = frame.looked.pop(mark, 0) if frame.looked else 0

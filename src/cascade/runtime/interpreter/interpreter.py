@@ -28,7 +28,7 @@ from cascade.errors import RouterError
 from cascade.runtime.frames.call import Call, at_register
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, steps_of
 from cascade.runtime.frames.gates import gate_reason, stand_in
-from cascade.runtime.frames.started import Attempted, SubflowStarted, close
+from cascade.runtime.frames.started import Attempted, SubflowStarted, Uncommitted, close
 from cascade.runtime.interpreter.in_place import call_in_place
 from cascade.runtime.interpreter.last_readers import count_reads, release_reads
 from cascade.runtime.interpreter.results import may_try_again, plain_result
@@ -249,8 +249,11 @@ def _special(
     if gate is not None:
         if i in frame.skips:  # decided before; its `otherwise` is there now
             return stand_in(frame, frame.skips[i], gate, work, (frame, i))
-        reason = gate_reason(frame, gate, work, (frame, i))
+        reason = gate_reason(frame, i, gate, work, (frame, i))
         if reason is PENDING:
+            return PENDING
+        if run.journal is not None and run.journal.has_decided():
+            deferred.append((frame, i, Uncommitted(PENDING)))
             return PENDING
         if reason is None and lacks:
             reason = "UpstreamSkipped_Data"

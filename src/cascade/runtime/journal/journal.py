@@ -29,17 +29,36 @@ from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.step_keys import Numbering, StepKeys
 from cascade.runtime.journal.inbox import Inbox
-from cascade.runtime.journal.kinds import BEGUN, ENTRY, FAILED, LEFT_OUT, LOOP, POSITION, VALUE, has_history, is_kept
+from cascade.runtime.journal.kinds import (
+    BEGUN,
+    DECIDED,
+    ENTRY,
+    FAILED,
+    IF_FIT,
+    IS_FALSE,
+    IS_TRUE,
+    LEFT_OUT,
+    LOOP,
+    OF_ITEMS,
+    POSITION,
+    VALUE,
+    Kept,
+    deciding,
+    has_history,
+    is_kept,
+    kept_of,
+)
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.maps.sources import Batch
 from cascade.runtime.run.state import RunState
+from cascade.spec.blueprint import Blueprint
 from cascade.spec.graph import Graph
 from cascade.spec.marks import SKIPPED
 from cascade.spec.notes import spelled
-from cascade.spec.operations import CALLN, MAP
+from cascade.spec.operations import CALLN
 from cascade.spec.state import StepRecord
 
-__all__ = ["SPENT", "Journal", "is_recorded"]
+__all__ = ["SPENT", "Journal"]
 
 ATTEMPTS = "?"
 """Behind the key of a call that may be tried again: how many attempts it has begun."""
@@ -48,15 +67,7 @@ GIVEN = "~"
 SPENT = "+"
 """The key of what says for how long a run has run, of all starts, to the end of the one that is its entry."""
 
-ITEMS = 2
-"""Of a map not its own value is recorded, but that of each item."""
 _new = tuple.__new__
-
-
-def is_recorded(graph: Graph, number: int) -> bool:
-    """Say whether the values of a node are recorded: not if its task says that another call's would do as well."""
-    task = getattr(graph.nodes[number], "task", None)
-    return task is None or is_kept(task)
 
 
 def _is_composed(call: Call) -> bool:
@@ -93,7 +104,10 @@ class Journal:
         self.is_asked = bool(records)
         """Each call is to ask for a value before it is made, or whether it is to be made apart."""
         self.keys = StepKeys(numbering)
-        self._places: dict[Any, tuple[str, str, int]] = {}
+        self._places: dict[Any, tuple[str, str, Kept]] = {}
+        self.deciding: dict[Graph, dict[int, Kept]] = {}
+        """Of what is not recorded, what decides something."""
+        self._has_decided = False
         self.steps: list[StepRecord] = []
         self.taken: list[tuple[int, str]] = []
         self.ran = 0.0
@@ -111,8 +125,8 @@ class Journal:
         self.secrets: Collection[str] = ()
         """What no preview shows."""
 
-    def place(self, call: Call) -> tuple[str, str, int]:
-        """Return the key of a call, the id of its node, both without its item, and whether it is recorded.
+    def place(self, call: Call) -> tuple[str, str, Kept]:
+        """Return the key of a call, the id of its node, both without its item, and what of it is recorded.
 
         What it depends on is worked out once: of an item or an entry the rest is known.
         """
@@ -121,14 +135,22 @@ class Journal:
         mark = number if is_outside else (activation.key, number, call.loop, call.jumped)
         found = self._places.get(mark)
         if found is None:
-            graph = activation.blueprint.graph
-            kept = (ITEMS if graph.kinds[number] == MAP else 1) if is_recorded(graph, number) else 0
+            kept = kept_of(activation.blueprint.graph, number, self._deciding(activation.blueprint))
             if is_outside:
                 found = str(self.keys.number(None, number)), self.own[number], kept
             else:
                 found = self.keys.of(call).removesuffix(call.suffix), call.instance(self.names).site.task_id, kept
             self._places[mark] = found
         return found
+
+    def decides(self, frame: Frame, i: int) -> bool:
+        """Say whether an instruction is recorded only for what is decided by its value."""
+        return frame.block.source(i) in self._deciding(frame.activation.blueprint)
+
+    def _deciding(self, blueprint: Blueprint) -> dict[int, Kept]:
+        if blueprint.graph not in self.deciding:  # a tail call leads to it
+            self.deciding.update(deciding(blueprint))
+        return self.deciding[blueprint.graph]
 
     def lost(self, error: StateError) -> None:
         """End the run, from any thread: it cannot be recorded any more."""
@@ -195,6 +217,37 @@ class Journal:
         record = self._put(call, what, kind, b"", "", time(), 1, at)
         self.records[record.key] = record
 
+    def truth(self, frame: Frame, i: int, condition: int, value: Any) -> Any:
+        """Return whether the condition of an instruction holds: as it was decided, where its value is not recorded."""
+        if self._is_sure(frame, condition, value):
+            return value
+        call = Call(frame, i)
+        record = self.noted(call, DECIDED)
+        if record is not None:
+            return record.kind == IS_TRUE
+        self.note(call, DECIDED, IS_TRUE if value else IS_FALSE, time())
+        self._has_decided = self.waits
+        return value
+
+    def has_decided(self) -> bool:
+        """Say whether something was decided since this was asked that is to be committed before anybody acts on it."""
+        found, self._has_decided = self._has_decided, False
+        return found
+
+    def _is_sure(self, frame: Frame, condition: int, value: Any) -> bool:
+        """Say whether the value of a condition is the same in each start."""
+        activation = frame.activation
+        graph = activation.blueprint.graph
+        if condition < 0:
+            slots = frame.block.slots
+            given = graph.inputs.get(-1 - condition if slots is None else slots[-1 - condition])
+            return given is None or (activation.key is None and not given.secret)
+        number = frame.block.source(condition)
+        task = getattr(graph.nodes[number], "task", None)
+        if task is None or number in activation.blueprint.subflows or condition in frame.skips:
+            return False
+        return is_kept(task) or value.__class__ is bool
+
     def _current(self, call: Call, what: str) -> StepRecord | None:
         record = self.records.get(self.keys.of(call) + what) if self.records else None
         return record if record is not None and record.entry == _entry(call) else None
@@ -215,18 +268,21 @@ class Journal:
         """
         key, task_id, kept = self.place(call)
         suffix = call.suffix
-        if value is NOTHING or not kept or (kept == ITEMS and not suffix):
+        if value is NOTHING or kept is Kept.NOTHING or (kept in OF_ITEMS and not suffix):
+            return
+        if kept is Kept.TRUTH and value.__class__ is not bool:
             return
         if suffix:
             key, task_id = key + suffix, task_id + suffix
         try:
-            if self.secrets and _is_composed(call) and self.shows(encode(value)):
+            if self.secrets and (kept in IF_FIT or _is_composed(call)) and self.shows(encode(value)):
                 return
             if call.loop is not None and has_history(call.loop):
                 self._put(call, f"@{_entry(call)}", ENTRY, encode(value), preview(value, self.secrets), started)
             self._keep(key, task_id, _entry(call), value, started)
         except StateError as error:
-            raise self._unfit(call, error) from None
+            if kept not in IF_FIT:
+                raise self._unfit(call, error) from None
 
     def keep_plainly(self, frame: Frame, i: int, value: Any, started: float) -> None:
         """Record what a plain call gave that stands in the run's own graph, outside of all loops.
@@ -281,8 +337,8 @@ class Journal:
         Raises:
             RunChangedError: it is not, and something is recorded of that item.
         """
-        key, task_id, is_kept = self.place(call)
-        for at in range(batch.at, batch.end) if is_kept else ():
+        key, task_id, kept = self.place(call)
+        for at in range(batch.at, batch.end) if kept is not Kept.NOTHING else ():
             item = f"{call.suffix}[{batch.first + at}]"
             given = self.masked(", ".join([content_of(column[at]) for column in batch.columns]))
             record = self.records.get(key + item + GIVEN)

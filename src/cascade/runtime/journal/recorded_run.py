@@ -25,7 +25,7 @@ from cascade.runtime.frames.started import Uncommitted
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.journal.journal import Journal
-from cascade.runtime.journal.kinds import is_kept
+from cascade.runtime.journal.kinds import deciding, is_kept
 from cascade.runtime.journal.recorded_loop import PLAIN, RecordedLoop
 from cascade.runtime.maps.state import MapState
 from cascade.runtime.run.operations import Operations
@@ -62,7 +62,7 @@ class RecordedRun(RunState):
         self._names = NodeIds(self.id, journal.epoch)
         self._names.reach(None, blueprint)
         journal.names, journal.masked, journal.secrets = self.names, self.masked, self.secrets
-        journal.own = names_of(blueprint)
+        journal.own, journal.deciding = names_of(blueprint), dict(deciding(blueprint))
 
     def look_at_limits(self) -> None:
         """See whether some limit stands; each call is to be looked at, whoever listens."""
@@ -88,7 +88,9 @@ class RecordedRun(RunState):
         """Make a call that nothing but a journal looks at, and record what it gives."""
         call = form.inline
         assert call is not None
-        if frame.loop is not None or frame.activation.key is not None or self._names.has_looped(frame, i):
+        kept = is_kept(form.task)
+        is_inside = frame.loop is not None or frame.activation.key is not None or self._names.has_looped(frame, i)
+        if is_inside or (not kept and self.journal.decides(frame, i)):
             args, kwargs = arguments(form, values)
             return self.observe_call(Call(frame, i), call, args, kwargs)
         started = time()
@@ -97,7 +99,7 @@ class RecordedRun(RunState):
             value = call(*args, **kwargs)
         else:
             value = call(*values)
-        if is_kept(form.task) and (value.__class__ in PLAIN or not is_signal(value)):
+        if kept and (value.__class__ in PLAIN or not is_signal(value)):
             self.journal.keep_plainly(frame, i, value, started)
             if self.journal.waits:
                 return Uncommitted(value)
@@ -116,8 +118,8 @@ class RecordedRun(RunState):
             await self.journal.writer.committed()
 
     async def may_begin(self, call: Call) -> None:
-        """Wait as long as the store is behind: nothing new starts then."""
-        if self.journal.writer.is_behind:
+        """Wait as long as the store is behind, as nothing new starts then; and for what was just decided."""
+        if self.journal.writer.is_behind or self.journal.has_decided():
             await self.journal.writer.committed()
             call.scope.check()
 
@@ -141,6 +143,11 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
             if self.run.journal.waits and not called:
                 await self.run.journal.writer.committed()
             return await super().enter(*where, called=called)
+
+        async def skipped(self, *where: Any) -> tuple[bool, Any]:
+            found: tuple[bool, Any] = await super().skipped(*where)
+            await self.run.may_begin(self.call)
+            return found
 
         async def tail(self, call: TailCall) -> Any:
             self.record(call)
@@ -201,6 +208,9 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
 def _given_on(frame: Frame, i: int, committed: Uncommitted) -> Any:
     """Give the values beside to their registers, whose readers go on with those of `i`; return the value of that."""
     for other, j, value in committed.beside:
+        if value is PENDING:  # it is to be looked at again
+            frame.waiters.setdefault(i, []).append((other, j))
+            continue
         other.regs[j] = value
         if other.block.moves is not None:
             release_reads(other, j)

@@ -284,7 +284,7 @@ def await_inputs(run: RunState, frame: Frame, j: int, work: list[Any]) -> bool:
     others = [at for at, may_flow in pending if not may_flow]
     if not others:
         gate = frame.block.gates.get(j)
-        if gate is not None and gate_reason(frame, gate, work, waiter) is PENDING:
+        if gate is not None and gate_reason(frame, j, gate, work, waiter) is PENDING:
             return False
         givers = givers_of(run.under_way, frame, j)
         if givers is not None:
@@ -309,7 +309,7 @@ def _is_open(frame: Frame, j: int) -> bool:
             return False
     if any(frame.regs[reference] is PENDING for _, reference in gate.amounts):
         return False
-    return gate_reason(frame, gate, [], None) is None
+    return gate_reason(frame, j, gate, [], None) is None
 
 
 class Readers:
