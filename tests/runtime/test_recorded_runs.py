@@ -301,6 +301,54 @@ class TestWhatRunsAgain:
         run(publish(parse(again("abc"))), store)
         assert calls == [("load", "abc"), ("publish", 30)] or calls == [("publish", 30)]
 
+    @pytest.mark.parametrize("tier", TIERS)
+    @pytest.mark.parametrize("durability", ["group", "each"])
+    def test_what_reads_what_is_not_recorded_keeps_its_value(self, durability: Any, tier: Any) -> None:
+        """Whichever way what is computed again is called, and whichever way what was recorded would be."""
+        called: list[str] = []
+        broken = True
+
+        def made(name: str, how: str, **options: Any) -> Any:
+            def body(n: Any) -> Any:
+                called.append(name)
+                return n
+
+            async def waits(n: Any) -> Any:
+                called.append(name)
+                await asyncio.sleep(0)
+                return n
+
+            mode: Any = "auto" if how == "async" else how
+            return cs.task(name=name, mode=mode, **options)(waits if how == "async" else body)
+
+        def last(values: Any) -> Any:
+            if broken:
+                raise ValueError("tired")
+            return values
+
+        def program() -> Any:
+            found = []
+            for first in ("async", "auto", "inline", "blocking"):
+                for then in ("async", "auto", "inline", "blocking"):
+                    again = made("again", first, record=False)
+                    steps: list[Any] = [made(f"{first}, then {then} {at}", then) for at in range(6)]
+                    loop = steps[3](again(3))
+                    cs.bind(loop, cs.select_jump({"on": loop}))
+                    found += [
+                        *(steps[0](again(0)), steps[0](again(0)), steps[1](steps[1](again(1)))),
+                        *(steps[2](again(2)).with_retry(2, delay=0), loop, cs.subflow(steps[4](again(4)))),
+                        steps[5].map(n=[again(5), 6]),
+                    ]
+            return cs.task(last)(found)
+
+        store = MemoryBackend()
+        with pytest.raises(ValueError, match="tired"):
+            run(program(), store, durability=durability, tier=tier)
+        broken = False
+        called.clear()
+        run(program(), store, durability=durability, tier=tier)
+        assert {*called} == {"again"}
+
     def test_a_retry_counts_on(self, store: Any) -> None:
         attempts: list[int] = []
 

@@ -175,7 +175,8 @@ async def drive(run: RunState, frame: Frame, i: int, started: Any, beside: Scope
             if len(waiting) == 1 and waiting[0].__class__ is tuple:
                 after, j = waiting[0]
                 form = after.block.forms[j] if j < len(after.block.forms) else None
-                if form is not None and form.is_async and after.block.ops[j] == CALL1 and after.scope is scope:
+                is_next = form is not None and form.is_async and after.block.ops[j] == CALL1 and after.scope is scope
+                if is_next and (run.journal is None or not run.journal.is_asked):  # else it may be recorded
                     # A chain: this was its one input, so there is nothing else to run.
                     frame, i, started = after, j, PENDING
                     continue
