@@ -48,7 +48,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"frames"},
         {"run"},
         {"interpreter", "resources", "inspect"},
-        {"compiled"},
+        {"compiled", "streams"},
         {"loops", "maps", "policies"},
         {"execution"},
         {"run_scope"},

@@ -14,6 +14,7 @@ SECTIONS = [
     "9. Providers",
     "10. Runs that last (what is built)",
     "11. Runs that are steered (what is built)",
+    "12. Tasks that stream (what is built)",
 ]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::([\w:.]+)`")
 

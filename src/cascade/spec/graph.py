@@ -97,6 +97,7 @@ class Gate:
         "receiver",
         "retry",
         "selector",
+        "streams",
         "timeout",
     )
 
@@ -118,6 +119,8 @@ class Gate:
         """A call first asks for what it takes (resources, places, results); if that is there, it is made in place."""
         self.cache: Any = None
         self.hooks: Hooks | None = None
+        self.streams = False
+        """The call gives its items one by one: its task is a generator function."""
         self.label: str | None = None
         self.selector: JumpSelector | None = None
         """Set if the node is bound; to what, the jumps of the graph say, as nodes with nothing else share a gate."""
@@ -128,20 +131,24 @@ class Gate:
 
     @property
     def is_policy(self) -> bool:
-        """Whether each call needs more than to be made: retries, a timeout, constraints, a cache, hooks, resources."""
+        """Whether each call needs more than to be made: retries, a timeout, constraints, a cache, hooks, resources.
+
+        Or to be gone through, where it is that of a generator.
+        """
         none = self.retry is None and self.timeout is None and self.constraints is None and self.cache is None
-        return self.injects or self.hooks is not None or not none
+        return self.injects or self.streams or self.hooks is not None or not none
 
     @property
     def only_takes(self) -> bool:
         """Whether a call is only to be made once what it takes is there, as long as it does not fail."""
-        return self.timeout is None and self.cache is None and self.hooks is None and not self.amounts
+        none = self.timeout is None and self.cache is None and self.hooks is None
+        return none and not (self.amounts or self.streams)
 
     @property
     def only_holds(self) -> bool:
         """Whether a call that holds its constraints only needs to be made."""
         none = self.retry is None and self.timeout is None and self.cache is None and self.hooks is None
-        return none and not self.injects
+        return none and not (self.injects or self.streams)
 
     @property
     def is_plain(self) -> bool:

@@ -11,7 +11,7 @@ The first eight say what a node is; the same numbers are the instructions that a
     SUBFLOW             run another blueprint with parameters of its own
     GATED               the same, if its gate lets it (condition, order, skipped inputs), and once what it takes is at
                         hand (constraints, resources, a result that is kept); if not, the call is managed
-    MANAGED             call a task under a policy (cache, timeout, lazy amounts), or a coroutine under any
+    MANAGED             call a task under a policy (cache, timeout, lazy amounts), a coroutine under any, or a generator
     LOOP                call a task and follow its jumps until the loop ends
     NESTED              a SUBFLOW that nothing is set on and of which nothing can be skipped: what it calls may stand
                         among the calls around it

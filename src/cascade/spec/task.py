@@ -20,6 +20,7 @@ from cascade.spec.resource import Inject, injected
 from cascade.spec.shown import one_line
 from cascade.spec.signal import UNSET, Unset
 from cascade.spec.signature import EVERY_NUMBER, CallShape, declared_at, shape_of
+from cascade.spec.streams import check_generator
 
 __all__ = ["Mode", "OnError", "Partial", "Task", "task"]
 
@@ -51,6 +52,8 @@ _frame = sys._getframe
 
 class Task(Mappable[R], Generic[P, R]):
     """A function whose calls declare nodes of a graph; `@cs.task` makes one.
+
+    The value of a generator function, sync or async, is the list of what it yields.
 
     `func` is the plain function, for unit tests. Calling the task checks the call against the
     function's signature at once and returns a `LazyResult`.
@@ -98,20 +101,21 @@ class Task(Mappable[R], Generic[P, R]):
         """The task that it was made of by `with_options`, and those."""
         self.origin: Task[..., R] = self
         flags = _flags_of(func)
-        if flags & (GENERATOR | ASYNC_GENERATOR) and not flags & COROUTINE:
-            raise NotImplementedError(
-                f"task {self.name!r} ({self.declared}) is a generator function; streaming tasks are not built yet: "
-                "return a list, or make it a resource with @cs.resource"
-            )
-        self.is_async: bool = bool(flags & COROUTINE)
+        self.is_async: bool = bool(flags & (COROUTINE | ASYNC_GENERATOR))
+        self.yields: bool = bool(flags & (GENERATOR | ASYNC_GENERATOR)) and not flags & COROUTINE
+        """Whether it is a generator function, whose value is the list of what it yields."""
         if mode == "process" and self.is_async:
             raise ValueError(
                 f"task {self.name!r} ({self.declared}) is async, and async tasks run on the event loop: leave "
                 'mode="process" out, or make it a plain def'
             )
         self.shape: CallShape | None = shape_of(func)
+        if self.yields:
+            check_generator(self)
         self.needs: dict[str, Inject] = injected(self.shape)
-        self.is_plain: bool = not (retry or timeout or constraints or cache is not None or hooks or self.needs)
+        self.is_plain: bool = not (
+            retry or timeout or constraints or cache is not None or hooks or self.needs or self.yields
+        )
         self._least, self._most = self._counts()
         self._profile: Profile = profile_of(func)
         self.form: CallForm = CallForm(self, (), self._profile)
@@ -403,7 +407,8 @@ def task(
 
     Raises:
         TypeError: what is decorated cannot be called.
-        NotImplementedError: a generator function, or an option that is not built yet.
+        ValueError: a generator function, or an async one, in a process; or another mode that there is not.
+        NotImplementedError: a generator function that takes `resume_from`.
     """
     if unknown:
         raise no_option("cs.task", unknown, OPTIONS)

@@ -74,6 +74,8 @@ def _operation(graph: Graph, i: int, gate: Gate) -> int:
     form = graph.forms[i]
     assert form is not None
     needs = form.needs_behind(len(graph.references(i)) - len(form.names)) if form.task.needs else {}
+    if gate.streams:
+        return MANAGED
     if gate.cache is not None:  # a look at what is kept takes no time where that is at hand
         return (
             GATED if gate.cache.__class__ is Cached and needs == {} and not (gate.injects or gate.amounts) else MANAGED

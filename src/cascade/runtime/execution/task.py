@@ -164,7 +164,8 @@ class ManagedTask(ManagedCall):
 
     @property
     def is_here(self) -> bool:
-        return self.form.is_async or self.form.task.mode == "inline" or not self.run.direct
+        form = self.form
+        return form.is_async or form.task.yields or form.task.mode == "inline" or not self.run.direct
 
     @property
     def place(self) -> tuple[RunState, Call]:
@@ -202,6 +203,10 @@ class ManagedTask(ManagedCall):
         if attempted is not None:
             return attempted.end()
         args, kwargs = self.filled or (self.args, self.kwargs)
+        if self.gate.streams:
+            from cascade.runtime.streams.generation import generated
+
+            return generated(self.run, self.call, self.form, args, kwargs)
         return make_call(self.run, self.call, self.form, args, kwargs, self.deadline)
 
     def provide(self, work: Work, found: dict[Inject, Any]) -> Awaitable[Any]:

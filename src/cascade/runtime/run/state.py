@@ -337,15 +337,21 @@ class RunState(Reports):
         return await self.executor.place(form, args, kwargs, grace, abandon, begun)
 
     async def in_thread(
-        self, owner: object, what: str, func: Callable[..., Any], *args: Any, profile: Profile | None = None
+        self,
+        owner: object,
+        what: str,
+        func: Callable[..., Any],
+        *args: Any,
+        profile: Profile | None = None,
+        mode: str = "blocking",
     ) -> Any:
-        """Run a piece of a resource, `what`, in a worker thread; its profile learns how long it takes."""
+        """Run a piece of a resource, `what`, or of a generator in a worker thread; its profile learns its time."""
 
         def abandon(job: object, ended: asyncio.Future[None]) -> None:
             self.abandon(owner, job, ended, what)
 
         threads, grace = self.engine.threads(), self.engine.thread_grace
-        return await threads.in_thread(func, args, {}, profile=profile, grace=grace, abandon=abandon)
+        return await threads.in_thread(func, args, {}, mode, profile, grace, abandon)
 
     def abandon(self, owner: Any, job: object, ended: asyncio.Future[None], what: str = "") -> None:
         """Leave a call behind that does not end; what its `owner` uses is torn down when it does."""

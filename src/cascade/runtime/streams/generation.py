@@ -1,0 +1,144 @@
+"""Generation: one attempt of a generator task, gone through to its end, and closed on every way out.
+
+An async generator is gone through on the event loop, in the asyncio task of its call. A sync one goes on in a worker
+thread, for as long as it likes; once its steps were seen to be short it goes on in place, and gives the event loop its
+turns between two items (as `Profile` says of any function).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextvars import copy_context
+from functools import partial
+from types import GeneratorType
+from typing import Any
+
+from cascade.adapters.executors.workers import job_here
+from cascade.runtime.frames.call import Call
+from cascade.runtime.frames.scope import to_the_end
+from cascade.runtime.interpreter.results import is_signal
+from cascade.runtime.run.state import RunState
+from cascade.spec.placement import CallForm
+
+__all__ = ["Generation", "generated"]
+
+
+def generated(
+    run: RunState, call: Call, form: CallForm, args: Any, kwargs: dict[str, Any]
+) -> Coroutine[Any, Any, list[Any]]:
+    """Go through a generator task once, where it belongs; what is returned gives the list of its items."""
+    go_through = partial(_go_through, run, call, form)
+    if run.direct:
+        return go_through(*args, **kwargs)
+    node = run.call_node(call, form)._replace(func=go_through, is_async=True)
+    work: Coroutine[Any, Any, list[Any]] = run.executor.execute(node, tuple(args), kwargs)
+    return work
+
+
+async def _go_through(run: RunState, call: Call, form: CallForm, /, *args: Any, **kwargs: Any) -> list[Any]:
+    generation = Generation(run, call, form)
+    if form.is_async:
+        await generation.await_all(form.func(*args, **kwargs))
+    else:
+        await generation.step_through(form.func(*args, **kwargs))
+    return generation.items
+
+
+class Generation:
+    """One attempt of a generator task."""
+
+    __slots__ = ("call", "form", "is_over", "items", "run", "seen")
+
+    def __init__(self, run: RunState, call: Call, form: CallForm) -> None:
+        self.run = run
+        self.call = call
+        self.form = form
+        self.items: list[Any] = []
+        self.is_over = False
+        """Whether the generator has ended by itself."""
+        self.seen: type | None = None
+        """The class of the last item."""
+
+    async def await_all(self, generator: AsyncGenerator[Any, None]) -> None:
+        """Go through an async generator."""
+        ticker = self.run.ticker
+        ticker.begin()
+        try:
+            async for item in generator:
+                self.put(item)
+                if ticker.due:
+                    await self.run.turn()
+        finally:
+            await generator.aclose()
+
+    async def step_through(self, generator: GeneratorType[Any, Any, Any]) -> None:
+        """Go through a sync generator, in a thread or in place; it sees one context all the way."""
+        run, form, context = self.run, self.form, copy_context()
+        ticker, mode, profile = run.ticker, form.task.mode, form.profile
+        advance: Callable[..., None] = partial(context.run, self.advance, generator)  # type: ignore[call-arg]
+        try:
+            while not self.is_over:
+                if mode == "inline" or (mode == "auto" and profile.inline and run.inline):
+                    ticker.begin()
+                    advance(lambda: ticker.due)
+                    if ticker.due:
+                        ticker.caught(form)
+                        await run.turn()
+                elif mode == "auto" and not self.items:  # the first step tells how long they take
+                    await run.in_thread(self.call, "", advance, _at_once, profile=profile)
+                else:
+                    place = "compute" if mode == "compute" else "blocking"
+                    await run.in_thread(self.call, "", advance, None, mode=place)
+        finally:
+            await self.close(generator, partial(context.run, generator.close))
+
+    def advance(self, generator: GeneratorType[Any, Any, Any], pauses: Callable[[], bool] | None) -> None:
+        """Take items until the generator ends or it is time to pause; None: until the call is cancelled."""
+        if pauses is None:
+            job = job_here()
+            assert job is not None
+            pauses = partial(getattr, job, "is_cut")
+        for item in generator:
+            self.put(item)
+            if pauses():
+                return
+        self.is_over = True
+
+    async def close(self, generator: GeneratorType[Any, Any, Any], close: Callable[[], None]) -> None:
+        """Close a sync generator that has not come to its end, where its steps were made."""
+        if generator.gi_frame is None or generator.gi_running:  # it ended; or was left behind, and its thread goes on
+            return
+        if generator.gi_frame.f_lasti < 0 or self.form.task.mode == "inline" or self.form.profile.inline:
+            close()
+            return
+        _, cancel = await to_the_end(self.run.in_thread(self.call, "", close), self.run.engine.thread_grace)
+        if cancel is not None:
+            raise cancel
+
+    def put(self, item: Any) -> None:
+        """Take an item.
+
+        Raises:
+            TypeError: it is none that could be in a list: a jump, a coroutine, a lazy value.
+        """
+        if item.__class__ is not self.seen:
+            if is_signal(item):
+                refuse_item(self.form, item)
+            self.seen = item.__class__
+        self.items.append(item)
+
+
+def refuse_item(form: CallForm, item: Any) -> None:
+    """Raise TypeError for an item that is more than a value."""
+    if asyncio.iscoroutine(item):
+        item.close()
+    task = form.task
+    raise TypeError(
+        f"task {task.name!r} (declared at {task.declared}) yielded {item!r}; a generator task yields values: it cannot "
+        "jump, add to the graph or have something awaited for it (yield what awaiting gives)"
+    )
+
+
+def _at_once() -> bool:
+    return True
