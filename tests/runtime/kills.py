@@ -1,10 +1,10 @@
 """Programs that are killed, and the process that starts them: `python -m tests.runtime.kills`.
 
-It reads one JSON object a line: a `seed` (which program), the files `store` and `log`, a `durability`, and how it is to
-die: `after` so many seconds, or `at` so many places in the code, or neither; and `sends`: how many of its messages it
-is sent after how many seconds (all, if that is not said). It forks, runs the program on the store, and answers with a
-line: how the process ended, how long it took, and the result. Nothing but the fork is shared with another start, so
-each is a process of its own, and none has to import anything.
+It reads one JSON object a line: a `seed` (which program; `apart`: one with worker processes and commands), the files
+`store` and `log`, a `durability`, and how it is to die: `after` so many seconds, or `at` so many places in the code, or
+neither; and `sends`: how many of its messages it is sent after how many seconds (all, if that is not said). It forks,
+runs the program on the store, and answers with a line: how the process ended, how long it took, and the result. Nothing
+but the fork is shared with another start, so each is a process of its own, and none has to import anything.
 
 Every body appends a line to the log when it begins and when it ends. What it returns says who has computed it (`by`),
 so what is in the store tells which bodies must not be called again.
@@ -30,6 +30,7 @@ import cascade as cs
 from cascade.adapters.state import SqliteBackend
 from cascade.adapters.state.codec import encode
 from cascade.errors import StateError
+from cascade.providers.shell import ShellResult
 from cascade.runtime import Engine
 from cascade.runtime.changes.fingerprint import code_of
 from cascade.runtime.journal import writer
@@ -94,6 +95,32 @@ def slow(name: str, *given: Any) -> Work:
     time.sleep(pause(name))
     write("end", name)
     return gave(name, *given)
+
+
+@cs.task(mode="process")
+def far(name: str, path: str, *given: Any) -> Work:
+    """A step in a process of its own, which has to open the log."""
+    lines = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(lines, f"begin {name}\n".encode())
+    time.sleep(pause(name))
+    os.write(lines, f"end {name}\n".encode())
+    os.close(lines)
+    return gave(name, *given)
+
+
+COMMAND = 'echo "begin $0" >> "$1"; sleep 0.01; echo "end $0" >> "$1"; echo "$0"'
+
+
+@cs.task
+def said(result: ShellResult) -> Work:
+    return {**gave(result.stdout.strip()), "by": []}
+
+
+@cs.task
+def spinning(n: int, total: int) -> cs.Jump:
+    """One entry of a loop that is recorded by the turn, and not in the log."""
+    place()
+    return cs.Jump("on", {"n": n - 1, "total": (3 * total + n) % 1_000_003}) if n else cs.Jump("out", total)
 
 
 @cs.task(record=False)
@@ -171,8 +198,9 @@ def number_of(given: Work) -> int:
 class Program:
     """A program drawn at random; the same of the same seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, log: str = "", apart: bool = False) -> None:
         self.random = random.Random(seed)
+        self.log = log
         self.count = 0
         self.start = next(starts)
         self.blueprints: dict[str, Any] = {}
@@ -182,8 +210,10 @@ class Program:
         self.shapes: list[Callable[[Any, int], Any]] = [
             *(self.chain, self.fan, self.map, self.map_of_loops, self.stream, self.jumps, self.states, self.tail_calls),
             *(self.router, self.sub_flow, self.retries, self.unrecorded, self.failing_items, self.inner_loop),
-            *(self.hops, self.waits, self.signals, self.signals_of_a_loop, self.map_of_tail_calls),
+            *(self.hops, self.waits, self.signals, self.signals_of_a_loop, self.map_of_tail_calls, self.turns),
         ]
+        if apart:
+            self.shapes = [self.process, self.processes, self.command, self.commands, self.map, self.jumps]
 
     def name(self) -> str:
         self.count += 1
@@ -215,6 +245,25 @@ class Program:
         options = self.random.choice([{}, {"concurrency": 2}])
         mapped = self.task().map({"name": names}, **options)
         return quick(self.name(), given, cs.task(total)(mapped))
+
+    def turns(self, given: Any, depth: int) -> Any:
+        state = spinning(self.random.choice([40, 400]), 1 if given == 1 else number_of(given))
+        cs.bind(state, cs.select_jump({"on": state, "out": None}), checkpoint=self.random.choice([None, "turn"]))
+        return quick(self.name(), given, cs.task(counted)(state))
+
+    def process(self, given: Any, depth: int) -> Any:
+        return far(self.name(), self.log, given)
+
+    def processes(self, given: Any, depth: int) -> Any:
+        mapped = far.partial(path=self.log).map(name=[self.name() for _ in range(4)])
+        return quick(self.name(), given, cs.task(total)(mapped))
+
+    def command(self, given: Any, depth: int) -> Any:
+        result = cs.shell(["sh", "-c", COMMAND, self.name(), self.log])
+        return quick(self.name(), given, said(result.after(given) if given != 1 else result))
+
+    def commands(self, given: Any, depth: int) -> Any:
+        return quick(self.name(), *(self.command(given, depth) for _ in range(3)))
 
     def stream(self, given: Any, depth: int) -> Any:
         name = self.name()
@@ -362,6 +411,10 @@ class Program:
         return await run
 
 
+def counted(given: int) -> Work:
+    return {"by": [], "n": given}
+
+
 def total(given: list[Any]) -> int:
     return sum(each["n"] if isinstance(each, dict) else 7 for each in given)
 
@@ -413,7 +466,7 @@ def start_here(seed: int, store: Any, durability: Any = "group") -> Any:
 
 def fork(order: dict[str, Any]) -> dict[str, Any]:
     """Run a program in a process of its own, send it messages, and kill it when it is time."""
-    program = Program(order["seed"])
+    program = Program(order["seed"], order["log"], order.get("apart", False))
     target = program.target()
     reading, writing = os.pipe()
     began = time.perf_counter()

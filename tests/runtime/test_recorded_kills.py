@@ -19,6 +19,7 @@ import pytest
 
 from cascade.adapters.state import SqliteBackend
 from cascade.adapters.state.codec import decode
+from cascade.providers.shell import ShellResult
 from tests.helpers import ROOT
 from tests.workflows import AGAIN
 
@@ -71,6 +72,8 @@ def names_in(value: Any) -> Iterator[str]:
             yield from value
         for each in value:
             yield from names_in(each)
+    elif isinstance(value, ShellResult):
+        yield value.stdout.strip()
 
 
 def recorded(store: Path) -> set[str]:
@@ -94,16 +97,20 @@ def check_log(lines: list[str], plain: Counter[str], kills: int, where: str) -> 
             assert count <= plain[line] + kills, (where, line, count)
 
 
-def test_what_is_killed_goes_on_to_the_same_end(starter: Starter, tmp_path: Path) -> None:
+@pytest.mark.parametrize("apart", [False, True], ids=["in one process", "with worker processes and commands"])
+def test_what_is_killed_goes_on_to_the_same_end(starter: Starter, tmp_path: Path, apart: bool) -> None:
+    if apart:
+        pytest.importorskip("loky")
     kills, seed, moments = 0, SEED, random.Random(SEED)
-    while kills < KILLS:
+    while kills < (KILLS // 4 if apart else KILLS):
         seed += 1
         log = tmp_path / f"{seed}.plain"
-        plain = starter.start(seed=seed, store=None, log=str(log), durability="group")
+        plain = starter.start(seed=seed, apart=apart, store=None, log=str(log), durability="group")
         assert "value" in plain, (seed, plain)
         usual, once = plain["seconds"], Counter(lines_of(log))
         log, store = tmp_path / f"{seed}.log", tmp_path / "kept" / f"{seed}.db"
-        order = {"seed": seed, "store": str(store), "log": str(log), "durability": moments.choice(["group", "each"])}
+        durability = moments.choice(["group", "each"])
+        order = {"seed": seed, "apart": apart, "store": str(store), "log": str(log), "durability": durability}
         died, ended, history = 0, dict[str, Any](), []
         for _ in range(moments.randint(2, 5)):
             way: dict[str, Any] = {"after": moments.uniform(0, 1.5 * usual)}
