@@ -71,6 +71,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.command.parts": {"typer"},
     "cascade.command.recorded": {"typer"},
     "cascade.command.running": {"typer"},
+    "cascade.command.steering": {"typer"},
     "cascade.adapters.executors.by_value": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.solvers.csp": {"ortools"},

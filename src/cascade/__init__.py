@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cascade.errors import (
     CacheError,
     CascadeError,
+    ConnectorError,
     ConstraintError,
     CycleError,
     DependencyMissingError,
@@ -69,6 +70,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CacheError",
     "CascadeError",
+    "ConnectorError",
     "ConstraintError",
     "CycleError",
     "DependencyMissingError",

@@ -14,6 +14,7 @@
     │   ├── RunBusyError                       the run is going on elsewhere
     │   ├── RunLostError                       the run was taken over by somebody else
     │   └── RunChangedError                    what is to go on is not what was recorded
+    ├── ConnectorError (ConnectionError)       a connector or a door that cannot be reached or used
     └── MissingExtraError (ImportError)        a feature whose optional packages are not installed
 
 Each is also a fitting built-in, so that code which knows nothing of Cascade can catch it. None is a
@@ -25,6 +26,7 @@ from __future__ import annotations
 __all__ = [
     "CacheError",
     "CascadeError",
+    "ConnectorError",
     "ConstraintError",
     "CycleError",
     "DependencyMissingError",
@@ -95,6 +97,10 @@ class RunLostError(StateError):
 
 class RunChangedError(StateError):
     """A run cannot go on as it was recorded: its graph or the items of a map are others; the message lists them."""
+
+
+class ConnectorError(CascadeError, ConnectionError):
+    """A connector or the door of an engine cannot be reached or used; the message says why and what to do."""
 
 
 class MissingExtraError(CascadeError, ImportError):

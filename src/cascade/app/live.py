@@ -94,6 +94,8 @@ def drawn(report: Report, turn: int, width: int) -> Text:
     more = len(report.running) - MOST_ROWS
     if more > 0:
         text.append(f"\n    {say('more_running', count=f'{more:,}')}", "dim")
+    for note in report.notes:
+        text.append(f"\n    {note}", "yellow")
     return text
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from cascade.app.standing import Report, shortened, spelled_time
 from cascade.app.words import say
 from cascade.app.writing import can_spell, is_terminal
-from cascade.runtime.inspect.progress import progress_of, state_of
+from cascade.runtime.inspect.progress import RunProgress, progress_of, state_of
 from cascade.runtime.run.state import RunState
 
 __all__ = ["Display", "Lines", "Progress", "display_for"]
@@ -123,7 +123,7 @@ class Progress:
         """Begin to look at what an engine runs, on its loop's thread."""
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self._started = self._looked = self._clock()
+        self.begin()
         self._timer = self._loop.call_later(self._interval, self._tick)
 
     def stop(self) -> None:
@@ -160,8 +160,15 @@ class Progress:
 
     def report(self, run: RunState) -> Report:
         """Look at a run."""
+        return self.take(progress_of(run, self._loop))
+
+    def begin(self, ago: float = 0.0) -> None:
+        """Say that what is looked at has begun so many seconds ago."""
+        self._started = self._looked = self._clock() - ago
+
+    def take(self, sight: RunProgress) -> Report:
+        """Make a report of what was seen, and of what was seen before."""
         now = self._clock()
-        sight = progress_of(run, self._loop)
         self.loops = sight.loops
         self.failed.update({each.id: each.failed for each in sight.maps if each.failed})
         counts = {**sight.loops, **{each.id: each.done for each in sight.maps}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, Unpack, overload
 
@@ -32,6 +34,8 @@ from cascade.spec.run_options import (
 __all__ = ["arun", "run"]
 
 V = TypeVar("V")
+DOOR_AFTER = 0.5
+"""Seconds after which a run can be steered from outside: shorter ones pay nothing for it."""
 OPTIONS = ("params", *ScriptOptions.__annotations__)
 SILENT_OPTIONS = ("params", *SilentOptions.__annotations__)
 
@@ -58,6 +62,7 @@ def run(
     run_id: str | None = None,
     durability: Durability = "group",
     on_change: OnChange = "keep",
+    control: bool = True,
     **unknown: Any,
 ) -> Any:
     """Run a target to its end and return its value; reports to stderr.
@@ -83,6 +88,8 @@ def run(
             a store object; by default nowhere.
         run_id: what the run is called; one that is recorded goes on where it was. By default a fresh one.
         durability, on_change: as in `Engine.run`.
+        control: whether other processes of the same user may steer the run (`cascade ps`, `pause`, `watch` and so on)
+            once it has lasted half a second. The environment variable CASCADE_CONTROL=0 says no as well.
 
     Raises:
         Exception: whatever a task raised, with a note that says which node it was; its traceback has the frames of
@@ -110,6 +117,7 @@ def run(
     bus = MessageBus()
     reporter = Reporter(log_level, log_format)
     reporter.attach(bus)
+    engine: Engine | None = None
     try:
         engine = Engine(
             bus=bus,
@@ -121,8 +129,11 @@ def run(
         given = tuple(resources)
         options: RunOptions = {"run_id": run_id, "on_change": on_change, "timeout": timeout, "resources": given}
         options |= {"on_failure": on_failure, "on_success": on_success}
-        return block_on(_run(engine, target, params, reporter.progress, **options))
+        opens = control and os.environ.get("CASCADE_CONTROL", "1") not in ("0", "off", "false")
+        return block_on(_run(engine, target, params, reporter.progress, opens, **options))
     except BaseException as error:
+        if engine is not None and engine.steering is not None:  # an event loop that was left behind has not closed it
+            engine.steering.shut()
         if log_level != "DEBUG":
             trim(error)
         raise
@@ -171,11 +182,17 @@ async def arun(
 
 
 async def _run(
-    engine: Engine, target: Any, params: Params, progress: Progress | None = None, **options: Unpack[RunOptions]
+    engine: Engine,
+    target: Any,
+    params: Params,
+    progress: Progress | None = None,
+    opens: bool = False,
+    **options: Unpack[RunOptions],
 ) -> Any:
     async with engine:
         if progress is not None:
             progress.watch(engine)
+        door = asyncio.get_running_loop().call_later(DOOR_AFTER, engine.open_door) if opens else None
         try:
             value = await engine.run(target, params, **options)
             if engine.bus.wants(RunWarning) and (lost := engine.caches.lost()):
@@ -183,5 +200,7 @@ async def _run(
             return value
         finally:
             value = None  # it may hold errors whose tracebacks lead here
+            if door is not None:
+                door.cancel()
             if progress is not None:
                 progress.stop()

@@ -24,6 +24,8 @@ class Report(NamedTuple):
     """Entries or items a second, by id."""
     running: list[tuple[str, float]]
     """Calls that are going on, and for how many seconds at the least; the longest first."""
+    notes: tuple[str, ...] = ()
+    """What else is to be said, a line each."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON has."""
@@ -36,6 +38,7 @@ class Report(NamedTuple):
             "maps": [each._asdict() for each in sight.maps],
             "rates": {name: round(rate, 1) for name, rate in self.rates.items()},
             "running": {name: round(seconds, 3) for name, seconds in self.running},
+            **({"notes": [*self.notes]} if self.notes else {}),
         }
 
     def __str__(self) -> str:
@@ -46,7 +49,12 @@ class Report(NamedTuple):
         if self.running:
             named = [f"{name} ({spelled_time(seconds)})" for name, seconds in self.running]
             parts.append(say("running", names=shortened(named)))
-        return say("so_far", names=self.names, seconds=spelled_time(self.seconds), what="; ".join(parts) or "...")
+        return say(
+            "so_far",
+            names=self.names,
+            seconds=spelled_time(self.seconds),
+            what="; ".join([*parts, *self.notes]) or "...",
+        )
 
 
 def _items(seen: MapProgress) -> str:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
-from unicodedata import east_asian_width
 
 from cascade.app.standing import spelled_time
 from cascade.app.words import say
 from cascade.command.stores import is_going_on
+from cascade.command.tables import aligned, titles
 from cascade.spec.shown import one_line
 from cascade.spec.state import RunRecord, StepRecord
 
@@ -33,8 +33,8 @@ def runs_table(records: Sequence[RunRecord], now: float) -> list[str]:
     for each in records:
         took = spelled_time(_took(each, now))
         rows.append((one_line(each.run_id), each.status, _clock(each.created), took, _place(each.target)))
-    titles, *lines = _aligned(_titles("id", "status", "started", "took", "target"), rows)
-    shown = [titles]
+    first, *lines = aligned(titles("id", "status", "started", "took", "target"), rows)
+    shown = [first]
     for record, line in zip(records, lines, strict=True):
         shown += [line, *(f"    {note}" for note in _notes(record, now))]
     return shown
@@ -109,8 +109,7 @@ def steps_table(steps: Sequence[StepRecord]) -> list[str]:
         took = f"{max(0.0, step.ended - step.started):.3f} s" if step.kind in STATUSES else ""
         shown = one_line(step.error or step.preview)
         rows.append((one_line(step.task_id) + entry, str(step.attempt), status, _clock(step.started), took, shown))
-    titles = _titles("step", "attempt", "status", "started", "took", "shown")
-    return [*_aligned(titles, rows)]
+    return aligned(titles("step", "attempt", "status", "started", "took", "shown"), rows)
 
 
 def step_to_dict(step: StepRecord) -> dict[str, Any]:
@@ -127,30 +126,5 @@ def step_to_dict(step: StepRecord) -> dict[str, Any]:
     }
 
 
-# --- tables
-
-
-def _titles(*names: str) -> tuple[str, ...]:
-    return tuple(say(f"title_{name}") for name in names)
-
-
 def _clock(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _aligned(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Return the lines of a table, its titles first, as wide as what stands in it; the last column as it comes."""
-    widths = [max(map(_width, column)) for column in zip(titles, *rows, strict=True)][:-1]
-    return [
-        "  ".join([*(_filled(cell, width) for cell, width in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        for row in (titles, *rows)
-    ]
-
-
-def _filled(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    return len(text) if text.isascii() else sum(1 + (east_asian_width(letter) in "WF") for letter in text)

@@ -22,6 +22,7 @@ from cascade.command.options import SETTINGS, add_command, given_as_pairs
 from cascade.command.parts import Json, check_choice, own, print_line, telling
 from cascade.command.recorded import add_recorded
 from cascade.command.running import run_options, running
+from cascade.command.steering import add_steering
 from cascade.command.targets import find_all, find_target, full_name
 
 __all__ = ["make_app", "script_app"]
@@ -101,6 +102,7 @@ def make_app() -> typer.Typer:
             print_line(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
 
     add_recorded(app, _resume)
+    add_steering(app)
     return app
 
 

@@ -71,9 +71,16 @@ def add_recorded(app: typer.Typer, resume: Resume) -> None:
         from cascade.adapters.state.codec import encode
         from cascade.command.stores import find_run, opened
 
-        with telling(), opened(state) as backend:
+        with telling():
             if not name:
                 raise Misuse(say("empty_name"))
+            if not state:
+                from cascade.command.steering import send_signal
+
+                send_signal(run, name, _json_or_text(value), id)
+                tell(say("sent", name=name, run=run) + "\n")
+                return
+        with telling(), opened(state) as backend:
             find_run(backend, run)
             backend.send(run, name, encode(_json_or_text(value)), id)
             tell(say("sent", name=name, run=run) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 from collections.abc import Callable
@@ -101,6 +102,11 @@ def _carry_out(target: Any, params: dict[str, Any], options: dict[str, Any], as_
             _print_record({"status": "Cancelled"})
         tell(going_on)
         raise typer.Exit(end.status if isinstance(end, Ended) else INTERRUPTED) from None
+    except asyncio.CancelledError:  # by its id, from outside
+        if as_json:
+            _print_record({"status": "Cancelled"})
+        tell(going_on)
+        raise typer.Exit(FAILED) from None
     except Exception as error:
         told = user_traceback(error)
         if as_json:

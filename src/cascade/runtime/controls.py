@@ -31,7 +31,7 @@ class Controls:
     admitting: Admission | None
     """What lets calls start; None: nothing has held one back so far."""
     steering: Any = None
-    """What takes pauses and limits from the connector; None: the engine has none."""
+    """What steers the engine from outside: its connector and its door; None: nothing does."""
 
     @property
     def admission(self) -> Admission:

@@ -101,6 +101,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
             older is forgotten where a run begins or ends. By default all stay.
         connector: carries messages for `cs.recv`; tasks find it as the resource `connector`. From its first run on,
             until it is closed, the engine also takes pauses and limits from it.
+        control: whether other processes of the same user may steer the engine from its first run on, until it is
+            closed: `cascade ps`, `status`, `watch`, `pause`, `resume`, `set-limit`, `clear-limit`, `cancel`, `signal`.
         cache_backend: where `cs.cached()` without a store keeps results: the path of a folder or a store object; by
             default the memory of this engine.
         tier: "auto" interprets, and turns what is used often into Python functions; "compile" does so at once;
@@ -122,6 +124,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
         durability: Durability = "group",
         keep: int | timedelta | None = None,
         connector: Any = None,
+        control: bool = False,
         cache_backend: Any = None,
         tier: Tier = "auto",
         thread_grace: float = 1.0,
@@ -152,9 +155,8 @@ class Engine(Controls, Durable, Signals, Shutdown):
         self.resources: dict[str, Resource] = {}
         if connector is not None:
             self.register(resource_of(connector, "Engine(connector=...)"))
-            from cascade.runtime.steering.by_messages import MessageControl
-
-            self.steering: Any = MessageControl(self, connector)
+        if connector is not None or control:
+            self._steer(connector, control)
         self.blueprints: dict[str, Blueprint] = {}
         if self.recorder is not None:
             self.recorder.blueprints = self.blueprints
@@ -164,6 +166,17 @@ class Engine(Controls, Durable, Signals, Shutdown):
     def caches(self) -> Caches:
         """The stores of results, and which keys have a call on its way."""
         return Caches(self._cache_backend)
+
+    def open_door(self) -> None:
+        """Let other processes of the same user steer the engine from now on, until it is closed (see `control`)."""
+        if self.steering is None:
+            self._steer(None, False)
+        self.steering.open()
+
+    def _steer(self, connector: Any, is_open: bool) -> None:
+        from cascade.runtime.steering.steering import Steering
+
+        self.steering: Any = Steering(self, connector, is_open)
 
     @property
     def is_direct(self) -> bool:
@@ -418,7 +431,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
                         run_id=run_id, target_tasks=plan.targets, params=shown, resumed=resumed, recorded=recorded
                     )
                 )
-            start = perf_counter()
+            run_scope.began = start = perf_counter()
             value, error, others = await run_root(run, activation)
             if run_scope.seconds is not None:
                 error = run_scope.settle(error)

@@ -36,6 +36,7 @@ class RunScope(TimedScope):
     __slots__ = (
         *(
             "_borne",
+            "began",
             "_is_placed",
             "_running",
             "_token",
@@ -51,6 +52,8 @@ class RunScope(TimedScope):
         *("mailbox", "name", "outer", "own", "reader", "runs"),
     )
 
+    began: float
+    """When its first task could begin, by the clock of performance counters."""
     mailbox: Any
     """What was sent to the run, if nobody records it; there is none before something is sent or waited for."""
 

@@ -71,3 +71,5 @@ class ScriptOptions(SilentOptions, total=False):
     """How it is recorded."""
     on_change: OnChange
     """What becomes of recorded steps where the program has changed."""
+    control: bool
+    """Whether other processes of the same user may steer the run once it has lasted half a second."""

@@ -13,6 +13,7 @@ nothing stands, no call comes here (docs/decisions/calls-that-wait-are-tickets.m
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import count
@@ -368,6 +369,13 @@ class Admission:
     def reason(self, ticket: Ticket) -> str:
         """Say what holds a call back that waits in line."""
         return str(ticket.queue.reason(ticket, self.limits.clock()))
+
+    def waiting(self) -> Counter[str]:
+        """Return how many calls wait in line, by the reason of the first in each."""
+        now, found = self.limits.clock(), Counter[str]()
+        for queue in self._queues.values():
+            found[queue.reason(queue.first(), now)] += len(queue.waiting)
+        return found
 
     # --- changes and time
 

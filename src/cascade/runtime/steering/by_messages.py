@@ -7,7 +7,7 @@ import time
 from contextvars import Context
 
 from cascade.errors import ConstraintError
-from cascade.runtime.controls import Controls
+from cascade.runtime.steering.steerable import Steerable
 from cascade.spec.connecting import with_topics
 from cascade.spec.constraints import ALL, Change, clears, read
 from cascade.spec.events import ConnectorConnected, ConnectorDisconnected, Event, RunWarning
@@ -33,7 +33,7 @@ class MessageControl:
     Nothing that comes there, and no failure of the connector, ends a run: it is a RunWarning.
     """
 
-    def __init__(self, engine: Controls, connector: Connector) -> None:
+    def __init__(self, engine: Steerable, connector: Connector) -> None:
         self._engine = engine
         self._connector = connector
         self._loop: asyncio.AbstractEventLoop | None = None
