@@ -6,11 +6,15 @@ before or after, and the log may end anywhere. (So the disk is believed where it
 it waits for: for the log before it copies it into the file, for the file before it begins the log anew, and for the
 head of the log before what follows it.)
 
+That test takes only what Python can see, on any Linux. The other one has every write and every wait for the disk noted
+as the system call is made, so nothing is believed of SQLite (`tests/adapters/state/cuts.py`); it takes a C compiler.
+
 `CASCADE_CUTS=500 pytest tests/runtime/test_recorded_power.py` cuts more often.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sys
@@ -22,6 +26,7 @@ import pytest
 from cascade.adapters.state import SqliteBackend, rules
 from cascade.adapters.state.codec import decode
 from cascade.runtime.journal import writer
+from tests.adapters.state.cuts import Disk, Inode, lay_out, library, operations, watched
 from tests.runtime import kills
 from tests.runtime.test_recorded_kills import names_in, recorded
 from tests.workflows import AGAIN
@@ -147,3 +152,45 @@ def test_a_run_goes_on_from_what_a_loss_of_power_leaves(tmp_path: Path, monkeypa
             cuts += 1
     os.close(kills.log)
     assert fewer or CUTS < 100, "some cuts are to lose something"
+
+
+def test_a_run_goes_on_from_what_was_confirmed_by_system_calls(tmp_path: Path, monkeypatch: Any) -> None:
+    made, draw, cuts, seed = library(tmp_path), random.Random(SEED), 0, SEED
+    monkeypatch.setattr(rules, "is_alive", lambda *_: False)
+    monkeypatch.setattr(writer, "LOOK", 0.002)
+    log = tmp_path / "log"
+    monkeypatch.setattr(kills, "log", os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+    while cuts < CUTS:
+        seed += 1
+        durability = ("each", "group")[seed % 2]
+        folder = tmp_path / f"{seed}"
+        folder.mkdir(mode=0o700)
+        command = [
+            "-m",
+            "tests.runtime.powered",
+            str(seed),
+            str(folder / "runs.db"),
+            durability,
+            str(tmp_path / "there"),
+        ]
+        ended = watched(made, folder, tmp_path / "operations", command)
+        assert ended.returncode == 0, ended.stderr
+        plain, done = json.loads(ended.stdout), operations(tmp_path / "operations", folder)
+        assert any(one.kind == "S" and one.name == "runs.db-wal" for one in done)
+        for _ in range(4):
+            cuts += 1
+            disk, moment = Disk({}), draw.randint(1, len(done))
+            for one in done[:moment]:
+                disk.do(one)
+            marks = disk.names.pop("marks", Inode()).now.decode()
+            committed = {name for line in marks.splitlines() for name in json.loads(line)}
+            path = tmp_path / f"{seed}.{cuts}" / "runs.db"
+            lay_out(path.parent, {name: data for name, data in disk.left(draw).items() if name != "marks"})
+            kept, before = recorded(path), len(lines_of(log))
+            where = f"program {seed}, {durability}, cut behind operation {moment} of {len(done)}"
+            assert kills.start_here(seed, path, durability) == plain, where
+            again = {line.split()[1] for line in lines_of(log)[before:]}
+            assert not kept & again, (where, kept & again)
+            if durability == "each":
+                assert not committed & again, (where, committed & again)
+    os.close(kills.log)
