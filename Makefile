@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run test hunt long check fix house docs bench bench-peers venv
+.PHONY: help run test hunt long check fix house docs bench bench-peers observatory venv
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -44,6 +44,9 @@ bench: venv  ## measure every row of the budgets; ARGS="heavy simple" measures t
 
 bench-peers: venv  ## give the same work to other engines, each installed in .venv-peers; ARGS="burr dask" for two
 	PYTHONPATH=src $(PYTHON) -m observatory.peers $(ARGS)
+
+observatory: venv  ## swarms of agents that must keep in step, without a picture; ARGS=--full for 10,000 each
+	$(PYTHON) -m observatory.swarms check $(ARGS)
 
 venv:
 	@sh tools/venv.sh .venv
