@@ -150,7 +150,7 @@ def test_what_was_edited_goes_on_as_the_edited_program_does() -> None:
                     continue
                 after = behind_a_kill(Editing(changed, edit, at).build(), None)
                 report = evaluate(after.target, after.params)
-            except (Unspecified, TooLong, CascadeError, TypeError, ValueError):  # it cannot be built so
+            except (Unspecified, TooLong, CascadeError, TypeError, ValueError, RecursionError):  # it cannot be built so
                 continue
             store = Dying()
             before = behind_a_kill(Builder(recipe).build(), store)

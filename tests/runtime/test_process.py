@@ -691,9 +691,9 @@ class TestTheEnd:
             await start(self)
             order.append("started")
 
-        async def noted_call(self: Any, payload: bytes) -> bytes:
+        async def noted_call(self: Any, payload: bytes, place: Any) -> bytes:
             order.append("call")
-            return await carry_out(self, payload)
+            return await carry_out(self, payload, place)
 
         monkeypatch.setattr(processes._Worker, "start", noted_start)
         monkeypatch.setattr(processes._Worker, "carry_out", noted_call)

@@ -264,6 +264,9 @@ class _Planner:
             timeout = getattr(gate, "timeout", None)
             if timeout is not None:
                 found.append(f"timeout {timeout:g} s")
+            heartbeat = getattr(gate, "heartbeat", None)
+            if heartbeat is not None:
+                found.append(f"heartbeat {heartbeat:g} s")
             if gate.hooks is not None:
                 found.append(f"calls {', '.join(gate.hooks.names())}")
             if gate.constraints is not None:

@@ -65,6 +65,7 @@ def _gate(task: Any, config: Config | None) -> Gate:
     gate = Gate()
     gate.retry, gate.timeout, gate.cache, gate.constraints = task.retry, task.timeout, task.cache, task.constraints
     gate.streams = task.yields
+    gate.heartbeat = task.heartbeat
     gate.hooks = hooks_of(None if config is None else config.hooks, task.hooks)
     if config is not None:
         gate.retry = config.retry or gate.retry

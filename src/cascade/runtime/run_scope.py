@@ -215,12 +215,12 @@ class RunScope(TimedScope):
         """The asyncio task that awaits the run; None: none does, that is known of."""
         return self.caller or (None if self.reader is None else self.reader())
 
-    def about_here(self) -> tuple[Any, ...] | None:
-        """Return what is known of the call that this code is in, for another process that carries it out."""
+    def about_here(self) -> tuple[tuple[Any, ...], Any] | None:
+        """Return what is known of the call that this code is in, for a process that makes it; and what hears that."""
         from cascade.runtime.frames.step_keys import about
 
         place = place_here()
-        return None if place is None else tuple(about(place.run, place.call, place.attempt))
+        return None if place is None else (tuple(about(place.run, place.call, place.attempt)), place)
 
     async def outcome(self, task: asyncio.Task[Any]) -> Any:
         """Wait for a run that was started, or give what came of it; a cancel of who waits here is one of the run."""

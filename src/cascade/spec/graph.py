@@ -88,6 +88,7 @@ class Gate:
         "condition",
         "constraints",
         "first",
+        "heartbeat",
         "hooks",
         "injects",
         "is_shared",
@@ -112,6 +113,8 @@ class Gate:
         self.retry: Retry | None = None
         self.timeout: float | None = None
         """Seconds for each attempt; None or infinity: no limit."""
+        self.heartbeat: float | None = None
+        """How many seconds an attempt may be silent; None: for ever."""
         self.constraints: Constraints | None = None
         self.amounts: tuple[tuple[str, int], ...] = ()
         """The names and references of the constraints' lazy amounts."""
@@ -131,24 +134,25 @@ class Gate:
 
     @property
     def is_policy(self) -> bool:
-        """Whether each call needs more than to be made: retries, a timeout, constraints, a cache, hooks, resources.
+        """Whether each call needs more than to be made: by a retry, a timeout or whatever else stands here.
 
         Or to be gone through, where it is that of a generator.
         """
         none = self.retry is None and self.timeout is None and self.constraints is None and self.cache is None
-        return self.injects or self.streams or self.hooks is not None or not none
+        none = none and self.hooks is None and self.heartbeat is None
+        return self.injects or self.streams or not none
 
     @property
     def only_takes(self) -> bool:
         """Whether a call is only to be made once what it takes is there, as long as it does not fail."""
-        none = self.timeout is None and self.cache is None and self.hooks is None
+        none = self.timeout is None and self.heartbeat is None and self.cache is None and self.hooks is None
         return none and not (self.amounts or self.streams)
 
     @property
     def only_holds(self) -> bool:
         """Whether a call that holds its constraints only needs to be made."""
         none = self.retry is None and self.timeout is None and self.cache is None and self.hooks is None
-        return none and not (self.injects or self.streams)
+        return none and self.heartbeat is None and not (self.injects or self.streams)
 
     @property
     def is_plain(self) -> bool:

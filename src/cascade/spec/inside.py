@@ -36,7 +36,10 @@ class Inside(Protocol):
         """The asyncio task that awaits the run; None: none does, that is known of."""
 
     def about_here(self) -> Any:
-        """Return what is known of the call that this code is in, for another process that carries it out."""
+        """Return what is known of the call that this code is in, for a process that carries it out; and what hears it.
+
+        That takes how far it has come (`report`) and, if it has a heartbeat, signs of life (`pulse`).
+        """
 
 
 waited_for: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()

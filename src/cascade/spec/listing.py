@@ -117,6 +117,8 @@ def _gate(block: Any, i: int) -> str:
         text += " cached"
     if gate.timeout is not None:
         text += f" timeout {gate.timeout:g}"
+    if gate.heartbeat is not None:
+        text += f" heartbeat {gate.heartbeat:g}"
     if gate.hooks is not None:
         text += " hooked"
     if gate.constraints is not None:

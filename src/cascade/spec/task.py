@@ -34,6 +34,7 @@ OPTIONS = (
     "mode",
     "retry",
     "timeout",
+    "heartbeat",
     "cache",
     "constraints",
     "tags",
@@ -71,6 +72,7 @@ class Task(Mappable[R], Generic[P, R]):
         mode: Mode = "auto",
         retry: Retry | None = None,
         timeout: float | None = None,
+        heartbeat: float | None = None,
         constraints: Constraints | None = None,
         cache: Any = None,
         tags: tuple[str, ...] = (),
@@ -88,6 +90,7 @@ class Task(Mappable[R], Generic[P, R]):
         self.mode: Mode = mode
         self.retry = retry
         self.timeout = timeout
+        self.heartbeat = heartbeat
         self.constraints = constraints
         self.cache = cache
         self.reach: Any = None
@@ -114,7 +117,7 @@ class Task(Mappable[R], Generic[P, R]):
             check_generator(self)
         self.needs: dict[str, Inject] = injected(self.shape)
         self.is_plain: bool = not (
-            retry or timeout or constraints or cache is not None or hooks or self.needs or self.yields
+            retry or timeout or heartbeat or constraints or cache is not None or hooks or self.needs or self.yields
         )
         self._least, self._most = self._counts()
         self._profile: Profile = profile_of(func)
@@ -240,6 +243,7 @@ class Task(Mappable[R], Generic[P, R]):
         mode: Mode | Unset = UNSET,
         retry: Any = UNSET,
         timeout: float | Unset | None = UNSET,
+        heartbeat: float | Unset | None = UNSET,
         cache: Any = UNSET,
         constraints: dict[str, Any] | Unset | None = UNSET,
         tags: Iterable[str] | Unset = UNSET,
@@ -251,16 +255,16 @@ class Task(Mappable[R], Generic[P, R]):
         """Return another task of the same function, with these options in the place of its own.
 
         The task itself stays as it is: `patient = fetch.with_options(timeout=60, retry=5)`. What is not given is taken
-        from it; None takes a retry, a timeout, a cache or constraints away.
+        from it; None takes a retry, a timeout, a heartbeat, a cache or constraints away.
 
         Args:
-            name, pure, mode, retry, timeout, cache, constraints, tags, record, version, on_failure,
+            name, pure, mode, retry, timeout, heartbeat, cache, constraints, tags, record, version, on_failure,
                 on_success: as in `@cs.task`.
         """
         given: dict[str, Any] = {
             **{"name": name, "pure": pure, "mode": mode, "retry": retry, "timeout": timeout, "cache": cache},
             **{"constraints": constraints, "tags": tags, "record": record, "version": version},
-            **{"on_failure": on_failure, "on_success": on_success},
+            **{"on_failure": on_failure, "on_success": on_success, "heartbeat": heartbeat},
         }
         given = {option: value for option, value in given.items() if value is not UNSET}
         if self.receiver is not None:
@@ -270,7 +274,7 @@ class Task(Mappable[R], Generic[P, R]):
         own = {
             **{"name": self.name, "pure": self.pure, "mode": self.mode, "retry": self.retry, "timeout": self.timeout},
             **{"cache": self.cache, "constraints": held and {**held.amounts, **held.lazy}, "tags": self.tags},
-            **{"record": self.record, "version": self.version},
+            **{"record": self.record, "version": self.version, "heartbeat": self.heartbeat},
         }
         if self.hooks is not None:
             own |= {"on_failure": self.hooks.on_failure, "on_success": self.hooks.on_success}
@@ -359,6 +363,7 @@ def task(
     mode: Mode = "auto",
     retry: Any = None,
     timeout: float | None = None,
+    heartbeat: float | None = None,
     cache: Any = None,
     constraints: dict[str, Any] | None = None,
     tags: Iterable[str] = (),
@@ -376,6 +381,7 @@ def task(
     mode: Mode = "auto",
     retry: Any = None,
     timeout: float | None = None,
+    heartbeat: float | None = None,
     cache: Any = None,
     constraints: dict[str, Any] | None = None,
     tags: Iterable[str] = (),
@@ -397,6 +403,8 @@ def task(
         retry: what `with_retry` takes (as a dict), or an int: `max_attempts`.
         cache: what `with_cache` takes.
         timeout: what `with_timeout` takes, in seconds.
+        heartbeat: how many seconds an attempt may be silent: if it takes longer until the next
+            `cs.current().heartbeat()`, or its end, it fails with a TimeoutError.
         constraints: what `with_constraints` takes.
         tags: free words.
         record: whether its values are recorded where the run is; by default they are, unless it is pure. With False,
@@ -419,6 +427,7 @@ def task(
     policy = retry_from(retry)
     kept = cache_from(cache, "@cs.task(cache=...)")
     seconds = None if timeout is None else seconds_from(timeout, "@cs.task(timeout=...)")
+    pulse = None if heartbeat is None else seconds_from(heartbeat, "@cs.task(heartbeat=...)")
     limits = Constraints(constraints) if constraints else None
     words = tuple(tags)
     hooks = hooks_from("@cs.task", on_failure, on_success)
@@ -440,6 +449,7 @@ def task(
             mode=mode,
             retry=policy,
             timeout=seconds,
+            heartbeat=pulse,
             constraints=limits,
             cache=kept,
             tags=words,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Literal
 
+from cascade.adapters.executors import words
 from cascade.spec.notes import spelled, traceback_of
 
 __all__ = ["RemoteTraceback", "carry_out", "pack_call", "unpack_outcome"]
@@ -66,6 +67,7 @@ def pack_call(what: str, func: Callable[..., Any], args: Any, kwargs: dict[str, 
 def carry_out(payload: bytes) -> bytes:
     """Make a packed call, in the other process; return its packed outcome."""
     global carried
+    words.next_call()
     try:
         func, args, kwargs, carried = _loads(payload)
         if isinstance(func, Reference):

@@ -18,6 +18,7 @@ from typing import Any
 from weakref import ref
 
 from cascade.adapters.executors.crossing import carry_out, pack_call, unpack_outcome
+from cascade.adapters.executors.words import begin, hear
 from cascade.errors import MissingExtraError
 from cascade.spec.inside import inside_of
 
@@ -68,14 +69,15 @@ class Processes:
         what = f"task {name!r} (declared at {declared})"
         _check_installed(what)
         inside = inside_of()
-        payload = pack_call(what, func, args, kwargs, None if inside is None else inside.about_here())
+        about, place = (None if inside is None else inside.about_here()) or (None, None)
+        payload = pack_call(what, func, args, kwargs, about)
         worker = await self._take()
         try:
             if worker.executor is None:
                 await worker.start()
             if begun is not None:
                 begun()
-            outcome = await worker.carry_out(payload)
+            outcome = await worker.carry_out(payload, place)
         except GeneratorExit:  # its event loop is gone
             worker.kill_nowait()
             self._count -= 1
@@ -159,15 +161,18 @@ class Processes:
 class _Worker:
     """One process, which carries out one call at a time."""
 
-    __slots__ = ("executor", "generation")
+    __slots__ = ("calls", "executor", "generation", "words")
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
         self.executor: Any = None
+        self.words: Any = None
+        """What its calls say while they run comes out of this pipe."""
+        self.calls = 0
 
     async def start(self) -> None:
         """Start the process, and wait until it is ready for calls."""
-        from multiprocessing import util
+        from multiprocessing import Pipe, util
 
         from loky.backend import get_context, spawn
         from loky.process_executor import ProcessPoolExecutor
@@ -175,33 +180,65 @@ class _Worker:
         if not _has_directory():
             spawn.os = _Directoryless()
             setattr(util, FLAGS, _flags_for_here)
-        with _hangups_blocked():
+        self.words, said = Pipe(duplex=False)
+        with said, _hangups_blocked():
             self.executor = ProcessPoolExecutor(
-                max_workers=1, timeout=None, context=get_context("loky"), initializer=_begin, initargs=(os.getpid(),)
+                max_workers=1,
+                timeout=None,
+                context=get_context("loky"),
+                initializer=_begin,
+                initargs=(os.getpid(), said),
             )
             started = self.executor.submit(_ready)
-        util.Finalize(self.executor, _end_at_exit, (ref(self.executor),), exitpriority=100)
-        await asyncio.wrap_future(started)
+            util.Finalize(self.executor, _end_at_exit, (ref(self.executor),), exitpriority=100)
+            await asyncio.wrap_future(started)
 
-    async def carry_out(self, payload: bytes) -> bytes:
-        """Have a packed call made; return its packed outcome."""
-        outcome: bytes = await asyncio.wrap_future(self.executor.submit(carry_out, payload))
-        return outcome
+    async def carry_out(self, payload: bytes, place: Any = None) -> bytes:
+        """Have a packed call made; return its packed outcome.
+
+        Args:
+            place: what takes down what the call says while it runs.
+        """
+        loop, pipe = asyncio.get_running_loop(), self.words
+        self.calls += 1
+
+        def heard() -> None:
+            if not hear(pipe, self.calls, place):
+                loop.remove_reader(pipe.fileno())
+
+        try:
+            loop.add_reader(pipe.fileno(), heard)
+        except NotImplementedError:  # of Windows, where loops read no pipes
+            if place is not None and place.pulse is not None:
+                raise NotImplementedError(
+                    'a task with mode="process" can have no heartbeat on this event loop, which reads no pipes; give '
+                    "it a timeout"
+                ) from None
+            outcome: bytes = await asyncio.wrap_future(self.executor.submit(carry_out, payload))
+            return outcome
+        try:
+            return await asyncio.wrap_future(self.executor.submit(carry_out, payload))
+        finally:
+            loop.remove_reader(pipe.fileno())
 
     def kill_nowait(self) -> None:
         """Kill the process and what it has started, soon."""
         if self.executor is not None:
             self.executor.shutdown(wait=False, kill_workers=True)
+            self.words.close()
 
     def end_soon(self) -> None:
         """Let the idle process end by itself."""
         self.executor.shutdown(wait=False)
+        self.words.close()
 
     def ending(self, kill: bool) -> asyncio.Future[None]:
         """Kill the process and what it has started, or let it end by itself; return a future for its end."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         executor = self.executor
+        if self.words is not None:
+            self.words.close()
 
         def shut_down() -> None:
             try:
@@ -318,10 +355,15 @@ def _flags_for_here() -> list[str]:
 # --- in the worker
 
 
-def _begin(parent: int) -> None:
-    """Prepare a worker: signals are the business of the process that started it, whose end is also its own."""
+def _begin(parent: int, said: Any) -> None:
+    """Prepare a worker: signals are the business of the process that started it, whose end is also its own.
+
+    Args:
+        said: the pipe for what its calls say while they run.
+    """
     import signal
 
+    begin(said)
     for name in SIGNALS:
         if hasattr(signal, name):  # a handler that does nothing: to ignore one would go on to what the task starts
             signal.signal(getattr(signal, name), _leave_alone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from time import perf_counter
 from types import CoroutineType
@@ -11,7 +11,6 @@ from typing import Any
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.execution.subflow import run_subflow
 from cascade.runtime.frames.call import Call, at_call, at_register
-from cascade.runtime.frames.cancel_scope import TimedScope
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.frames.started import Attempted, LoopStarted
 from cascade.runtime.interpreter.results import is_signal
@@ -117,10 +116,15 @@ async def call_plainly(run: RunState, call: Call, form: CallForm, args: Any, kwa
 
 
 async def make_call(
-    run: RunState, call: Call, form: CallForm, args: Any, kwargs: dict[str, Any], deadline: TimedScope | None = None
+    run: RunState,
+    call: Call,
+    form: CallForm,
+    args: Any,
+    kwargs: dict[str, Any],
+    begun: Callable[[], None] | None = None,
 ) -> Any:
-    """Call a task where it belongs; with a deadline, where it can be left."""
-    if run.inline and form.inline is not None and (deadline is None or form.task.mode == "inline"):
+    """Call a task where it belongs; where it can be left, if somebody is to hear when it has `begun`."""
+    if run.inline and form.inline is not None and (begun is None or form.task.mode == "inline"):
         run.ticker.begin()
         value = form.inline(*args, **kwargs)
         if run.ticker.due:
@@ -130,7 +134,7 @@ async def make_call(
     elif form.is_async:
         return await form.func(*args, **kwargs)
     else:
-        value = await run.place(call, form, args, kwargs, None if deadline is None else deadline.start)
+        value = await run.place(call, form, args, kwargs, begun)
     return await value if isinstance(value, CoroutineType) else value
 
 
@@ -207,7 +211,14 @@ class ManagedTask(ManagedCall):
             from cascade.runtime.streams.generation import generated
 
             return generated(self.run, self.call, self.form, args, kwargs)
-        return make_call(self.run, self.call, self.form, args, kwargs, self.deadline)
+        begun = None if self.deadline is self.pulse is None else self.begun
+        return make_call(self.run, self.call, self.form, args, kwargs, begun)
+
+    def begun(self) -> None:
+        """Start the clocks of the attempt, which a thread or a process has taken up."""
+        for clock in (self.deadline, self.pulse):
+            if clock is not None:
+                clock.start()
 
     def provide(self, work: Work, found: dict[Inject, Any]) -> Awaitable[Any]:
         """Do the work with the resources that the call asks for."""

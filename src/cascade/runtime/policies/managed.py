@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
@@ -10,12 +11,14 @@ from typing import Any
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.cancel_scope import TimedScope
+from cascade.runtime.frames.scope import Interrupted, NodeFailure
 from cascade.runtime.frames.started import Attempted
 from cascade.runtime.run.state import RunState
 from cascade.spec.graph import Gate
 from cascade.spec.lazy import Lazy
+from cascade.spec.notes import note_more, spelled
 
-__all__ = ["ManagedCall", "Work"]
+__all__ = ["ManagedCall", "Work", "late"]
 
 NO_POLICY = Gate()
 
@@ -23,7 +26,7 @@ NO_POLICY = Gate()
 class ManagedCall(ABC):
     """One call of a node under policies, or under the eyes of a subscriber, with all its attempts."""
 
-    __slots__ = ("attempted", "call", "count", "deadline", "gate", "is_hit", "run", "ticket")
+    __slots__ = ("attempted", "call", "count", "deadline", "gate", "is_hit", "pulse", "run", "ticket")
 
     def __init__(self, run: RunState, call: Call, gate: Gate | None, ticket: Ticket | None = None) -> None:
         self.run = run
@@ -39,6 +42,8 @@ class ManagedCall(ABC):
         """What limits and constraints have let the first attempt in with already."""
         self.deadline: TimedScope | None = None
         """What ends the attempt that is under way, if that has a timeout."""
+        self.pulse: Any = None
+        """What ends it when it is silent for too long, if it has a heartbeat (`policies.heartbeat.Pulse`)."""
 
     @property
     @abstractmethod
@@ -80,3 +85,13 @@ class ManagedCall(ABC):
 
 Work = Callable[[ManagedCall], Awaitable[Any]]
 """What a policy stands around: the next one inwards."""
+
+
+def late(message: str, failure: BaseException | None) -> TimeoutError:
+    """Return the error of an attempt that was too late or silent, and ended with `failure` or without."""
+    late = TimeoutError(message)
+    cause = failure.error if isinstance(failure, NodeFailure) else failure
+    late.__cause__ = None if isinstance(failure, asyncio.CancelledError) else cause
+    for other in failure.others if isinstance(failure, (NodeFailure, Interrupted)) else ():
+        note_more(late, f"besides, a node failed as it was cancelled: {spelled(other)}")
+    return late

@@ -8,8 +8,9 @@ From the outside inwards:
 4. *retry*: whatever an attempt fails of may be tried again, its wait in a queue and its timeout too.
 5. *slot*: what limits and constraints grant is held for one attempt, and given back while the next is waited for.
 6. resources that belong to a call: each attempt gets its own, set up while the slot is held.
-7. *timeout*: the time of an attempt. What waits in a queue, or for a resource, has not begun.
-8. the call of the function, or all of a sub-flow.
+7. *heartbeat*: how long an attempt may be silent.
+8. *timeout*: the time of an attempt. What waits in a queue, or for a resource, has not begun.
+9. the call of the function, or all of a sub-flow.
 
 A policy is one function in a file of its own, of a managed call and the work inside of it, and one step below. It
 returns something to await: where it has nothing to do it hands on that of the work, and costs no coroutine. Tasks and
@@ -31,6 +32,7 @@ from math import inf
 from typing import Any
 
 from cascade.runtime.policies.cache import cached
+from cascade.runtime.policies.heartbeat import alive
 from cascade.runtime.policies.hooks import hooked
 from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.policies.retry import retried
@@ -78,7 +80,11 @@ def _admitted(managed: ManagedCall) -> Awaitable[Any]:
 
 
 def _attempted(managed: ManagedCall) -> Awaitable[Any]:
-    return managed.attempt(_timed)
+    return managed.attempt(_timed if managed.gate.heartbeat is None else _alive)
+
+
+def _alive(managed: ManagedCall) -> Awaitable[Any]:
+    return alive(managed, managed.gate.heartbeat or inf, _timed)
 
 
 def _timed(managed: ManagedCall) -> Awaitable[Any]:

@@ -6,9 +6,7 @@ import asyncio
 from typing import Any
 
 from cascade.runtime.frames.cancel_scope import TimedScope
-from cascade.runtime.frames.scope import Interrupted, NodeFailure
-from cascade.runtime.policies.managed import ManagedCall
-from cascade.spec.notes import note_more, spelled
+from cascade.runtime.policies.managed import ManagedCall, late
 
 __all__ = ["in_time"]
 
@@ -16,7 +14,7 @@ __all__ = ["in_time"]
 async def in_time(managed: ManagedCall, seconds: float) -> Any:
     """Make the call of one attempt, for as long as its timeout allows."""
     run, call, is_here = managed.run, managed.call, managed.is_here
-    deadline = managed.deadline = TimedScope(run, call.scope, seconds)
+    deadline = managed.deadline = TimedScope(run, managed.pulse or call.scope, seconds)
     deadline.task = asyncio.current_task()
     if is_here:
         deadline.start()  # else when a thread or process takes it up
@@ -27,22 +25,12 @@ async def in_time(managed: ManagedCall, seconds: float) -> Any:
         failure = error
     try:
         deadline.stop()
-        deadline.task = None  # which may keep an error whose traceback leads here
+        deadline.task = managed.deadline = None  # which may keep an error whose traceback leads here
         # What is not here may have ended in time, and have come to be heard late.
         if (is_here or deadline.expired) and deadline.is_late(failure):
-            raise _late(f"{run.described(call)} took longer than its timeout of {seconds:g} s", failure)
+            raise late(f"{run.described(call)} took longer than its timeout of {seconds:g} s", failure)
         if failure is not None:
             raise failure
     finally:
         failure = None  # the traceback leads here
     return value
-
-
-def _late(message: str, failure: BaseException | None) -> TimeoutError:
-    """Return the error of an attempt that was too late, and ended with `failure` or without."""
-    late = TimeoutError(message)
-    cause = failure.error if isinstance(failure, NodeFailure) else failure
-    late.__cause__ = None if isinstance(failure, asyncio.CancelledError) else cause
-    for other in failure.others if isinstance(failure, (NodeFailure, Interrupted)) else ():
-        note_more(late, f"besides, a node failed as it was cancelled: {spelled(other)}")
-    return late

@@ -83,12 +83,22 @@ def awaits(coroutine: object) -> Iterator[FrameType]:
 class Place:
     """What running code is at: a call, and which attempt of it."""
 
-    __slots__ = ("attempt", "call", "run")
+    __slots__ = ("attempt", "call", "pulse", "run")
 
-    def __init__(self, run: RunState, call: Call, attempt: int) -> None:
+    def __init__(self, run: RunState, call: Call, attempt: int, pulse: Any = None) -> None:
         self.run = run
         self.call = call
         self.attempt = attempt
+        self.pulse = pulse
+        """What ends the attempt when it gives no sign of life, if it has a heartbeat."""
+
+    def report(self, done: float, total: float | None) -> None:
+        """Take down how far the call has come, from whatever thread."""
+        instance: Any = self.call.instance(self.run.names)
+        try:
+            instance.reported[self.call.suffix] = done, total
+        except AttributeError:
+            instance.reported = {self.call.suffix: (done, total)}
 
 
 def innermost(frames: Iterable[FrameType], run: RunState | None = None) -> Found:
@@ -136,7 +146,9 @@ def place_of(frames: Iterable[FrameType], run: RunState | None = None) -> Place 
     found = found if run is None else own
     if found is None:
         return None
-    return Place(*found, managed.count if managed is not None and managed.call is found[1] else 1)
+    if managed is None or managed.call is not found[1]:
+        return Place(*found, 1)
+    return Place(*found, managed.count, managed.pulse)
 
 
 def _in_straight_code(around: dict[str, Any], frame: FrameType) -> Found:
