@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 from cascade.spec.topics import Message
@@ -37,6 +38,11 @@ class Messages:
             RuntimeError: the event loop of the listener is closed.
         """
         self._loop.call_soon_threadsafe(self.put, message)
+
+    def end_from_anywhere(self) -> None:
+        """End the iteration, from any thread."""
+        with suppress(RuntimeError):  # its loop is closed
+            self._loop.call_soon_threadsafe(self.end)
 
     def end(self) -> None:
         """End the iteration, behind what has come."""

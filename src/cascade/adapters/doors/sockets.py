@@ -36,11 +36,12 @@ def has_unix_sockets() -> bool:
 class Entrance:
     """A socket that is listened on, with its file; `close` takes both away."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, name: str = "") -> None:
         """Listen.
 
         Args:
             kind: a word that the name of the file has at its end, to tell what is spoken there.
+            name: of the file, if there is one such socket at a time; by default a fresh one.
 
         Raises:
             ConnectorError: the folder is not safe.
@@ -48,15 +49,17 @@ class Entrance:
         """
         folder = folder_of_doors()
         assert folder is not None
-        sweep(folder, kind, gone_alone=True)
+        if not name:
+            sweep(folder, kind, gone_alone=True)
         self.pid: int = os.getpid()
-        self.name: str = f"{self.pid}-{os.urandom(3).hex()}"
+        fresh = f"{self.pid}-{os.urandom(3).hex()}"
+        self.name: str = name or fresh
         self.token: bytes = b""
         """What is to be proven to know; empty: the system says who it is."""
         is_unix = has_unix_sockets()
         self.path: str = os.path.join(folder, f"{self.name}.{kind}{SOCKET if is_unix else PORT}")
         self.socket: socket.socket = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET, socket.SOCK_STREAM)
-        made = os.path.join(folder, f".{self.name}.new")
+        made = os.path.join(folder, f".{fresh}.new")
         try:
             if is_unix:
                 self.socket.bind(made)
