@@ -470,7 +470,7 @@ class _Machine:
         """Evaluate a call, a map or a sub-flow, and its loop if there is one."""
         inputs = {slot: self.read(value, frame) for slot, value in slots_of(lazy).items()}
         reason, causes = self.decide(lazy, frame, inputs)
-        if reason == "Blocked" and not flows_into(lazy, inputs):
+        if reason == "Blocked" and not (flows_into(lazy, inputs) and self.comes_after(lazy, frame)):
             return blocked(causes)
         if reason not in (None, "Blocked"):
             return self.skipped(lazy, frame, reason, inputs, causes)
@@ -509,6 +509,11 @@ class _Machine:
         if any(each.value is NOTHING for each in inputs.values()):
             return "UpstreamSkipped_Data", causes
         return None, causes
+
+    def comes_after(self, lazy: LazyResult[Any], frame: _Frame) -> bool:
+        """Say whether all has run that a node is to come after."""
+        found = [self.before(each, frame) for each in predecessors(lazy)]
+        return all(each.ran and not each.blocked for each in found)
 
     def before(self, lazy: Lazy, frame: _Frame) -> Outcome:
         """Evaluate an `.after` predecessor where it counts: in this entry if that runs it, else around the loop."""
@@ -726,7 +731,7 @@ def overrides_of(func: Any, data: Any) -> Slots:
 
 def flows_into(lazy: Any, inputs: Mapping[Any, Outcome]) -> bool:
     """Say whether items of maps that failed may have come to a map that waits for nothing else."""
-    if not isinstance(lazy, MappedResult) or gate_part(lazy, "condition") is not UNSET or predecessors(lazy):
+    if not isinstance(lazy, MappedResult) or gate_part(lazy, "condition") is not UNSET:
         return False
     stopped = {slot: each for slot, each in inputs.items() if each.blocked}
     return all(slot in lazy.each and each.items is not None for slot, each in stopped.items())

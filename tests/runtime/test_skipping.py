@@ -1,12 +1,13 @@
 """Skipping: what does not run, why, and what is read in its place."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 import cascade as cs
-from tests.workflows import Body, Way, every_body, every_watched_way, every_way, inline, notes_of
+from tests.workflows import Body, Tier, Way, every_body, every_tier, every_watched_way, every_way, inline, notes_of, run
 
 
 @inline
@@ -17,6 +18,11 @@ def value(x: Any = "declared", y: Any = None) -> Any:
 @inline
 def reader(x: Any) -> Any:
     return ("read", x)
+
+
+@inline
+def add(x: Any, y: Any) -> Any:
+    return x + y
 
 
 @inline
@@ -546,3 +552,61 @@ def test_what_stands_in_for_a_call_is_there_where_only_a_subflow_is_skipped(way:
         ("read", 5),
         ("read", ("read", 5)),
     ]
+
+
+class TestWhatComesAfterASkip:
+    """A task that was skipped, a sub-flow, or an item that was left out, is called again: in another run, or later."""
+
+    def graph(self, slow: Callable[[int], Any]) -> Any:
+        """Values that are read in another order than they come in, each by several."""
+        first, second = slow(1), slow(2)
+        return [add(second, first), add(first, second), add(first, first), add(second, add(first, 10))]
+
+    def skipped(self, node: Any) -> Any:
+        """Return what reads a node that is skipped with nothing in its place."""
+        return add(node.run_if(cs.Param("go", default=False)), 1).run_if(False, otherwise="skipped")
+
+    @pytest.mark.parametrize("style", ["coroutine", "thread", "place"])
+    @every_tier
+    def test_of_a_task(self, style: str, tier: Tier) -> None:
+        async def coroutine(x: int) -> int:
+            await asyncio.sleep(0)
+            return x
+
+        def function(x: int) -> int:
+            return x
+
+        mode: Any = {"thread": "blocking", "place": "inline"}.get(style, "auto")
+        slow = cs.task(coroutine) if style == "coroutine" else cs.task(mode=mode)(function)
+        for _ in range(3):
+            assert run(self.skipped(slow(5)), tier=tier) == "skipped"
+            assert run(self.graph(slow), tier=tier) == [3, 3, 2, 13]
+            assert run([self.skipped(slow(5)), self.graph(slow)], tier=tier) == ["skipped", [3, 3, 2, 13]]
+
+    @every_tier
+    def test_of_a_subflow(self, tier: Tier) -> None:
+        @cs.task
+        async def slow(x: int) -> int:
+            await asyncio.sleep(0)
+            return x
+
+        def flow(x: int) -> Any:
+            return cs.subflow(slow(cs.Param("x", type=int)), {"x": x})
+
+        left = slow(cs.Param("x", type=int)).run_if(cs.Param("go", default=False))
+        for _ in range(3):
+            assert run(add(cs.subflow(left, {"x": 1}), 1).run_if(False, otherwise="skipped"), tier=tier) == "skipped"
+            assert run(self.graph(flow), tier=tier) == [3, 3, 2, 13]
+
+    @every_tier
+    def test_of_an_item_that_was_left_out(self, tier: Tier) -> None:
+        @cs.task
+        async def slow(x: int) -> int:
+            await asyncio.sleep(0)
+            if x < 0:
+                raise ValueError(x)
+            return x
+
+        for _ in range(3):
+            assert run(slow.map(x=[-1, -2], on_error="skip"), tier=tier) == []
+            assert run(self.graph(slow), tier=tier) == [3, 3, 2, 13]

@@ -17,7 +17,13 @@ class _Mark:
         return self._name
 
 
-PENDING: Final = _Mark("PENDING")
+class _Pending(_Mark):
+    """Of a class of its own: results are told by their class from what is none, and other marks pass for results."""
+
+    __slots__ = ()
+
+
+PENDING: Final = _Pending("PENDING")
 """No value yet."""
 NOTHING: Final = _Mark("NOTHING")
 """Skipped, with nothing for a reader."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from cascade.errors import CascadeError, JumpError, StaticGraphError
 from cascade.runtime.frames.call import Call
-from cascade.runtime.frames.frame import PENDING, Frame
+from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.frames.started import Attempted, Uncommitted
 from cascade.runtime.interpreter.in_place import hold_place
@@ -49,7 +49,8 @@ def plain_result(run: RunState, frame: Frame, i: int, op: int, form: CallForm, v
         value.put_aside(frame, i, deferred)
         return PENDING
     if not isinstance(value, (Signal, CoroutineType)):
-        form.seen = value.__class__
+        if value is not NOTHING:  # which is no result that others will be like
+            form.seen = value.__class__
         return value
     try:
         if isinstance(value, Jump):
