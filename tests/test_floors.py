@@ -54,7 +54,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"run_scope"},
         {"changes", "controls", "durable", "forks", "shutdown"},
         {"journal", "steering"},
-        {"signals"},
+        {"signals", "tracing"},
         {"engine"},
     ),
 }
@@ -75,6 +75,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.adapters.executors.by_value": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.solvers.csp": {"ortools"},
+    "cascade.adapters.telemetry.otel": {"opentelemetry"},
     "cascade.providers.config": {"yaml"},
     "cascade.providers.http": {"httpx"},
     "cascade.providers.ipfs": {"httpx"},

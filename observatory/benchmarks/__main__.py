@@ -27,6 +27,7 @@ from observatory.benchmarks import (
     startup,
     steering,
     streams,
+    traced,
     virtual,
     waiting,
 )
@@ -35,6 +36,7 @@ from observatory.benchmarks.harness import REFERENCE, ROWS, Line, load, machine
 IN_ORDER = (
     loops,
     observed,
+    traced,
     progress,
     graphs,
     layered,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cascade.app.flow import compile
     from cascade.app.forms import from_json, to_json, to_lisp
     from cascade.app.inner import current_engine
+    from cascade.app.instrument import instrument
     from cascade.app.pictures import visualize
     from cascade.app.plans import dry_run
     from cascade.app.run import arun, run
@@ -112,6 +113,7 @@ __all__ = [
     "explain_cache",
     "from_json",
     "inject",
+    "instrument",
     "keys",
     "override_resource",
     "pipeline",
@@ -147,6 +149,7 @@ def __getattr__(name: str) -> Any:
         "explain": "cascade.app.sources",
         "explain_cache": "cascade.app.caching",
         "from_json": "cascade.app.forms",
+        "instrument": "cascade.app.instrument",
         "override_resource": "cascade.testing.overriding",
         "run": "cascade.app.run",
         "to_json": "cascade.app.forms",

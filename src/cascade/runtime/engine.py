@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import sys
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import cached_property, partial
 from math import inf
@@ -45,7 +46,7 @@ from cascade.runtime.signals import Signals
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
-from cascade.spec.events import RunFinished, RunStarted
+from cascade.spec.events import RunStarted
 from cascade.spec.keywords import explains_options, no_option
 from cascade.spec.lazy import Lazy, MappedResult, R
 from cascade.spec.notes import note_more, note_others, spelled
@@ -53,6 +54,7 @@ from cascade.spec.policies import Hook, Hooks, hooks_from, seconds_from
 from cascade.spec.protocols import Executor, Solver, may_run_inline
 from cascade.spec.resource import Resource
 from cascade.spec.run_options import Durability, OnChange, RunOptions
+from cascade.spec.tracing import RunTrace, Tracing, everywhere
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -111,6 +113,9 @@ class Engine(Controls, Durable, Signals, Shutdown):
 
     One event loop at a time; a new loop after the old one ended is fine.
     """
+
+    tracing: Tracing | None = None
+    """What gives its runs spans (`cs.instrument`)."""
 
     @explains_options("Engine")
     def __init__(
@@ -399,6 +404,19 @@ class Engine(Controls, Durable, Signals, Shutdown):
             raise ValueError(f"a run named {name!r} is going on already; give each run_id to one run at a time")
         return name
 
+    async def _begun(self, trace: RunTrace | None, *of_run: Any) -> Any:
+        """Ask the store for a run; end its span where it does not begin."""
+        begun = None
+        try:
+            begun = await self.recorder.begin(*of_run, trace)
+            return begun
+        finally:
+            if trace is not None and (begun is None or begun.journal is None):
+                failed = sys.exc_info()[1]
+                trace.end(
+                    "Failed" if begun is None else "Succeeded", 0.0, None if failed is None else spelled(failed), 0
+                )
+
     async def _execute(self, prepared: Prepared, run_scope: RunScope, result_sink: ResultSink | None = None) -> Any:
         plan, constants, params, known, variables, how, hooks = prepared
         blueprint, run_id = plan.blueprint, run_scope.name
@@ -406,15 +424,23 @@ class Engine(Controls, Durable, Signals, Shutdown):
             await self.steering.begin()
         resumed, recorded = False, 0
         run: RunState
+        tracing = self.tracing or everywhere.tracing
+        trace = None if tracing is None else tracing.trace(run_id, plan.targets)
         if how is None:
-            run = RunState(self, OPERATIONS, run_scope, blueprint, params, known, variables)
+            kind = RunState if tracing is None else tracing.plain
+            run = kind(self, OPERATIONS, run_scope, blueprint, params, known, variables)
+            if trace is not None:
+                trace.begin(None, 1)
         else:
-            begun = await self.recorder.begin(run_scope, how, plan, params, variables, self.bus)
+            begun = await self._begun(trace, run_scope, how, plan, params, variables, self.bus)
             if begun.journal is None:
                 return begun.value
             constants, params, resumed, recorded = begun.constants, begun.params, begun.is_resumed, begun.recorded
             inputs = blueprint, params, known, variables
-            run = self.recorder.state_of(begun.journal, self, OPERATIONS, run_scope, *inputs)
+            kind = None if tracing is None else tracing.recorded
+            run = self.recorder.state_of(begun.journal, self, OPERATIONS, run_scope, *inputs, kind=kind)
+        if tracing is not None and trace is not None:
+            run.traced_by(trace, tracing.choice())
         if plan.has_secrets:
             run.keep_secrets(blueprint.graph, constants)
         run.result_sink = result_sink
@@ -449,12 +475,13 @@ class Engine(Controls, Durable, Signals, Shutdown):
                 error, _ = await to_the_end(self.recorder.end(run, value, error), inf)
             if hooks is not None:
                 await tell_of_run(run, hooks, plan.targets, perf_counter() - start, value, error)
-            if self.bus.wants(RunFinished):
-                run.publish_end(perf_counter() - start, error, others)
+            run.ended(perf_counter() - start, error, others)
             if self.bus.has_channels:
                 await self.bus.settle(run_id)
         finally:
             self._ended(run_scope)
+            if trace is not None:
+                trace.end("Cancelled", 0.0, None, 0)  # if it has not, as its event loop was left behind
             run.let_go(activation)
             run_scope.leave()
         try:

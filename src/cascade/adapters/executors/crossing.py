@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -75,7 +76,8 @@ def carry_out(payload: bytes) -> bytes:
     except BaseException as error:
         return _failure("arrival", error)
     try:
-        value = func(*args, **kwargs)
+        with _traced(carried):
+            value = func(*args, **kwargs)
     except BaseException as error:
         return _failure("raised", error)
     finally:
@@ -84,6 +86,16 @@ def carry_out(payload: bytes) -> bytes:
         return _dumps(("value", value, ""))
     except Exception as error:
         return _failure("result", error)
+
+
+def _traced(about: tuple[Any, ...] | None) -> AbstractContextManager[None]:
+    """Let what is called here belong to the trace that the call does, if it belongs to one."""
+    carrier = about[-1] if about else None
+    if not carrier:
+        return nullcontext()
+    from cascade.adapters.telemetry.otel import carried as within
+
+    return within(carrier)
 
 
 def unpack_outcome(what: str, outcome: bytes) -> Any:

@@ -37,7 +37,6 @@ from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.run.deadlock import held_here, leave_slot, note_wait, stuck, take_slot
 from cascade.runtime.run.state import RunState
-from cascade.spec.events import TaskBlocked
 from cascade.spec.operations import CALL1, CALLN, LOOP, MOVE1
 from cascade.spec.placement import CallForm, arguments
 from cascade.spec.readable import readable
@@ -232,8 +231,7 @@ def _asked(run: RunState, frame: Frame, i: int) -> Any:
         note_wait(ticket)
         if run.context is None:
             run.context = copy_context()
-        if run.bus.wants(TaskBlocked):
-            run.publish_blocked(Call(frame, i), ticket)
+        run.publish_blocked(Call(frame, i), ticket)
     return None
 
 

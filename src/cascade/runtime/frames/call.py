@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascade.runtime.frames.frame import Activation, Frame, NodeInstance
 from cascade.runtime.frames.scope import Scope
+from cascade.spec.tracing import CallSpan
 
 if TYPE_CHECKING:
     from cascade.runtime.frames.node_ids import NodeIds
@@ -31,8 +32,12 @@ class Call:
         "number",
         "register",
         "scope",
+        "span",
         "suffix",
     )
+
+    span: CallSpan
+    """The span of the call, where the run is traced."""
 
     def __init__(self, frame: Frame, i: int, suffix: str = "", scope: Scope | None = None) -> None:
         self.frame = frame

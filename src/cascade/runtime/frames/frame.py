@@ -158,10 +158,14 @@ class Frame:
         "regs",
         "scope",
         "skips",
+        "spans",
         "suffix",
         "waiters",
         "watch",
     )
+
+    spans: dict[int, Any]
+    """By register, what refers to the span of the call that computed it, or of each item, if the run is traced."""
 
     def __init__(
         self, activation: Activation, block: Block, regs: list[Any], scope: Scope, parent: Frame | None

@@ -49,6 +49,8 @@ class About(NamedTuple):
     """What its key for the outside world is made of."""
     module: str
     """Where its function stands."""
+    carrier: dict[str, str] | None = None
+    """The trace that it belongs to."""
 
 
 def about(run: Any, call: Call, attempt: int) -> About:
@@ -60,7 +62,7 @@ def about(run: Any, call: Call, attempt: int) -> About:
     task: Any = getattr(call.activation.blueprint.graph.nodes[call.number], "task", None)
     module = getattr(getattr(task, "func", None), "__module__", None) or "cascade"
     task_id = call.instance(run.names).site_of(call.suffix).task_id
-    return About(run.id, task_id, attempt, call.iteration, f"{name}\0{keys.lasting(call)}", module)
+    return About(run.id, task_id, attempt, call.iteration, f"{name}\0{keys.lasting(call)}", module, run.carrier())
 
 
 class Numbering:

@@ -47,6 +47,7 @@ from cascade.spec.inputs import Env, Param
 from cascade.spec.notes import spelled
 from cascade.spec.run_options import Durability
 from cascade.spec.state import Commit, RunRecord, StateBackend, StepRecord
+from cascade.spec.tracing import RunTrace
 
 __all__ = ["Begun", "Recorder", "recorder_from"]
 
@@ -104,11 +105,17 @@ class Recorder:
         return run_id
 
     def state_of(
-        self, journal: Journal, engine: Any, operations: Operations[RunState], run_scope: RunScope, *inputs: Any
+        self,
+        journal: Journal,
+        engine: Any,
+        operations: Operations[RunState],
+        run_scope: RunScope,
+        *inputs: Any,
+        kind: type[RecordedRun] | None = None,
     ) -> RecordedRun:
-        """Return the state of a run that may go on."""
+        """Return the state of a run that may go on; of a kind of its own if it is traced."""
         journal.end_run = partial(call_on, run_scope.loop, run_scope.ask)
-        return RecordedRun(journal, engine, operations, run_scope, *inputs)
+        return (kind or RecordedRun)(journal, engine, operations, run_scope, *inputs)
 
     async def begin(
         self,
@@ -118,6 +125,7 @@ class Recorder:
         given: Mapping[str, Any],
         variables: dict[str, str | None],
         bus: MessageBus,
+        trace: RunTrace | None = None,
     ) -> Begun:
         """Make a run ours: a new one, or one that goes on.
 
@@ -134,7 +142,8 @@ class Recorder:
         before = await self.writer.ask(lambda: self.backend.find(run_id))
         if before is None:
             constants = fill(graph, given, variables) if graph.inputs else graph.constants
-            params, now = self._params(plan, given, variables, 0.0), time()
+            traced = None if trace is None else trace.begin(None, 1)
+            params, now = self._params(plan, given, variables, 0.0, traced), time()
             seen = encoded(look, plan.blueprint)
             record = RunRecord(run_id, "Running", self.target, params, seen, now, now, epoch=1, owner=owner)
             if not await self._ours(run_id, params, lambda: self.backend.create(record)):
@@ -159,7 +168,11 @@ class Recorder:
                 return Begun(None, constants, merged, True, 0, decode(steps[TARGET].value))
         kept = change.judge(before.epoch + 1)
         ran = _ran(before, recorded, steps)
-        params = self._params(plan, merged, variables, ran)
+        first = recorded.get("trace")
+        if trace is not None:
+            own = trace.begin(first, before.epoch + 1)
+            first = first or own
+        params = self._params(plan, merged, variables, ran, first)
         taken = await self._ours(
             run_id,
             params,
@@ -190,7 +203,9 @@ class Recorder:
         run_scope.start(ran)
         return begun
 
-    def _params(self, plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None], ran: float) -> bytes:
+    def _params(
+        self, plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None], ran: float, traced: str | None
+    ) -> bytes:
         """Return what is recorded of the parameters given and the environment, all but secrets; and of this start."""
         own = plan.blueprint.graph.inputs.values()
         called = [each for blueprint in self.blueprints.values() for each in blueprint.graph.inputs.values()]
@@ -203,6 +218,7 @@ class Recorder:
                     "variables": {k: v for k, v in variables.items() if k in environment and k not in secret},
                     "start": uuid4().hex,
                     "ran": ran,
+                    **({"trace": traced} if traced else {}),
                 }
             )
         except StateError as error:

@@ -31,6 +31,7 @@ from cascade.spec.notes import note_place, spelled
 from cascade.spec.operations import CALLN, IMPORT
 from cascade.spec.readable import readable
 from cascade.spec.signal import uncrossable
+from cascade.spec.tracing import RunTrace, SpanChoice
 
 __all__ = ["Reports"]
 
@@ -49,6 +50,11 @@ class Reports:
     _names: NodeIds | None
     watch: tuple[bool, bool, bool]
     secrets: dict[str, None]
+    trace: RunTrace
+    """The trace of the run; it has none, and neither of the next two, if it is not traced."""
+    choice: SpanChoice
+    waits: dict[tuple[int, int, str], float]
+    """Since when calls are held back."""
     unnoted: tuple[BaseException, str] | None
     """The last failure that took no note, and what the note would have said."""
 
@@ -155,6 +161,19 @@ class Reports:
             return "Succeeded"
         asked = isinstance(error, CancelledError) and self.run_scope.is_cancelled
         return "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
+
+    def traced_by(self, trace: RunTrace, choice: SpanChoice) -> None:
+        """Begin the spans of calls (`TracedRun`)."""
+        raise NotImplementedError
+
+    def carrier(self) -> dict[str, str] | None:
+        """Return the trace of what runs here, for another process; None: there is none."""
+        return None
+
+    def ended(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
+        """Say that the run has ended, if anybody listens."""
+        if self.bus.wants(RunFinished):
+            self.publish_end(seconds, error, others)
 
     def publish_end(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
         """Say that the run has ended, with an error and those of other nodes or without."""

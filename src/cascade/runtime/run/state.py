@@ -54,6 +54,7 @@ class RunState(Reports):
         "awaits",
         "blueprint",
         "bus",
+        "choice",
         "compiles_flows",
         "compiles_loops",
         "context",
@@ -88,8 +89,10 @@ class RunState(Reports):
         "stall",
         "takes_tickets",
         "ticker",
+        "trace",
         "under_way",
         "variables",
+        "waits",
         "watch",
     )
 

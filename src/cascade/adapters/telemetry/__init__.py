@@ -1,0 +1,1 @@
+"""Telemetry: where spans and measures of runs go to."""

@@ -1,0 +1,1 @@
+"""Runs whose calls have spans."""
