@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from cascade.testing import VirtualClock
-from observatory.swarms import fireflies, life
+from observatory.swarms import bottleneck, fireflies, life, memory
 from observatory.swarms.__main__ import main
 from observatory.swarms.golden import Code, Golden, Grid, judged, next_generation
 from observatory.swarms.mailbox import Mailbox, neighbours
@@ -177,8 +177,38 @@ def test_fireflies_that_are_not_nudged_stay_apart() -> None:
 
 def test_a_swarm_is_the_same_each_time_by_its_seed() -> None:
     found = [glow(fireflies.Options(side=8, seed=seed)) for seed in (5, 5, 6)]
-    assert found[0] == found[1]
-    assert found[0].orders != found[2].orders
+    assert found[0].flashes == found[1].flashes
+    assert found[0].orders == pytest.approx(found[1].orders)
+    assert found[0].orders != pytest.approx(found[2].orders)
+
+
+# --- a bottleneck, and memory
+
+
+def test_a_limit_is_full_while_somebody_waits_and_passes_all_alike() -> None:
+    options = bottleneck.Options(agents=60, places=5, duration=6.0)
+    outcome = VirtualClock().run(bottleneck.run(options, Show(bottleneck.palette())))
+    assert outcome.faults == []
+    assert outcome.most == 5
+    assert outcome.blocked >= sum(outcome.works)
+
+
+def test_a_limit_that_does_not_hold_is_not_used_or_is_not_fair_is_told_of() -> None:
+    outcome = bottleneck.Outcome(bottleneck.Options(), works=[1, 7], blocked=3, most=21, mean=12.0)
+    bottleneck.judge(outcome)
+    assert outcome.faults == [
+        "21 worked at once, where 20 may.",
+        "Only 12.0 of 20 places were taken while somebody waited.",
+        "One worked 1 times, another one 7 times.",
+    ]
+
+
+def test_what_comes_when_all_have_begun_is_growth() -> None:
+    outcome = memory.measure(memory.Options(agents=50, generations=40))
+    assert outcome.faults == []
+    outcome.samples = [10.0, 20, 30, 40, 50, 60, 75, 70]
+    assert outcome.grown == 15
+    assert "15.0 MB more" in str(outcome)
 
 
 # --- pictures
@@ -326,7 +356,7 @@ def test_make_observatory_checks_both_swarms_and_finds_what_is_planted(
     said = capsys.readouterr().out
     assert "life with a wrong rule: found" in said
     assert "life with a lost message: found" in said
-    assert {each.name for each in tmp_path.iterdir()} == {"fireflies.html", "life.html"}
+    assert {each.name for each in tmp_path.iterdir()} == {"bottleneck.html", "fireflies.html", "life.html"}
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ from cascade.adapters.connectors.callbacks import listen
 from cascade.adapters.connectors.local import LocalConnector
 from observatory.swarms.mailbox import Mailbox, neighbours
 from observatory.swarms.picture import Colours
+from observatory.swarms.recording import Recording
 from observatory.swarms.show import Show
 
-__all__ = ["Monitor", "Options", "Outcome", "order", "palette", "run"]
+__all__ = ["Monitor", "Options", "Outcome", "order", "palette", "recording", "run"]
 
 TOPIC = "firefly/flash"
 IN_STEP = 0.95
@@ -54,7 +55,6 @@ class Night:
 
     options: Options
     connector: LocalConnector
-    draw: random.Random
     is_over: bool = False
 
 
@@ -105,7 +105,17 @@ async def firefly(me: Firefly, phase: float) -> Any:
     night.connector.publish_nowait(TOPIC, {"agent_id": me.id, "phase": phase})
     for neighbour in me.near:
         neighbour.put(me.id)
-    return cs.Jump("on", {"phase": night.draw.random() * 0.1})
+    return cs.Jump("on", {"phase": first_phase(me)})
+
+
+def first_phase(me: Firefly) -> float:
+    """Draw where an agent begins anew after a flash.
+
+    By its number and those of its flashes, not one after the other: which of two agents comes first at one moment is
+    nobody's business, so that what a swarm does depends on its seed alone.
+    """
+    number = (me.night.options.seed * 1_000_003 + me.id) * 1_000_003 + me.flashes
+    return random.Random(number).random() * 0.1
 
 
 def order(phases: NDArray[np.float64]) -> float:
@@ -162,6 +172,20 @@ class Outcome:
     """The order parameter, twice a second."""
     faults: list[str] = field(default_factory=list)
 
+    def __str__(self) -> str:
+        """Say it in a line."""
+        step = self.in_step_after
+        when = "never in step" if step is None else f"in step after {step:.1f} periods"
+        agents = self.options.side**2
+        return f"fireflies: {agents:,} agents, {when}, {self.flashes:,} flashes, {8 * self.flashes:,} signals"
+
+
+def recording(options: Options) -> Recording:
+    """Return an empty recording of a swarm."""
+    about = f"{options.side**2:,} agents that hear their eight neighbours, and find one beat."
+    legend = {SHADES - 1: "flashes", SHADES // 2: "glows", 0: "waits"}
+    return Recording("Fireflies", palette(), legend, about, "R, 0 to 1", glow=True)
+
 
 def is_in_step(orders: list[float], period: float) -> bool:
     """Say whether a swarm was in step all of its last period: at one moment it may seem so by chance."""
@@ -204,7 +228,7 @@ async def run(options: Options, show: Show) -> Outcome:
     """Run a swarm to its end; what is not as it should be stands in `faults`."""
     draw = random.Random(options.seed)
     connector = LocalConnector()
-    night, monitor, outcome = Night(options, connector, draw), Monitor(options), Outcome(options)
+    night, monitor, outcome = Night(options, connector), Monitor(options), Outcome(options)
     swarm = swarm_of(night)
     phases = [draw.random() * options.period for _ in swarm]
     lives = firefly.map(me=swarm, phase=phases)

@@ -16,9 +16,10 @@ import cascade as cs
 from observatory.swarms.golden import Code, Golden, Grid
 from observatory.swarms.mailbox import Mailbox, neighbours
 from observatory.swarms.picture import Colours
+from observatory.swarms.recording import Recording
 from observatory.swarms.show import Show
 
-__all__ = ["Options", "Outcome", "Planted", "palette", "run", "seed_of"]
+__all__ = ["Options", "Outcome", "Planted", "palette", "recording", "run", "seed_of"]
 
 Planted = Literal["rule", "message"]
 Heard = tuple[int, int]
@@ -127,6 +128,24 @@ class Outcome:
     drifted: int = 0
     population: list[int] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Say it in a line."""
+        generations = max(0, len(self.population) - 1)
+        return (
+            f"life: {self.options.side**2:,} agents, {generations} generations, {self.judged:,} cells judged, "
+            f"{self.wrong_steps:,} wrong steps, {self.drifted:,} drifted"
+        )
+
+
+def recording(options: Options) -> Recording:
+    """Return an empty recording of a grid."""
+    legend = {
+        **{0: "dead", 1: "alive", 2: "alive by a wrong step", 3: "dead by a wrong step"},
+        **{4: "alive by drift", 5: "dead by drift"},
+    }
+    about = f"{options.side**2:,} agents, one a cell, held against a golden model."
+    return Recording("Conway's life", palette(), legend, about, "alive, 0 to a half")
 
 
 class Board:
