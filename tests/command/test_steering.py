@@ -229,7 +229,7 @@ class TestLooking:
             told: list[Any] = []
             thread = threading.Thread(target=lambda: told.append(cascade("watch", "r")))
             thread.start()
-            time.sleep(0.3)
+            until(lambda: len(engine.steering.door.callers) == 2)  # one asks how it is, one waits for the end
             assert cascade("signal", "r", "go", "1")[0] == 0
             assert cascade("resume", "task:fetch")[0] == 0
             thread.join()
@@ -244,11 +244,18 @@ class TestLooking:
     def test_watch_in_json_of_a_run_that_fails(self, cascade: Invoke) -> None:
         @cs.task
         async def fail() -> None:
-            await asyncio.sleep(0.2)
+            await may_fail.wait()
             raise ValueError("no paper")
 
-        with suppressed(ValueError), Going({"r": fail()}):
-            code, out, _ = cascade("watch", "--json")
+        may_fail = asyncio.Event()
+        told: list[Any] = []
+        thread = threading.Thread(target=lambda: told.append(cascade("watch", "--json")))
+        with suppressed(ValueError), Going({"r": fail()}) as engine:
+            thread.start()
+            until(lambda: len(engine.steering.door.callers) == 2)
+            engine._active["r"].loop.call_soon_threadsafe(may_fail.set)
+            thread.join()
+        code, out, _ = told[0]
         assert code == 0
         first, *_, last = [json.loads(line) for line in out.splitlines()]
         assert first["running"].keys() == {"fail#1"}
@@ -258,20 +265,19 @@ class TestLooking:
         with Going({"a": cs.wait(100), "b": cs.wait(100)}):
             assert cascade("watch") == (2, "", "error: several runs are going on; name one: a, b\n")
 
-    def test_watch_waits_for_a_run_and_tells_of_a_process_that_is_gone(self, cascade: Invoke) -> None:
-        told: list[Any] = []
-        thread = threading.Thread(target=lambda: told.append(cascade("watch")))
-        thread.start()
+    def test_watch_waits_for_a_run_and_tells_of_a_process_that_is_gone(self) -> None:
+        command = [sys.executable, "-W", "error", "-m", "cascade", "watch"]
         code = "import cascade as cs; from cascade.app import run; run.DOOR_AFTER = 0; "
         code += "cs.run(cs.wait(60), log_level='SILENT')"
-        with subprocess.Popen([sys.executable, "-c", code]) as running:
-            until(doors)
-            time.sleep(0.8)
-            running.kill()
-        thread.join()
-        assert told[0][0] == 0
-        assert "no run is going on yet; waiting for one" in told[0][2]
-        assert told[0][1].endswith("(wait): it has ended, or its process has\n")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+            assert watching.stderr is not None
+            assert watching.stdout is not None
+            assert "no run is going on yet; waiting for one" in watching.stderr.readline()
+            with subprocess.Popen([sys.executable, "-c", code]) as running:
+                assert "wait has run for" in watching.stdout.readline()
+                running.kill()
+            assert watching.stdout.read().endswith("(wait): it has ended, or its process has\n")
+            assert watching.wait(30) == 0
 
     def test_watch_is_live_on_a_terminal(self) -> None:
         pytest.importorskip("rich")

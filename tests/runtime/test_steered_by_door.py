@@ -210,9 +210,11 @@ class TestWhileTheLoopIsBusy:
                 time.sleep(0.005)
             said.append(ask_now("status"))
             ask_now("pause", scope="task:count")
-            time.sleep(0.05)
-            before = counted[0]
-            time.sleep(0.05)
+            before = -1
+            while before != counted[0]:  # it stands still
+                before = counted[0]
+                time.sleep(0.1)
+            time.sleep(0.1)
             said.append(counted[0] - before)
             ask_now("resume", scope="task:count")
             while counted[0] == before:
@@ -255,7 +257,7 @@ class TestWhileTheLoopIsBusy:
         said: list[Any] = []
 
         def steer(holds: threading.Event) -> None:
-            said.extend([ask_now("status"), ask_now("pause", ttl=0.5), ask_now("status")])
+            said.extend([ask_now("status"), ask_now("pause", ttl=60), ask_now("status")])
             try:
                 ask_now("signal", run="r", name="x")
             except ConnectorError as error:
@@ -272,6 +274,7 @@ class TestWhileTheLoopIsBusy:
                 free.wait()  # as a task that blocks does
                 assert [limit.kind for limit in engine.limits()] == ["pause"]
                 thread.join()
+                engine.resume()
                 assert await run is None  # the message came, late
 
         in_loop(main)

@@ -133,7 +133,9 @@ def test_what_another_process_has_retained_outlives_it_until_it_is_cleared() -> 
     in_loop(main)
 
 
-def test_when_the_hub_is_killed_another_process_is_it_and_all_go_on() -> None:
+def test_when_the_hub_is_killed_another_process_is_it_and_all_go_on(folder: Path) -> None:
+    kept = folder / "default.messages.retained"
+
     async def main() -> None:
         hub = Sender()
         await asyncio.to_thread(hub.send, "kept", "before", True)
@@ -143,7 +145,7 @@ def test_when_the_hub_is_killed_another_process_is_it_and_all_go_on() -> None:
                 await listen(each, "news/#", lambda topic, message: seen.append((topic, message)))
             await asyncio.to_thread(hub.send, "news/1", 1)
             await arrives(lambda: len(seen) == 3)
-            await asyncio.sleep(0.1)  # what is retained is written now and then
+            await arrives(lambda: "before" in kept.read_text() if kept.exists() else False)
             hub.process.kill()
             await asyncio.to_thread(hub.process.communicate)
             seen.clear()
@@ -201,7 +203,7 @@ def test_only_the_user_may_use_it(folder: Path) -> None:
     async def main() -> None:
         with connectors(1) as (connector,):
             await connector.publish("a", "secret", retain=True, qos=1)
-            await asyncio.sleep(0.15)
+            await arrives((folder / "default.messages.retained").exists)
             files = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in folder.iterdir()}
             assert files == {f"default.messages{end}": 0o600 for end in (".sock", ".lock", ".retained")}
             assert stat.S_IMODE(folder.lstat().st_mode) == 0o700
