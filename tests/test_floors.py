@@ -72,6 +72,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.command.recorded": {"typer"},
     "cascade.command.running": {"typer"},
     "cascade.command.steering": {"typer"},
+    "cascade.adapters.connectors.mqtt": {"aiomqtt"},
     "cascade.adapters.executors.by_value": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.solvers.csp": {"ortools"},

@@ -1,0 +1,183 @@
+"""Messages over a broker of MQTT: a real Mosquitto, which is killed and comes back."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cascade as cs
+from cascade.errors import ConnectorError
+from cascade.runtime import Engine, MessageBus
+from cascade.runtime.events import RunWarning
+from cascade.spec.constraints import message_for, topic_for
+from tests.workflows import in_loop
+
+pytest.importorskip("aiomqtt")
+from cascade.adapters.connectors.mqtt import MqttConnector
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+if MOSQUITTO is None and os.environ.get("CASCADE_REQUIRE_ALL") == "1":
+    raise RuntimeError("there is no mosquitto, and CASCADE_REQUIRE_ALL=1 asks for it")
+pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="there is no mosquitto")
+
+
+class Broker:
+    """A Mosquitto on a free port of this machine, which may be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n", encoding="utf-8")
+        self.process: Any = None
+
+    def start(self) -> None:
+        assert MOSQUITTO is not None
+        self.process = subprocess.Popen([MOSQUITTO, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                assert self.process.poll() is None
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    made = Broker(tmp_path)
+    made.start()
+    yield made
+    made.kill()
+
+
+async def until(check: Any) -> None:
+    while not check():
+        await asyncio.sleep(0.01)
+
+
+def test_messages_patterns_and_what_is_retained(broker: Broker) -> None:
+    async def main() -> None:
+        one, other = MqttConnector("127.0.0.1", broker.port), MqttConnector("127.0.0.1", broker.port, source="b")
+        await one.connect()
+        await one.publish("cell/1/state", {"gen": 1}, retain=True, qos=1)
+        await one.publish("cell/2/state", 2, retain=True, qos=1)
+        await one.publish("cell/2/state", {}, retain=True, qos=1)
+        await other.connect()
+        async with other.subscribe("cell/+/state") as some, other.subscribe("#") as every:
+            assert await anext(some.with_topics()) == ("cell/1/state", {"gen": 1}, True)
+            await one.publish("cell/3/state", [None, "é"])
+            assert await anext(some.with_topics()) == ("cell/3/state", [None, "é"], False)
+            found = [(await anext(every.with_topics())).topic for _ in range(4)]
+            assert {"cell/1/state", "cell/3/state", other.status_topic} <= set(found)
+        with pytest.raises(ConnectorError, match="JSON"):
+            await one.publish("a", object())
+        await one.disconnect()
+        await other.disconnect()
+
+    in_loop(main)
+
+
+def test_it_connects_again_and_listens_again_when_the_broker_was_killed(broker: Broker) -> None:
+    async def main() -> None:
+        one, other = (
+            MqttConnector("127.0.0.1", broker.port, source="a"),
+            MqttConnector("127.0.0.1", broker.port, source="b"),
+        )
+        await one.connect()
+        await other.connect()
+        async with other.subscribe("news/#") as messages:
+            await one.publish("news/1", 1, qos=1)
+            assert await anext(messages) == 1
+            await asyncio.to_thread(broker.kill)
+            await until(lambda: not one._connected.is_set() and not other._connected.is_set())
+            await one.publish("news/2", 2)  # waits for the broker, and holds nobody up
+            await asyncio.to_thread(broker.start)
+            await one._connected.wait()
+            await other._connected.wait()
+            await one.publish("news/3", 3, qos=1)
+            while await anext(messages) != 3:  # the second one may have come before anybody listened again
+                pass
+        await one.disconnect()
+        await other.disconnect()
+
+    in_loop(main)
+
+
+def test_who_ends_without_a_word_is_told_of(broker: Broker) -> None:
+    async def main() -> None:
+        one, other = (
+            MqttConnector("127.0.0.1", broker.port, source="a"),
+            MqttConnector("127.0.0.1", broker.port, source="b"),
+        )
+        await one.connect()
+        await other.connect()
+        async with other.subscribe("cascade/status/a") as messages:
+            assert await anext(messages) == {"status": "online"}
+            client: Any = one._client
+            client._client.socket().shutdown(socket.SHUT_RDWR)
+            assert await anext(messages) == {"status": "offline"}
+            assert await anext(messages) == {"status": "online"}  # it has connected again
+            await one.disconnect()
+            assert await anext(messages) == {"status": "offline"}
+        await other.disconnect()
+
+    in_loop(main)
+
+
+def test_a_retained_pause_holds_from_the_first_task_on_and_what_makes_no_sense_is_a_warning(broker: Broker) -> None:
+    called: list[int] = []
+    warnings: list[str] = []
+
+    @cs.task
+    def work(x: int) -> int:
+        called.append(x)
+        return x
+
+    async def main() -> None:
+        sender = MqttConnector("127.0.0.1", broker.port, source="sender")
+        await sender.connect()
+        await sender.publish(topic_for("task:work", "pause"), message_for("task:work", "pause"), qos=1, retain=True)
+        bus = MessageBus()
+        bus.subscribe(RunWarning, lambda event: warnings.append(event.code))
+        async with Engine(connector=MqttConnector("127.0.0.1", broker.port), bus=bus) as engine:
+            run = engine.start(work(1))
+            await until(lambda: engine.admitting is not None and engine.admission.waiting().total() == 1)
+            await sender.publish(topic_for("global"), ["no"], qos=1)
+            await until(lambda: warnings)
+            assert called == []
+            await sender.publish(topic_for("task:work", "pause"), {}, qos=1, retain=True)
+            assert await run == 1
+        await sender.disconnect()
+        assert warnings == ["ConstraintIgnored"]
+
+    in_loop(main)
+
+
+def test_a_broker_that_is_not_there_holds_runs_up_for_a_while_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascade.runtime.steering.by_messages.PATIENCE", 0.05)
+    monkeypatch.setattr("cascade.adapters.connectors.mqtt.PATIENCE", 0.05)
+    warnings: list[str] = []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    async def main() -> None:
+        bus = MessageBus()
+        bus.subscribe(RunWarning, lambda event: warnings.append(event.code))
+        connector = MqttConnector("127.0.0.1", port)
+        async with Engine(connector=connector, bus=bus) as engine:
+            assert await engine.run(cs.format("x")) == "x"
+            with pytest.raises(ConnectorError, match="does not answer"):
+                await connector.publish("a", 1, qos=1)
+
+    in_loop(main)
+    assert warnings == ["ConnectorSlow"]
