@@ -193,6 +193,14 @@ class TestSteering:
             assert "global 已暂停" in cascade("status")[1]
 
 
+@contextmanager
+def watching(*arguments: str) -> Iterator[Any]:
+    """Have another process watch."""
+    command = [sys.executable, "-W", "error", "-m", "cascade", "watch", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+
+
 class TestLooking:
     def test_ps_lists_runs_and_engines_without_one(self, cascade: Invoke) -> None:
         targets = [fetch(1).named(f"n{n}") for n in range(5)]
@@ -223,41 +231,30 @@ class TestLooking:
                 assert "\x1b" not in told
 
     def test_watch_shows_a_run_until_it_ends(self, cascade: Invoke) -> None:
-        going = Going({"r": cs.sequence([cs.wait_signal("go"), fetch(3)])})
-        with going as engine:
+        with Going({"r": cs.sequence([cs.wait_signal("go"), fetch(3)])}) as engine, watching("r") as seen:
             engine.pause("task:fetch")
-            told: list[Any] = []
-            thread = threading.Thread(target=lambda: told.append(cascade("watch", "r")))
-            thread.start()
-            until(lambda: len(engine.steering.door.callers) == 2)  # one asks how it is, one waits for the end
+            assert "running: wait_signal#1" in seen.stdout.readline()
+            while "task:fetch is paused" not in seen.stdout.readline():
+                pass
             assert cascade("signal", "r", "go", "1")[0] == 0
             assert cascade("resume", "task:fetch")[0] == 0
-            thread.join()
-        code, out, error = told[0]
-        assert (code, error) == (0, "")
-        first, *_, last = out.splitlines()
-        assert first.startswith("fetch has run for ")
-        assert "running: wait_signal#1" in first
-        assert "task:fetch is paused" in first
+            *_, last = seen.stdout.read().splitlines()
+            assert (seen.wait(30), seen.stderr.read()) == (0, "")
         assert re.fullmatch(r"r \(fetch\): run succeeded in [\d.]+ s", last)
 
-    def test_watch_in_json_of_a_run_that_fails(self, cascade: Invoke) -> None:
+    def test_watch_in_json_of_a_run_that_fails(self) -> None:
         @cs.task
         async def fail() -> None:
             await may_fail.wait()
             raise ValueError("no paper")
 
         may_fail = asyncio.Event()
-        told: list[Any] = []
-        thread = threading.Thread(target=lambda: told.append(cascade("watch", "--json")))
-        with suppressed(ValueError), Going({"r": fail()}) as engine:
-            thread.start()
-            until(lambda: len(engine.steering.door.callers) == 2)
+        with suppressed(ValueError), Going({"r": fail()}) as engine, watching("--json") as seen:
+            first = json.loads(seen.stdout.readline())
+            until(lambda: len(engine.steering.door.callers) == 2)  # one asks how it is, one waits for the end
             engine._active["r"].loop.call_soon_threadsafe(may_fail.set)
-            thread.join()
-        code, out, _ = told[0]
-        assert code == 0
-        first, *_, last = [json.loads(line) for line in out.splitlines()]
+            *_, last = map(json.loads, seen.stdout.read().splitlines())
+            assert seen.wait(30) == 0
         assert first["running"].keys() == {"fail#1"}
         assert (last["event"], last["status"], last["error"]) == ("RunFinished", "Failed", "ValueError: no paper")
 
@@ -266,18 +263,15 @@ class TestLooking:
             assert cascade("watch") == (2, "", "error: several runs are going on; name one: a, b\n")
 
     def test_watch_waits_for_a_run_and_tells_of_a_process_that_is_gone(self) -> None:
-        command = [sys.executable, "-W", "error", "-m", "cascade", "watch"]
         code = "import cascade as cs; from cascade.app import run; run.DOOR_AFTER = 0; "
         code += "cs.run(cs.wait(60), log_level='SILENT')"
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
-            assert watching.stderr is not None
-            assert watching.stdout is not None
-            assert "no run is going on yet; waiting for one" in watching.stderr.readline()
+        with watching() as seen:
+            assert "no run is going on yet; waiting for one" in seen.stderr.readline()
             with subprocess.Popen([sys.executable, "-c", code]) as running:
-                assert "wait has run for" in watching.stdout.readline()
+                assert "wait has run for" in seen.stdout.readline()
                 running.kill()
-            assert watching.stdout.read().endswith("(wait): it has ended, or its process has\n")
-            assert watching.wait(30) == 0
+            assert seen.stdout.read().endswith("(wait): it has ended, or its process has\n")
+            assert seen.wait(30) == 0
 
     def test_watch_is_live_on_a_terminal(self) -> None:
         pytest.importorskip("rich")

@@ -209,13 +209,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "ends_in": ("ends in {time}", "{time} 后结束"),
     "calls_wait": ("{count} calls wait: {reason}", "{count} 个调用在等待：{reason}"),
     "paused": (
-        "{name}: {scope} is paused; cascade resume {scope} ends it",
-        "{name}：{scope} 已暂停；cascade resume {scope} 可恢复",
+        "{name}: {scope} is paused; cascade resume {scope}{how} ends it",
+        "{name}：{scope} 已暂停；cascade resume {scope}{how} 可恢复",
     ),
     "resumed": ("{name}: {scope} is not paused any more", "{name}：{scope} 已恢复"),
     "limited": (
-        "{name}: {scope} is limited; cascade clear-limit {scope} ends it",
-        "{name}：{scope} 已限制；cascade clear-limit {scope} 可取消",
+        "{name}: {scope} is limited; cascade clear-limit {scope}{how} ends it",
+        "{name}：{scope} 已限制；cascade clear-limit {scope}{how} 可取消",
     ),
     "unlimited": ("{name}: {scope} is not limited any more", "{name}：{scope} 不再限制"),
     "cancels": ("{name} is being cancelled", "正在取消 {name}"),
@@ -223,6 +223,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "give --concurrency N, --rate RATE (such as 10/m), or both; cascade clear-limit takes both away",
         "请给出 --concurrency N、--rate RATE（例如 10/m）或两者；cascade clear-limit 可取消",
     ),
+    "no_broker": ("no broker of MQTT answers at {broker}", "{broker} 没有 MQTT 服务器响应"),
+    "no_broker_name": (
+        "--mqtt takes HOST or HOST:PORT, not {given!r}",
+        "--mqtt 的格式是 主机 或 主机:端口，而不是 {given!r}",
+    ),
+    "nothing_stands": ("nothing is paused or limited", "没有暂停或限制"),
     "title_engine": ("ENGINE", "引擎"),
     "title_program": ("PROGRAM", "程序"),
     # --- help
@@ -284,6 +290,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "The engine, or the pid of its process, as cascade ps shows.",
         "引擎，或其进程的 pid，见 cascade ps。",
     ),
+    "h_mqtt": ("Over this broker of MQTT, for all that listen there.", "通过此 MQTT 服务器，对所有监听者。"),
     "h_all": ("All engines that are going on.", "所有引擎。"),
     "h_ttl": ("Ends by itself after so many seconds.", "多少秒后自动结束。"),
     "h_concurrency": ("So many calls at once.", "同时最多多少个调用。"),

@@ -12,6 +12,7 @@ from cascade.app.writing import tell
 from cascade.command.misuse import Misuse
 from cascade.command.parts import Json, print_line, telling
 from cascade.errors import CascadeError
+from cascade.spec.limits import Kind
 
 __all__ = ["add_steering", "send_signal"]
 
@@ -19,6 +20,7 @@ Scope = Annotated[str, typer.Argument(metavar="SCOPE", help=say("h_scope"))]
 Run = Annotated[str, typer.Argument(metavar="RUN", help=say("h_run_going_on"))]
 Engine = Annotated[str | None, typer.Option("--engine", metavar="ENGINE", help=say("h_engine"))]
 All = Annotated[bool, typer.Option("--all", help=say("h_all"))]
+Mqtt = Annotated[str | None, typer.Option("--mqtt", metavar="HOST[:PORT]", help=say("h_mqtt"))]
 Ttl = Annotated[float | None, typer.Option("--ttl", metavar="SECONDS", help=say("h_ttl"))]
 
 
@@ -60,9 +62,17 @@ def _add_looks(app: typer.Typer) -> None:
                 print_line("\n".join(ps_table(found)))
 
     @app.command("status", help=say("h_engine_status"), epilog=say("h_exit"))
-    def status(engine: Engine = None, as_json: Json = False) -> None:
-        from cascade.command.engines import going, meant, status_lines
+    def status(engine: Engine = None, mqtt: Mqtt = None, as_json: Json = False) -> None:
+        from cascade.command.engines import going, limits_lines, meant, status_lines
 
+        if mqtt is not None:
+            from cascade.command.by_broker import standing
+
+            with telling():
+                told = {"version": 1, "limits": standing(mqtt)}
+                rows = limits_lines(told) or [say("nothing_stands")]
+                print_line(json.dumps(told, indent=2) if as_json else "\n".join(rows))
+            return
         with telling(), going(engine) as found:
             if as_json:
                 print_line(json.dumps({"version": 1, "engines": [each.to_dict() for each in found]}, indent=2))
@@ -74,22 +84,36 @@ def _add_looks(app: typer.Typer) -> None:
     def watch(
         run: Annotated[str | None, typer.Argument(metavar="RUN", help=say("h_watched"))] = None,
         engine: Engine = None,
+        mqtt: Mqtt = None,
         as_json: Json = False,
     ) -> None:
         from cascade.command.watching import watch as look
 
         with telling():
-            look(run, engine, as_json)
+            if mqtt is None:
+                look(run, engine, as_json)
+            else:
+                from cascade.command.by_broker import watch_events
+
+                watch_events(mqtt, as_json)
 
 
 def _add_limits(app: typer.Typer) -> None:
     @app.command("pause", help=say("h_pause"), epilog=say("h_exit"))
-    def pause(scope: Scope = "global", ttl: Ttl = None, engine: Engine = None, all_of_them: All = False) -> None:
-        _asked(engine, all_of_them, "pause", "paused", scope=scope, ttl=ttl)
+    def pause(
+        scope: Scope = "global", ttl: Ttl = None, engine: Engine = None, all_of_them: All = False, mqtt: Mqtt = None
+    ) -> None:
+        if mqtt is not None:
+            _published(mqtt, "paused", scope, {"pause": None}, ttl=ttl)
+        else:
+            _asked(engine, all_of_them, "pause", "paused", scope=scope, ttl=ttl)
 
     @app.command("resume", help=say("h_resume"), epilog=say("h_exit"))
-    def resume(scope: Scope = "global", engine: Engine = None, all_of_them: All = False) -> None:
-        _asked(engine, all_of_them, "resume", "resumed", scope=scope)
+    def resume(scope: Scope = "global", engine: Engine = None, all_of_them: All = False, mqtt: Mqtt = None) -> None:
+        if mqtt is not None:
+            _cleared(mqtt, "resumed", scope, "pause")
+        else:
+            _asked(engine, all_of_them, "resume", "resumed", scope=scope)
 
     @app.command("set-limit", help=say("h_set_limit"), epilog=say("h_exit"))
     def set_limit(
@@ -100,16 +124,25 @@ def _add_limits(app: typer.Typer) -> None:
         ttl: Ttl = None,
         engine: Engine = None,
         all_of_them: All = False,
+        mqtt: Mqtt = None,
     ) -> None:
         with telling():
             if concurrency is None and rate is None:
                 raise Misuse(say("no_limit_given"))
+        if mqtt is not None:
+            given: dict[Kind, Any] = {"concurrency": concurrency, "rate": _rate(rate)}
+            values = {kind: value for kind, value in given.items() if value is not None}
+            _published(mqtt, "limited", scope, values, burst, ttl)
+            return
         wanted = {"concurrency": concurrency, "rate": _rate(rate), "burst": burst, "ttl": ttl}
         _asked(engine, all_of_them, "set_limit", "limited", scope=scope, **wanted)
 
     @app.command("clear-limit", help=say("h_clear_limit"), epilog=say("h_exit"))
-    def clear_limit(scope: Scope, engine: Engine = None, all_of_them: All = False) -> None:
-        _asked(engine, all_of_them, "clear_limit", "unlimited", scope=scope)
+    def clear_limit(scope: Scope, engine: Engine = None, all_of_them: All = False, mqtt: Mqtt = None) -> None:
+        if mqtt is not None:
+            _cleared(mqtt, "unlimited", scope, "concurrency", "rate")
+        else:
+            _asked(engine, all_of_them, "clear_limit", "unlimited", scope=scope)
 
 
 def _rate(given: str | None) -> str | float | None:
@@ -118,6 +151,29 @@ def _rate(given: str | None) -> str | float | None:
         return None if given is None else float(given)
     except ValueError:
         return given
+
+
+def _published(
+    broker: str,
+    done: str,
+    scope: str,
+    values: dict[Kind, Any],
+    burst: int | None = None,
+    ttl: float | None = None,
+) -> None:
+    from cascade.command.by_broker import let_stand
+
+    with telling():
+        let_stand(broker, scope, values, burst, ttl)
+        tell(say(done, scope=scope, name=broker, how=f" --mqtt {broker}") + "\n")
+
+
+def _cleared(broker: str, done: str, scope: str, *kinds: Kind) -> None:
+    from cascade.command.by_broker import clear
+
+    with telling():
+        clear(broker, scope, *kinds)
+        tell(say(done, scope=scope, name=broker, how=f" --mqtt {broker}") + "\n")
 
 
 def _asked(engine: str | None, all_of_them: bool, do: str, done: str, **args: Any) -> None:
@@ -129,7 +185,7 @@ def _asked(engine: str | None, all_of_them: bool, do: str, done: str, **args: An
         for each in meant(engine, found, all_of_them=all_of_them):
             try:
                 each.asker.ask(do, **args)
-                tell(say(done, scope=args["scope"], name=each.name) + "\n")
+                tell(say(done, scope=args["scope"], name=each.name, how="") + "\n")
             except CascadeError as error:
                 refused.append(error)
         if refused:

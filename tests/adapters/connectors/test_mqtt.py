@@ -3,8 +3,10 @@
 import asyncio
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from cascade.errors import ConnectorError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import RunWarning
 from cascade.spec.constraints import message_for, topic_for
+from tests.helpers import invoke_cascade
 from tests.workflows import in_loop
 
 pytest.importorskip("aiomqtt")
@@ -161,6 +164,62 @@ def test_a_retained_pause_holds_from_the_first_task_on_and_what_makes_no_sense_i
         assert warnings == ["ConstraintIgnored"]
 
     in_loop(main)
+
+
+def test_the_commands_speak_over_a_broker(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("typer")
+    monkeypatch.setenv("CASCADE_LANG", "en")
+    where = f"127.0.0.1:{broker.port}"
+
+    def cascade(*arguments: str) -> tuple[int, str, str]:
+        return invoke_cascade(*arguments, "--mqtt", where)
+
+    told = f"{where}: global is paused; cascade resume global --mqtt {where} ends it\n"
+    assert cascade("pause") == (0, "", told)
+    limits = "--concurrency", "2", "--rate", "30/m", "--burst", "3", "--ttl", "60"
+    assert cascade("set-limit", "task:a/b", *limits)[0] == 0
+    first, *rest = cascade("status")[1].splitlines()
+    assert first == "global is paused"
+    assert [line.split(", ends in")[0] for line in rest] == ["task:a/b: 2 at once", "task:a/b: 30/m, 3 in a burst"]
+
+    async def main() -> list[str]:
+        async with Engine(connector=MqttConnector("127.0.0.1", broker.port)) as engine:
+            run = engine.start(cs.format("x"))
+            await until(lambda: len(engine.limits()) == 3)
+            kinds = [limit.kind for limit in engine.limits()]
+            assert (await asyncio.to_thread(cascade, "resume"))[0] == 0
+            assert (await asyncio.to_thread(cascade, "clear-limit", "task:a/b"))[0] == 0
+            assert await run == "x"
+            await until(lambda: engine.limits() == [])
+            return [str(kind) for kind in kinds]
+
+    assert in_loop(main) == ["pause", "concurrency", "rate"]
+    assert cascade("status") == (0, "nothing is paused or limited\n", "")
+    assert cascade("pause", "fetch")[0] == 1
+    assert invoke_cascade("pause", "--mqtt", ":x")[0] == 2
+
+
+def test_watch_prints_what_engines_tell(broker: Broker) -> None:
+    pytest.importorskip("typer")
+    command = [sys.executable, "-m", "cascade", "watch", "--mqtt", f"127.0.0.1:{broker.port}"]
+    body = {"type": "TaskStateEvent", "task_id": "a#1", "state": "FAILED", "duration_ms": 5, "error": "no\x1b[2J paper"}
+
+    async def main(watching: Any) -> str:
+        sender = MqttConnector("127.0.0.1", broker.port, tells_status=False)
+        await sender.connect()
+        reading = asyncio.ensure_future(asyncio.to_thread(watching.stdout.readline))
+        while not reading.done():  # until it listens
+            await sender.publish("cascade/telemetry/local/default/r/events", {"run_id": "r", "body": body}, qos=1)
+            await asyncio.sleep(0.05)
+        await sender.disconnect()
+        return str(await reading)
+
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        told = in_loop(lambda: main(watching))
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
+    assert told.startswith("r  a#1  FAILED (5 ms): no")
+    assert "\x1b" not in told
 
 
 def test_a_broker_that_is_not_there_holds_runs_up_for_a_while_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,13 +65,22 @@ class MqttConnector:
         host: where the broker is.
         port: its port.
         source: what this program is called; by default its host and pid.
+        tells_status: whether it is told that this program is connected.
         options: what `aiomqtt.Client` takes besides: `username`, `password`, `tls_params`, `keepalive`.
     """
 
     settling: float = SETTLING
     """For how many seconds retained messages may come once it listens."""
 
-    def __init__(self, host: str = "localhost", port: int = 1883, *, source: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 1883,
+        *,
+        source: str | None = None,
+        tells_status: bool = True,
+        **options: Any,
+    ) -> None:
         self.host: str = host
         self.port: int = port
         self.source: str = f"{socket.gethostname()}-{os.getpid()}" if source is None else source
@@ -79,6 +88,7 @@ class MqttConnector:
         """Where it is told whether this program is connected, retained."""
         self.dropped: int = 0
         """How many messages were not sent, as the broker was away for too long."""
+        self._tells_status = tells_status
         self._options = options
         self._loop: asyncio.AbstractEventLoop | None = None
         self._users = 0
@@ -99,7 +109,7 @@ class MqttConnector:
             with suppress(MqttError, TimeoutError):
                 async with asyncio.timeout(PATIENCE):
                     await self._send_all(self._client)
-                    await self._client.publish(self.status_topic, '{"status": "offline"}', qos=1, retain=True)
+                    await self._tell(self._client, "offline")
         self._task.cancel()
         await asyncio.wait({self._task})
         for each in self._listeners:
@@ -195,7 +205,9 @@ class MqttConnector:
             wait = min(2 * wait, LONGEST_WAIT)
 
     def _made(self) -> Client:
-        will = Will(self.status_topic, '{"status": "offline"}', qos=1, retain=True)
+        will = (
+            Will(self.status_topic, _payload({"status": "offline"}), qos=1, retain=True) if self._tells_status else None
+        )
         return Client(self.host, self.port, will=will, **self._options)
 
     async def _greet(self, client: Client) -> None:
@@ -205,9 +217,13 @@ class MqttConnector:
             asyncio.get_running_loop().call_later(5 * SETTLING, self._settled, each)
         for pattern in dict.fromkeys(each.pattern for each in self._listeners):
             await client.subscribe(pattern, qos=1)
-        await client.publish(self.status_topic, '{"status": "online"}', qos=1, retain=True)
+        await self._tell(client, "online")
         self._client = client
         self._connected.set()
+
+    async def _tell(self, client: Client, status: str) -> None:
+        if self._tells_status:
+            await client.publish(self.status_topic, _payload({"status": status}), qos=1, retain=True)
 
     def _settled(self, listener: Listener) -> None:
         listener.told = None
