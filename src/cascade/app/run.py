@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from cascade.app.blocking import block_on
 from cascade.app.inner import on_its_loop, wait_for
@@ -30,6 +30,9 @@ from cascade.spec.run_options import (
     ScriptOptions,
     SilentOptions,
 )
+
+if TYPE_CHECKING:
+    from cascade.adapters.telemetry import TelemetrySubscriber
 
 __all__ = ["arun", "run"]
 
@@ -83,7 +86,8 @@ def run(
         log_level: "DEBUG" tells of each task, "INFO" of the run, retries and warnings, "WARNING" of what
             needs attention, "ERROR" of a failed run, "SILENT" of nothing.
         log_format: "human", or "json" for one JSON object a line.
-        connector: carries messages for `cs.recv`; the run also takes pauses and limits from it.
+        connector: carries messages for `cs.recv`; the run also takes pauses and limits from it, and publishes its state
+            there (`TelemetrySubscriber`).
         state_backend: where the run is recorded, so that it goes on after a crash: the path of a SQLite file, a URL or
             a store object; by default nowhere.
         run_id: what the run is called; one that is recorded goes on where it was. By default a fresh one.
@@ -130,7 +134,8 @@ def run(
         options: RunOptions = {"run_id": run_id, "on_change": on_change, "timeout": timeout, "resources": given}
         options |= {"on_failure": on_failure, "on_success": on_success}
         opens = control and os.environ.get("CASCADE_CONTROL", "1") not in ("0", "off", "false")
-        return block_on(_run(engine, target, params, reporter.progress, opens, **options))
+        telemetry = None if connector is None else _telemetry(bus, connector)
+        return block_on(_run(engine, target, params, reporter.progress, opens, telemetry, **options))
     except BaseException as error:
         if engine is not None and engine.steering is not None:  # an event loop that was left behind has not closed it
             engine.steering.shut()
@@ -187,6 +192,7 @@ async def _run(
     params: Params,
     progress: Progress | None = None,
     opens: bool = False,
+    telemetry: TelemetrySubscriber | None = None,
     **options: Unpack[RunOptions],
 ) -> Any:
     async with engine:
@@ -204,3 +210,11 @@ async def _run(
                 door.cancel()
             if progress is not None:
                 progress.stop()
+            if telemetry is not None:
+                await telemetry.shutdown()
+
+
+def _telemetry(bus: MessageBus, connector: Any) -> TelemetrySubscriber:
+    from cascade.adapters.telemetry import TelemetrySubscriber
+
+    return TelemetrySubscriber(bus, connector)

@@ -1,1 +1,5 @@
-"""Telemetry: where spans and measures of runs go to."""
+"""Telemetry: where what runs tell goes to."""
+
+from cascade.adapters.telemetry.topics import TelemetrySubscriber
+
+__all__ = ["TelemetrySubscriber"]
