@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from cascade.app.progress import Progress, display_for
@@ -15,6 +17,7 @@ from cascade.runtime.events.bus import MessageBus
 from cascade.spec.events import (
     ConnectorConnected,
     ConnectorDisconnected,
+    ConnectorEvent,
     Event,
     RunFinished,
     RunStarted,
@@ -30,6 +33,16 @@ __all__ = ["Reporter"]
 
 CLOCK = len("12:00:00 WARNING ")
 """Further lines of a message are indented by so much, so that none looks like a line of the log."""
+IDS = {
+    "started": "run.started",
+    "started_with": "run.started_with_params",
+    "goes_on": "run.goes_on",
+    "succeeded": "run.finished_success",
+    "failed": "run.finished_failure",
+    "cancelled": "run.cancelled",
+}
+ENDS = {"Succeeded": "task.finished_success", "Failed": "task.finished_failure", "Cancelled": "task.cancelled"}
+"""What the messages of runs, and of the ends of tasks, are called in the JSON log."""
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "SILENT")
 
 
@@ -62,11 +75,22 @@ class Reporter:
             bus.subscribe(TaskExecutionStarted, self._task_started)
             bus.subscribe(TaskExecutionFinished, self._task_finished)
             bus.subscribe(TaskSkipped, self._skipped)
-            bus.subscribe(ConnectorConnected, lambda event: self._write("DEBUG", event, say("connected")))
-            bus.subscribe(ConnectorDisconnected, lambda event: self._write("DEBUG", event, say("disconnected")))
+            bus.subscribe(ConnectorConnected, self._connected)
+            bus.subscribe(ConnectorDisconnected, self._connected)
 
-    def _write(self, level: str, event: Event, text: str) -> None:
-        self._line(level, event.timestamp, text, lambda: {"event": type(event).__name__, **event.to_dict()})
+    def records(self) -> AbstractContextManager[object]:
+        """Write records of `logging` as well while the `with` block lasts: in JSON, where they have their step."""
+        if not self._json or self._level == LEVELS.index("SILENT"):
+            return nullcontext()
+        from cascade.app.records import Records
+
+        return Records(getattr(logging, LEVELS[self._level]), self._record)
+
+    def _record(self, level: str, timestamp: float, fields: dict[str, Any]) -> None:
+        self._line(level, timestamp, "", lambda: {"event": "Log", "id": "log", "timestamp": timestamp, **fields})
+
+    def _write(self, level: str, event: Event, text: str, id: str) -> None:
+        self._line(level, event.timestamp, text, lambda: {"event": type(event).__name__, "id": id, **event.to_dict()})
 
     def _line(self, level: str, timestamp: float, text: str, record: Callable[[], dict[str, Any]]) -> None:
         if self._json:
@@ -79,7 +103,12 @@ class Reporter:
 
     def _going_on(self, report: Report) -> None:
         now = time.time()
-        self._line("INFO", now, str(report), lambda: {"event": "Progress", "timestamp": now, **report.to_dict()})
+        self._line(
+            "INFO",
+            now,
+            str(report),
+            lambda: {"event": "Progress", "id": "run.progress", "timestamp": now, **report.to_dict()},
+        )
 
     def _started(self, event: RunStarted) -> None:
         if self._run is not None and self._level > LEVELS.index("DEBUG"):  # inside of a task
@@ -93,7 +122,7 @@ class Reporter:
             self.progress.names = shown
         params = ", ".join(f"{one_line(k)}={v!r}" for k, v in event.params.items())
         how = "goes_on" if event.resumed else "started_with" if params else "started"
-        self._write("INFO", event, say(how, names=shown, params=params, recorded=event.recorded))
+        self._write("INFO", event, say(how, names=shown, params=params, recorded=event.recorded), IDS[how])
 
     def _finished(self, event: RunFinished) -> None:
         if self._run not in (None, event.run_id):
@@ -109,21 +138,31 @@ class Reporter:
         seconds = f"{event.duration:.3f} s"
         if event.status == "Succeeded":
             if self._level <= LEVELS.index(level):
-                self._write(level, event, say("succeeded", seconds=seconds))
+                self._write(level, event, say("succeeded", seconds=seconds), IDS["succeeded"])
         elif event.status == "Cancelled":
             asked = event.error is None or event.error.startswith("CancelledError")
-            self._write(level, event, say("cancelled", seconds=seconds) + ("" if asked else f": {event.error}"))
+            self._write(
+                level,
+                event,
+                say("cancelled", seconds=seconds) + ("" if asked else f": {event.error}"),
+                IDS["cancelled"],
+            )
         else:
-            self._write(level, event, say("failed", seconds=seconds, error=event.error))
+            self._write(level, event, say("failed", seconds=seconds, error=event.error), IDS["failed"])
 
     def _summary(self, progress: Progress, now: float) -> None:
         """Tell what was worth telling of a run that is over: in lines, or in one record."""
         lines = progress.summary()
         for text in lines[:1] if self._json else lines:
-            self._line("INFO", now, text, lambda: {"event": "Summary", "timestamp": now, **progress.to_dict()})
+            self._line(
+                "INFO",
+                now,
+                text,
+                lambda: {"event": "Summary", "id": "run.summary", "timestamp": now, **progress.to_dict()},
+            )
 
     def _warning(self, event: RunWarning) -> None:
-        self._write("WARNING", event, f"{event.code}: {event.message}")
+        self._write("WARNING", event, f"{event.code}: {event.message}", "run.warning")
 
     def _retrying(self, event: TaskRetrying) -> None:
         text = say(
@@ -134,10 +173,12 @@ class Reporter:
             error=event.error,
             delay=f"{event.delay:g}",
         )
-        self._write("INFO", event, text)
+        self._write("INFO", event, text, "task.retrying")
 
     def _task_started(self, event: TaskExecutionStarted) -> None:
-        self._write("DEBUG", event, say("task_started", task=event.task_id, entry=_entry(event.iteration)))
+        self._write(
+            "DEBUG", event, say("task_started", task=event.task_id, entry=_entry(event.iteration)), "task.started"
+        )
 
     def _task_finished(self, event: TaskExecutionFinished) -> None:
         text = say(
@@ -148,11 +189,15 @@ class Reporter:
             seconds=f"{event.duration:.6f}",
             entry=_entry(event.iteration),
         )
-        self._write("DEBUG", event, text)
+        self._write("DEBUG", event, text, ENDS[event.status])
+
+    def _connected(self, event: ConnectorEvent) -> None:
+        word = "connected" if isinstance(event, ConnectorConnected) else "disconnected"
+        self._write("DEBUG", event, say(word), f"connector.{word}")
 
     def _skipped(self, event: TaskSkipped) -> None:
         text = say("task_skipped", task=event.task_id, reason=event.reason, entry=_entry(event.iteration))
-        self._write("DEBUG", event, text)
+        self._write("DEBUG", event, text, "task.skipped")
 
 
 def _entry(iteration: int) -> str:

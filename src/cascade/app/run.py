@@ -85,7 +85,8 @@ def run(
         on_failure, on_success: as in `Engine.run`.
         log_level: "DEBUG" tells of each task, "INFO" of the run, retries and warnings, "WARNING" of what
             needs attention, "ERROR" of a failed run, "SILENT" of nothing.
-        log_format: "human", or "json" for one JSON object a line.
+        log_format: "human", or "json" for one JSON object a line, for records of `logging` too: those made in tasks
+            have `run_id` and `task_id`.
         connector: carries messages for `cs.recv`; the run also takes pauses and limits from it, and publishes its state
             there (`TelemetrySubscriber`).
         state_backend: where the run is recorded, so that it goes on after a crash: the path of a SQLite file, a URL or
@@ -135,7 +136,8 @@ def run(
         options |= {"on_failure": on_failure, "on_success": on_success}
         opens = control and os.environ.get("CASCADE_CONTROL", "1") not in ("0", "off", "false")
         telemetry = None if connector is None else _telemetry(bus, connector)
-        return block_on(_run(engine, target, params, reporter.progress, opens, telemetry, **options))
+        with reporter.records():
+            return block_on(_run(engine, target, params, reporter.progress, opens, telemetry, **options))
     except BaseException as error:
         if engine is not None and engine.steering is not None:  # an event loop that was left behind has not closed it
             engine.steering.shut()
