@@ -114,10 +114,10 @@ class StepKeys:
     """The keys of the steps of one run; what they begin with is worked out once."""
 
     def __init__(self, numbering: Numbering | None = None) -> None:
-        self._programs: dict[Any, str] = {None: ""}
-        self._loops: dict[NodeInstance | None, str] = {None: ""}
+        self._programs: dict[Any, str] = {}  # empty as long as nothing is in them: many runs only wait
+        self._loops: dict[NodeInstance, str] = {}
         self._numbering = numbering
-        self._graphs: dict[Any, int | None] = {None: 0}
+        self._graphs: dict[Any, int | None] = {}
         self.own: Sequence[int] | None = None if numbering is None else numbering.keys[0]
         """What the nodes of the run's own graph go by; None: each by its number."""
 
@@ -140,6 +140,7 @@ class StepKeys:
 
     def _graph(self, key: object) -> int | None:
         """Return the graph of an activation; None: it is not part of the run's own program."""
+        self._graphs.setdefault(None, 0)
         waiting = [key]
         while waiting:  # without recursion by how deep sub-flows are
             last = waiting[-1]
@@ -166,15 +167,20 @@ class StepKeys:
 
     def loop(self, instance: NodeInstance | None) -> str:
         """Return what the keys of all begin with that a loop runs."""
+        if instance is None:
+            return ""
         found = self._loops.get(instance)
-        if found is None and instance is not None:
+        if found is None:
             around, program = self.loop(instance.loop), self.program(instance.key)
             place = _place(around, program, self.number(instance.key, instance.number), instance.entered)
             found = self._loops[instance] = _short(place + ">")
-        return found or ""
+        return found
 
     def program(self, key: Any) -> str:
         """Return what the numbers of the nodes of an activation stand behind."""
+        if key is None:
+            return ""
+        self._programs.setdefault(None, "")
         waiting = [key]
         while waiting:  # without recursion by how deep sub-flows are
             last = waiting[-1]

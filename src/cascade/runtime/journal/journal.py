@@ -16,7 +16,7 @@ code: they need no graph, and forbid whatever could come in another order.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from time import monotonic, time
 from typing import Any
@@ -105,8 +105,8 @@ class Journal:
         """Each call is to ask for a value before it is made, or whether it is to be made apart."""
         self.keys = StepKeys(numbering)
         self._places: dict[Any, tuple[str, str, Kept]] = {}
-        self.deciding: dict[Graph, dict[int, Kept]] = {}
-        """Of what is not recorded, what decides something."""
+        self.deciding: Mapping[Graph, dict[int, Kept]] = {}
+        """Of what is not recorded, what decides something; runs of one program share it."""
         self._has_decided = False
         self.steps: list[StepRecord] = []
         self.taken: list[tuple[int, str]] = []
@@ -149,7 +149,7 @@ class Journal:
 
     def _deciding(self, blueprint: Blueprint) -> dict[int, Kept]:
         if blueprint.graph not in self.deciding:  # a tail call leads to it
-            self.deciding.update(deciding(blueprint))
+            self.deciding = {**self.deciding, **deciding(blueprint)}
         return self.deciding[blueprint.graph]
 
     def lost(self, error: StateError) -> None:

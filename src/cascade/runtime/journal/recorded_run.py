@@ -62,7 +62,7 @@ class RecordedRun(RunState):
         self._names = NodeIds(self.id, journal.epoch)
         self._names.reach(None, blueprint)
         journal.names, journal.masked, journal.secrets = self.names, self.masked, self.secrets
-        journal.own, journal.deciding = names_of(blueprint), dict(deciding(blueprint))
+        journal.own, journal.deciding = names_of(blueprint), deciding(blueprint)
 
     def look_at_limits(self) -> None:
         """See whether some limit stands; each call is to be looked at, whoever listens."""
