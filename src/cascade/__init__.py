@@ -30,6 +30,7 @@ from cascade.spec.inputs import Env, Param
 from cascade.spec.lazy import LazyResult
 from cascade.spec.outcomes import Failed, Outcome
 from cascade.spec.resource import inject, resource
+from cascade.spec.streams import Stream
 from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ __all__ = [
     "RunLostError",
     "StateError",
     "StaticGraphError",
+    "Stream",
     "TailCall",
     "Task",
     "Value",

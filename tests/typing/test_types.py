@@ -5,7 +5,7 @@ longer seen is a failure.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any, Literal, assert_type
 
 import pytest
@@ -110,9 +110,26 @@ def test_a_call_gives_a_lazy_result_of_what_the_function_returns() -> None:
     assert_type(cs.task(lambda: 3)(), cs.LazyResult[int])
 
 
+@cs.task
+def numbers(n: int) -> Iterator[int]:
+    yield n
+
+
+@cs.task(name="letters")
+async def letters(n: int) -> AsyncIterator[str]:
+    yield str(n)
+
+
 def test_a_call_of_an_async_task_gives_what_awaiting_would() -> None:
     assert_type(fetch(1), cs.LazyResult[bytes])
     assert_type(later(1), cs.LazyResult[list[str]])
+
+
+def test_a_generator_gives_the_list_of_what_it_yields() -> None:
+    assert_type(numbers(1), cs.LazyResult[list[int]])
+    assert_type(letters(1), cs.LazyResult[list[str]])
+    assert_type(Engine().stream(letters(1)), AsyncGenerator[str, None])
+    assert_type(cs.Stream([1]), cs.Stream[int])
 
 
 def test_a_method_gives_what_it_returns() -> None:
@@ -123,7 +140,6 @@ def test_a_method_gives_what_it_returns() -> None:
 
 def test_a_task_keeps_parameters_and_result() -> None:
     assert_type(twice, cs.Task[[int], int])
-    assert_type(cs.task(twice.func), cs.Task[[int], Any])
     assert_type(twice.name, str)
     assert_type(twice.pure, bool)
     assert_type(twice.tags, tuple[str, ...])

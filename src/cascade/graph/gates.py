@@ -64,7 +64,7 @@ def _gate(task: Any, config: Config | None) -> Gate:
     """Return a gate of what refers to no other node: what the task says, and what was set in its place."""
     gate = Gate()
     gate.retry, gate.timeout, gate.cache, gate.constraints = task.retry, task.timeout, task.cache, task.constraints
-    gate.streams = task.yields
+    gate.streams = task.yields or bool(task.streams)
     gate.heartbeat = task.heartbeat
     gate.hooks = hooks_of(None if config is None else config.hooks, task.hooks)
     if config is not None:

@@ -43,12 +43,13 @@ from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import Run, RunScope, loop_for_start
 from cascade.runtime.shutdown import TEARDOWN_FAILED, Shutdown
 from cascade.runtime.signals import Signals
+from cascade.runtime.streams.lazily import attempt_streamed, may_begin, streamed
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.caching import store_from
 from cascade.spec.connecting import resource_of
 from cascade.spec.events import RunStarted
 from cascade.spec.keywords import explains_options, no_option
-from cascade.spec.lazy import Lazy, MappedResult, R
+from cascade.spec.lazy import Lazy, LazyResult, MappedResult, R
 from cascade.spec.notes import note_more, note_others, spelled
 from cascade.spec.policies import Hook, Hooks, hooks_from, seconds_from
 from cascade.spec.protocols import Executor, Solver, may_run_inline
@@ -82,6 +83,9 @@ OPERATIONS: Operations[RunState] = Operations(
     finish_compiled=finish_compiled,
     map=run_map,
     map_inputs=await_inputs,
+    streamed=streamed,
+    attempt_streamed=attempt_streamed,
+    stream_inputs=may_begin,
     resources=partial(ResourcePool, "run"),
     call_with_own=call_with_own,
 )
@@ -338,14 +342,51 @@ class Engine(Controls, Durable, Signals, Shutdown):
         """
         if not isinstance(mapped, MappedResult):
             raise TypeError(f"engine.as_completed takes what task.map(...) returns, not {mapped!r}; engine.run runs it")
+        return self._in_parts(mapped, params, run_id, resources)
+
+    def stream(
+        self,
+        target: LazyResult[list[R]],
+        params: Mapping[str, Any] | None = None,
+        *,
+        run_id: str | None = None,
+        resources: Iterable[Resource] = (),
+    ) -> AsyncGenerator[R, None]:
+        """Run a generator task and give its items as they come: `async for item in engine.stream(tokens("hello"))`.
+
+        They are not kept: the generator is at most 64 items ahead of what was taken. What fails comes out of the
+        iteration, after the items that were there before. Closing the iterator cancels the run, and the generator is
+        closed; `async with contextlib.aclosing(...)` does so on every way out.
+
+        Args:
+            target: what a call of a generator task returned.
+            params, run_id, resources: as in `run`.
+
+        Raises:
+            TypeError: `target` is of no generator task.
+        """
+        if target.__class__ is not LazyResult or not target.task.yields:
+            raise TypeError(
+                f"engine.stream takes the lazy result of a generator task (its function yields), not {target!r}; "
+                "engine.as_completed gives the results of a map, and engine.run a value"
+            )
+        return self._in_parts(target, params, run_id, resources)
+
+    def _in_parts(
+        self,
+        target: LazyResult[list[R]],
+        params: Mapping[str, Any] | None,
+        run_id: str | None,
+        resources: Iterable[Resource],
+    ) -> AsyncGenerator[R, None]:
         given, how = tuple(resources), self._how(run_id)
-        self._prepared(mapped, params, None, given, how)
+        self._prepared(target, params, None, given, how)
 
         def start(result_sink: ResultSink) -> Run[Any]:
-            prepared = self._prepared(mapped, params, None, given, how)
-            return self._start(mapped, self._name(run_id), prepared, result_sink)
+            prepared = self._prepared(target, params, None, given, how)
+            return self._start(target, self._name(run_id), prepared, result_sink)
 
-        return completed(start, mapped)
+        return completed(start, target)
 
     def _start(
         self,

@@ -123,7 +123,7 @@ class Gate:
         self.cache: Any = None
         self.hooks: Hooks | None = None
         self.streams = False
-        """The call gives its items one by one: its task is a generator function."""
+        """The call gives or reads items one by one: its task is a generator function, or declares a `cs.Stream`."""
         self.label: str | None = None
         self.selector: JumpSelector | None = None
         """Set if the node is bound; to what, the jumps of the graph say, as nodes with nothing else share a gate."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from types import MethodType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, overload
 
@@ -20,7 +20,7 @@ from cascade.spec.resource import Inject, injected
 from cascade.spec.shown import one_line
 from cascade.spec.signal import UNSET, Unset
 from cascade.spec.signature import EVERY_NUMBER, CallShape, declared_at, shape_of
-from cascade.spec.streams import check_generator
+from cascade.spec.streams import check_generator, check_reader, streams_in
 
 __all__ = ["Mode", "OnError", "Partial", "Task", "task"]
 
@@ -113,12 +113,15 @@ class Task(Mappable[R], Generic[P, R]):
                 'mode="process" out, or make it a plain def'
             )
         self.shape: CallShape | None = shape_of(func)
+        self.streams: frozenset[str] = streams_in(func)
+        """The parameters that are declared as `cs.Stream`."""
         if self.yields:
             check_generator(self)
+        if self.streams:
+            check_reader(self)
         self.needs: dict[str, Inject] = injected(self.shape)
-        self.is_plain: bool = not (
-            retry or timeout or heartbeat or constraints or cache is not None or hooks or self.needs or self.yields
-        )
+        has_policy = retry or timeout or heartbeat or constraints or cache is not None or hooks
+        self.is_plain: bool = not (has_policy or self.needs or self.yields or self.streams)
         self._least, self._most = self._counts()
         self._profile: Profile = profile_of(func)
         self.form: CallForm = CallForm(self, (), self._profile)
@@ -354,6 +357,10 @@ def task(func: Callable[P, Coroutine[Any, Any, R | Jump | TailCall]], /) -> Task
 @overload
 def task(func: Callable[P, Awaitable[R | Jump | TailCall]], /) -> Task[P, R]: ...
 @overload
+def task(func: Callable[P, AsyncIterator[R]], /) -> Task[P, list[R]]: ...
+@overload
+def task(func: Callable[P, Iterator[R]], /) -> Task[P, list[R]]: ...
+@overload
 def task(func: Callable[P, R | Jump | TailCall], /) -> Task[P, R]: ...
 @overload
 def task(
@@ -478,6 +485,10 @@ class _Decorator:
     def __call__(self, func: Callable[P, Coroutine[Any, Any, R | Jump | TailCall]], /) -> Task[P, R]: ...
     @overload
     def __call__(self, func: Callable[P, Awaitable[R | Jump | TailCall]], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, func: Callable[P, AsyncIterator[R]], /) -> Task[P, list[R]]: ...
+    @overload
+    def __call__(self, func: Callable[P, Iterator[R]], /) -> Task[P, list[R]]: ...
     @overload
     def __call__(self, func: Callable[P, R | Jump | TailCall], /) -> Task[P, R]: ...
     def __call__(self, func: Any, /) -> Any: ...

@@ -21,6 +21,8 @@ __all__ = ["LocalExecutor"]
 
 PATIENCE = 0.001
 """Seconds that calls of a function wait for the first one of it to be timed."""
+READERS = 10_000
+"""So many threads may wait for the items of streams; each is a call that has begun."""
 
 
 class LocalExecutor:
@@ -49,7 +51,7 @@ class LocalExecutor:
             if number is not None and (not isinstance(number, int) or number < 1):
                 raise ValueError(f"LocalExecutor needs {name} of 1 or more, not {number!r}")
         self._threads = blocking_threads, compute_threads or os.cpu_count() or 1
-        self._pools: dict[tuple[bool, int], Workers] = {}
+        self._pools: dict[tuple[str, int], Workers] = {}
         self._size = processes or os.cpu_count() or 1
         self._processes: Any = None
 
@@ -88,7 +90,7 @@ class LocalExecutor:
                     profile.started = perf_counter()
                 else:
                     await self.measured(profile)
-            workers = self._workers(False)
+            workers = self._workers("blocking")
             while form.inline is None and workers.is_full:
                 await self._room(workers)
             if form.inline is not None:
@@ -96,13 +98,17 @@ class LocalExecutor:
                 return form.inline(*args, **kwargs)
         return await self.in_thread(form.func, args, kwargs, task.mode, profile, grace, abandon, begun)
 
-    def _workers(self, compute: bool) -> Workers:
-        """Return the threads for calls of here: those of a run inside of a task are not the ones that wait for it."""
-        key = compute, depth_here()
+    def _workers(self, mode: str) -> Workers:
+        """Return the threads for calls of here: those of a run inside of a task are not the ones that wait for it.
+
+        Nor are those that read streams the ones that what they wait for needs.
+        """
+        kind = mode if mode in ("compute", "reading") else "blocking"
+        key = kind, depth_here()
         workers = self._pools.get(key)
         if workers is None:
-            size, name = (self._threads[1], "cascade-compute") if compute else (self._threads[0], "cascade-blocking")
-            workers = self._pools[key] = Workers(size, name)
+            size = {"compute": self._threads[1], "reading": READERS}.get(kind, self._threads[0])
+            workers = self._pools[key] = Workers(size, f"cascade-{kind}")
         return workers
 
     async def measured(self, profile: Profile) -> None:
@@ -161,7 +167,7 @@ class LocalExecutor:
         arrival: asyncio.Future[None] = loop.create_future()
         end: asyncio.Future[None] | None = None  # for a call that is cancelled, and `arrival` with it
         is_back = False
-        workers = self._workers(mode == "compute")
+        workers = self._workers(mode)
 
         def arrived(job: Job) -> None:
             nonlocal is_back

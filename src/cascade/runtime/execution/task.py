@@ -9,6 +9,7 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.runtime.admission.ticket import Ticket
+from cascade.runtime.execution.scheduler import drive
 from cascade.runtime.execution.subflow import run_subflow
 from cascade.runtime.frames.call import Call, at_call, at_register
 from cascade.runtime.frames.frame import PENDING, Frame
@@ -101,6 +102,8 @@ def invoke(
     if run.observed or ticket is not None or form.task.needs or (gate is not None and gate.is_policy):
         managed = ManagedTask(run, call, form, args, kwargs, gate, ticket)
         managed.attempted = attempted
+        if gate is not None and gate.streams:
+            return run.operations.streamed(managed, carry_out(managed))
         return carry_out(managed)
     return call_plainly(run, call, form, args, kwargs)
 
@@ -141,7 +144,7 @@ async def make_call(
 class ManagedTask(ManagedCall):
     """A call of a task under policies, or under the eyes of a subscriber."""
 
-    __slots__ = ("args", "filled", "form", "kwargs", "started")
+    __slots__ = ("args", "filled", "form", "kwargs", "output", "started")
 
     def __init__(
         self,
@@ -161,6 +164,8 @@ class ManagedTask(ManagedCall):
         """The arguments with the resources in their places."""
         self.started: float | None = None
         """When the first attempt began."""
+        self.output: Any = None
+        """Where the items of a generator go, if somebody reads them one by one."""
 
     @property
     def name(self) -> str:
@@ -169,7 +174,11 @@ class ManagedTask(ManagedCall):
     @property
     def is_here(self) -> bool:
         form = self.form
-        return form.is_async or form.task.yields or form.task.mode == "inline" or not self.run.direct
+        return form.is_async or self.gate.streams or form.task.mode == "inline" or not self.run.direct
+
+    @property
+    def has_given(self) -> bool:
+        return self.output is not None and self.output.has_given
 
     @property
     def place(self) -> tuple[RunState, Call]:
@@ -208,9 +217,8 @@ class ManagedTask(ManagedCall):
             return attempted.end()
         args, kwargs = self.filled or (self.args, self.kwargs)
         if self.gate.streams:
-            from cascade.runtime.streams.generation import generated
-
-            return generated(self.run, self.call, self.form, args, kwargs)
+            make = partial(make_call, self.run, self.call, self.form)
+            return self.run.operations.attempt_streamed(self, args, kwargs, make, drive)
         begun = None if self.deadline is self.pulse is None else self.begun
         return make_call(self.run, self.call, self.form, args, kwargs, begun)
 

@@ -42,6 +42,7 @@ from cascade.spec.operations import (
     FUSED,
     GATED,
     IMPORT,
+    MANAGED,
     MAP,
     MOVE1,
     OPTIONAL,
@@ -238,10 +239,12 @@ def _special(
     lacks = False
     for value in values:
         if value is PENDING:
-            if op != MAP:
+            if op == MAP or (op == MANAGED and form.task.streams):
+                inputs = run.operations.map_inputs if op == MAP else run.operations.stream_inputs
+                if inputs(run, frame, i, work):
+                    deferred.append((frame, i, PENDING))
+            else:
                 _waits(frame, i, at)
-            elif run.operations.map_inputs(run, frame, i, work):
-                deferred.append((frame, i, PENDING))
             return PENDING
         if value is NOTHING:
             lacks = True

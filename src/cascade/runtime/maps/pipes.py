@@ -315,11 +315,13 @@ def _is_open(frame: Frame, j: int) -> bool:
 class Readers:
     """How often each register of a block is read, and by which maps."""
 
-    __slots__ = ("by_maps", "counts")
+    __slots__ = ("by_maps", "by_streams", "counts")
 
     def __init__(self, block: Block) -> None:
         self.counts: Counter[int | None] = Counter([block.root, block.root])  # the root is read from outside
         self.by_maps: dict[int, list[int]] = {}
+        self.by_streams: dict[int, dict[int, int]] | None = None
+        """Which calls read a register as a stream, and how often; found when it is first asked for."""
         for j in range(len(block)):
             references = block.references(j)
             self.counts.update(references)

@@ -9,18 +9,21 @@ from math import inf
 from typing import Any
 
 from cascade.runtime.frames.scope import to_the_end
-from cascade.spec.lazy import MappedResult
+from cascade.spec.lazy import LazyResult
 from cascade.spec.marks import SKIPPED
 
 __all__ = ["ResultSink", "completed"]
 
 
 class ResultSink:
-    """Keeps the results of the map `node` until they are asked for; it makes the map wait when there are many."""
+    """Keeps the results of a map, or the items of a generator, until they are asked for.
+
+    It makes that wait when there are many.
+    """
 
     __slots__ = ("arrival", "drained", "is_held_up", "node", "reader", "values")
 
-    def __init__(self, node: MappedResult[Any]) -> None:
+    def __init__(self, node: LazyResult[Any]) -> None:
         self.node = node
         self.values: deque[Any] = deque()
         self.drained: Callable[[], None] | None = None
@@ -61,7 +64,7 @@ class ResultSink:
             self.arrival = None
 
 
-async def completed(start: Callable[[ResultSink], Any], node: MappedResult[Any]) -> AsyncGenerator[Any, None]:
+async def completed(start: Callable[[ResultSink], Any], node: LazyResult[Any]) -> AsyncGenerator[Any, None]:
     """Start a run, yield the results of its map as they come, and end it if nobody wants more."""
     result_sink = ResultSink(node)
     run = start(result_sink)

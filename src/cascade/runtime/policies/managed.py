@@ -74,6 +74,11 @@ class ManagedCall(ABC):
         """Whether the time of an attempt begins at once, and passes on the thread of the event loop."""
         return True
 
+    @property
+    def has_given(self) -> bool:
+        """Whether others had some of what it gives, so that it cannot begin again."""
+        return False
+
     @abstractmethod
     def keyed(self) -> tuple[Any, Any, dict[str, Any]]:
         """Return what a cache tells the call by: a form, and the arguments by position and by name."""

@@ -62,6 +62,9 @@ async def _go_on(managed: ManagedCall, retry: Retry) -> None:
 def _may_repeat(managed: ManagedCall, retry: Retry, failure: BaseException) -> bool:
     """Say whether another attempt is to be made; note of a sub-flow's last one which it was."""
     call, error = managed.call, _cause(failure)
+    if managed.has_given:
+        note_before(error, "it is not tried again: others have read some of its items already")
+        return False
     if managed.count < retry.max_attempts and not call.scope.is_ending() and _is_covered(retry, error):
         return True
     if managed.count > 1 and error is not failure:

@@ -8,7 +8,7 @@ which no type checker follows and no import shows; or one module of three thousa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from cascade.compiler.code.emitted import Guards, StraightCode
@@ -53,6 +53,14 @@ class Operations(NamedTuple, Generic[R]):
     # maps.pipes
     map_inputs: Callable[[R, Frame, int, list[Any]], bool]
     """Park a map that lacks inputs, or have maps under way flow into it; say whether it can begin."""
+
+    # streams.calls
+    streamed: Callable[[Any, Later], Later]
+    """Make a call that gives or reads items one by one, under its policies."""
+    attempt_streamed: Callable[[Any, Any, Arguments, Any, Any], Awaitable[Any]]
+    """Make one attempt of it."""
+    stream_inputs: Callable[[R, Frame, int, list[Any]], bool]
+    """Park a reader of streams that lacks inputs, or say that it can begin."""
 
     # resources.pool
     resources: Callable[[R], Any]

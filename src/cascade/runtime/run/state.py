@@ -63,6 +63,7 @@ class RunState(Reports):
         "executor",
         "finds_results",
         "finds_room",
+        "flows",
         "governed",
         "guards",
         "heard",
@@ -146,6 +147,8 @@ class RunState(Reports):
         """Where the results of the target go one by one, if somebody iterates over them."""
         self.under_way: dict[tuple[Frame, int], Any] = {}
         """The maps that are going on."""
+        self.flows: dict[tuple[Frame, int], Any] = {}
+        """The outputs of the generators that others read while they go on."""
         self.lost: dict[str, tuple[int, int, bool]] = {}
         """Of maps that went on without items that failed: how many did, of how many, and whether a warning says so."""
         self.passes: dict[int, list[Any]] = {}

@@ -8,7 +8,7 @@ turns between two items (as `Profile` says of any function).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextvars import copy_context
 from functools import partial
 from types import GeneratorType
@@ -19,16 +19,21 @@ from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.run.state import RunState
+from cascade.runtime.streams.output import Output
 from cascade.spec.placement import CallForm
 
 __all__ = ["Generation", "generated"]
 
 
 def generated(
-    run: RunState, call: Call, form: CallForm, args: Any, kwargs: dict[str, Any]
+    run: RunState, call: Call, form: CallForm, args: Sequence[Any], kwargs: dict[str, Any], output: Output | None
 ) -> Coroutine[Any, Any, list[Any]]:
-    """Go through a generator task once, where it belongs; what is returned gives the list of its items."""
-    go_through = partial(_go_through, run, call, form)
+    """Go through a generator task once, where it belongs; what is returned gives the list of its items.
+
+    Args:
+        output: where they go, if they are read one by one; then the list is empty if nobody asks for it.
+    """
+    go_through = partial(_go_through, run, call, form, output)
     if run.direct:
         return go_through(*args, **kwargs)
     node = run.call_node(call, form)._replace(func=go_through, is_async=True)
@@ -36,27 +41,34 @@ def generated(
     return work
 
 
-async def _go_through(run: RunState, call: Call, form: CallForm, /, *args: Any, **kwargs: Any) -> list[Any]:
-    generation = Generation(run, call, form)
+async def _go_through(
+    run: RunState, call: Call, form: CallForm, output: Output | None, /, *args: Any, **kwargs: Any
+) -> list[Any]:
+    generation = Generation(run, call, form, output)
     if form.is_async:
         await generation.await_all(form.func(*args, **kwargs))
     else:
         await generation.step_through(form.func(*args, **kwargs))
-    return generation.items
+    return generation.items if output is None else output.value()
 
 
 class Generation:
     """One attempt of a generator task."""
 
-    __slots__ = ("call", "form", "is_over", "items", "run", "seen")
+    __slots__ = ("add", "call", "form", "has_begun", "is_over", "items", "output", "run", "seen")
 
-    def __init__(self, run: RunState, call: Call, form: CallForm) -> None:
+    def __init__(self, run: RunState, call: Call, form: CallForm, output: Output | None) -> None:
         self.run = run
         self.call = call
         self.form = form
+        self.output = output
         self.items: list[Any] = []
+        self.add: Callable[[Any], None] = self.items.append
+        if output is not None:
+            self.add = output.put
+        self.has_begun = False
         self.is_over = False
-        """Whether the generator has ended by itself."""
+        """Whether the generator has ended, or nobody wants more of it."""
         self.seen: type | None = None
         """The class of the last item."""
 
@@ -67,6 +79,8 @@ class Generation:
         try:
             async for item in generator:
                 self.put(item)
+                if self.output is not None and await self.is_unwanted():
+                    break
                 if ticker.due:
                     await self.run.turn()
         finally:
@@ -74,21 +88,23 @@ class Generation:
 
     async def step_through(self, generator: GeneratorType[Any, Any, Any]) -> None:
         """Go through a sync generator, in a thread or in place; it sees one context all the way."""
-        run, form, context = self.run, self.form, copy_context()
+        run, form, context, reads = self.run, self.form, copy_context(), bool(self.form.task.streams)
         ticker, mode, profile = run.ticker, form.task.mode, form.profile
         advance: Callable[..., None] = partial(context.run, self.advance, generator)  # type: ignore[call-arg]
         try:
             while not self.is_over:
-                if mode == "inline" or (mode == "auto" and profile.inline and run.inline):
+                if self.output is not None and await self.is_unwanted():
+                    break
+                if mode == "inline" or (mode == "auto" and profile.inline and run.inline and not reads):
                     ticker.begin()
-                    advance(lambda: ticker.due)
+                    advance(lambda: ticker.due or self.is_to_pause(True))
                     if ticker.due:
                         ticker.caught(form)
                         await run.turn()
-                elif mode == "auto" and not self.items:  # the first step tells how long they take
+                elif mode == "auto" and not (self.has_begun or reads):  # the first step tells how long they take
                     await run.in_thread(self.call, "", advance, _at_once, profile=profile)
                 else:
-                    place = "compute" if mode == "compute" else "blocking"
+                    place = "reading" if reads else "compute" if mode == "compute" else "blocking"
                     await run.in_thread(self.call, "", advance, None, mode=place)
         finally:
             await self.close(generator, partial(context.run, generator.close))
@@ -98,12 +114,30 @@ class Generation:
         if pauses is None:
             job = job_here()
             assert job is not None
-            pauses = partial(getattr, job, "is_cut")
+            pauses = lambda: job.is_cut or self.is_to_pause()  # noqa: E731
+        self.has_begun = True
         for item in generator:
             self.put(item)
             if pauses():
                 return
         self.is_over = True
+
+    def is_to_pause(self, is_here: bool = False) -> bool:
+        """Say whether the readers have enough for now, want no more, or could not come here to begin."""
+        output = self.output
+        if output is None:
+            return False
+        return output.is_unwanted() or not output.has_room() or (is_here and output.is_early())
+
+    async def is_unwanted(self) -> bool:
+        """Wait until the readers have room for another item; say whether they want none any more."""
+        output = self.output
+        assert output is not None
+        if not output.has_room():
+            await output.wait_for_room()
+        elif output.is_early():
+            await asyncio.sleep(0)
+        return output.is_unwanted()
 
     async def close(self, generator: GeneratorType[Any, Any, Any], close: Callable[[], None]) -> None:
         """Close a sync generator that has not come to its end, where its steps were made."""
@@ -126,7 +160,7 @@ class Generation:
             if is_signal(item):
                 refuse_item(self.form, item)
             self.seen = item.__class__
-        self.items.append(item)
+        self.add(item)
 
 
 def refuse_item(form: CallForm, item: Any) -> None:
