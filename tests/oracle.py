@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import CoroutineType
@@ -567,6 +567,8 @@ class _Machine:
         for left in reversed(range(1 if retry is None else retry.max_attempts)):
             try:
                 value = task.func(*args, **kwargs)
+                if task.yields:
+                    value = gone_through(value)
                 return (stepped(value) if isinstance(value, CoroutineType) else value), None, causes
             except Exception as error:
                 if not left:
@@ -742,6 +744,15 @@ def listed(value: Any) -> list[Any]:
     if isinstance(value, (str, bytes)):
         raise TypeError("a str is no list of items")
     return list(value)
+
+
+def gone_through(items: Any) -> Any:
+    """Return the list of what a generator gives; of an async one, what is to be awaited for it."""
+
+    async def later() -> list[Any]:
+        return [item async for item in items]
+
+    return later() if isinstance(items, AsyncGenerator) else list(items)
 
 
 def stepped(coroutine: Any) -> Any:

@@ -392,8 +392,29 @@ def task_of(body: Body, label: str, do: Callable[[dict[str, Any]], Any], pure: b
         func = start
     else:
         func = shaped(body.shape, do)
+    if body.kind == "items" and body.style != "coroutine" and crc32(label.encode()) % 2:
+        func = yielding(func)
     mode: Any = body.style if body.style in ("auto", "blocking") else "inline"
     return cs.task(name=label, pure=pure, mode=mode)(func)
+
+
+def yielding(func: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a generator function that gives the items of the list that a function returns."""
+    if inspect.iscoroutinefunction(func):
+
+        async def give_later(*args: Any, **kwargs: Any) -> Any:
+            for item in await func(*args, **kwargs):
+                yield item
+
+        give: Any = give_later
+    else:
+
+        def give_now(*args: Any, **kwargs: Any) -> Any:
+            yield from func(*args, **kwargs)
+
+        give = give_now
+    give.__signature__ = inspect.signature(func)
+    return give  # type: ignore[no-any-return]
 
 
 def value_of(kind: str, label: str, mark: int, given: dict[str, Any]) -> Any:

@@ -23,8 +23,8 @@ PUBLIC_PATHS = {
     "cascade.adapters.executors.local": "LocalExecutor",
     "cascade.runtime.events": """
         Event RunEvent TaskEvent ResourceEvent ConnectorEvent RunStarted RunFinished RunWarning
-        TaskExecutionStarted TaskExecutionFinished TaskSkipped TaskRetrying TaskBlocked ResourceAcquired
-        ResourceReleased ConnectorConnected ConnectorDisconnected StaticAnalysisWarning
+        TaskExecutionStarted TaskExecutionFinished TaskSkipped TaskRetrying TaskBlocked TaskYielded
+        ResourceAcquired ResourceReleased ConnectorConnected ConnectorDisconnected StaticAnalysisWarning
     """,
     "cascade.errors": """
         CascadeError StaticGraphError CycleError DependencyMissingError ResourceNotFoundError ParameterError

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
@@ -16,8 +17,9 @@ import pytest
 import cascade as cs
 from cascade import Stream
 from cascade.adapters.executors.local import LocalExecutor
-from cascade.runtime import Engine
-from tests.runtime.test_generators import Kind, awaited, every_kind
+from cascade.runtime import Engine, MessageBus
+from cascade.runtime.events import TaskEvent, TaskExecutionFinished, TaskYielded
+from tests.runtime.test_generators import Kind, awaited, blocking, every_kind
 from tests.workflows import Tier, Way, every_tier, every_way, in_loop, notes_of, run, turns
 
 if TYPE_CHECKING:
@@ -115,6 +117,49 @@ def test_streams_of_one_source_that_meet_again(kind: Kind, tier: Tier) -> None:
         one_by_one(source, other),
     ]
     assert run(targets, tier=tier) == [[300, 300]] * 5 + [[301, 300], [300, 301]]
+
+
+@cs.task
+async def woven(a: cs.Stream[int], b: cs.Stream[int]) -> AsyncIterator[int]:
+    async for number in a:
+        yield number
+        if number % 3 == 0:
+            yield await anext(aiter(b), -1)
+
+
+def weave(a: list[int], b: list[int]) -> list[int]:
+    """Return what `woven` gives."""
+    others = iter(b)
+    return [each for number in a for each in ([number, next(others, -1)] if number % 3 == 0 else [number])]
+
+
+@cs.task
+def second_first(a: cs.Stream[int], b: cs.Stream[int]) -> list[list[int]]:
+    later = list(b)
+    return [list(a), later]
+
+
+@every_tier
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_network_of_streams_comes_to_its_end_with_what_lists_give(seed: int, tier: Tier) -> None:
+    draw = Random(seed)
+    n = draw.choice([0, 1, 63, 64, 65, 130, 300])
+    source: Any = draw.choice([awaited, blocking])(count)
+    nodes: list[tuple[Any, list[int]]] = [(source(n), [*range(n)])]
+    for _ in range(draw.randrange(2, 8)):
+        (a, listed), (b, others) = draw.choice(nodes), draw.choice(nodes)
+        made = {
+            "double": (double(a), [2 * number for number in listed]),
+            "triple": (triple(a), [3 * number for number in listed]),
+            "woven": (woven(a, b), weave(listed, others)),
+        }
+        nodes.append(made[draw.choice(["double", "triple", "woven"])])
+    targets, expected = [], list[Any]()
+    for _ in range(3):
+        (a, listed), (b, others) = draw.choice(nodes), draw.choice(nodes)
+        targets += [second_first(a, b), draw.choice([total, summed])(a), first(b, 3)]
+        expected += [[listed, others], sum(listed), others[:3]]
+    assert run(targets, tier=tier) == expected
 
 
 @every_tier
@@ -479,6 +524,63 @@ def test_only_a_generator_task_is_streamed_to_the_caller() -> None:
                     engine.stream(wrong)  # type: ignore[arg-type]
 
     in_loop(main)
+
+
+@every_kind
+def test_as_completed_gives_its_items(kind: Kind) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            assert [number async for number in engine.as_completed(kind(count)(3))] == [0, 1, 2]
+
+    in_loop(main)
+
+
+# --- events
+
+
+@every_tier
+@every_kind
+def test_an_event_for_each_item(kind: Kind, tier: Tier) -> None:
+    bus = MessageBus(previews=4)
+    events: list[Any] = []
+    bus.subscribe(TaskEvent, events.append)
+    attempts: list[int] = []
+
+    def flaky(n: int) -> Iterator[str]:
+        attempts.append(n)
+        for number in range(n):
+            yield f"item {number}"
+        if len(attempts) == 1:
+            raise ConnectionError
+
+    numbers = kind(flaky)
+    assert run(length(numbers(2).with_retry(max_attempts=2)), tier=tier, bus=bus) == 2
+    told = [(type(event).__name__, event.task_id) for event in events]
+    assert told == [
+        ("TaskExecutionStarted", "flaky#1"),
+        *[("TaskYielded", "flaky#1")] * 2,
+        ("TaskRetrying", "flaky#1"),
+        *[("TaskYielded", "flaky#1")] * 2,
+        ("TaskExecutionFinished", "flaky#1"),
+        ("TaskExecutionStarted", "length#1"),
+        ("TaskExecutionFinished", "length#1"),
+    ]
+    items = [event for event in events if isinstance(event, TaskYielded)]
+    assert [(event.attempt, event.number, event.item_preview) for event in items] == [
+        *[(1, 0, "'ite"), (1, 1, "'ite"), (2, 0, "'ite"), (2, 1, "'ite")],
+    ]
+    assert len({event.event_id for event in events}) == len(events)
+
+
+@every_kind
+def test_nothing_is_told_where_nobody_listens(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:
+        raise AssertionError(args)
+
+    monkeypatch.setattr("cascade.runtime.run.reports.Reports.publish_yield", fail)
+    bus = MessageBus()
+    bus.subscribe(TaskExecutionFinished, lambda event: None)
+    assert run(total(kind(count)(3)), bus=bus) == 3
 
 
 # --- what declares a stream

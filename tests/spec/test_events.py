@@ -34,6 +34,7 @@ from cascade.spec.events import (
     TaskRetrying,
     TaskSite,
     TaskSkipped,
+    TaskYielded,
 )
 from tests.helpers import run_python
 
@@ -47,6 +48,7 @@ OWN: dict[type[Event], dict[str, Any]] = {  # what each class has beyond its bas
     TaskExecutionFinished: {"status": "Cancelled", "duration": 0.1, "error": None, "result_preview": "[1, 2"},
     TaskSkipped: {"reason": "ConditionFalse"},
     TaskRetrying: {"attempt": 1, "max_attempts": 3, "delay": 0.5, "error": "OSError: no"},
+    TaskYielded: {"attempt": 1, "number": 3, "item_preview": "[1, 2"},
     TaskBlocked: {"reason": "paused"},
     ResourceAcquired: {"resource_name": "db"},
     ResourceReleased: {"resource_name": "db"},
@@ -75,7 +77,7 @@ every_kind = pytest.mark.parametrize("kind", OWN)
         (RunEvent, {RunStarted, RunFinished, RunWarning, StaticAnalysisWarning}),
         (
             TaskEvent,
-            {TaskExecutionStarted, TaskExecutionFinished, TaskSkipped, TaskRetrying, TaskBlocked},
+            {TaskExecutionStarted, TaskExecutionFinished, TaskSkipped, TaskRetrying, TaskYielded, TaskBlocked},
         ),
         (ResourceEvent, {ResourceAcquired, ResourceReleased}),
         (ConnectorEvent, {ConnectorConnected, ConnectorDisconnected}),
@@ -249,6 +251,7 @@ def test_a_repr_evaluates_to_the_event(kind: type[Event]) -> None:
         (TaskExecutionFinished, "site timestamp iteration status duration error result_preview"),
         (TaskSkipped, "site timestamp iteration reason"),
         (TaskRetrying, "site timestamp iteration attempt max_attempts delay error"),
+        (TaskYielded, "site timestamp iteration attempt number item_preview"),
         (TaskBlocked, "site timestamp iteration reason event_id"),
         (ResourceAcquired, "event_id timestamp run_id resource_name"),
         (ResourceReleased, "event_id timestamp run_id resource_name"),
@@ -293,6 +296,7 @@ def test_events_cost_no_import_that_is_slow() -> None:
 def test_the_id_of_a_task_event_can_be_read() -> None:
     assert make(TaskExecutionStarted).event_id == "TaskExecutionStarted:parse#3:2"
     assert make(TaskRetrying).event_id == "TaskRetrying:parse#3:2:1"
+    assert make(TaskYielded).event_id == "TaskYielded:parse#3:2:1:3"
 
 
 @given(

@@ -319,7 +319,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
 
     def as_completed(
         self,
-        mapped: MappedResult[R],
+        mapped: LazyResult[list[R]],
         params: Mapping[str, Any] | None = None,
         *,
         run_id: str | None = None,
@@ -327,20 +327,22 @@ class Engine(Controls, Durable, Signals, Shutdown):
     ) -> AsyncGenerator[R, None]:
         """Run a map and give its results as they come: `async for result in engine.as_completed(f.map(x=xs))`.
 
+        Of a generator task it gives the items, as `stream` does.
+
         They are not kept: at most a `window` of items (1,000, unless the map says otherwise) are read and not done, or
         done and not taken. What fails comes out of the iteration, after the results that were there before. Closing
         the iterator cancels the run; `async with contextlib.aclosing(...)` does so on every way out.
 
         Args:
-            mapped: what `task.map(...)` returned.
+            mapped: what `task.map(...)` returned, or a call of a generator task.
             params: as in `run`.
             run_id: as in `run`.
             resources: as in `run`.
 
         Raises:
-            TypeError: `mapped` is no mapped result.
+            TypeError: `mapped` is neither.
         """
-        if not isinstance(mapped, MappedResult):
+        if not isinstance(mapped, MappedResult) and not _gives_items(mapped):
             raise TypeError(f"engine.as_completed takes what task.map(...) returns, not {mapped!r}; engine.run runs it")
         return self._in_parts(mapped, params, run_id, resources)
 
@@ -365,7 +367,7 @@ class Engine(Controls, Durable, Signals, Shutdown):
         Raises:
             TypeError: `target` is of no generator task.
         """
-        if target.__class__ is not LazyResult or not target.task.yields:
+        if not _gives_items(target):
             raise TypeError(
                 f"engine.stream takes the lazy result of a generator task (its function yields), not {target!r}; "
                 "engine.as_completed gives the results of a map, and engine.run a value"
@@ -531,6 +533,11 @@ class Engine(Controls, Durable, Signals, Shutdown):
             return value
         finally:
             del value, error, failure, others, run, run_scope  # tracebacks lead here, also of errors in the value
+
+
+def _gives_items(target: Any) -> bool:
+    """Say whether a target is a call of a generator task."""
+    return target.__class__ is LazyResult and target.task.yields
 
 
 async def _itself(value: Any) -> Any:

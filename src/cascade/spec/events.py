@@ -41,6 +41,7 @@ __all__ = [
     "TaskRetrying",
     "TaskSite",
     "TaskSkipped",
+    "TaskYielded",
 ]
 
 Status: TypeAlias = Literal["Succeeded", "Failed", "Cancelled"]
@@ -302,6 +303,20 @@ class TaskRetrying(TaskEvent):
     max_attempts: int = _field(at=4, default=0, doc="How many attempts there are at most; 0 if not known.")
     delay: float = _field(at=5, default=0.0, doc="How long the next attempt is put off, in seconds.")
     error: str | None = _field(at=6, default=None, doc='What the attempt failed of, as "Type: message".')
+
+
+class TaskYielded(TaskEvent):
+    """A generator task has given an item."""
+
+    __slots__ = ()
+    event_id: str = _field(
+        read=lambda event: f"{_task_event_id(event)}:{event[3]}:{event[4]}",
+        init=False,
+        doc="Unique in its run; derived.",
+    )
+    attempt: int = _field(at=3, doc="Which attempt gave it; the first is 1.")
+    number: int = _field(at=4, doc="Which item of the attempt it is, from 0.")
+    item_preview: str | None = _field(at=5, default=None, doc="Its first characters, if the bus has previews.")
 
 
 class TaskBlocked(TaskEvent):

@@ -22,6 +22,7 @@ from cascade.spec.events import (
     TaskRetrying,
     TaskSite,
     TaskSkipped,
+    TaskYielded,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "TaskRetrying",
     "TaskSite",
     "TaskSkipped",
+    "TaskYielded",
 ]

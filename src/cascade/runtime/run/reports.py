@@ -24,6 +24,7 @@ from cascade.spec.events import (
     TaskExecutionStarted,
     TaskRetrying,
     TaskSkipped,
+    TaskYielded,
 )
 from cascade.spec.graph import Graph
 from cascade.spec.inputs import MASK
@@ -196,6 +197,12 @@ class Reports:
             self.bus.publish(
                 _new(TaskRetrying, (site, time(), call.iteration, attempt, most, delay, self.masked(spelled(error))))
             )
+
+    def publish_yield(self, call: Call, attempt: int, index: int, item: Any) -> None:
+        """Say that a generator has given an item; who calls this has seen that somebody listens."""
+        site, previews = call.instance(self.names).site_of(call.suffix), self.bus.previews
+        shown = None if previews is None else preview_of(item, previews, self.masked)
+        self.bus.publish(_new(TaskYielded, (site, time(), call.iteration, attempt, index, shown)))
 
     def publish_blocked(self, call: Call, ticket: Ticket) -> None:
         """Say that a limit or a constraint holds a call back."""

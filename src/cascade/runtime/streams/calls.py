@@ -39,6 +39,8 @@ class StreamedCall(Protocol):
     call: Call
     form: CallForm
     gate: Gate
+    count: int
+    """Which attempt it is at."""
     output: Output | None
     """Where the items of a generator go, if somebody reads them one by one."""
 
@@ -82,7 +84,7 @@ def _make(
             run.flows[call.frame, call.register] = output
             output.begin()
             _begin_readers(run, output, start)
-        return generated(run, call, form, args, kwargs, managed.output)
+        return generated(run, call, form, args, kwargs, managed.output, managed.count)
     if task.is_async or not run.direct:
         return make(args, kwargs)
     return run.in_thread(call, "", partial(form.func, *args, **kwargs), mode="reading")

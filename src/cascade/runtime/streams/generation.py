@@ -20,20 +20,27 @@ from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.run.state import RunState
 from cascade.runtime.streams.output import Output
+from cascade.spec.events import TaskYielded
 from cascade.spec.placement import CallForm
 
 __all__ = ["Generation", "generated"]
 
 
 def generated(
-    run: RunState, call: Call, form: CallForm, args: Sequence[Any], kwargs: dict[str, Any], output: Output | None
+    run: RunState,
+    call: Call,
+    form: CallForm,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    output: Output | None,
+    attempt: int,
 ) -> Coroutine[Any, Any, list[Any]]:
     """Go through a generator task once, where it belongs; what is returned gives the list of its items.
 
     Args:
         output: where they go, if they are read one by one; then the list is empty if nobody asks for it.
     """
-    go_through = partial(_go_through, run, call, form, output)
+    go_through = partial(_go_through, Generation(run, call, form, output, attempt))
     if run.direct:
         return go_through(*args, **kwargs)
     node = run.call_node(call, form)._replace(func=go_through, is_async=True)
@@ -41,10 +48,8 @@ def generated(
     return work
 
 
-async def _go_through(
-    run: RunState, call: Call, form: CallForm, output: Output | None, /, *args: Any, **kwargs: Any
-) -> list[Any]:
-    generation = Generation(run, call, form, output)
+async def _go_through(generation: Generation, /, *args: Any, **kwargs: Any) -> list[Any]:
+    form, output = generation.form, generation.output
     if form.is_async:
         await generation.await_all(form.func(*args, **kwargs))
     else:
@@ -55,9 +60,11 @@ async def _go_through(
 class Generation:
     """One attempt of a generator task."""
 
-    __slots__ = ("add", "call", "form", "has_begun", "is_over", "items", "output", "run", "seen")
+    __slots__ = (
+        *("add", "attempt", "call", "count", "form", "has_begun", "is_over", "items", "loop", "output", "run", "seen"),
+    )
 
-    def __init__(self, run: RunState, call: Call, form: CallForm, output: Output | None) -> None:
+    def __init__(self, run: RunState, call: Call, form: CallForm, output: Output | None, attempt: int) -> None:
         self.run = run
         self.call = call
         self.form = form
@@ -66,6 +73,10 @@ class Generation:
         self.add: Callable[[Any], None] = self.items.append
         if output is not None:
             self.add = output.put
+        self.attempt = attempt
+        self.count = 0
+        self.loop = asyncio.get_running_loop() if run.bus.wants(TaskYielded) else None
+        """Where events are published, if somebody listens to those of items."""
         self.has_begun = False
         self.is_over = False
         """Whether the generator has ended, or nobody wants more of it."""
@@ -161,6 +172,17 @@ class Generation:
                 refuse_item(self.form, item)
             self.seen = item.__class__
         self.add(item)
+        if self.loop is not None:
+            self.tell(self.loop, item)
+
+    def tell(self, loop: asyncio.AbstractEventLoop, item: Any) -> None:
+        """Say that there is an item, on the thread of the event loop."""
+        about = self.call, self.attempt, self.count, item
+        self.count += 1
+        if asyncio._get_running_loop() is loop:
+            self.run.publish_yield(*about)
+        else:
+            loop.call_soon_threadsafe(self.run.publish_yield, *about)
 
 
 def refuse_item(form: CallForm, item: Any) -> None:
