@@ -77,6 +77,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.adapters.executors.by_value": {"cloudpickle"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.solvers.csp": {"ortools"},
+    "cascade.adapters.state.postgres": {"psycopg"},
     "cascade.adapters.telemetry.otel": {"opentelemetry"},
     "cascade.providers.config": {"yaml"},
     "cascade.providers.http": {"httpx"},

@@ -172,7 +172,7 @@ class TestRun:
             (["--state", "x.db", "--durability", "none"], "--durability is one of each, group, exit"),
             (["--state", "memory"], "a store in memory ends with this command"),
             (["--state", "redis://here"], "not built yet"),
-            (["--state", "postgresql://here"], "not built yet"),
+            (["--state", "rediss://here"], "not built yet"),
             (["--state", "ftp://here"], "there is no store for ftp://"),
         ],
     )

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 USER = "nobody"
 
@@ -20,49 +22,69 @@ def program(name: str) -> str | None:
     return found[-1] if found else shutil.which(name)
 
 
-@contextmanager
-def postgres() -> Iterator[str]:
-    """Start a server, give its URL, and end it; it listens at a socket in its directory alone."""
-    initdb, server = program("initdb"), program("postgres")
-    assert initdb
-    assert server
-    home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # the path of a socket may not be long
-    user = {}
-    if os.geteuid() == 0:  # which PostgreSQL refuses to run as
-        account = pwd.getpwnam(USER)
-        os.chown(home, account.pw_uid, account.pw_gid)
-        user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    data = home / "data"
-    process = None
-    try:
+class Server:
+    """A server in a new directory; it listens at a socket there alone, and may be ended and started again."""
+
+    def __init__(self) -> None:
+        initdb, server = program("initdb"), program("postgres")
+        assert initdb
+        assert server
+        self.server = server
+        self.home = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # the path of a socket may not be long
+        self.url = f"postgresql://cascade@/postgres?host={self.home}"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.user: dict[str, Any] = {}
+        if os.geteuid() == 0:  # which PostgreSQL refuses to run as
+            account = pwd.getpwnam(USER)
+            os.chown(self.home, account.pw_uid, account.pw_gid)
+            self.user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         subprocess.run(
-            [initdb, "-D", data, "-U", "cascade", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+            [initdb, "-D", self.home / "data", "-U", "cascade", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
             check=True,
             capture_output=True,
-            cwd=home,
-            **user,  # type: ignore[call-overload]
+            cwd=self.home,
+            **self.user,
         )
-        log = open(home / "log", "w+")  # noqa: SIM115
-        process = subprocess.Popen(
-            [server, "-D", data, "-k", home, "-c", "listen_addresses=", "-c", "fsync=off"],
-            stdout=log,
-            stderr=log,
-            cwd=home,
-            **user,  # type: ignore[call-overload]
-        )
+
+    def start(self) -> None:
+        place = self.home / "log"
+        with open(place, "w") as log:
+            self.process = subprocess.Popen(
+                [self.server, "-D", self.home / "data", "-k", self.home, "-c", "listen_addresses=", "-c", "fsync=off"],
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                **self.user,
+            )
         until = time.monotonic() + 40
-        while "ready to accept connections" not in (home / "log").read_text():
-            assert process.poll() is None, (home / "log").read_text()
-            assert time.monotonic() < until, (home / "log").read_text()
+        while "ready to accept connections" not in place.read_text():
+            assert self.process.poll() is None, place.read_text()
+            assert time.monotonic() < until, place.read_text()
             time.sleep(0.02)
-        log.close()
-        yield f"postgresql://cascade@/postgres?host={home}"
+
+    def end(self, how: int = signal.SIGTERM) -> None:
+        """End it; by SIGQUIT at once, as a crash would, so that it recovers when it is started again."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def remove(self) -> None:
+        self.end()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """Start a server, give its URL, and end it."""
+    server = Server()
+    try:
+        server.start()
+        yield server.url
     finally:
-        if process is not None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        shutil.rmtree(home, ignore_errors=True)
+        server.remove()

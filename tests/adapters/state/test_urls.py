@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from cascade.adapters.state.memory import MemoryBackend
+from cascade.adapters.state.signed import SignedBackend
 from cascade.adapters.state.sqlite import SqliteBackend
 from cascade.adapters.state.urls import backend_from
 from tests.adapters.state.third_party import PickleFile
+from tests.providers.servers import need
 
 
 @pytest.mark.parametrize(
@@ -37,12 +39,19 @@ def test_a_store_of_somebody_else_is_taken(tmp_path: Path) -> None:
     assert backend_from(store, "state_backend") is store
 
 
-@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg", "redis"])
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_database_of_postgresql_is_one_whose_pickles_are_signed(scheme: str) -> None:
+    need("psycopg")
+    store = backend_from(f"{scheme}://me:secret@host/db", "state_backend")
+    assert isinstance(store, SignedBackend)
+    assert repr(store) == "PostgresBackend('postgresql://me:***@host/db')"
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
 def test_what_is_not_built_is_refused_by_name(scheme: str) -> None:
     with pytest.raises(NotImplementedError) as caught:
         backend_from(f"{scheme}://me:secret@host/db", "state_backend")
-    told = f"state_backend='{scheme.partition('+')[0]}://...' is not built yet"
-    assert str(caught.value) == told
+    assert str(caught.value) == "state_backend='redis://...' is not built yet"
 
 
 @pytest.mark.parametrize(

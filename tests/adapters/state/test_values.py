@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal, InvalidOperation
-from hashlib import blake2b
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -511,17 +510,12 @@ def test_a_class_that_has_changed_since() -> None:
     assert (model.name, model.tags, model.child) == ("a", [], None)
 
 
-def test_pickles_may_be_signed() -> None:
-    def sign(data: bytes) -> bytes:
-        return blake2b(data, key=b"secret", digest_size=32).digest()
-
-    value = Plain(5)
-    signed, plain = encode(value, sign=sign), encode(value)
-    assert decode(signed, sign=sign) == value
-    for data, how in ((plain, sign), (signed, None), (signed[:-1] + b"x", sign), (b"s1" + signed[3:], sign)):
-        with pytest.raises(StateError, match="signed"):
-            decode(data, sign=how)
-    assert encode([1], sign=sign) == encode([1])
+def test_where_nothing_may_be_pickled_it_says_what_to_do() -> None:
+    assert encode({"a": [1, Color.RED]}, pickles=False) == encode({"a": [1, Color.RED]})
+    with pytest.raises(StateError, match=r"a Plain cannot be recorded: it would be a pickle.*CASCADE_SECRET"):
+        encode(Plain(5), pickles=False)
+    with pytest.raises(StateError, match="is not read: nobody signed it"):
+        decode(b"r1nobody signed it")
 
 
 # --- previews

@@ -7,15 +7,21 @@ import re
 from typing import cast
 
 from cascade.adapters.state.memory import MemoryBackend
+from cascade.adapters.state.postgres import PostgresBackend
+from cascade.adapters.state.signed import SignedBackend
 from cascade.adapters.state.sqlite import Durability, SqliteBackend
 from cascade.spec.policies import refuse_option
 from cascade.spec.state import StateBackend
 
 __all__ = ["backend_from"]
 
-PLANNED = {"postgresql": "postgresql", "postgres": "postgresql", "redis": "redis", "rediss": "redis"}
+PLANNED = {"redis": "redis", "rediss": "redis"}
+POSTGRES = ("postgresql", "postgres")
 METHODS = tuple(name for name in vars(StateBackend) if not name.startswith("_"))
-KNOWN = "a path (a SQLite file), 'sqlite:///runs.db', 'sqlite:////var/lib/app/runs.db', 'memory', or a StateBackend"
+KNOWN = (
+    "a path (a SQLite file), 'sqlite:///runs.db', 'sqlite:////var/lib/app/runs.db', 'postgresql://user@host/database', "
+    "'memory', or a StateBackend"
+)
 
 
 def backend_from(given: object, what: str, durability: Durability = "group") -> StateBackend:
@@ -24,12 +30,13 @@ def backend_from(given: object, what: str, durability: Durability = "group") -> 
     Args:
         given: a path of a SQLite file, a URL, "memory", or an object that has the methods of a store.
         what: how messages call it, as `state_backend`.
-        durability: for a store that is made here.
+        durability: for a file that is made here.
 
     Raises:
         TypeError: it is nothing of the kind.
         ValueError: a URL that no store is known for.
         NotImplementedError: a store that is not built yet.
+        MissingExtraError: a store in PostgreSQL, and psycopg is not installed.
     """
     if isinstance(given, str):
         return _from_text(given, what, durability)
@@ -59,6 +66,8 @@ def _from_text(text: str, what: str, durability: Durability) -> StateBackend:
     planned = PLANNED.get(scheme.partition("+")[0])
     if planned is not None:
         refuse_option(f"{what}='{planned}://...'")
+    if scheme.partition("+")[0] in POSTGRES:
+        return SignedBackend(PostgresBackend(text))
     if scheme == "memory" and not rest:
         return MemoryBackend()
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1 and "?" not in rest:

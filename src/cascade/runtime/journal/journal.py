@@ -21,7 +21,7 @@ from contextlib import suppress
 from time import monotonic, time
 from typing import Any
 
-from cascade.adapters.state.codec import decode, encode, preview
+from cascade.adapters.state.codec import decode, preview
 from cascade.errors import RunChangedError, StateError
 from cascade.runtime.changes.fingerprint import content_of
 from cascade.runtime.frames.call import Call
@@ -275,10 +275,12 @@ class Journal:
         if suffix:
             key, task_id = key + suffix, task_id + suffix
         try:
-            if self.secrets and (kept in IF_FIT or _is_composed(call)) and self.shows(encode(value)):
+            if self.secrets and (kept in IF_FIT or _is_composed(call)) and self.shows(self.writer.encode(value)):
                 return
             if call.loop is not None and has_history(call.loop):
-                self._put(call, f"@{_entry(call)}", ENTRY, encode(value), preview(value, self.secrets), started)
+                self._put(
+                    call, f"@{_entry(call)}", ENTRY, self.writer.encode(value), preview(value, self.secrets), started
+                )
             self._keep(key, task_id, _entry(call), value, started)
         except StateError as error:
             if kept not in IF_FIT:
@@ -298,7 +300,7 @@ class Journal:
             raise self._unfit(Call(frame, i), error) from None
 
     def _keep(self, key: str, task_id: str, entry: int, value: Any, started: float) -> None:
-        data, shown, now = encode(value), preview(value, self.secrets), time()
+        data, shown, now = self.writer.encode(value), preview(value, self.secrets), time()
         self.steps.append(_new(StepRecord, (key, entry, VALUE, data, task_id, 1, started or now, now, "", shown)))
         if not self.is_quiet and not self.writer.is_dirty:
             self.writer.touch()
@@ -329,7 +331,7 @@ class Journal:
             self._put(call, "", LEFT_OUT, b"", "", 0.0)
             return
         with suppress(StateError):
-            self._put(call, "", VALUE, encode(outcome), preview(outcome, self.secrets), 0.0)
+            self._put(call, "", VALUE, self.writer.encode(outcome), preview(outcome, self.secrets), 0.0)
 
     def look_at_items(self, call: Call, batch: Batch) -> None:
         """Record what a stream gives the map of a call, and see that it is what it gave before.
@@ -402,7 +404,7 @@ class Journal:
 
     def _encoded(self, call: Call, value: Any) -> bytes:
         try:
-            return encode(value)
+            return self.writer.encode(value)
         except StateError as error:
             raise self._unfit(call, error) from None
 

@@ -212,7 +212,7 @@ class Recorder:
         secret = {each.name for each in (*own, *called) if each.secret}
         environment = {each.name for each in own if isinstance(each, Env)}
         try:
-            return encode(
+            return self.writer.encode(
                 {
                     "params": {name: value for name, value in given.items() if name not in secret},
                     "variables": {k: v for k, v in variables.items() if k in environment and k not in secret},
@@ -276,7 +276,7 @@ class Recorder:
         given = record.params
         if params:  # else nothing is decoded, so that it needs nothing of the program
             recorded = decode(given)
-            given = encode({**recorded, "params": {**recorded["params"], **params}})
+            given = self.writer.encode({**recorded, "params": {**recorded["params"], **params}})
         new = self.name(None, {})
         steps = {step.key: step for step in self.backend.steps(run_id) if step.key not in (TARGET, SPENT)}
         kept = without(steps, stale(look, dependents(look, {name})))
@@ -290,7 +290,7 @@ class Recorder:
     async def send(self, run_id: str, name: str, value: Any, id: str | None) -> None:
         """Keep a message to a run of this store; it is committed when this returns."""
         try:
-            data = encode(value)
+            data = self.writer.encode(value)
         except StateError as error:
             raise StateError(f"messages to a run are recorded, {name!r} as well: {error}; send plain data") from None
         await self.writer.ask(lambda: self.backend.send(run_id, name, data, id))
@@ -308,7 +308,7 @@ class Recorder:
         status: Any = "Succeeded"
         if error is None:
             try:
-                data = encode(value)
+                data = self.writer.encode(value)
             except StateError as unfit:
                 error = StateError(f"what run {run.id!r} ends with is recorded: {unfit}; return plain data in the end")
                 status = "Failed"

@@ -27,6 +27,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
+from cascade.adapters.state.codec.values import encode
 from cascade.adapters.state.patient import PatientBackend
 from cascade.adapters.state.rules import forget_finished
 from cascade.errors import RunLostError, StateError
@@ -69,6 +70,10 @@ class Writer:
 
     def __init__(self, backend: StateBackend, keep: int | timedelta | None = None) -> None:
         self.backend = PatientBackend(backend)
+        self.encode: Callable[[Any], bytes] = encode
+        """Returns the form in which the store keeps a value."""
+        if not getattr(backend, "may_pickle", True):
+            self.encode = partial(encode, pickles=False)
         self._keep = keep
         self._kept = 0
         """How many runs that had ended were left when some were forgotten the last time."""

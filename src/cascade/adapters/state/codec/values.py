@@ -6,7 +6,7 @@ The first two bytes say which, and of which version:
     t1  JSON in which an object of one member with a name that begins with "~" stands for something else
     b1  such JSON, as [value, lengths] in one line, and pieces of so many bytes behind it, which it refers to by number
     p1  a pickle
-    s1  a signature of 32 bytes, and a pickle
+    r1  why it is not read: a store that others can write to says so of a pickle that is not signed
 
 The same value comes back, of the same type, and what was one list comes back as one: what JSON would make two of is
 pickled as a whole.
@@ -19,7 +19,6 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from hmac import compare_digest
 from json import encoder
 from pathlib import PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any
@@ -34,8 +33,6 @@ from cascade.spec.notes import spelled
 
 __all__ = ["decode", "encode"]
 
-Sign = Callable[[bytes], bytes]
-"""Gives the signature of a pickle, 32 bytes, by a key that those who may write to the store have."""
 WIDE = 1 << 63
 LONGEST = 13_000
 """Numbers of so many bits have decimal digits in text; there is a limit to these."""
@@ -43,11 +40,11 @@ INLINE = 1024
 """Bytes beyond so many are kept beside the text."""
 
 
-def encode(value: Any, *, sign: Sign | None = None) -> bytes:
+def encode(value: Any, *, pickles: bool = True) -> bytes:
     """Return the form of a value.
 
     Args:
-        sign: signs a pickle, for stores that others can write to.
+        pickles: whether it may be a pickle.
 
     Raises:
         StateError: there is no form that gives it back.
@@ -70,28 +67,33 @@ def encode(value: Any, *, sign: Sign | None = None) -> bytes:
         data = pickled(value)
     except StateError as error:
         raise StateError(f"a {type(value).__qualname__} cannot be recorded: {error}") from error
-    return b"p1" + data if sign is None else b"s1" + sign(data) + data
+    if not pickles:
+        raise StateError(
+            f"a {type(value).__qualname__} cannot be recorded: it would be a pickle, and in a store that others can "
+            "write to these are signed: set CASCADE_SECRET to the same long random text in all processes that use it, "
+            "or give plain data, dataclasses or pydantic models"
+        )
+    return b"p1" + data
 
 
-def decode(data: bytes, *, allow: Sequence[str] = (), sign: Sign | None = None) -> Any:
+def decode(data: bytes, *, allow: Sequence[str] = ()) -> Any:
     """Return the value of a form; nothing is imported for it but what is allowed.
 
     Args:
         allow: modules that may be imported where the value is of one of their classes.
-        sign: what pickles must be signed by.
 
     Raises:
-        StateError: it is damaged, of a later version, not signed, or names what is not there or may not be named.
+        StateError: it is damaged, of a later version, not to be read, or names what is not there or may not be named.
     """
     try:
-        return _decoded(data, allow, sign)
+        return _decoded(data, allow)
     except StateError:
         raise
     except Exception as error:  # whatever damage leads to, and what classes raise of their own
         raise StateError(f"a recorded value cannot be read: {spelled(error)}") from error
 
 
-def _decoded(data: bytes, allow: Sequence[str], sign: Sign | None) -> Any:
+def _decoded(data: bytes, allow: Sequence[str]) -> Any:
     head = data[:2]
     if head == b"j1":
         return _parsed(data[2:])
@@ -107,14 +109,10 @@ def _decoded(data: bytes, allow: Sequence[str], sign: Sign | None) -> Any:
         if at != len(data) or any(length < 0 for length in lengths):
             raise StateError("a recorded value is damaged: it is not as long as it says")
         return _Reading(allow, pieces).value(tree)
-    if head == b"p1" and sign is None:
+    if head == b"p1":
         return unpickled(memoryview(data)[2:], allow)
-    if head == b"s1" and sign is not None:
-        if not compare_digest(data[2:34], sign(data[34:])):
-            raise StateError("a recorded pickle is signed by somebody else, or was moved; it is not read")
-        return unpickled(memoryview(data)[34:], allow)
-    if head in (b"p1", b"s1"):
-        raise StateError(f"a recorded pickle is {'not ' if sign else ''}signed, and so it is not read")
+    if head == b"r1":
+        raise StateError(f"a recorded value is not read: {data[2:].decode(errors='replace')}")
     raise StateError(f"a recorded value is of a form that this version of Cascade does not know ({head!r})")
 
 
