@@ -461,3 +461,104 @@ def test_long_chains_are_matched_fast() -> None:
     other = [*chain[: size // 2], *[[f"g({chr(1)})", i] for i in range(size // 2 - 1, size - 1)]]
     found = match(outline_of(chain, [[size, -1, -1, size - 1]]), outline_of(other, [[size, -1, -1, size - 1]]))
     assert found.same == {i: i for i in range(size // 2)}
+
+
+class TestStreams:
+    """Items of streams are known by what they are."""
+
+    @pytest.mark.parametrize(
+        ("now", "called"),
+        [
+            ("abc", ""),
+            ("xabc", "x"),
+            ("axbc", "x"),
+            ("bc", ""),
+            ("cba", ""),
+            ("caxb", "x"),
+            ("xyz", "xyz"),
+            ("", ""),
+            ("aabbcc", "abc"),
+        ],
+    )
+    def test_each_keeps_its_value_wherever_it_stands(self, now: str, called: str, made: Program, store: Any) -> None:
+        def target(items: str) -> Any:
+            def item(x: str) -> str:
+                made.calls.append(x)
+                return f"{x}{x}"
+
+            def last(values: list[str]) -> list[str]:
+                if made.broken:
+                    raise ValueError("tired")
+                return values
+
+            mapped = cs.task(name="item", version=1)(item).map(x=Again(iter, items))
+            return cs.task(name="last", version=1)(last)(mapped)
+
+        made.fail(target("abc"), store, "last")
+        if now != "abc":
+            with pytest.raises(RunChangedError, match='on_change="adapt"'):
+                made.run(target(now), store)
+        assert made.adapt(target(now), store) == [x * 2 for x in now]
+        assert sorted(made.calls) == sorted(called)
+        assert made.run(target(now), store) == [x * 2 for x in now]
+
+    def test_later_starts_know_them_too(self, made: Program, store: Any) -> None:
+        def target(items: str) -> Any:
+            def item(x: str) -> tuple[str, str]:
+                made.calls.append(x)
+                return x, cs.current().key
+
+            def last(values: list[Any]) -> list[Any]:
+                if made.broken:
+                    raise ValueError("tired")
+                return values
+
+            mapped = cs.task(name="item", version=1)(item).map(x=Again(iter, items))
+            return cs.task(name="last", version=1)(last)(mapped)
+
+        made.fail(target("abc"), store, "last")
+        made.fail(target("xcab"), store, "last", on_change="adapt")
+        assert made.calls == ["x"]
+        made.fail(target("xcab"), store, "last")
+        assert made.calls == []
+        with pytest.raises(RunChangedError, match=r"ended before item item#1\[|was recorded"):
+            made.run(target("xca"), store)
+        made.fail(target("ybx"), store, "last", on_change="adapt")
+        assert made.calls == ["y"]
+        found = made.adapt(target("bbyx"), store)
+        assert [x for x, _ in found] == ["b", "b", "y", "x"]
+        assert made.calls == ["b"]
+        assert len({key for _, key in found}) == 4
+
+    def test_loops_of_items_go_on(self, made: Program, store: Any) -> None:
+        broken = {"c"}
+
+        def target(items: str) -> Any:
+            def turn(x: str, n: int = 3) -> Any:
+                made.calls.append(f"{x}{n}")
+                if x in broken and n == 1:
+                    raise ValueError("tired")
+                return cs.Jump("on", {"x": x, "n": n - 1}) if n else x * 2
+
+            turning: Any = cs.task(name="turn", version=1)(turn).map(x=Again(iter, items), concurrency=1)
+            cs.bind(turning, cs.select_jump({"on": turning}))
+            return turning
+
+        with pytest.raises(ValueError, match="tired"):
+            made.run(target("abc"), store)
+        broken.clear()
+        assert made.adapt(target("cxab"), store) == ["cc", "xx", "aa", "bb"]
+        assert made.calls == ["c1", "c0", "x3", "x2", "x1", "x0"]
+
+
+class Again:
+    """What can be read again from its start, and has no length."""
+
+    def __init__(self, make: Callable[[str], Any], items: str) -> None:
+        self.make, self.items = make, items
+
+    def __iter__(self) -> Any:
+        return self.make(self.items)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("it counts by its type")

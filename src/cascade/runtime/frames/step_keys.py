@@ -28,6 +28,7 @@ from uuid import uuid4
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NodeInstance
 from cascade.runtime.frames.node_ids import SubflowKey
+from cascade.spec.operations import MAP
 
 __all__ = ["About", "Numbering", "StepKeys", "about", "number_of"]
 
@@ -117,15 +118,44 @@ class StepKeys:
         self._programs: dict[Any, str] = {}  # empty as long as nothing is in them: many runs only wait
         self._loops: dict[NodeInstance, str] = {}
         self._numbering = numbering
+        self.items: dict[str, Mapping[int, int]] = {}
+        """What the items of maps go by, by the keys of these, where they are known by their content."""
         self._graphs: dict[Any, int | None] = {}
         self.own: Sequence[int] | None = None if numbering is None else numbering.keys[0]
         """What the nodes of the run's own graph go by; None: each by its number."""
 
     def of(self, call: Call) -> str:
         """Return the key of a call."""
+        return self.place(call) + self.suffix(call)
+
+    def place(self, call: Call) -> str:
+        """Return the key of a call without the items that it is in."""
         program = self.program(call.activation.key)
         number = self.number(call.activation.key, call.number)
-        return _place(self.loop(call.loop), program, number, call.jumped) + call.suffix
+        return _place(self.loop(call.loop), program, number, call.jumped)
+
+    def suffix(self, call: Call) -> str:
+        """Return what the items that a call is in go by: `[17]` is item 17, where that is known by its place."""
+        return self._known(call) if self.items and call.suffix else call.suffix
+
+    def _known(self, call: Call) -> str:
+        """Return what items go by of which some are known by their content."""
+        parts, found = [int(each) for each in re.findall(r"\[([0-9]+)\]", call.suffix)], ""
+        maps, loop, key = [self.place(call)], call.loop, call.activation.key
+        while True:
+            if loop is None:
+                if not isinstance(key, SubflowKey):
+                    break
+                loop, key = key.loop, key.around
+                continue
+            if loop.graph.kinds[loop.number] == MAP:
+                number = self.number(loop.key, loop.number)
+                maps.append(_place(self.loop(loop.loop), self.program(loop.key), number, loop.entered))
+            key, loop = loop.key, loop.loop
+        places = maps[::-1][: len(parts)] if len(maps) > len(parts) else maps[::-1]
+        for place, part in zip(places, parts, strict=True):
+            found += f"[{self.items.get(place + found, {}).get(part, part)}]"
+        return found
 
     def number(self, key: object, number: int) -> int:
         """Return what a node of an activation goes by."""

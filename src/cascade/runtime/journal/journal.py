@@ -22,8 +22,7 @@ from time import monotonic, time
 from typing import Any
 
 from cascade.adapters.state.codec import decode, preview
-from cascade.errors import RunChangedError, StateError
-from cascade.runtime.changes.fingerprint import content_of
+from cascade.errors import StateError
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
@@ -62,8 +61,6 @@ __all__ = ["SPENT", "Journal"]
 
 ATTEMPTS = "?"
 """Behind the key of a call that may be tried again: how many attempts it has begun."""
-GIVEN = "~"
-"""Behind the key of an item that a stream gave: what that was."""
 SPENT = "+"
 """The key of what says for how long a run has run, of all starts, to the end of the one that is its entry."""
 
@@ -88,6 +85,7 @@ class Journal:
         durability: str,
         allow: tuple[str, ...] = (),
         numbering: Numbering | None = None,
+        streams: Callable[[Any], Any] | None = None,
     ) -> None:
         self.run_id = run_id
         self.epoch = epoch
@@ -104,6 +102,8 @@ class Journal:
         self.is_asked = bool(records)
         """Each call is to ask for a value before it is made, or whether it is to be made apart."""
         self.keys = StepKeys(numbering)
+        self.streams: Any = None if streams is None else streams(self)
+        """What looks at the streams that maps read (`journal.streams`)."""
         self._places: dict[Any, tuple[str, str, Kept]] = {}
         self.deciding: Mapping[Graph, dict[int, Kept]] = {}
         """Of what is not recorded, what decides something; runs of one program share it."""
@@ -139,7 +139,7 @@ class Journal:
             if is_outside:
                 found = str(self.keys.number(None, number)), self.own[number], kept
             else:
-                found = self.keys.of(call).removesuffix(call.suffix), call.instance(self.names).site.task_id, kept
+                found = self.keys.place(call), call.instance(self.names).site.task_id, kept
             self._places[mark] = found
         return found
 
@@ -168,7 +168,7 @@ class Journal:
         records = self.records
         if not records:
             return PENDING
-        record = records.get(self.place(call)[0] + call.suffix)
+        record = records.get(self.place(call)[0] + self.keys.suffix(call))
         if record is None or record.entry != _entry(call):
             return PENDING
         if record.kind == VALUE:
@@ -273,7 +273,7 @@ class Journal:
         if kept is Kept.TRUTH and value.__class__ is not bool:
             return
         if suffix:
-            key, task_id = key + suffix, task_id + suffix
+            key, task_id = key + self.keys.suffix(call), task_id + suffix
         try:
             if self.secrets and (kept in IF_FIT or _is_composed(call)) and self.shows(self.writer.encode(value)):
                 return
@@ -339,27 +339,7 @@ class Journal:
         Raises:
             RunChangedError: it is not, and something is recorded of that item.
         """
-        key, task_id, kept = self.place(call)
-        for at in range(batch.at, batch.end) if kept is not Kept.NOTHING else ():
-            item = f"{call.suffix}[{batch.first + at}]"
-            given = self.masked(", ".join([content_of(column[at]) for column in batch.columns]))
-            record = self.records.get(key + item + GIVEN)
-            before = (
-                None
-                if record is None or record.entry != _entry(call)
-                else record.value.decode("utf-8", "surrogatepass")
-            )
-            if before == given:
-                continue
-            if before is not None and self._is_begun(key + item, _entry(call)):
-                raise RunChangedError(
-                    f"item {task_id}{item} was {before}, and the stream that is mapped over gives {given} there now; "
-                    "let it give the same items in the same order, or start the run under another run_id"
-                )
-            data, now = given.encode("utf-8", "surrogatepass"), time()
-            self.steps.append(StepRecord(key + item + GIVEN, _entry(call), "given", data, "", 1, now, now, "", ""))
-            if not self.is_silent:
-                self.writer.touch()
+        self.streams.look_at_items(call, _entry(call), batch)
 
     def look_at_end(self, call: Call, count: int) -> None:
         """See that a stream that has given so many items has not given more before.
@@ -367,23 +347,7 @@ class Journal:
         Raises:
             RunChangedError: one that it does not give any more is recorded.
         """
-        key, task_id, _ = self.place(call)
-        while f"{key}{call.suffix}[{count}]{GIVEN}" in self.records:
-            item, entry = f"{call.suffix}[{count}]", _entry(call)
-            if self.records[key + item + GIVEN].entry == entry and self._is_begun(key + item, entry):
-                raise RunChangedError(
-                    f"the stream that is mapped over ended before item {task_id}{item}, which is recorded; let it give "
-                    "the same items in the same order, or start the run under another run_id"
-                )
-            count += 1
-
-    def _is_begun(self, item: str, entry: int) -> bool:
-        """Say whether more is recorded of an item than what it was given and that it has failed."""
-        return any(
-            key.startswith(item) and record.entry in (entry, -1) and record.kind not in ("given", FAILED)
-            for key, record in self.records.items()
-            if record.kind != BEGUN or record.attempt
-        )
+        self.streams.look_at_end(call, _entry(call), count)
 
     def keep_position(self, call: Call, home: Call, position: dict[str, Any]) -> None:
         """Record where the loop is that `home` has begun; `call` is that of its last entry."""
@@ -436,7 +400,7 @@ class Journal:
             self._put(call, f"@{_entry(call)}", ENTRY, value, shown, started)
         key, task_id, _ = self.place(call)
         key, task_id = (
-            key + call.suffix + what,
+            key + self.keys.suffix(call) + what,
             task_id + call.suffix + (what.lstrip(POSITION) if kind == ENTRY else ""),
         )
         record = StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, ended, error, shown)

@@ -35,6 +35,7 @@ from cascade.runtime.journal.journal import SPENT, Journal
 from cascade.runtime.journal.kinds import FAILED
 from cascade.runtime.journal.recorded_loop import entries_before
 from cascade.runtime.journal.recorded_run import RecordedRun
+from cascade.runtime.journal.streams import Streams
 from cascade.runtime.journal.writer import Writer
 from cascade.runtime.plans.inputs import fill
 from cascade.runtime.plans.plan import Plan
@@ -249,7 +250,16 @@ class Recorder:
         how: How,
         numbering: Numbering | None = None,
     ) -> Begun:
-        journal = Journal(run_id, epoch, self.writer, steps, how.durability, numbering=numbering)
+        journal = Journal(
+            run_id,
+            epoch,
+            self.writer,
+            steps,
+            how.durability,
+            (),
+            numbering,
+            partial(Streams, adapts=how.on_change == "adapt"),
+        )
         self.writer.begin(journal)
         done = sum(step.kind in ("value", "left out") for step in steps.values())
         return Begun(journal, constants, params, is_resumed, done)
