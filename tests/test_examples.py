@@ -131,9 +131,14 @@ class TestLongImport:
             command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         ) as process:
             assert process.stdout is not None
-            before = [line.strip() for line in iter(process.stdout.readline, "page 7\n")]
+            before = []
+            for line in process.stdout:  # to its end, if the program dies early
+                before.append(line.strip())
+                if line == "page 7\n":
+                    break
             process.kill()
-            before += ["page 7", *process.stdout.read().splitlines()]
+            assert before[-1:] == ["page 7"]
+            before += process.stdout.read().splitlines()
         printed, _ = run_example("long_import", cwd=tmp_path)
         assert printed.splitlines()[-1] == "155 rows on 40 pages"
         twice = [line for line in printed.splitlines() if line in before]

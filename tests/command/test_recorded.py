@@ -232,6 +232,23 @@ class TestLooks:
         assert json.loads(cascade("runs", "--limit", "1", "--json")[1])["more"] is True
         assert "--status is one of Enqueued" in cascade("runs", "--status", "done")[2]
 
+    def test_history_leaves_out_what_was_begun_in_a_loop_that_has_ended(self, cascade: Invoke, state: Path) -> None:
+        def step(key: str, task_id: str, entry: int, kind: str) -> StepRecord:
+            return StepRecord(key, entry, kind, b"", task_id, 1, 1.0, 2.0, "", "")
+
+        steps = (
+            *(
+                step("3", "turn#1", -1, "value"),
+                step("3>5!?", "work#1", 7, "begun"),
+                step("3>6?", "feed#1", 7, "begun"),
+            ),
+            *(step("4>5![1]?", "item#1[1]", 2, "begun"), step("4[1]", "more#1[1]", -1, "value")),
+            *(step("4>5![2]?", "item#1[2]", 2, "begun"), step("8>9!?", "other#1", 1, "begun")),
+        )
+        keep(state, a_run(status="Failed"), steps=steps)
+        shown = json.loads(cascade("history", "r", "--json")[1])["steps"]
+        assert [each["task_id"] for each in shown] == ["turn#1", "more#1[1]", "item#1[2]", "other#1"]
+
     def test_history_shows_each_step_once(self, cascade: Invoke, flow: Path) -> None:
         fail(cascade, flow, "--run-id", "r")
         lines = cascade("history", "r")[1].splitlines()

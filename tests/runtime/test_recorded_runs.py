@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -946,6 +947,20 @@ def test_results_one_by_one_are_given_again_by_the_next_start(store: Any) -> Non
     calls.clear()
     assert sorted(asyncio.run(main())) == [1, 4, 9]
     assert calls == [("square", 2)]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"a": lambda: 0}, "a, a function"),
+        ({"a": {"rows": [1, {"at": (2, lambda: 0)}]}, "b": 1}, r"a\['rows'\]\[1\]\['at'\]\[1\], a function"),
+        ({"a": 1, "b": [threading.Lock()]}, r"b\[0\], a lock"),
+    ],
+)
+def test_a_parameter_that_cannot_be_recorded_is_told_by_its_place_and_type(given: dict[str, Any], said: str) -> None:
+    target = cs.task(len)([cs.Param("a", type=object), cs.Param("b", default=0, type=object)])
+    with pytest.raises(StateError, match=f"parameters of a run are recorded, and one of them cannot be: {said} "):
+        run(target, MemoryBackend(), given)
 
 
 def test_an_engine_without_a_store_takes_no_way_to_record() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -83,10 +83,15 @@ def _place(target: str) -> str:
 
 
 def folded(steps: Iterable[StepRecord]) -> list[StepRecord]:
-    """Return a record for each step: its value with its last attempt, or what is known of it before it has one."""
+    """Return a record for each step: its value with its last attempt, or what is known of it before it has one.
+
+    What was begun inside of a loop that has ended is left out: the value of the loop tells what became of it.
+    """
     found: dict[tuple[str, int], StepRecord] = {}
+    steps = [*steps]
+    ended = {step.key for step in steps if step.kind in STATUSES}
     for step in steps:
-        if not step.task_id:
+        if not step.task_id or (step.kind not in STATUSES and not ended.isdisjoint(_loops_around(step.key))):
             continue
         at = step.key.rstrip(BESIDES), step.entry
         known = found.get(at)
@@ -98,6 +103,14 @@ def folded(steps: Iterable[StepRecord]) -> list[StepRecord]:
                 attempt=max(known.attempt, step.attempt), started=min(known.started, step.started)
             )
     return list(found.values())
+
+
+def _loops_around(key: str) -> Iterator[str]:
+    """Give the keys of the loops that a step stands in, each with the items that the step is in, too."""
+    way, bracket, items = key.rstrip(BESIDES).partition("[")
+    for at, letter in enumerate(way):
+        if letter == ">":
+            yield way[:at] + bracket + items
 
 
 def steps_table(steps: Sequence[StepRecord]) -> list[str]:

@@ -44,6 +44,12 @@ class PatientBackend:
     def __repr__(self) -> str:
         return f"PatientBackend({self.backend!r})"
 
+    @property
+    def _place(self) -> str:
+        """Where the store is, if it is in a file."""
+        path = getattr(self.backend, "path", None)
+        return f" in {path}" if isinstance(path, str) else ""
+
     def _ask(self, question: Callable[[], T]) -> T:
         self.began = began = monotonic()
         pause, longest = PAUSES
@@ -56,9 +62,9 @@ class PatientBackend:
                 except Exception as error:
                     if monotonic() + pause - began > PATIENCE:
                         self.failure = StateError(
-                            f"the store of runs failed for {PATIENCE:g} seconds: {spelled(error)}; what was not "
-                            "committed by then is not recorded. Runs that were going on are Running there, without an "
-                            "owner: start them again with their run_id when the store works"
+                            f"the store of runs{self._place} failed for {PATIENCE:g} seconds: {spelled(error)}; what "
+                            "was not committed by then is not recorded. Runs that were going on are Running there, "
+                            "without an owner: start them again with their run_id when the store works"
                         )
                         raise self.failure from error
                 sleep(pause)

@@ -20,7 +20,7 @@ from time import time
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
-from cascade.adapters.state.codec import decode, encode
+from cascade.adapters.state.codec import decode, encode, unfit_part
 from cascade.adapters.state.owner import this_process
 from cascade.adapters.state.rules import check_keep
 from cascade.adapters.state.urls import backend_from
@@ -223,7 +223,13 @@ class Recorder:
                 }
             )
         except StateError as error:
-            raise StateError(f"the parameters of a run are recorded: {error}; give plain data") from None
+            plain = {name: value for name, value in given.items() if name not in secret}
+            may = self.writer.may_pickle
+            parts = [unfit_part(value, name, pickles=may) for name, value in plain.items() if not _fits(value, may)]
+            raise StateError(
+                f"the parameters of a run are recorded, and one of them cannot be: {', '.join(parts)} ({error}); "
+                "give plain data"
+            ) from None
 
     def _strengthen(self) -> None:
         """Have the store promise for all runs what one of them asks for; on the writer's thread."""
@@ -358,6 +364,14 @@ def recorder_from(given: object, durability: Durability, keep: int | timedelta |
     if keep is not None:
         check_keep(keep)
     return Recorder(backend_from(given, "state_backend", durability), durability, keep=keep)
+
+
+def _fits(value: object, pickles: bool) -> bool:
+    try:
+        encode(value, pickles=pickles)
+    except StateError:
+        return False
+    return True
 
 
 def _warn(bus: MessageBus, run_id: str, code: str, message: str) -> None:

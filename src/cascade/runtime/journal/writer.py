@@ -72,7 +72,8 @@ class Writer:
         self.backend = PatientBackend(backend)
         self.encode: Callable[[Any], bytes] = encode
         """Returns the form in which the store keeps a value."""
-        if not getattr(backend, "may_pickle", True):
+        self.may_pickle: bool = getattr(backend, "may_pickle", True)
+        if not self.may_pickle:
             self.encode = partial(encode, pickles=False)
         self._keep = keep
         self._kept = 0

@@ -31,7 +31,7 @@ from cascade.adapters.state.codec.pickles import pickled, unpickled
 from cascade.errors import StateError
 from cascade.spec.notes import spelled
 
-__all__ = ["decode", "encode"]
+__all__ = ["decode", "encode", "unfit_part"]
 
 WIDE = 1 << 63
 LONGEST = 13_000
@@ -74,6 +74,28 @@ def encode(value: Any, *, pickles: bool = True) -> bytes:
             "or give plain data, dataclasses or pydantic models"
         )
     return b"p1" + data
+
+
+def unfit_part(value: Any, path: str, *, pickles: bool = True) -> str:
+    """Return which part of a value there is no form for, and what that is: `x['rows'][3], a function`.
+
+    Args:
+        path: what the value itself is called.
+        pickles: whether it may be a pickle.
+    """
+    for _ in range(20):
+        parts: Any = value.items() if isinstance(value, dict) else ()
+        if isinstance(value, (list, tuple)):
+            parts = enumerate(value)
+        for at, part in parts:
+            try:
+                encode(part, pickles=pickles)
+            except StateError:
+                path, value = f"{path}[{at!r}]", part
+                break
+        else:
+            break
+    return f"{path}, a {type(value).__qualname__}"
 
 
 def decode(data: bytes, *, allow: Sequence[str] = ()) -> Any:
