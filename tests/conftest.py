@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,10 @@ settings.register_profile("cascade", deadline=None, suppress_health_check=[Healt
 settings.load_profile("cascade")
 
 os.environ["CASCADE_LANG"] = "en"  # whatever the locale of who runs the tests
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in the background of a shell; what tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What says the same on each Python: type checkers, the site, what reads our own files or draws, what is long for its
 # length's sake; also what a browser shows.

@@ -58,7 +58,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: words.task(timeout_seconds=9), "write timeout=9"),
     (lambda: words.task(cache_key_fn=len), "write cache=cs.cached(key=...)"),
     (lambda: words.task(nmae="x"), "cs.task has no option 'nmae'; did you mean name='x'?"),
-    (lambda: words.task(zzz=1), "cs.task has no option 'zzz' (it has: name, pure, mode, retry, timeout, cache,"),
+    (lambda: words.task(zzz=1), "cs.task has no option 'zzz' (it has: name, pure, mode, retry, timeout, heartbeat,"),
     (lambda: words.task(retry={"retries": 3}), "retry has no option 'retries'; write max_attempts=4"),
     (lambda: untyped.with_options(retries=1), "task.with_options has no option 'retries'; write retry=2"),
     (

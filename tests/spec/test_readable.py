@@ -12,6 +12,7 @@ OTHERS = {
     "spec/readable.py": "the reader itself",
     "compiler/code/emitted.py": "functions that were emitted, with the names that the emitter gave",
     "runtime/inspect/progress.py": "the same, of a loop",
+    "runtime/journal/recorded_loop.py": "the same: which entry a loop is at, and what it was given",
     "runtime/run/active_calls.py": "the same: how far a loop has counted",
     "runtime/run/awaiters.py": "functions of the standard library",
 }

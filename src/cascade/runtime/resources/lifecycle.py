@@ -49,6 +49,10 @@ class Host(Protocol):
     def known(self) -> Mapping[str, Resource]:
         """What a resource is looked up in by its name."""
 
+    @property
+    def inline(self) -> bool:
+        """Whether what is short may be done in place."""
+
     def left_behind(self) -> list[Job]:
         """Return the calls that may go on using what is open."""
 
@@ -69,7 +73,7 @@ class Opened:
 
     __slots__ = ("context", "generator", "is_announced", "is_bound", "is_here", "loop", "resource", "value")
 
-    def __init__(self, resource: Resource, needed: dict[str, Any]) -> None:
+    def __init__(self, resource: Resource, needed: dict[str, Any], inline: bool) -> None:
         self.resource = resource
         self.context = copy_context()
         self.generator = resource.func(**needed)
@@ -78,7 +82,7 @@ class Opened:
         self.loop = asyncio.get_running_loop()
         self.is_bound = resource.is_async
         """Whether the resource is of no use, and cannot be torn down, once its event loop has ended."""
-        self.is_here = resource.is_short
+        self.is_here = inline and resource.is_short
         """Whether both its pieces run in place, so that nothing of it is ever awaited."""
 
 
@@ -126,7 +130,7 @@ async def set_up(host: Host, resource: Resource, needed: dict[str, Any], own: li
     Args:
         host: the run that it is set up in.
     """
-    opened = Opened(resource, needed)
+    opened = Opened(resource, needed, host.inline)
     generator = opened.generator
     try:
         value = await _step(host, opened, own, _first if resource.is_async else _first_sync)
@@ -197,7 +201,7 @@ async def _step(host: Host, opened: Opened, owner: object, step: Callable[..., A
     resource = opened.resource
     if not resource.is_async:
         profile = resource.setup if step is _first_sync else resource.teardown
-        if profile.inline or opened.is_here:
+        if opened.is_here or (profile.inline and host.inline):
             return _in_place(profile, opened.context.run, step, opened.generator, *args)
         piece = opened.context.run, step, opened.generator, *args
         return await host.in_thread(owner, described(resource), *piece, profile=profile)

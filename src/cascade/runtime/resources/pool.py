@@ -257,6 +257,11 @@ class EngineHost:
         known: Mapping[str, Resource] = self.engine.resources
         return known
 
+    @property
+    def inline(self) -> bool:
+        """Whether what is short may be done in place."""
+        return bool(self.engine.runs_inline)
+
     def leave(self, job: object, ended: asyncio.Future[None]) -> None:
         """Note a call, of any run, that was left behind and may use what is open."""
         self._left = [*self.left_behind(), (job, ended)]
