@@ -171,7 +171,7 @@ def test_a_long_loop_of_threads_or_turns(way: Way, body: Body) -> None:
 
 @every_way
 def test_many_loops_one_after_the_other(way: Way) -> None:
-    watch = Watch(way, 50, 250)
+    watch = Watch(way, 50, 1250)
 
     @inline
     def step(n: int) -> Any:
@@ -179,13 +179,13 @@ def test_many_loops_one_after_the_other(way: Way) -> None:
 
     async def main() -> None:
         async with way.engine() as engine:
-            for n in range(251):
+            for n in range(1251):
                 assert await engine.run(loop(step(0))) == 40
                 way.events.clear()
                 watch(n)
 
     asyncio.run(main())
-    assert watch.growth < 400
+    assert watch.growth < 1000  # of a block a run; code for a loop may be made anew meanwhile, which is some 230
 
 
 @every_way
