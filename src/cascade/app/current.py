@@ -62,8 +62,8 @@ class Current:
     def heartbeat(self) -> None:
         """Give a sign of life: a task with `@cs.task(heartbeat=seconds)` fails if it is silent for longer than that.
 
-        It does nothing in a task without a heartbeat. To ask `cs.current()` takes some 10 us, this 0.2: keep what that
-        gives where signs are given in a loop.
+        It does nothing in a task without a heartbeat. To ask `cs.current()` takes much longer than this: keep what
+        that gives where signs are given in a loop.
         """
         if self._place is None:
             words.beat(self._number)
