@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from tests.workflows import Body, Way, every_body, every_watched_way, every_way, inline, notes_of
+from cascade.runtime import Engine
+from tests.workflows import Body, Tier, Way, every_body, every_tier, every_watched_way, every_way, inline, notes_of
 
 
 @inline
@@ -556,3 +557,45 @@ def test_a_condition_whose_truth_raises_in_an_entry(way: Way) -> None:
     with pytest.raises(ArithmeticError, match="no truth") as caught:
         way.run(bound)
     assert any("step#1" in note and "iteration 20" in note for note in notes_of(caught.value))
+
+
+class TestALimitThatIsMetOnTheWay:
+    """The least limit counts of the states that were entered, wherever that was."""
+
+    def machine(self, start: int, once_at: int, limits: tuple[int | None, int | None]) -> Any:
+        @inline
+        def counting(n: int) -> Any:
+            if n == once_at:
+                return cs.Jump("other", n - 1)
+            return cs.Jump("counting", n - 1) if n else cs.Jump("exit", "done")
+
+        @inline
+        def other(n: int) -> Any:
+            return cs.Jump("counting", n - 1)
+
+        first, second = counting(start), other(0)
+        selector = cs.select_jump({"counting": first, "other": second, "exit": None})
+        for state, most in zip((first, second), limits, strict=True):
+            cs.bind(state, selector) if most is None else cs.bind(state, selector, max_iterations=most)
+        return first
+
+    @pytest.mark.parametrize("limits", [(None, 300), (2000, 300), (300, 2000), (None, None), (2000, None)])
+    @pytest.mark.parametrize("once_at", [990, 400, 10, -1])
+    @every_tier
+    def test_on_every_tier_however_often_it_ran(
+        self, limits: tuple[int | None, int | None], once_at: int, tier: Tier
+    ) -> None:
+        entered = [limits[0], limits[1] if once_at >= 0 else None]
+        least = min((each for each in entered if each is not None), default=2000)
+        target = self.machine(1000, once_at, limits)
+
+        async def main() -> None:
+            async with Engine(tier=tier) as engine:
+                for _ in range(12):
+                    if least >= 1001:
+                        assert await engine.run(target) == "done"
+                        continue
+                    with pytest.raises(cs.JumpError, match=f"max_iterations={least} ends it here"):
+                        await engine.run(target)
+
+        asyncio.run(main())

@@ -213,6 +213,8 @@ class Transition:
     def is_ready(self, run: RunState) -> bool:
         """Say whether all that the loop reads from around it is there, and nothing counts differently."""
         hot, follower = self.hot, self.follower
+        if hot.limit < (ENDLESS if follower.limit is None else follower.limit):
+            return False  # a state with a lesser limit may be entered in there, which nobody behind it would know of
         is_limited = follower.limit is not None or hot.limit < ENDLESS
         if is_limited and self.left_to_go() <= 0:
             return False
