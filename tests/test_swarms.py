@@ -234,6 +234,8 @@ class Terminal:
         self.child, self.file = pty.fork()
         if self.child == 0:  # pragma: no cover
             os.chdir(ROOT)
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)  # whoever started the tests may have had them ignored
             os.execv(sys.executable, [sys.executable, "-m", "observatory.swarms", *arguments])
         self.resize(40, 100)
         self.seen = b""
