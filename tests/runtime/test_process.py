@@ -828,3 +828,9 @@ def test_what_is_not_used_is_not_imported() -> None:
         "print([name for name in ('loky', 'cloudpickle', 'psutil', 'multiprocessing') if name in sys.modules])"
     )
     assert found == "[]\n"
+
+
+def test_workers_that_start_side_by_side_leave_hangups_as_they_were() -> None:
+    pid = cs.task(mode="process")(os.getpid)
+    assert len({*run([pid(), pid(), pid()], executor=LocalExecutor(processes=3))}) > 1
+    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -217,9 +217,9 @@ class MqttConnector:
             asyncio.get_running_loop().call_later(5 * SETTLING, self._settled, each)
         for pattern in dict.fromkeys(each.pattern for each in self._listeners):
             await client.subscribe(pattern, qos=1)
-        await self._tell(client, "online")
-        self._client = client
+        self._client = client  # before others hear of it: one that leaves at once says so behind it
         self._connected.set()
+        await self._tell(client, "online")
 
     async def _tell(self, client: Client, status: str) -> None:
         if self._tells_status:

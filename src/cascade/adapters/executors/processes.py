@@ -181,15 +181,16 @@ class _Worker:
             spawn.os = _Directoryless()
             setattr(util, FLAGS, _flags_for_here)
         self.words, said = Pipe(duplex=False)
-        with said, _hangups_blocked():
-            self.executor = ProcessPoolExecutor(
-                max_workers=1,
-                timeout=None,
-                context=get_context("loky"),
-                initializer=_begin,
-                initargs=(os.getpid(), said),
-            )
-            started = self.executor.submit(_ready)
+        with said:
+            with _hangups_blocked():  # nothing is awaited in there: of two that overlap the second would leave them so
+                self.executor = ProcessPoolExecutor(
+                    max_workers=1,
+                    timeout=None,
+                    context=get_context("loky"),
+                    initializer=_begin,
+                    initargs=(os.getpid(), said),
+                )
+                started = self.executor.submit(_ready)
             util.Finalize(self.executor, _end_at_exit, (ref(self.executor),), exitpriority=100)
             await asyncio.wrap_future(started)
 
