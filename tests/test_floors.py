@@ -47,7 +47,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"admission", "event_loop", "events", "plans"},
         {"frames"},
         {"run"},
-        {"interpreter", "resources", "inspect"},
+        {"channels", "interpreter", "resources", "inspect"},
         {"compiled"},
         {"loops", "maps", "policies"},
         {"streams"},

@@ -15,6 +15,7 @@ SECTIONS = [
     "10. Runs that last (what is built)",
     "11. Runs that are steered (what is built)",
     "12. Tasks that stream (what is built)",
+    "13. Channels",
 ]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::([\w:.]+)`")
 

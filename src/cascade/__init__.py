@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cascade.errors import (
     CacheError,
     CascadeError,
+    ChannelError,
     ConnectorError,
     ConstraintError,
     CycleError,
@@ -35,6 +36,7 @@ from cascade.spec.task import Task, task
 
 if TYPE_CHECKING:
     from cascade.app.caching import explain_cache
+    from cascade.app.channels import channel
     from cascade.app.current import current
     from cascade.app.findings import check
     from cascade.app.flow import compile
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from cascade.providers.waiting import wait_signal as wait_signal
     from cascade.runtime.engine import Engine, Run
     from cascade.runtime.events.bus import MessageBus
+    from cascade.spec.channels import Channel, Topic
     from cascade.spec.events import Event
     from cascade.testing.overriding import override_resource
 
@@ -72,6 +75,8 @@ __version__ = "0.1.0"
 __all__ = [
     "CacheError",
     "CascadeError",
+    "Channel",
+    "ChannelError",
     "ConnectorError",
     "ConstraintError",
     "CycleError",
@@ -100,10 +105,12 @@ __all__ = [
     "Stream",
     "TailCall",
     "Task",
+    "Topic",
     "Value",
     "arun",
     "bind",
     "cached",
+    "channel",
     "check",
     "cli",
     "compile",
@@ -136,11 +143,14 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     rooms = {
+        "Channel": "cascade.spec.channels",
         "Engine": "cascade.runtime.engine",
         "Event": "cascade.spec.events",
         "MessageBus": "cascade.runtime.events.bus",
         "Run": "cascade.runtime.engine",
+        "Topic": "cascade.spec.channels",
         "arun": "cascade.app.run",
+        "channel": "cascade.app.channels",
         "check": "cascade.app.findings",
         "cli": "cascade.command.entry",
         "compile": "cascade.app.flow",

@@ -14,6 +14,7 @@
     │   ├── RunBusyError                       the run is going on elsewhere
     │   ├── RunLostError                       the run was taken over by somebody else
     │   └── RunChangedError                    what is to go on is not what was recorded
+    ├── ChannelError (RuntimeError)            a channel that is closed, used elsewhere, or waited in in vain
     ├── ConnectorError (ConnectionError)       a connector or a door that cannot be reached or used
     └── MissingExtraError (ImportError)        a feature whose optional packages are not installed
 
@@ -26,6 +27,7 @@ from __future__ import annotations
 __all__ = [
     "CacheError",
     "CascadeError",
+    "ChannelError",
     "ConnectorError",
     "ConstraintError",
     "CycleError",
@@ -97,6 +99,10 @@ class RunLostError(StateError):
 
 class RunChangedError(StateError):
     """A run cannot go on as it was recorded: its graph or the items of a map are others; the message lists them."""
+
+
+class ChannelError(CascadeError, RuntimeError):
+    """A channel is closed, or used where it cannot be, or all who could go on wait for each other in channels."""
 
 
 class ConnectorError(CascadeError, ConnectionError):

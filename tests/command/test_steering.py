@@ -217,6 +217,25 @@ class TestLooking:
             assert {len(first["runs"]), len(second["runs"])} == {0, 1}
             assert first["pid"] == os.getpid()
 
+    def test_status_tells_who_waits_in_channels(self, cascade: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+        @cs.task
+        async def listen() -> None:
+            await cs.channel("orders").receive()
+
+        @cs.task
+        async def offer() -> None:
+            channel = cs.channel("full", capacity=1).open_outside()
+            await channel.send(1)
+            await channel.send(2)
+
+        with Going({"a": [listen(), offer()]}):
+            told = "waiting in channels: listen#1 to receive from 'orders', offer#1 to send to 'full'"
+            assert told in cascade("status")[1]
+            (run,) = json.loads(cascade("status", "--json")[1])["engines"][0]["runs"]
+            assert run["progress"]["waiting"] == {"listen#1": ["receive", "orders"], "offer#1": ["send", "full"]}
+            monkeypatch.setenv("CASCADE_LANG", "zh")
+            assert "在通道中等待：listen#1 等待从 'orders' 接收, offer#1 等待向 'full' 发送" in cascade("status")[1]
+
     def test_status_tells_what_waits(self, cascade: Invoke) -> None:
         with Going({"r": cs.sequence([cs.wait(0.05), fetch.map(x=range(30))])}) as engine:
             engine.pause("task:fetch")

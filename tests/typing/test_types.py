@@ -132,6 +132,27 @@ def test_a_generator_gives_the_list_of_what_it_yields() -> None:
     assert_type(cs.Stream([1]), cs.Stream[int])
 
 
+def test_a_channel_gives_what_was_declared() -> None:
+    @cs.task
+    async def talks() -> None:
+        channel = cs.channel("x", type=int, capacity=3)
+        assert_type(channel, cs.Channel[int])
+        await channel.send(1)
+        await channel.send(2)
+        channel.close()
+        assert_type(await channel.receive(), int)
+        async for number in channel:
+            assert_type(number, int)
+        assert_type(cs.channel("y"), cs.Channel[Any])
+        topic = cs.channel("z", type=str, readers=1)
+        assert_type(topic, cs.Topic[str])
+        with topic.reader() as reader:
+            await topic.send("text")
+            assert_type(await reader.receive(), str)
+
+    cs.run(talks())
+
+
 def test_a_method_gives_what_it_returns() -> None:
     assert_type(Shop().price(2), cs.LazyResult[float])
     assert_type(Shop().order(2), cs.LazyResult[str])

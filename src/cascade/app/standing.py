@@ -38,6 +38,7 @@ class Report(NamedTuple):
             "maps": [each._asdict() for each in sight.maps],
             "rates": {name: round(rate, 1) for name, rate in self.rates.items()},
             "running": {name: round(seconds, 3) for name, seconds in self.running},
+            **({"waiting": {name: [*what] for name, what in sight.waiting.items()}} if sight.waiting else {}),
             **({"notes": [*self.notes]} if self.notes else {}),
         }
 
@@ -49,6 +50,8 @@ class Report(NamedTuple):
         if self.running:
             named = [f"{name} ({spelled_time(seconds)})" for name, seconds in self.running]
             parts.append(say("running", names=shortened(named)))
+        if sight.waiting:
+            parts.append(say("in_channels", what=shortened([_waits(*each) for each in sorted(sight.waiting.items())])))
         return say(
             "so_far",
             names=self.names,
@@ -60,6 +63,11 @@ class Report(NamedTuple):
 def _items(seen: MapProgress) -> str:
     text = say("items", count=f"{seen.done:,}" + ("" if seen.total is None else f"/{seen.total:,}"))
     return text + (f", {say('items_failed', count=f'{seen.failed:,}')}" if seen.failed else "")
+
+
+def _waits(name: str, what: tuple[str, str]) -> str:
+    doing, channel = what
+    return say("waits_to_send" if doing == "send" else "waits_to_receive", name=name, channel=channel)
 
 
 def counted(text: str, rate: float | None) -> str:

@@ -193,7 +193,9 @@ def sight_of(run: dict[str, Any]) -> RunProgress:
         MapProgress(one_line(each["id"]), *(each[name] for name in MapProgress._fields[1:])) for each in told["maps"]
     ]
     loops = {one_line(name): count for name, count in told["loops"].items()}
-    return RunProgress(told["done"], told["total"], loops, maps, [one_line(name) for name in told["running"]])
+    running = [one_line(name) for name in told["running"]]
+    waiting = {one_line(name): (doing, one_line(channel)) for name, (doing, channel) in told.get("waiting", {}).items()}
+    return RunProgress(told["done"], told["total"], loops, maps, running, waiting=waiting)
 
 
 def report_of(run: dict[str, Any], progress: Progress | None = None, notes: Sequence[str] = ()) -> Report:

@@ -49,11 +49,13 @@ class RunScope(TimedScope):
             "is_over",
             "is_told",
         ),
-        *("mailbox", "name", "outer", "own", "reader", "runs"),
+        *("channels", "mailbox", "name", "outer", "own", "reader", "runs"),
     )
 
     began: float
     """When its first task could begin, by the clock of performance counters."""
+    channels: Any
+    """The channels of the run (`runtime.channels`); there are none before one is asked for."""
     mailbox: Any
     """What was sent to the run, if nobody records it; there is none before something is sent or waited for."""
 

@@ -320,7 +320,7 @@ class TaskYielded(TaskEvent):
 
 
 class TaskBlocked(TaskEvent):
-    """A node could run, but something holds it back for now: a pause, a limit, a constraint."""
+    """A node could run, but something holds it back for now: a pause, a limit, a constraint, a wait in a channel."""
 
     __slots__ = ()
     reason: str = _field(at=3, doc="What holds it back.")

@@ -28,6 +28,7 @@ from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.admission.wait_queues import GrantPass, WaitQueue
 from cascade.spec.inside import Inside
 from cascade.spec.limits import GLOBAL
+from cascade.spec.readable import readable
 
 __all__ = ["Admission"]
 
@@ -194,6 +195,7 @@ class Admission:
         self._look()
         return ticket.is_in and ticket.version == self.version
 
+    @readable("ticket")
     async def wait(self, ticket: Ticket, blocked: Callable[[Ticket], None] | None = None) -> None:
         """Wait for the turn of a call; one that limits have overtaken as it was let in goes back to where it was."""
         try:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from cascade.runtime.admission.ticket import Ticket
 from cascade.runtime.frames.cancel_scope import CancelScope, EndableRun
 from cascade.runtime.frames.started import Started, close
+from cascade.spec.readable import readable
 from cascade.spec.shown import without_passwords
 
 __all__ = ["Interrupted", "NodeFailure", "Scope", "preview_of", "to_the_end"]
@@ -142,6 +143,7 @@ class Scope(CancelScope):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    @readable("self")
     async def wait_until(self, is_there: Callable[[], bool], ask: Callable[[Any], None]) -> None:
         """Wait until `is_there()`; `ask` is given a future to resolve at the time. Raises the scope's failure."""
         while not is_there():

@@ -50,6 +50,8 @@ class RunProgress(NamedTuple):
     """Ids of calls that are going on."""
     reported: Mapping[str, tuple[float, float | None]] = MappingProxyType({})
     """How far calls that are going on have said that they are (`cs.current().progress`): done, of how many."""
+    waiting: Mapping[str, tuple[str, str]] = MappingProxyType({})
+    """The calls among `running` that wait in a channel: to "receive" or to "send", and where."""
 
 
 def state_of(engine: Any) -> RunState | None:
@@ -67,12 +69,16 @@ def progress_of(run: RunState, loop: asyncio.AbstractEventLoop) -> RunProgress:
         for (frame, i), items in run.under_way.items()
     ]
     running: dict[str, None] = {}
+    waiting: dict[str, tuple[str, str]] = {}
     nodes = (0, 0)
     for task in islice(asyncio.all_tasks(loop), MOST_TASKS):
         frames = list(awaits(task.get_coro()))
         found = innermost(frames)
         if found is not None and found[0] is run and not any(map(_is_queued, frames)):
             running[_id(run, found[1])] = None
+            known = locals_of(frames[-1])
+            if "doing" in known:  # `Receiving._next`, `Sending._wait_for_room`
+                waiting[_id(run, found[1])] = known["doing"], known["line"].name
         for known in map(locals_of, frames):
             if known.get("run") is run:
                 if "wanted" in known:  # `scheduler.evaluate`, of a root frame
@@ -84,7 +90,7 @@ def progress_of(run: RunState, loop: asyncio.AbstractEventLoop) -> RunProgress:
         for suffix, far in [*getattr(instance, "reported", {}).items()]
         if (task_id := instance.site_of(suffix).task_id) in running
     }
-    return RunProgress(*nodes, loops, maps, sorted(running), reported)
+    return RunProgress(*nodes, loops, maps, sorted(running), reported, waiting)
 
 
 def _is_queued(frame: FrameType) -> bool:

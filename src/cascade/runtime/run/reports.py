@@ -204,8 +204,8 @@ class Reports:
         shown = None if previews is None else preview_of(item, previews, self.masked)
         self.bus.publish(_new(TaskYielded, (site, time(), call.iteration, attempt, index, shown)))
 
-    def publish_blocked(self, call: Call, ticket: Ticket) -> None:
-        """Say that a limit or a constraint holds a call back."""
+    def publish_blocked(self, call: Call, held: Ticket | str) -> None:
+        """Say that a limit or a constraint holds a call back, or what else does."""
         if self.bus.wants(TaskBlocked):
             site = call.instance(self.names).site_of(call.suffix)
             self.bus.publish(
@@ -214,7 +214,7 @@ class Reports:
                     task_id=site.task_id,
                     task_name=site.task_name,
                     iteration=call.iteration,
-                    reason=ticket.admission.reason(ticket),
+                    reason=held if isinstance(held, str) else held.admission.reason(held),
                 )
             )
 

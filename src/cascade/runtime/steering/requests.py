@@ -183,6 +183,7 @@ def _progress(run_scope: RunScope) -> dict[str, Any] | None:
         "loops": dict(loops),
         "maps": [each._asdict() for each in sight.maps[:MOST_TOLD]],
         "running": sight.running[:MOST_TOLD],
+        "waiting": {name: [*what] for name, what in islice(sorted(sight.waiting.items()), MOST_TOLD)},
         "reported": {name: [*far] for name, far in islice(sight.reported.items(), MOST_TOLD)},
     }
 

@@ -115,10 +115,11 @@ class Traced(Base):
             self.trace.failed(failure)
         super().publish_skip(call, reason)
 
-    def publish_blocked(self, call: Call, ticket: Ticket) -> None:
+    def publish_blocked(self, call: Call, held: Ticket | str) -> None:
         """Note since when a call is held back, and say so."""
-        self.waits.setdefault(_key(call), perf_counter())
-        super().publish_blocked(call, ticket)
+        if not isinstance(held, str):  # else it has begun, and waits by itself
+            self.waits.setdefault(_key(call), perf_counter())
+        super().publish_blocked(call, held)
 
     def ended(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
         """End the span of the run, and say that it has ended."""
