@@ -121,7 +121,7 @@ class Shutdown:
         A run whose results the caller iterated over (`as_completed`) and has not taken is cancelled.
 
         Raises:
-            whatever a resource raised in its teardown, once all is closed.
+            whatever a resource raised in its teardown, or else the executor as it was closed, once all is closed.
         """
         failure = await self._close(None)
         if failure is not None:
@@ -151,8 +151,11 @@ class Shutdown:
             _, late = await to_the_end(self.steering.end(), inf)
             cancel = cancel or late
         for executor in (self.executor, self._spare):
-            if isinstance(executor, LocalExecutor):
-                await executor.aclose()
+            if (close := getattr(executor, "aclose", None)) is not None:
+                try:
+                    await close()
+                except Exception as other:
+                    failure = failure or other
         if self.recorder is not None:
             await self.recorder.writer.aclose()
         if cancel is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cascade.spec.caching import CacheEntry, CacheKey, Corrupt
@@ -35,10 +35,18 @@ class CallNode(NamedTuple):
     mode: str
     is_async: bool
     declared: str
+    begun: Callable[[], None] | None = None
+    """To be called, on the event loop's thread, when the function begins: it starts the clocks of a timeout and a
+    heartbeat. Executors that say `tells_begun` are given it, with calls that have such a clock and may have to wait."""
 
 
 class Executor(Protocol):
-    """Carries out calls of tasks."""
+    """Carries out calls of tasks.
+
+    Two more may be there: `async aclose()`, which is awaited at the end of each engine that has the executor, and the
+    attribute `tells_begun`, true where `node.begun` is called when a function begins. Without that the clock of a
+    timeout starts when `execute` is called.
+    """
 
     async def execute(self, node: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call `node.func` with these arguments and return what it returns; what it raises comes out."""

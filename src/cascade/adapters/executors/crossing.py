@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from cascade.adapters.executors import words
 from cascade.spec.notes import spelled, traceback_of
+from cascade.spec.signal import uncrossable
 
 __all__ = ["RemoteTraceback", "carry_out", "pack_call", "unpack_outcome"]
 
@@ -122,6 +123,9 @@ def unpack_outcome(what: str, outcome: bytes) -> Any:
             f"{what} runs in a process of its own, and what it returned does not pickle, so it cannot come back "
             f'({words}); return plain data, or leave mode="process" out'
         )
+    if isinstance(error, (StopIteration, StopAsyncIteration)):
+        error.__cause__ = RemoteTraceback(text)
+        raise uncrossable(error) from error
     try:
         raise error from RemoteTraceback(text)  # which not even a class that forbids assignment can refuse
     finally:

@@ -133,7 +133,10 @@ async def make_call(
         if run.ticker.due:
             run.ticker.caught(form)
     elif not run.direct:
-        value = await run.executor.execute(run.call_node(call, form), tuple(args), kwargs)
+        node = run.call_node(call, form)
+        if begun is not None and run.tells_begun:
+            node = node._replace(begun=begun)
+        value = await run.executor.execute(node, tuple(args), kwargs)
     elif form.is_async:
         return await form.func(*args, **kwargs)
     else:
@@ -174,7 +177,7 @@ class ManagedTask(ManagedCall):
     @property
     def is_here(self) -> bool:
         form = self.form
-        return form.is_async or self.gate.streams or form.task.mode == "inline" or not self.run.direct
+        return form.is_async or self.gate.streams or form.task.mode == "inline" or not self.run.tells_begun
 
     @property
     def has_given(self) -> bool:

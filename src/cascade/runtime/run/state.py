@@ -89,6 +89,7 @@ class RunState(Reports):
         "shares",
         "stall",
         "takes_tickets",
+        "tells_begun",
         "ticker",
         "trace",
         "under_way",
@@ -118,6 +119,8 @@ class RunState(Reports):
         """Short functions may be called in place."""
         self.direct = engine.is_direct
         """The engine carries out the other calls, too, without asking `execute`."""
+        self.tells_begun = self.direct or bool(getattr(self.executor, "tells_begun", False))
+        """Who carries out a call says when it begins."""
         self.compiles_flows = self.compiles_loops = engine.tier != "interpret"
         self.patience_to_compile = 0 if engine.tier == "compile" else 16
         """So often a loop is entered, or a root block run, before it becomes a function."""
