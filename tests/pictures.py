@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ __all__ = [
     "edges_of_page",
     "edges_of_svg",
     "engines_edges",
+    "shown",
     "tool",
+    "without_gates",
 ]
 
 Edges = Counter[tuple[str, str, str, str]]
@@ -41,17 +44,32 @@ def tool(*names: str) -> str:
     pytest.skip(f"{names[0]} is not installed")
 
 
-def engines_edges(nest: Nest) -> Edges:
-    """Return the edges of the graphs that run, and the marks that pictures add, worked out from the graphs alone."""
+def engines_edges(nest: Nest, *, literals: bool = False) -> Edges:
+    """Return the edges of the graphs that run, and the marks that pictures add, worked out from the graphs alone.
+
+    Args:
+        literals: those into containers that are written where they are read stay what they are; else they lead on.
+    """
     edges: Edges = Counter()
     for at, graph in enumerate(nest.graphs):
         prefix = f"g{at}" if at else ""
+        listed = list(graph.edges())
+        readers = Counter(edge.target if edge.kind == "jump" else edge.source for edge in listed)
+        one = {edge.source: edge for edge in listed if edge.kind == "data" and readers[edge.source] == 1}
+        packs = () if literals else [i for i in one if i >= 0 and i != graph.root and graph.node(i).kind == "container"]
 
         def called(reference: int, prefix: str = prefix) -> str:
             return f"{prefix}n{reference}" if reference >= 0 else f"{prefix}p{-1 - reference}"
 
-        for edge in graph.edges():
-            edges[called(edge.source), called(edge.target), edge.kind, clean(edge.name)] += 1
+        for edge in listed:
+            reader, way = edge.target, [edge.name]
+            if edge.source in packs:
+                continue
+            while reader in packs:
+                way.insert(0, one[reader].name)
+                reader = one[reader].target
+            name = edge.name if len(way) == 1 else ".".join(each for each in way if not each.isdecimal()) or way[0]
+            edges[called(edge.source), called(reader), edge.kind, clean(name)] += 1
         for i, routes in graph.jumps.items():
             for key, target in routes.items():
                 if target is None:
@@ -66,6 +84,11 @@ def engines_edges(nest: Nest) -> Edges:
             outer = f"g{around}n{number}" if around else f"n{number}"
             edges[called(graph.root), outer, "result", ""] += 1
     return edges
+
+
+def without_gates(edges: Edges) -> Edges:
+    """Leave out what is no edge: the lines from what a router looks at to what runs for one of its ways alone."""
+    return Counter({edge: count for edge, count in edges.items() if edge[2] != "gate"})
 
 
 def edges_of_dot(text: str) -> Edges:
@@ -170,6 +193,20 @@ def edges_of_form(text: str, nest: Nest) -> Edges:
                 source = f"g{inner}n{root['$node']}" if "$node" in root else f"g{inner}p{inside[root['$input']]}"
                 edges[source, me, "result", ""] += 1
     return edges
+
+
+def shown(page: str, directory: Path, script: str = "") -> dict[str, str]:
+    """Open a page in a headless browser, run a script in it, and return what it then says of itself."""
+    path = directory / "page.html"
+    path.write_text(page.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
+    browser = tool("chromium", "chromium-browser", "google-chrome")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={directory / 'profile'}"]
+    done = subprocess.run(
+        [*command, "--window-size=1300,900", "--dump-dom", str(path)], capture_output=True, timeout=55, check=False
+    )
+    found = re.search(r"<html([^>]*)>", done.stdout.decode())
+    assert found, done.stderr.decode()
+    return dict(re.findall(r'data-(\w+)="([^"]*)"', found[1]))
 
 
 def written(directory: Path, texts: list[str], suffix: str) -> list[str]:

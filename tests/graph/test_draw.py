@@ -17,6 +17,7 @@ from cascade.graph.draw.html import to_html
 from cascade.graph.draw.layout import Box, arrange
 from cascade.graph.draw.mermaid import to_mermaid
 from cascade.graph.draw.picture import Picture, picture_of
+from cascade.graph.draw.scene import scene_of, whole_of
 from cascade.graph.draw.svg import to_svg
 from cascade.graph.nest import Nest, nest_of
 from cascade.graph.serialize import graphs_to_json
@@ -68,27 +69,31 @@ def test_the_random_graphs_have_every_kind_of_edge(nests: list[Nest]) -> None:
 
 def test_the_edges_of_dot_are_those_of_the_engine(nests: list[Nest]) -> None:
     for nest in nests:
-        assert pictures.edges_of_dot(to_dot(picture_of(nest))) == pictures.engines_edges(nest)
+        found = pictures.edges_of_dot(to_dot(picture_of(nest)))
+        assert pictures.without_gates(found) == pictures.engines_edges(nest)
 
 
 def test_the_edges_of_mermaid_are_those_of_the_engine(nests: list[Nest]) -> None:
     for nest in nests:
-        assert pictures.edges_of_mermaid(to_mermaid(picture_of(nest))) == pictures.engines_edges(nest)
+        found = pictures.edges_of_mermaid(to_mermaid(picture_of(nest)))
+        assert pictures.without_gates(found) == pictures.engines_edges(nest)
 
 
 def test_the_edges_of_svg_are_those_of_the_engine(nests: list[Nest]) -> None:
     for nest in nests:
-        assert pictures.edges_of_svg(to_svg(picture_of(nest))) == pictures.engines_edges(nest)
+        found = pictures.edges_of_svg(to_svg(picture_of(nest)))
+        assert pictures.without_gates(found) == pictures.engines_edges(nest)
 
 
 def test_the_edges_of_a_page_are_those_of_the_engine(nests: list[Nest]) -> None:
     for nest in nests:
-        assert pictures.edges_of_page(to_html(picture_of(nest))) == pictures.engines_edges(nest)
+        found = pictures.edges_of_page(to_html(picture_of(nest)))
+        assert pictures.without_gates(found) == pictures.engines_edges(nest)
 
 
 def test_the_edges_of_json_are_those_of_the_engine(nests: list[Nest]) -> None:
     for nest in nests:
-        assert pictures.edges_of_form(graphs_to_json(nest), nest) == pictures.engines_edges(nest)
+        assert pictures.edges_of_form(graphs_to_json(nest), nest) == pictures.engines_edges(nest, literals=True)
 
 
 def test_graphviz_takes_every_graph(nests: list[Nest], tmp_path: Path) -> None:
@@ -252,9 +257,59 @@ def test_the_states_of_a_machine_stand_below_each_other() -> None:
     cs.bind(first, cs.select_jump({"on": second}))
     cs.bind(second, cs.select_jump({"back": first, "end": None}))
     drawn = to_svg(picture_of(nest_from(first)))
-    places = re.findall(r'data-kind="task">.*?<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', drawn)
+    places = re.findall(
+        r'data-kind="task">.*?<rect class="body" x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', drawn
+    )
     (upper, height), (lower, _) = (map(float, place) for place in places)
     assert upper + height < lower
+
+
+def test_what_a_router_chooses_stands_below_what_it_looks_at() -> None:
+    built = step(1).named("build")
+    approval = step(built).named("ask")
+    signed = step(2).named("sign")
+    pushed = step(signed, built).named("push")
+    picture = picture_of(nest_from(step(cs.Router(approval, {"yes": pushed, "no": None, "later": built}))))
+    name = {shape.id: shape.label for shape in picture.shapes}
+    gates = [(name[line.source], name[line.target], line.name) for line in picture.lines if line.kind == "gate"]
+    assert gates == [("ask", "sign", "yes")]  # which `push` waits for; `build` runs whatever is chosen
+    scene = scene_of(picture.lines, whole_of(picture))
+    height = {item.label: y for item, _, y, *_ in scene.boxes}
+    assert height["build"] < height["ask"] < height["sign"] < height["push"] < height["router"]
+    told = {(line.kind, line.label) for line in scene.lines if line.kind in ("route", "gate")}
+    assert told == {("gate", "yes"), ("route", ""), ("route", "later")}
+
+
+@cs.task
+def chooses(x: Any) -> Any:
+    return cs.Jump("again", x) if x else cs.Jump("done", x)
+
+
+def test_keys_that_code_never_jumps_by_are_left_out() -> None:
+    def names(task: Any) -> set[str]:
+        first = task(1)
+        cs.bind(first, cs.select_jump({"again": first, "other": first, "done": None, "stop": None}))
+        return {line.name for line in picture_of(nest_from(first)).lines}
+
+    assert names(chooses) == {"again", "done"}
+    assert names(step) == {"again", "other", "done", "stop"}  # a Jump may come to it from elsewhere
+
+
+def test_containers_that_are_written_where_they_are_read_are_no_boxes() -> None:
+    a, b, twice = step(1).named("a"), step(2).named("b"), [step(3).named("c")]
+    target = step([a, {"k": b, "deep": [b]}], by={"a": a}, twice=twice).named("end")
+    picture = picture_of(nest_from([target, step(twice)]))
+    name = {shape.id: shape.label for shape in picture.shapes}
+    assert [label for label in name.values() if label in ("list", "dict")] == ["list", "list"]  # one is read twice
+    lines = {(name[line.source], line.name) for line in picture.lines if name[line.target] == "end"}
+    assert lines == {("a", "0"), ("b", "k"), ("b", "deep"), ("a", "by.a"), ("list", "twice")}
+
+
+def test_a_drawing_has_a_title_and_dark_colours() -> None:
+    drawn = to_svg(picture_of(nest_from(step(1).named("<report>"))))
+    assert "<title>&lt;report&gt;</title>" in drawn
+    assert "prefers-color-scheme:dark" in drawn
+    assert "<title>Cascade</title>" in to_svg(picture_of(nest_from([step(1), step(2)])))
 
 
 def test_nothing_can_be_laid_out() -> None:

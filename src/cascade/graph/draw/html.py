@@ -3,37 +3,70 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from importlib.resources import files
 from typing import Any
+from zlib import compressobj
 
-from cascade.graph.draw.folds import Fold, fold
-from cascade.graph.draw.overlay import Overlay, overlay_of
+from cascade.graph.draw.looks import LOOKS, markers, stylesheet
+from cascade.graph.draw.overlay import Overlay, Story, overlay_of
+from cascade.graph.draw.picture import MOST_LETTERS as MOST_NAME
 from cascade.graph.draw.picture import STYLES, Picture, clean
-from cascade.graph.draw.svg import LOOKS
+from cascade.graph.draw.scene import path_of
+from cascade.graph.draw.views import View, Views, laid_out
 
-__all__ = ["to_html"]
+__all__ = ["page_data", "to_html"]
 
-KINDS = tuple(LOOKS)
+KINDS = tuple(kind for kind in LOOKS if kind != "fold")
+LINES = tuple(STYLES)
 STATUSES = ("", "Succeeded", "Failed", "Cancelled", "Skipped", "Running")
 MOST_ERRORS = 500
 MOST_LETTERS = 300
+MOST_PLAIN = 2000
+"""The data of a picture with more shapes is compressed."""
 
 
-def to_html(picture: Picture, events: Any = None) -> str:
+def to_html(picture: Picture, events: Any = None, about: dict[str, Any] | None = None) -> str:
     """Return a page that draws the picture.
 
     Args:
         events: those of a finished run, whose states, durations and retries are laid over the shapes.
+        about: what is told of the run beyond its events, by name: `target`, `started`, `value` (texts) and `params`
+            (pairs of texts).
     """
-    page = files("cascade.graph.draw").joinpath("page.html").read_text(encoding="utf-8")
-    data = json.dumps(page_data(picture, events), separators=(",", ":"), ensure_ascii=False)
-    return page.replace("@DATA@", data.replace("<", "\\u003c"))
+    page = _file("page.html")
+    data: Any = page_data(picture, events, about)
+    if len(picture.shapes) > MOST_PLAIN:
+        data = {"packed": _packed(_spelled(data))}
+    parts = {"STYLE": stylesheet(), "HEADS": markers(), "PICTURE": _file("picture.js")}
+    for name, text in parts.items():
+        page = page.replace(f"@{name}@", text)
+    return page.replace("@DATA@", _spelled(data).replace("<", "\\u003c"))
 
 
-def page_data(picture: Picture, events: Any = None) -> dict[str, Any]:
+def _file(name: str) -> str:
+    return files("cascade.graph.draw").joinpath(name).read_text(encoding="utf-8")
+
+
+def _spelled(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def _packed(text: str) -> str:
+    packing = compressobj(6, wbits=-15)
+    return b64encode(packing.compress(text.encode("utf-8", "replace")) + packing.flush()).decode()
+
+
+def page_data(picture: Picture, events: Any = None, about: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return what the page's script reads: leaves in the order of the folds, so that each fold is a range of them."""
-    order, folds = _flat(fold(picture))
-    shapes = [picture.shapes[at] for at in order]
+    overlay = None if events is None else overlay_of(picture, events)
+    stories = {} if overlay is None else {picture.shapes[at].id: story for at, story in overlay.stories.items()}
+    laid = laid_out(
+        picture,
+        lambda shape: _told(stories.get(shape.id)),
+        "0,000 nodes" if overlay is None else "0,000 nodes · 000 failed · 00.0 s",
+    )
+    shapes = [picture.shapes[at] for at in laid.order]
     leaf_of = {shape.id: leaf for leaf, shape in enumerate(shapes)}
     names, sites = _Table(), _Table()
     types: dict[str, list[str]] = {}
@@ -50,26 +83,69 @@ def page_data(picture: Picture, events: Any = None) -> dict[str, Any]:
         flat += (target - before, target - source, type_)
         before = target
     data = {
-        "version": 1,
+        "version": 2,
+        "title": picture.title,
         "kinds": KINDS,
-        "looks": LOOKS,
-        "styles": {kind: [style.color, style.dashes, style.width] for kind, style in STYLES.items()},
+        "lineKinds": LINES,
+        "most": MOST_NAME,
         "leaves": {
             "kind": "".join(chr(97 + KINDS.index(shape.kind)) for shape in shapes),
             "name": [names.number(clean(shape.label)) for shape in shapes],
             "site": [sites.number(clean(shape.note)) for shape in shapes],
         },
-        "folds": folds,
+        "folds": _folds(laid),
         "lines": flat,
         "types": {kind: "\n".join(listed) for kind, listed in types.items()},
         "names": "\n".join(names.values),
         "sites": "\n".join(sites.values),
-        "ids": [shape.id for shape in shapes] if len(shapes) <= 2000 else None,
+        "ids": [shape.id for shape in shapes] if len(shapes) <= MOST_PLAIN else None,
+        "views": [_view(view, leaf_of) for view in laid.views],
         "run": None,
     }
-    if events is not None:
-        data["run"] = _run(overlay_of(picture, events), order)
+    if overlay is not None:
+        data["run"] = _run(overlay, laid.order) | (about or {})
     return data
+
+
+def _view(view: View, leaf_of: dict[str, int]) -> list[Any]:
+    """Return a view as [parent, fold, width, height, boxes, frames, lines]; a folded box is -1 - its view."""
+
+    def code(id: str) -> int:
+        return leaf_of[id] if id in leaf_of else -1 - int(id[1:])
+
+    scene = view.scene
+    boxes = [[code(item.id), *map(_short, (x, y, width, height))] for item, x, y, width, height in scene.boxes]
+    frames = [[code(id), *map(_short, (x, y, width, height))] for id, _, x, y, width, height in scene.frames]
+    lines = []
+    for line in scene.lines:
+        x, y = line.route.label or (0, 0)
+        ends = [code(line.source), code(line.target), LINES.index(line.kind)]
+        lines.append([*ends, line.label, _short(x), _short(y), path_of(line)])
+    return [view.parent, view.fold, _short(scene.width), _short(scene.height), boxes, frames, lines]
+
+
+def _short(value: float) -> float:
+    return int(value) if value == int(value) else round(value, 1)
+
+
+def _told(story: Story | None) -> str:
+    """Return the second line of a node that ran: for how long, how often, with how many retries."""
+    if story is None or not story.status:
+        return ""
+    parts = ["skipped" if story.status == "Skipped" else _time(story.seconds)]
+    if story.times > 1:
+        parts.append(f"{story.failed:,} of {story.times:,} failed" if story.failed else f"×{story.times:,}")
+    if story.attempts:
+        parts.append(f"{story.attempts:,} {'retries' if story.attempts > 1 else 'retry'}")
+    return " · ".join(parts)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 class _Table:
@@ -87,28 +163,18 @@ class _Table:
         return at
 
 
-def _flat(whole: Fold) -> tuple[list[int], list[list[Any]]]:
-    """Return the shapes in the order of the tree, and the folds as [parent, kind, title, first leaf, leaf behind]."""
-    order: list[int] = []
-    folds: list[list[Any]] = []
-    stack: list[tuple[Any, int]] = [(whole, -1)]
-    while stack:
-        item, parent = stack.pop()
-        if item is None:
-            folds[parent][4] = len(order)
-        elif isinstance(item, Fold):
-            at = len(folds)
-            folds.append([parent, item.kind, item.title, len(order), 0])
-            stack.append((None, at))
-            stack += [(inner, at) for inner in reversed(item.items)]
-        else:
-            order.append(item)
-    return order, folds
+def _folds(laid: Views) -> list[list[Any]]:
+    """Return the folds as [parent, kind, title, first leaf, leaf behind]."""
+    return [
+        [parent, one.kind, one.title, *range_]
+        for parent, one, range_ in zip(laid.parents, laid.folds, laid.ranges, strict=True)
+    ]
 
 
 def _run(overlay: Overlay, order: list[int]) -> dict[str, Any]:
     leaf_of = {shape: leaf for leaf, shape in enumerate(order)}
     states = [0] * len(order)
+    told: dict[int, str] = {}
     micros = [0] * len(order)
     more: dict[int, list[Any]] = {}
     """Of leaves with more to tell: [calls, retries, error, reason, items, failed calls, error of an attempt]."""
@@ -117,6 +183,7 @@ def _run(overlay: Overlay, order: list[int]) -> dict[str, Any]:
         leaf = leaf_of[shape]
         states[leaf] = STATUSES.index(story.status)
         micros[leaf] = round(story.seconds * 1e6)
+        told[leaf] = _told(story)
         spelled = []
         for error in (story.error, story.passing, *(item.error for item in story.items)):
             spelled.append(clean(error[:MOST_LETTERS]) if errors < MOST_ERRORS else "")
@@ -137,4 +204,5 @@ def _run(overlay: Overlay, order: list[int]) -> dict[str, Any]:
         "states": "".join(map(str, states)),
         "micros": micros,
         "more": more,
+        "told": told,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from cascade.graph.draw.picture import Picture
@@ -18,7 +18,7 @@ from cascade.spec.events import (
     TaskSkipped,
 )
 
-__all__ = ["Overlay", "Story", "overlay_of"]
+__all__ = ["Overlay", "Story", "finder", "overlay_of"]
 
 ID = re.compile(r"(.*)#(\d+)(?:\.\d+)*(?:~\d+)*((?:\[\d+\])*)", re.DOTALL)
 MOST_ITEMS = 50
@@ -109,6 +109,18 @@ def overlay_of(picture: Picture, events: Any) -> Overlay:
     return overlay
 
 
+def finder(picture: Picture) -> Callable[[str], str | None]:
+    """Return what finds the id of the shape that the `task_id` of an event means; None for what is not drawn."""
+    places = _Places(picture)
+
+    def find(task_id: str) -> str | None:
+        found = ID.fullmatch(task_id)
+        at = places.find(found[1], int(found[2])) if found else None
+        return None if at is None else picture.shapes[at].id
+
+    return find
+
+
 def _events(given: Any) -> Iterable[Any]:
     return getattr(given, "events", given)  # type: ignore[no-any-return]
 
@@ -145,11 +157,11 @@ class _Places:
 
     def __init__(self, picture: Picture) -> None:
         shapes = {(shape.graph, shape.number): at for at, shape in enumerate(picture.shapes) if shape.number >= 0}
-        self._known: dict[str, list[int]] = {}
-        """The shapes by label, in the order of their numbers."""
+        self._known: dict[str, list[int | None]] = {}
+        """The shapes by label, in the order of their numbers; None for what is not drawn."""
         for at, graph in enumerate(picture.nest.graphs):
             for i in range(len(graph)):
-                self._known.setdefault(graph.name(i), []).append(shapes[at, i])
+                self._known.setdefault(graph.name(i), []).append(shapes.get((at, i)))
 
     def find(self, label: str, number: int) -> int | None:
         """Return the shape of the node that is called `label#number`; None in a graph that a tail call led to."""

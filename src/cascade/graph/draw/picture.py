@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cascade.graph.draw.gated import gates_of
+from cascade.graph.lint.ways import unseen_keys
 from cascade.graph.nest import Nest
 from cascade.spec.graph import Edge, Graph
 from cascade.spec.inputs import Env
@@ -47,11 +49,13 @@ STYLES = {
     "sequence": Style("#4b5563", "6 4", dot="dashed"),
     "selector": Style("#2563eb", "6 4", dot="dashed"),
     "route": Style("#ea7a0c", "6 4", dot="dashed"),
+    "gate": Style("#ea7a0c", "1.5 3", dot="dotted"),
     "jump": Style("#1d4ed8", width=2.4, dot="bold"),
     "exit": Style("#1d4ed8", width=2.4, dot="bold"),
     "result": Style("#94a3b8", width=1.0),
 }
-"""By kind of line. `exit` leads to an end mark; `result` from what a sub-flow computes to the sub-flow."""
+"""By kind of line. `exit` leads to an end mark; `result` from what a sub-flow computes to the sub-flow; `gate` from
+what a router looks at to what runs for one of its ways alone."""
 
 
 class Shape(NamedTuple):
@@ -77,6 +81,8 @@ class Line(NamedTuple):
     name: str
     graph: int
     """The graph whose edge it is."""
+    is_quiet: bool = False
+    """Whether its name is not written: that says nothing, or stands at another line already."""
 
 
 class Picture(NamedTuple):
@@ -85,6 +91,7 @@ class Picture(NamedTuple):
     nest: Nest
     shapes: list[Shape]
     lines: list[Line]
+    title: str = ""
 
 
 def shape_id(graph: int, reference: int) -> str:
@@ -93,22 +100,64 @@ def shape_id(graph: int, reference: int) -> str:
     return f"{prefix}n{reference}" if reference >= 0 else f"{prefix}p{-1 - reference}"
 
 
-def picture_of(nest: Nest) -> Picture:
-    """Return the shapes and lines of these graphs, in the order of the graphs."""
+def picture_of(nest: Nest, title: str | None = None) -> Picture:
+    """Return the shapes and lines of these graphs, in the order of the graphs.
+
+    Args:
+        title: what stands above it; by default the name of the target, if it has one.
+    """
     shapes: list[Shape] = []
     lines: list[Line] = []
     for at, graph in enumerate(nest.graphs):
-        shapes += _shapes(at, graph)
+        unseen = unseen_keys(graph)
+        within = _literals(graph)
+        shapes += (shape for shape in _shapes(at, graph) if shape.number not in within)
+        gated = [each for each in gates_of(graph) if each[2] not in within]
+        told = {(router, key) for router, _, _, keys in gated for key in keys}
         for edge in graph.edges():
-            lines.append(_line(at, edge))
-        for shape, line in _marks(at, graph):
+            if edge.source in within or (edge.kind == "jump" and edge.name in unseen.get(edge.source, ())):
+                continue
+            line = _line(at, _beyond(edge, within))
+            is_told = edge.kind == "route" and (edge.target, edge.name) in told
+            is_bare = edge.kind == "data" and line.name.isdecimal()  # of `*args`, or of a list: its place tells nothing
+            lines.append(line._replace(is_quiet=True) if is_told or is_bare else line)
+        for _, selector, first, keys in gated:
+            lines.append(Line(shape_id(at, selector), shape_id(at, first), "gate", ", ".join(keys), at))
+        for shape, line in _marks(at, graph, unseen):
             if shape is not None:
                 shapes.append(shape)
             lines.append(line)
         around, number = nest.owners[at]
         if around >= 0:
             lines.append(Line(shape_id(at, graph.root), shape_id(around, number), "result", "", at))
-    return Picture(nest, shapes, lines)
+    return Picture(nest, shapes, lines, clean(_title(nest.graphs[0]) if title is None else title))
+
+
+def _literals(graph: Graph) -> dict[int, Edge]:
+    """Return the containers that are written where they are read, each with the edge to its one reader."""
+    found: dict[int, Edge] = {}
+    others = {graph.root}
+    for edge in graph.edges():
+        is_first = edge.source not in found and edge.kind == "data"
+        if is_first and edge.source >= 0 and KINDS[graph.kinds[edge.source]] == "container":
+            found[edge.source] = edge
+        else:
+            others.add(edge.source if edge.kind != "jump" else edge.target)
+    return {i: edge for i, edge in found.items() if i not in others}
+
+
+def _beyond(edge: Edge, within: dict[int, Edge]) -> Edge:
+    """Return an edge into such a container as one to who reads that, by the names of both: `argument.key`."""
+    while edge.target in within:
+        outer = within[edge.target]
+        known = [name for name in (outer.name, edge.name) if not name.isdecimal()]
+        edge = Edge(edge.source, outer.target, outer.kind, ".".join(known) or outer.name)
+    return edge
+
+
+def _title(graph: Graph) -> str:
+    is_named = graph.root >= 0 and KINDS[graph.kinds[graph.root]] not in ("container", "optional", "router")
+    return graph.name(graph.root) if is_named else ""
 
 
 def _shapes(at: int, graph: Graph) -> Iterator[Shape]:
@@ -125,13 +174,13 @@ def _line(at: int, edge: Edge) -> Line:
     return Line(shape_id(at, edge.source), shape_id(at, edge.target), edge.kind, edge.name, at)
 
 
-def _marks(at: int, graph: Graph) -> Iterator[tuple[Shape | None, Line]]:
+def _marks(at: int, graph: Graph, unseen: dict[int, set[str]]) -> Iterator[tuple[Shape | None, Line]]:
     """Draw what is no edge between nodes: the ways out of loops, and capacities that nodes hold."""
     prefix = f"g{at}" if at else ""
     for i, routes in graph.jumps.items():
         mark: Shape | None = Shape(f"{prefix}x{i}", "end", "end", "", at, -1)
         for key, target in routes.items():
-            if target is None:
+            if target is None and str(key) not in unseen.get(i, ()):
                 yield mark, Line(shape_id(at, i), f"{prefix}x{i}", "exit", str(key), at)
                 mark = None
     known: dict[str, str] = {}

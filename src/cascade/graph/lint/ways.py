@@ -12,7 +12,7 @@ from cascade.graph.loops import sources, states_of
 from cascade.spec.control import Jump
 from cascade.spec.graph import Graph
 
-__all__ = ["check_loops_of"]
+__all__ = ["check_loops_of", "unseen_keys"]
 
 SAFE = frozenset({"bool", "dict", "float", "int", "len", "list", "max", "min", "repr", "round", "set", "sorted", "str"})
 """Builtins whose value is no Jump, often seen in a return."""
@@ -39,6 +39,16 @@ def check_loops_of(graph: Graph) -> Iterator[Finding]:
     yield from _unreachable(graph, ways)
     yield from _endless(graph, ways)
     yield from _unbound(graph)
+
+
+def unseen_keys(graph: Graph) -> dict[int, set[str]]:
+    """Return the keys that states never jump by, where their code tells: it makes Jumps, by other keys alone."""
+    unseen = {}
+    for i, routes in graph.jumps.items():
+        way = ways_of(graph.nodes[i].task)
+        if way.keys and not way.unknown:
+            unseen[i] = {str(key) for key in routes if key not in way.keys}
+    return unseen
 
 
 def ways_of(task: Any) -> Ways:
