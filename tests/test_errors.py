@@ -22,6 +22,7 @@ BUILTINS: dict[str, type[Exception]] = {
     "RouterError": LookupError,
     "ConstraintError": ValueError,
     "CacheError": RuntimeError,
+    "BudgetError": RuntimeError,
     "ChannelError": RuntimeError,
     "ConnectorError": ConnectionError,
     "StateError": RuntimeError,

@@ -47,6 +47,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"admission", "event_loop", "events", "plans"},
         {"frames"},
         {"run"},
+        {"budgets"},
         {"channels", "interpreter", "resources", "inspect"},
         {"compiled"},
         {"loops", "maps", "policies"},

@@ -16,6 +16,7 @@ SECTIONS = [
     "11. Runs that are steered (what is built)",
     "12. Tasks that stream (what is built)",
     "13. Channels",
+    "14. Budgets",
 ]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::([\w:.]+)`")
 

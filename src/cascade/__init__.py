@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cascade.errors import (
+    BudgetError,
     CacheError,
     CascadeError,
     ChannelError,
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BudgetError",
     "CacheError",
     "CascadeError",
     "Channel",

@@ -14,6 +14,7 @@
     │   ├── RunBusyError                       the run is going on elsewhere
     │   ├── RunLostError                       the run was taken over by somebody else
     │   └── RunChangedError                    what is to go on is not what was recorded
+    ├── BudgetError (RuntimeError)             an agent has spent all that it was given
     ├── ChannelError (RuntimeError)            a channel that is closed, used elsewhere, or waited in in vain
     ├── ConnectorError (ConnectionError)       a connector or a door that cannot be reached or used
     └── MissingExtraError (ImportError)        a feature whose optional packages are not installed
@@ -25,6 +26,7 @@ KeyError, which prints its message escaped. A wrong call of a task is a plain Ty
 from __future__ import annotations
 
 __all__ = [
+    "BudgetError",
     "CacheError",
     "CascadeError",
     "ChannelError",
@@ -99,6 +101,10 @@ class RunLostError(StateError):
 
 class RunChangedError(StateError):
     """A run cannot go on as it was recorded: its graph or the items of a map are others; the message lists them."""
+
+
+class BudgetError(CascadeError, RuntimeError):
+    """A call, a loop or a sub-flow has spent all that it was given; the message says who spent what."""
 
 
 class ChannelError(CascadeError, RuntimeError):

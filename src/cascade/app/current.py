@@ -8,8 +8,10 @@ from hashlib import blake2b
 from typing import Any
 
 from cascade.adapters.executors import crossing, words
+from cascade.runtime.budgets.account import accounts_here
 from cascade.runtime.frames.step_keys import About, about
 from cascade.runtime.run.awaiters import whereabouts
+from cascade.spec.budgets import check_cost
 
 __all__ = ["Current", "current", "step_here"]
 
@@ -69,6 +71,28 @@ class Current:
             words.beat(self._number)
         elif self._place.pulse is not None:
             self._place.pulse.beat()
+
+    def spend(self, cost: float) -> None:
+        """Spend from the budgets of the agents that this is a part of: `target.with_budget(cost=...)`.
+
+        Where nobody has a budget it does nothing.
+
+        Args:
+            cost: what it costs, in whatever the budget counts: tokens, cents.
+
+        Raises:
+            BudgetError: that is more than there was. It is spent all the same.
+            ValueError, TypeError: no number of 0 or more.
+            RuntimeError: in a process of its own, which no budget reaches.
+        """
+        check_cost(cost, "cs.current().spend(cost)")
+        if self._place is None:
+            raise RuntimeError(
+                f"{self.task_id} runs in a process of its own, and what is spent there is not passed on: return the "
+                "cost, and spend it in an async task that reads it"
+            )
+        for account in accounts_here():
+            account.spend(cost, self.task_id)
 
     def __repr__(self) -> str:
         return f"<Current {self.task_id} of {self.run_id}, iteration {self.iteration}, attempt {self.attempt}>"

@@ -267,6 +267,8 @@ class _Planner:
             heartbeat = getattr(gate, "heartbeat", None)
             if heartbeat is not None:
                 found.append(f"heartbeat {heartbeat:g} s")
+            if getattr(gate, "budget", None) is not None:
+                found.append(f"budget of {gate.budget}")
             if gate.hooks is not None:
                 found.append(f"calls {', '.join(gate.hooks.names())}")
             if gate.constraints is not None:

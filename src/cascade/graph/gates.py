@@ -72,6 +72,7 @@ def _gate(task: Any, config: Config | None) -> Gate:
         gate.timeout = config.timeout or gate.timeout
         gate.cache = gate.cache if config.cache is UNSET else config.cache
         gate.constraints = gate.constraints if config.constraints is None else config.constraints
+        gate.budget = config.budget
         gate.label, gate.receiver = config.label, config.receiver
     gate.asks = bool(task.needs or gate.constraints is not None or gate.cache is not None)
     return gate

@@ -52,6 +52,7 @@ class PureCalls:
                 tuple(_leaf(other, index) for other in config.after),
                 config.retry,
                 config.timeout,
+                config.budget,
                 _spelled(config.constraints, index),
                 identity_of(config.cache) if config.cache is not UNSET else UNSET,
                 config.hooks,

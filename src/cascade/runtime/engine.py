@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, over
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.compiler.lowering.lower import open_to_tail_calls
+from cascade.errors import StateError
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.compiled.root import run_piece
 from cascade.runtime.controls import Controls
@@ -435,6 +436,11 @@ class Engine(Controls, Durable, Signals, Shutdown):
             provided = {**provided, checked(resource).name: resource}
         if plan is None:
             return None
+        if how is not None and plan.blueprint.is_budgeted:
+            raise StateError(
+                "a run that is recorded does not keep yet what its agents have spent, so that they would begin anew "
+                "after a crash: run what has a with_budget(...) on an engine without a state_backend"
+            )
         graph, variables = plan.blueprint.graph, dict[str, str | None]()
         constants = fill(graph, given, variables) if graph.inputs and how is None else graph.constants
         return plan, constants, given, provided, variables, how, hooks
@@ -470,8 +476,12 @@ class Engine(Controls, Durable, Signals, Shutdown):
         tracing = self.tracing or everywhere.tracing
         trace = None if tracing is None else tracing.trace(run_id, plan.targets)
         if how is None:
-            kind = RunState if tracing is None else tracing.plain
-            run = kind(self, OPERATIONS, run_scope, blueprint, params, known, variables)
+            kind, operations = (RunState if tracing is None else tracing.plain), OPERATIONS
+            if blueprint.is_budgeted or any(each.is_budgeted for each in self.blueprints.values()):
+                from cascade.runtime.budgets.budgeted_run import budgeted
+
+                kind, operations = budgeted(kind, OPERATIONS)
+            run = kind(self, operations, run_scope, blueprint, params, known, variables)
             if trace is not None:
                 trace.begin(None, 1)
         else:

@@ -186,6 +186,7 @@ class Blueprint:
         "constants",
         "graph",
         "hoisted",
+        "is_budgeted",
         "joins",
         "loop_profile",
         "order",
@@ -201,6 +202,8 @@ class Blueprint:
         self.constants: list[Any] = graph.constants
         self.hoisted: frozenset[int] = frozenset()
         """Pure nodes of constants and inputs alone, which run at most once a run."""
+        self.is_budgeted: bool = False
+        """Whether anything in it has a budget."""
         self.skips: bool = False
         """Whether anything in it can be skipped."""
         self.states: dict[int, Block] = {}

@@ -8,7 +8,7 @@ the front, constants from the back. `Node` and `Edge` are views, made when someb
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from cascade.spec.caching import identity_of
 from cascade.spec.containers import Remake
@@ -19,6 +19,9 @@ from cascade.spec.placement import CallForm
 from cascade.spec.policies import Constraints, Hooks, Retry
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import Signal
+
+if TYPE_CHECKING:
+    from cascade.spec.budgets import Budget
 
 __all__ = [
     "Edge",
@@ -84,6 +87,7 @@ class Gate:
         "after",
         "amounts",
         "asks",
+        "budget",
         "cache",
         "condition",
         "constraints",
@@ -115,6 +119,7 @@ class Gate:
         """Seconds for each attempt; None or infinity: no limit."""
         self.heartbeat: float | None = None
         """How many seconds an attempt may be silent; None: for ever."""
+        self.budget: Budget | None = None
         self.constraints: Constraints | None = None
         self.amounts: tuple[tuple[str, int], ...] = ()
         """The names and references of the constraints' lazy amounts."""
@@ -139,20 +144,20 @@ class Gate:
         Or to be gone through, where it is that of a generator.
         """
         none = self.retry is None and self.timeout is None and self.constraints is None and self.cache is None
-        none = none and self.hooks is None and self.heartbeat is None
+        none = none and self.hooks is None and self.heartbeat is None and self.budget is None
         return self.injects or self.streams or not none
 
     @property
     def only_takes(self) -> bool:
         """Whether a call is only to be made once what it takes is there, as long as it does not fail."""
         none = self.timeout is None and self.heartbeat is None and self.cache is None and self.hooks is None
-        return none and not (self.amounts or self.streams)
+        return none and self.budget is None and not (self.amounts or self.streams)
 
     @property
     def only_holds(self) -> bool:
         """Whether a call that holds its constraints only needs to be made."""
         none = self.retry is None and self.timeout is None and self.cache is None and self.hooks is None
-        return none and self.heartbeat is None and not (self.injects or self.streams)
+        return none and self.heartbeat is None and self.budget is None and not (self.injects or self.streams)
 
     @property
     def is_plain(self) -> bool:

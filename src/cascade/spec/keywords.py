@@ -83,6 +83,11 @@ DOORS: dict[str, tuple[str, ...]] = {
         "max_wait max_interval backoff_max: max_delay={value}",
         "unless ignore no_retry_on: give_up={value}",
     ),
+    "with_budget": (
+        "max_steps max_iterations max_calls max_attempts limit turns max_turns: steps={value}",
+        f"timeout sec {SECONDS}: seconds={{value}}",
+        "max_cost money tokens max_tokens usd price amount: cost={value}",
+    ),
     "with_timeout": (f"timeout sec {SECONDS}: seconds={{value}}",),
     "cs.cached": (
         "expires expire expiration timeout max_age cache_ttl expiry seconds: ttl={value}",

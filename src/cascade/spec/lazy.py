@@ -21,6 +21,7 @@ __all__ = [
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # which type checkers have built in: it need not be installed
 
+    from cascade.spec.budgets import Budget
     from cascade.spec.outcomes import MapErrors
     from cascade.spec.selector import JumpSelector
 
@@ -52,6 +53,7 @@ class Config:
     __slots__ = (
         "_next",
         "after",
+        "budget",
         "cache",
         "checkpoint",
         "condition",
@@ -76,6 +78,7 @@ class Config:
         self.after: list[Lazy] = []
         self.retry: Retry | None = None
         self.timeout: float | None = None
+        self.budget: Budget | None = None
         self.constraints: Constraints | None = None
         self.cache: Any = UNSET
         self.hooks: Hooks | None = None
@@ -121,7 +124,7 @@ class Config:
         """Whether a selector is all of what was set that a gate tells."""
         unset = self.condition is UNSET and self.otherwise is UNSET and self.cache is UNSET and not self.after
         none = self.retry is None and self.timeout is None and self.constraints is None and self.label is None
-        none = none and self.hooks is None
+        none = none and self.hooks is None and self.budget is None
         return unset and none and self.max_iterations is None and not self.receiver and self.selector is not None
 
 
@@ -137,7 +140,7 @@ def _key(name: str, value: Any) -> Any:
     if name == "retry":
         plain = isinstance(value.on, (type, tuple)) and isinstance(value.give_up, (type, tuple))
         return (name, value) if plain else None
-    return (name, value.__class__, value) if name in ("timeout", "label", "receiver") else None
+    return (name, value.__class__, value) if name in ("budget", "timeout", "label", "receiver") else None
 
 
 NO_CONFIG = Config()
@@ -298,6 +301,27 @@ class LazyResult(Lazy[R_co]):
             ValueError: not a number above zero.
         """
         return self._configure(timeout=seconds_from(seconds, "with_timeout"))
+
+    @explains_options("with_budget")
+    def with_budget(self, *, steps: int | None = None, seconds: float | None = None, cost: float | None = None) -> Self:
+        """Let an agent spend no more than this: the call, its loop, or all of a sub-flow. Of a map it is each item.
+
+        What is spent counts over all entries of a loop and all attempts. Who has spent it all fails with a BudgetError,
+        which says who in it has spent what, and is not tried again.
+
+        Args:
+            steps: attempts: of a call, of a loop its entries, of a sub-flow those of the calls inside.
+            seconds: of running time; waits for a limit, and between attempts, do not count, nor does what a call or a
+                loop waits in a channel.
+            cost: the sum of what `cs.current().spend(cost)` is given.
+
+        Raises:
+            TypeError: nothing is given, or no numbers.
+            ValueError: amounts that make no sense.
+        """
+        from cascade.spec.budgets import budget_of
+
+        return self._configure(budget=budget_of(steps, seconds, cost))
 
     def with_cache(self, policy: Any) -> Self:
         """Keep the results of this node's calls, and take them from there when they are asked for again.

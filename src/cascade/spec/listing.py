@@ -119,6 +119,8 @@ def _gate(block: Any, i: int) -> str:
         text += f" timeout {gate.timeout:g}"
     if gate.heartbeat is not None:
         text += f" heartbeat {gate.heartbeat:g}"
+    if gate.budget is not None:
+        text += f" budget {gate.budget}"
     if gate.hooks is not None:
         text += " hooked"
     if gate.constraints is not None:

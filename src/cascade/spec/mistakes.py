@@ -30,7 +30,15 @@ RECORDS = ("__dataclass_fields__", "__pydantic_fields__", "__attrs_attrs__", "__
 """Where the classes of records name their fields: of the standard library, pydantic, attrs and msgspec."""
 MOST_LOOKS = 200
 """So many fields and items of one argument are looked at: a call is to cost nothing."""
-OPTIONS_OF_CALLS = ("named", "with_cache", "with_constraints", "with_hooks", "with_retry", "with_timeout")
+OPTIONS_OF_CALLS = (
+    "named",
+    "with_budget",
+    "with_cache",
+    "with_constraints",
+    "with_hooks",
+    "with_retry",
+    "with_timeout",
+)
 NO_OPTIONS_OF_TASKS = (
     *("after", "run_if", "starmap", *OPTIONS_OF_CALLS),
     *("apply", "apply_async", "compute", "delay", "remote", "result", "run", "spawn", "submit"),

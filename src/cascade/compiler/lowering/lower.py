@@ -49,6 +49,9 @@ def lower(graph: Graph, order: Iterable[int] | None = None, subflows: dict[int, 
     blueprint = Blueprint(graph, root)
     blueprint.subflows = inner
     blueprint.skips = skips
+    blueprint.is_budgeted = any(gate.budget is not None for gate in gates) or any(
+        one.is_budgeted for one in inner.values()
+    )
     blueprint.order = order
     if graph.jumps:
         blueprint.hoisted = _hoisted(graph)

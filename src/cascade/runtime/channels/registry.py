@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from cascade.errors import ChannelError
+from cascade.runtime.budgets.account import pause, resume
 from cascade.runtime.channels.standstill import Standstill, standstill
 from cascade.runtime.run.awaiters import whereabouts
 from cascade.runtime.run.deadlock import PAUSES
@@ -85,6 +86,8 @@ class RunChannels:
             raise ChannelError(f"{line.title} belongs to run {self.scope.name!r}, which has ended")
         if run.bus.wants(TaskBlocked):
             _publish(line, doing)
+        if run.has_budgets:
+            pause(run)
         self.waiting += 1
         if self._timer is None:
             self.seen, self.quiet = self.ended, 0
@@ -94,6 +97,9 @@ class RunChannels:
         """Take note that somebody waits no more."""
         self.waiting -= 1
         self.ended += 1
+        run = self.scope.run
+        if run is not None and run.has_budgets:
+            resume(run)
 
     def check_use(self, line: Line) -> None:
         """Raise ChannelError unless a channel may be used from here."""

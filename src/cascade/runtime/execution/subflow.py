@@ -153,7 +153,7 @@ class ManagedSubflow(ManagedCall):
             )
         try:
             value, self.skip = await run_once(
-                run, self.around, self.call.register, self.constants, self.count, share, self.deadline
+                run, self.around, self.call.register, self.constants, self.count, share, self.deadline or self.clock
             )
         finally:
             if share is not None:

@@ -23,6 +23,7 @@ class Call:
 
     __slots__ = (
         "_instance",
+        "accounts",
         "activation",
         "entered",
         "frame",
@@ -54,6 +55,8 @@ class Call:
         self.entered = False
         """Whether this call was counted as an entry of the loop that its node is."""
         self._instance: NodeInstance | None = None
+        self.accounts: Any = None
+        """What the agent has spent that this is, or whose loop this is in; None: it has no budget."""
 
     def is_same(self, other: Call) -> bool:
         """Say whether another one is of the same call."""

@@ -20,7 +20,7 @@ class Pulse(TimedScope):
     __slots__ = ("last", "was_silent")
 
     def __init__(self, managed: ManagedCall, seconds: float) -> None:
-        TimedScope.__init__(self, managed.run, managed.call.scope, seconds)
+        TimedScope.__init__(self, managed.run, managed.clock or managed.call.scope, seconds)
         self.last: float = float("-inf")
         self.was_silent = False
         """Whether a sign came too late, and before the timer could come: where it held the event loop."""

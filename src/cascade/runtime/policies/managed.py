@@ -26,7 +26,7 @@ NO_POLICY = Gate()
 class ManagedCall(ABC):
     """One call of a node under policies, or under the eyes of a subscriber, with all its attempts."""
 
-    __slots__ = ("attempted", "call", "count", "deadline", "gate", "is_hit", "pulse", "run", "ticket")
+    __slots__ = ("attempted", "call", "clock", "count", "deadline", "gate", "is_hit", "pulse", "run", "ticket")
 
     def __init__(self, run: RunState, call: Call, gate: Gate | None, ticket: Ticket | None = None) -> None:
         self.run = run
@@ -42,6 +42,8 @@ class ManagedCall(ABC):
         """What limits and constraints have let the first attempt in with already."""
         self.deadline: TimedScope | None = None
         """What ends the attempt that is under way, if that has a timeout."""
+        self.clock: TimedScope | None = None
+        """What ends it when its budget of time is used up, if it has one."""
         self.pulse: Any = None
         """What ends it when it is silent for too long, if it has a heartbeat (`policies.heartbeat.Pulse`)."""
 

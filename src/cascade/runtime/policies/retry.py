@@ -8,6 +8,7 @@ import random
 import time
 from typing import Any
 
+from cascade.errors import BudgetError
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.policies.managed import ManagedCall, Work
 from cascade.spec.notes import note_before, note_more
@@ -76,10 +77,10 @@ def _may_repeat(managed: ManagedCall, retry: Retry, failure: BaseException) -> b
 def _is_covered(retry: Retry, error: BaseException) -> bool:
     """Say whether a call that failed of `error` is worth another attempt, if one is left.
 
-    Only an Exception is: a CancelledError, KeyboardInterrupt or SystemExit is meant to end things. What a filter
-    raises comes out, with a note that says so.
+    Only an Exception is: a CancelledError, KeyboardInterrupt or SystemExit is meant to end things. No other attempt
+    gives back what was spent, so a BudgetError is not. What a filter raises comes out, with a note that says so.
     """
-    if not isinstance(error, Exception):
+    if not isinstance(error, Exception) or isinstance(error, BudgetError):
         return False
     return _matches("on", retry.on, error) and not _matches("give_up", retry.give_up, error)
 

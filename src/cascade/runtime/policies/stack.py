@@ -8,9 +8,10 @@ From the outside inwards:
 4. *retry*: whatever an attempt fails of may be tried again, its wait in a queue and its timeout too.
 5. *slot*: what limits and constraints grant is held for one attempt, and given back while the next is waited for.
 6. resources that belong to a call: each attempt gets its own, set up while the slot is held.
-7. *heartbeat*: how long an attempt may be silent.
-8. *timeout*: the time of an attempt. What waits in a queue, or for a resource, has not begun.
-9. the call of the function, or all of a sub-flow.
+7. *budget*: what an attempt may spend of what its agent was given, its time included.
+8. *heartbeat*: how long an attempt may be silent.
+9. *timeout*: the time of an attempt. What waits in a queue, or for a resource, has not begun.
+10. the call of the function, or all of a sub-flow.
 
 A policy is one function in a file of its own, of a managed call and the work inside of it, and one step below. It
 returns something to await: where it has nothing to do it hands on that of the work, and costs no coroutine. Tasks and
@@ -80,7 +81,15 @@ def _admitted(managed: ManagedCall) -> Awaitable[Any]:
 
 
 def _attempted(managed: ManagedCall) -> Awaitable[Any]:
+    if managed.gate.budget is not None or managed.call.accounts is not None:
+        return managed.attempt(_spending)
     return managed.attempt(_timed if managed.gate.heartbeat is None else _alive)
+
+
+def _spending(managed: ManagedCall) -> Awaitable[Any]:
+    from cascade.runtime.budgets.spending import spent
+
+    return spent(managed, _timed if managed.gate.heartbeat is None else _alive)
 
 
 def _alive(managed: ManagedCall) -> Awaitable[Any]:

@@ -14,7 +14,7 @@ __all__ = ["in_time"]
 async def in_time(managed: ManagedCall, seconds: float) -> Any:
     """Make the call of one attempt, for as long as its timeout allows."""
     run, call, is_here = managed.run, managed.call, managed.is_here
-    deadline = managed.deadline = TimedScope(run, managed.pulse or call.scope, seconds)
+    deadline = managed.deadline = TimedScope(run, managed.pulse or managed.clock or call.scope, seconds)
     deadline.task = asyncio.current_task()
     if is_here:
         deadline.start()  # else when a thread or process takes it up

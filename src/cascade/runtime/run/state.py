@@ -45,6 +45,8 @@ class RunState(Reports):
 
     journal: Any = None
     """What it is recorded in, if it is (`runtime.journal`)."""
+    has_budgets = False
+    """Somebody in it has a budget (`runtime.budgets`)."""
     keeps_in_pass = False
     """Short calls are made by `call_in_pass`, which records them."""
     __slots__ = (
