@@ -56,7 +56,7 @@ INSIDE: dict[str, tuple[set[str], ...]] = {
         {"run_scope"},
         {"changes", "controls", "durable", "forks", "shutdown"},
         {"journal", "steering"},
-        {"signals", "tracing"},
+        {"queue", "signals", "tracing"},
         {"engine"},
     ),
 }

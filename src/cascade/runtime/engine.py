@@ -19,7 +19,7 @@ from cascade.errors import StateError
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.compiled.root import run_piece
 from cascade.runtime.controls import Controls
-from cascade.runtime.durable import Durable, How
+from cascade.runtime.durable import How
 from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.execution.compiled_start import finish_compiled, start_compiled
@@ -36,6 +36,7 @@ from cascade.runtime.plans.inputs import check_known, fill, told
 from cascade.runtime.plans.plan import Plan, prepare
 from cascade.runtime.policies.cache import Caches
 from cascade.runtime.policies.hooks import tell_of_run
+from cascade.runtime.queue.enqueue import Queue
 from cascade.runtime.resources.for_calls import call_with_own
 from cascade.runtime.resources.lifecycle import checked
 from cascade.runtime.resources.pool import ResourcePool
@@ -92,7 +93,7 @@ OPERATIONS: Operations[RunState] = Operations(
 )
 
 
-class Engine(Controls, Durable, Signals, Shutdown):
+class Engine(Controls, Queue, Signals, Shutdown):
     """Runs lazy results.
 
     Args:

@@ -10,10 +10,20 @@ store compares within the very transaction: what a start that has lost its run w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-__all__ = ["Commit", "Owner", "RunRecord", "RunStatus", "SignalRecord", "StateBackend", "StepRecord"]
+__all__ = [
+    "Claimed",
+    "Commit",
+    "Owner",
+    "RunRecord",
+    "RunStatus",
+    "SignalRecord",
+    "StateBackend",
+    "StepRecord",
+    "Wanted",
+]
 
 RunStatus = Literal["Enqueued", "Running", "Parked", "Succeeded", "Failed", "Cancelled"]
 LEASE = 30.0
@@ -57,6 +67,12 @@ class RunRecord(NamedTuple):
     """What it failed of."""
     traced: str = ""
     """The traceparent of its first start."""
+    queue: str = ""
+    """Where it was put for servers to take it from; "" if it was started by its own program."""
+    priority: int = 0
+    """The run with the highest one is taken first, of those that wait in its queue."""
+    due: float = 0.0
+    """No server takes it before that time; 0: it may be taken."""
 
 
 class StepRecord(NamedTuple):
@@ -108,6 +124,32 @@ class Commit(NamedTuple):
     error: str = ""
 
 
+class Wanted(NamedTuple):
+    """What a server asks a store for: runs to carry out."""
+
+    queue: str
+    targets: Sequence[str]
+    """The names of what it can run; no other run is given to it."""
+    owner: Owner
+    most: int
+    """So many runs at the most."""
+    concurrency: int | None = None
+    """So many runs of the queue may go on at once, over all servers; None: any number."""
+    held: Collection[str] = ()
+    """The ids of the runs that it was given and has not ended."""
+    is_thorough: bool = False
+    """Whether to look, too, for runs whose owner is gone, and for those of no queue that were handed back."""
+
+
+class Claimed(NamedTuple):
+    """What a store gives a server."""
+
+    runs: list[RunRecord]
+    """Claimed runs, as in the store: Enqueued, by an owner who is to `take` them at once."""
+    wait: float | None
+    """In so many seconds the next run of the queue is due; None: none waits for its time."""
+
+
 class StateBackend(Protocol):
     """Keeps runs; see the module. What goes wrong in it for good is a StateError.
 
@@ -143,6 +185,29 @@ class StateBackend(Protocol):
         Raises:
             RunBusyError: its owner is alive, or it was taken since it was looked at.
             StateError: there is no such run.
+        """
+        ...
+
+    def enqueue(self, record: RunRecord, dedupe: str | None = None) -> RunRecord:
+        """Put a run into its queue (Enqueued, without owner); return what is known of it then.
+
+        A run of that id that is there stays as it is, unless it is Failed or Cancelled: that is Enqueued again, with
+        the queue, the priority and the time of `record`, and keeps its steps, params and fingerprint.
+
+        Args:
+            dedupe: if a run of the same target that was enqueued with the same text has not ended, that is returned,
+                and nothing is done.
+        """
+        ...
+
+    def claim(self, wanted: Wanted) -> Claimed:
+        """Reserve runs for a server: of the highest priority first, of these those that were first in the store.
+
+        Before them come those whose owner is gone and those of no queue, if it asks for them. Runs that wait are
+        Enqueued, Parked, or Running without owner; they have a target, and are due. One that is claimed is Enqueued
+        and has the server as its owner, until that takes it; its epoch stays, so it can still be taken by whoever
+        looked at it before. A run with an owner that is gone counts one more takeover. (`updated` moves along with
+        `beat` there, so that what lies between them, the time that it ran, stays what it was.)
         """
         ...
 

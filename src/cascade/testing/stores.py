@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from cascade.errors import RunBusyError, StateError
-from cascade.spec.state import LEASE, Commit, Owner, RunRecord, RunStatus, StateBackend, StepRecord
+from cascade.spec.state import LEASE, Commit, RunStatus, StateBackend, StepRecord
+from cascade.testing.queue_checks import QUEUE_CHECKS
+from cascade.testing.store_parts import GONE, OTHER, Make, a_run, refused, store_of
 
 __all__ = ["STATE_CHECKS", "check_state_backend"]
-
-Make = Callable[[str], StateBackend]
-GONE = Owner("another boot", "another namespace", 1, "1", "elsewhere")
-"""A process that nobody can look at: it is known by its beats alone."""
-OTHER = Owner("another boot", "another namespace", 2, "2", "elsewhere")
 
 
 def check_state_backend(make: Make, only: str | None = None) -> None:
@@ -31,23 +27,6 @@ def check_state_backend(make: Make, only: str | None = None) -> None:
             check(lambda part, name=name: make(f"{name}-{part}"))  # type: ignore[misc]
 
 
-@contextmanager
-def _store(make: Make, name: str = "store") -> Iterator[StateBackend]:
-    store = make(name)
-    store.open()
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _record(store: StateBackend, run_id: str = "run", owner: Owner | None = GONE) -> RunRecord:
-    now = store.now()
-    status: RunStatus = "Enqueued" if owner is None else "Running"
-    about = ("flows.py:main", b"params", b"graph", now, now)
-    return RunRecord(run_id, status, *about, owner=owner, traced="00-1-2-01")
-
-
 def _step(key: str, value: bytes = b"value", entry: int = -1, kind: str = "value") -> StepRecord:
     return StepRecord(key, entry, kind, value, "task", 1, 1.5, 2.25, "", "a value")
 
@@ -57,11 +36,11 @@ def _keys(store: StateBackend, run_id: str = "run") -> list[str]:
 
 
 def _know_runs(make: Make) -> None:
-    with _store(make) as store:
+    with store_of(make) as store:
         assert store.find("run") is None
         assert list(store.steps("run")) == []
         assert store.signals("run") == []
-        record = _record(store)
+        record = a_run(store)
         assert store.create(record)
         assert not store.create(record._replace(target="another"))
         found = store.find("run")
@@ -69,18 +48,18 @@ def _know_runs(make: Make) -> None:
         assert found.epoch == 1, "a run with an owner is in its first start"
         assert 0.0 <= store.now() - found.beat < LEASE
         assert found._replace(epoch=0, beat=0.0) == record
-        assert store.create(_record(store, "later", None))
+        assert store.create(a_run(store, "later", None))
         later = store.find("later")
         assert later is not None
         assert (later.epoch, later.owner) == (0, None)
 
 
 def _outlive_a_connection(make: Make) -> None:
-    with _store(make) as store:
-        store.create(_record(store))
+    with store_of(make) as store:
+        store.create(a_run(store))
         store.commit([Commit("run", 1, 1, [_step("a")])])
         store.send("run", "go", b"1", "once")
-    with _store(make) as store:
+    with store_of(make) as store:
         assert list(store.steps("run")) == [_step("a")]
         assert [(each.number, each.name, each.value, each.taken_by) for each in store.signals("run")] == [
             (1, "go", b"1", "")
@@ -89,8 +68,8 @@ def _outlive_a_connection(make: Make) -> None:
 
 def _keep_values(make: Make) -> None:
     values = [b"", b"\x00\xff" * 7, "日本".encode(), bytes(range(256)) * 5000, b"x" * (3 << 20)]
-    with _store(make) as store:
-        store.create(_record(store))
+    with store_of(make) as store:
+        store.create(a_run(store))
         steps = [_step(f"k{at}", value) for at, value in enumerate(values)]
         store.commit([Commit("run", 1, 1, steps)])
         assert list(store.steps("run")) == steps
@@ -100,8 +79,8 @@ def _keep_values(make: Make) -> None:
 
 
 def _keep_order(make: Make) -> None:
-    with _store(make) as store:
-        store.create(_record(store))
+    with store_of(make) as store:
+        store.create(a_run(store))
         store.commit([Commit("run", 1, 1, [_step("z"), _step("a")]), Commit("run", 1, 2, [_step("m"), _step("z")])])
         assert _keys(store) == ["z", "a", "m"]
         store.commit([Commit("run", 1, 3, [_step("a", b"new", 7)])])
@@ -117,8 +96,8 @@ def _keep_order(make: Make) -> None:
 
 
 def _commit_once(make: Make) -> None:
-    with _store(make) as store:
-        store.create(_record(store))
+    with store_of(make) as store:
+        store.create(a_run(store))
         first = Commit("run", 1, 1, [_step("a", b"1")])
         assert store.commit([first]) == []
         second = Commit("run", 1, 2, [_step("b")])
@@ -128,10 +107,10 @@ def _commit_once(make: Make) -> None:
 
 
 def _fence_starts(make: Make) -> None:
-    with _store(make) as store, _store(make) as other:
-        record = _record(store)
+    with store_of(make) as store, store_of(make) as other:
+        record = a_run(store)
         store.create(record)
-        store.create(_record(store, "another"))
+        store.create(a_run(store, "another"))
         store.commit([Commit("run", 1, 1, [_step("a", b"1")], status="Running", released=True)])
         taken = other.take("run", 1, OTHER, b"new params", b"new graph")
         assert (taken.epoch, taken.owner, taken.status) == (2, OTHER, "Running")
@@ -150,11 +129,11 @@ def _fence_starts(make: Make) -> None:
 
 
 def _take_what_is_free(make: Make) -> None:
-    with _store(make) as store:
-        _refused(lambda: store.take("nobody", 0, GONE, b"", b""), StateError)
-        store.create(_record(store))
-        _refused(lambda: store.take("run", 1, OTHER, b"", b""), RunBusyError)
-        _refused(lambda: store.forget("run"), RunBusyError)
+    with store_of(make) as store:
+        refused(lambda: store.take("nobody", 0, GONE, b"", b""), StateError)
+        store.create(a_run(store))
+        refused(lambda: store.take("run", 1, OTHER, b"", b""), RunBusyError)
+        refused(lambda: store.forget("run"), RunBusyError)
         ends: tuple[RunStatus, ...] = ("Succeeded", "Failed", "Cancelled")
         for number, end in enumerate(ends, 1):
             epoch = number * 2 - 1
@@ -162,7 +141,7 @@ def _take_what_is_free(make: Make) -> None:
             found = store.find("run")
             assert found is not None
             assert (found.status, found.owner, found.error) == (end, None, "why")
-            _refused(lambda epoch=epoch: store.take("run", epoch - 1, OTHER, b"", b""), RunBusyError)  # type: ignore[misc]
+            refused(lambda epoch=epoch: store.take("run", epoch - 1, OTHER, b"", b""), RunBusyError)  # type: ignore[misc]
             assert store.take("run", epoch, OTHER, b"p", b"f").error == ""
             store.commit([Commit("run", epoch + 1, 1, released=True)])
             found = store.find("run")
@@ -172,10 +151,10 @@ def _take_what_is_free(make: Make) -> None:
 
 
 def _send_messages(make: Make) -> None:
-    with _store(make) as store:
-        _refused(lambda: store.send("run", "go", b"", None), StateError)
-        store.create(_record(store))
-        store.create(_record(store, "another"))
+    with store_of(make) as store:
+        refused(lambda: store.send("run", "go", b"", None), StateError)
+        store.create(a_run(store))
+        store.create(a_run(store, "another"))
         for name, value, id in (("go", b"1", "a"), ("stop", b"2", None), ("go", b"3", "a"), ("go", b"4", None)):
             store.send("run", name, value, id)
         store.send("another", "go", b"5", "a")
@@ -191,13 +170,13 @@ def _send_messages(make: Make) -> None:
         store.commit([Commit("run", 0, 2, taken=[(2, "late")])])
         assert store.signals("run", 1)[0].taken_by == "", "who has lost the run takes no message"
         store.commit([Commit("run", 1, 2, status="Succeeded")])
-        _refused(lambda: store.send("run", "go", b"", None), StateError)
+        refused(lambda: store.send("run", "go", b"", None), StateError)
 
 
 def _list_runs(make: Make) -> None:
-    with _store(make) as store:
+    with store_of(make) as store:
         for at, target in enumerate(("f.py:a", "f.py:b", "f.py:a")):
-            store.create(_record(store, f"run{at}")._replace(target=target, created=100.0 + at))
+            store.create(a_run(store, f"run{at}")._replace(target=target, created=100.0 + at))
         store.commit([Commit("run1", 1, 1, status="Succeeded")])
         assert [each.run_id for each in store.runs()] == ["run2", "run1", "run0"]
         assert {(each.params, each.fingerprint) for each in store.runs()} == {(b"", b"")}
@@ -209,10 +188,10 @@ def _list_runs(make: Make) -> None:
 
 
 def _forget_runs(make: Make) -> None:
-    with _store(make) as store:
+    with store_of(make) as store:
         assert not store.forget("run")
         for run_id in ("run", "another"):
-            store.create(_record(store, run_id))
+            store.create(a_run(store, run_id))
             store.send(run_id, "go", b"1", "a")
             store.commit([Commit(run_id, 1, 1, [_step("a", b"x" * (2 << 20))], status="Failed", error="no")])
         assert not store.forget("run", 2)
@@ -220,15 +199,15 @@ def _forget_runs(make: Make) -> None:
         assert store.find("run") is None
         assert (list(store.steps("run")), store.signals("run")) == ([], [])
         assert store.commit([Commit("run", 1, 2, [_step("a")])]) == ["run"]
-        assert store.create(_record(store))
+        assert store.create(a_run(store))
         assert (list(store.steps("run")), store.signals("run")) == ([], [])
         assert [len(step.value) for step in store.steps("another")] == [2 << 20]
 
 
 def _keep_any_text(make: Make) -> None:
-    with _store(make) as store:
+    with store_of(make) as store:
         name = "run 'x' \"y\" 日本\n\x00/%"
-        store.create(_record(store, name))
+        store.create(a_run(store, name))
         step = _step(f"key {name}")._replace(error=f"error {name}", preview="half a character \ud800")
         store.commit([Commit(name, 1, 1, [step])])
         store.send(name, f"signal {name}", b"", name)
@@ -249,8 +228,8 @@ def _count_takeovers(make: Make) -> None:
     if not ours.boot:
         return
     dead = ours._replace(began="long ago")
-    with _store(make) as store:
-        store.create(_record(store, owner=dead))
+    with store_of(make) as store:
+        store.create(a_run(store, owner=dead))
         for epoch in (1, 2):
             assert store.take("run", epoch, dead, b"", b"").takeovers == epoch
         store.commit([Commit("run", 3, 1, [_step("a", kind="begun")])])
@@ -261,15 +240,7 @@ def _count_takeovers(make: Make) -> None:
         assert store.take("run", 5, dead, b"", b"").takeovers == 1, "what was handed back is not taken over"
         store.commit([Commit("run", 6, 1, status="Failed")])
         assert store.take("run", 6, ours, b"", b"").takeovers == 0, "who starts it again begins to count anew"
-        _refused(lambda: store.take("run", 7, ours, b"", b""), RunBusyError)
-
-
-def _refused(call: Callable[[], object], error: type[Exception]) -> None:
-    try:
-        call()
-    except error:
-        return
-    raise AssertionError(f"{error.__name__} was to be raised")
+        refused(lambda: store.take("run", 7, ours, b"", b""), RunBusyError)
 
 
 STATE_CHECKS: dict[str, Callable[[Make], None]] = {
@@ -288,5 +259,5 @@ STATE_CHECKS: dict[str, Callable[[Make], None]] = {
         _keep_any_text,
         _count_takeovers,
     )
-}
+} | QUEUE_CHECKS
 """What `check_state_backend` checks, by name: tests may be made of each."""

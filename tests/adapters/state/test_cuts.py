@@ -20,7 +20,7 @@ MOMENTS = int(os.environ.get("CASCADE_CUTS", "0")) or 8
 STEPS = 200
 ADDED = (
     "CREATE TABLE queues (name TEXT)",
-    "ALTER TABLE runs ADD COLUMN queue TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE runs ADD COLUMN added TEXT NOT NULL DEFAULT ''",
     "UPDATE steps SET value = CAST(value || value AS BLOB)",
     "CREATE INDEX steps_by_task ON steps (task_id)",
 )
@@ -60,8 +60,8 @@ def check_migrates(file: Path, monkeypatch: Any) -> None:
     sizes = {len(value) for (value,) in db.execute("SELECT value FROM steps")}
     db.close()
     assert (version, "queues" in tables, "steps_by_task" in tables, sizes) in [
-        (1, False, False, {500}),
-        (2, True, True, {1000}),
+        (2, False, False, {500}),
+        (3, True, True, {1000}),
     ]
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ADDED))

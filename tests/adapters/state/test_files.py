@@ -220,7 +220,7 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this a later version, which has a table more."""
-    added = ("CREATE TABLE queues (name TEXT)", "ALTER TABLE runs ADD COLUMN queue TEXT NOT NULL DEFAULT ''")
+    added = ("CREATE TABLE queues (name TEXT)", "ALTER TABLE runs ADD COLUMN added TEXT NOT NULL DEFAULT ''")
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, added))
 
 
@@ -232,18 +232,29 @@ def version(path: Path) -> int:
 
 
 def test_an_older_schema_is_brought_up(used: Path, later: None) -> None:
-    assert version(used) == 1
+    assert version(used) == 2
     store = opened(used)
     assert len(list(store.steps("run"))) == 200
     store.close()
-    assert version(used) == 2
+    assert version(used) == 3
+
+
+def test_a_store_without_queues_gets_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        schema.connect(str(path), "group")[0].close()
+    assert version(path) == 1
+    store = opened(path)
+    assert store.enqueue(run(owner=None)._replace(status="Enqueued", queue="mail")).queue == "mail"
+    store.close()
+    assert version(path) == 2
 
 
 def test_a_migration_that_fails_changes_nothing(used: Path, later: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE more (a)", "NONSENSE")))
     with pytest.raises(StateError, match="cannot be used"):
         opened(used)
-    assert version(used) == 1
+    assert version(used) == 2
     db = sqlite3.connect(used)
     assert ("queues",) not in db.execute("SELECT name FROM sqlite_schema").fetchall()
     db.close()

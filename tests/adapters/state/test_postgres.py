@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from cascade.adapters.state import tables
 from cascade.adapters.state.patient import PatientBackend
 from cascade.adapters.state.postgres import PostgresBackend
 from cascade.errors import RunBusyError, StateError
@@ -93,6 +94,18 @@ class TestOpening:
         ask(url, "UPDATE cascade_store SET version = 99")
         with pytest.raises(StateError, match=r"newer Cascade \(schema 99"):
             PostgresBackend(url).open()
+
+    def test_a_store_without_queues_gets_them(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, "VERSION", 1)
+            first = PostgresBackend(url)
+            first.open()
+            first.close()
+        store = PostgresBackend(url)
+        store.open()
+        assert store.enqueue(run(owner=None)._replace(status="Enqueued", queue="mail")).queue == "mail"
+        assert ask(url, "SELECT version FROM cascade_store") == [(2,)]
+        store.close()
 
     def test_several_make_the_tables_at_once(self, url: str) -> None:
         stores = [PostgresBackend(url) for _ in range(8)]

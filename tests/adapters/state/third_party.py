@@ -12,7 +12,7 @@ from typing import Any
 
 from cascade.adapters.state.owner import is_alive
 from cascade.errors import RunBusyError, StateError
-from cascade.spec.state import Commit, Owner, RunRecord, SignalRecord, StepRecord
+from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StepRecord, Wanted
 
 
 class PickleFile:
@@ -59,11 +59,56 @@ class PickleFile:
             self.free(old)
             if old.epoch != epoch:
                 raise RunBusyError(f"{run_id} was taken")
-            over = 0 if old.status in ("Succeeded", "Failed", "Cancelled") else old.takeovers + bool(old.owner)
+            over = old.takeovers + bool(old.owner and old.status == "Running")
+            over = 0 if old.status in ("Succeeded", "Failed", "Cancelled") else over
             new = old._replace(status="Running", owner=owner, params=params, fingerprint=fingerprint, takeovers=over)
-            new = new._replace(epoch=epoch + 1, error="", updated=self.now(), beat=self.now())
+            new = new._replace(epoch=epoch + 1, error="", updated=self.now(), beat=self.now(), due=0.0)
             kept[run_id].update(record=new, number=0)
         return new
+
+    def enqueue(self, record: RunRecord, dedupe: str | None = None) -> RunRecord:
+        about: dict[str, Any] = {"number": 0, "steps": {}, "signals": [], "ids": set()}
+        with self.kept() as kept:
+            for run in kept.values():
+                old = run["record"]
+                same = dedupe is not None and (run.get("dedupe"), old.target) == (dedupe, record.target)
+                if same and old.status in ("Enqueued", "Parked", "Running"):
+                    return old  # type: ignore[no-any-return]
+            if record.run_id in kept:
+                about, old = kept[record.run_id], kept[record.run_id]["record"]
+                if old.status not in ("Failed", "Cancelled"):
+                    return old  # type: ignore[no-any-return]
+                new = old._replace(status="Enqueued", error="", takeovers=0, updated=self.now())
+                record = new._replace(queue=record.queue, priority=record.priority, due=record.due)
+            kept[record.run_id] = {**about, "record": record, "dedupe": dedupe}
+        return record
+
+    def claim(self, wanted: Wanted) -> Claimed:
+        now = self.now()
+        with self.kept() as kept:
+            known = [run["record"] for run in kept.values() if run["record"].target in wanted.targets]
+            known = [each for each in known if each.queue == wanted.queue or not each.queue]
+            first = [each for each in known if wanted.is_thorough and each.owner and self.is_left(each, wanted, now)]
+            going = sum(each.owner is not None and each.queue != "" and each not in first for each in known)
+            free = [each for each in known if not each.owner and each.status in ("Enqueued", "Parked", "Running")]
+            free.sort(key=lambda each: (each.queue, -each.priority))
+            free = [each for each in free if each.queue or wanted.is_thorough]
+            room = min(wanted.most, (wanted.concurrency or going + wanted.most) - going)
+            claimed = []
+            for old in [*first, *(each for each in free if each.due <= now)][:room]:
+                over = old.takeovers + (old.owner not in (None, wanted.owner))
+                new = old._replace(status="Enqueued", owner=wanted.owner, takeovers=over, queue=wanted.queue, due=0.0)
+                new = new._replace(beat=now, updated=now - (old.beat - old.updated if old.owner else 0.0))
+                claimed.append(new)
+                kept[new.run_id]["record"] = new
+        dues = [each.due - now for each in free if each.due > now]
+        return Claimed(claimed, min(dues, default=None))
+
+    def is_left(self, record: RunRecord, wanted: Wanted, now: float) -> bool:
+        assert record.owner
+        if record.owner == wanted.owner:
+            return record.status == "Enqueued" and record.run_id not in wanted.held
+        return not is_alive(record.owner, record.beat, now)
 
     def commit(self, commits: Sequence[Commit]) -> list[str]:
         lost = []

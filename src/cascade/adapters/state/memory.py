@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from cascade.adapters.state.queues import UNFINISHED, after_crash, claimed_from, enqueued_again, room_for, waits
 from cascade.adapters.state.rules import (
     advances,
     check_free,
@@ -14,7 +15,7 @@ from cascade.adapters.state.rules import (
     no_such_run,
     taken_from,
 )
-from cascade.spec.state import Commit, Owner, RunRecord, SignalRecord, StepRecord
+from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StepRecord, Wanted
 
 __all__ = ["MemoryBackend"]
 
@@ -24,6 +25,7 @@ class _Kept:
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
+        self.dedupe: str | None = None
         self.committed = 0
         self.steps: dict[str, StepRecord] = {}
         self.signals: list[SignalRecord] = []
@@ -55,6 +57,8 @@ class MemoryBackend:
     def __init__(self) -> None:
         self._kept: dict[str, _Kept] = {}
         self._lock = threading.RLock()
+        self._listening: list[Callable[[], None]] = []
+        """What is called when something may have been enqueued."""
 
     def __repr__(self) -> str:
         return "MemoryBackend()"
@@ -95,6 +99,48 @@ class MemoryBackend:
             kept.record = taken_from(kept.record, owner, now, params, fingerprint)
             kept.committed = 0
             return kept.record
+
+    def enqueue(self, record: RunRecord, dedupe: str | None = None) -> RunRecord:
+        """Put a run into its queue; return what is known of it then, or the unfinished one of the same `dedupe`."""
+        with self._lock:
+            for kept in self._kept.values() if dedupe is not None else ():
+                same = kept.dedupe == dedupe and kept.record.target == record.target
+                if same and kept.record.status in UNFINISHED:
+                    return kept.record
+            known = self._kept.get(record.run_id)
+            if known is None:
+                known = self._kept[record.run_id] = _Kept(record)
+            else:
+                again = enqueued_again(known.record, record, self.now())
+                if again is known.record:
+                    return again
+                known.record = again
+            known.dedupe = dedupe
+            record = known.record
+        for wake in [*self._listening]:
+            wake()
+        return record
+
+    def claim(self, wanted: Wanted) -> Claimed:
+        """Reserve runs that wait for a server: of the highest priority first, of these those that were there first."""
+        with self._lock:
+            now, queues = self.now(), (wanted.queue, "") if wanted.is_thorough else (wanted.queue,)
+            near = [each.record for each in self._kept.values() if each.record.queue in queues]
+            owned = sorted((each for each in near if each.owner is not None), key=lambda each: each.queue == "")
+            left = after_crash(owned, wanted, now) if wanted.is_thorough else []
+            waiting = [each for each in near if waits(each) and each.target in wanted.targets]
+            ready = sorted((each for each in waiting if each.due <= now), key=lambda each: (each.queue, -each.priority))
+            room = room_for(wanted, sum(each.queue == wanted.queue for each in owned), left)
+            claimed = [claimed_from(each, wanted, now) for each in (left + ready)[:room]]
+            for each in claimed:
+                self._kept[each.run_id].record = each
+            dues = [each.due for each in waiting if each.due > now and each.queue == wanted.queue]
+            return Claimed(claimed, min(dues) - now if dues else None)
+
+    def listen(self, queue: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call something whenever a run may have been enqueued, from whatever thread; return what ends that."""
+        self._listening.append(wake)
+        return lambda: self._listening.remove(wake)
 
     def commit(self, commits: Sequence[Commit]) -> list[str]:
         """Make all commits true at once; return the ids of the runs that had another epoch."""

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from cascade.errors import RunBusyError, StateError
 from cascade.spec.notes import spelled
-from cascade.spec.state import Commit, Owner, RunRecord, SignalRecord, StateBackend, StepRecord
+from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StateBackend, StepRecord, Wanted
 
 __all__ = ["PatientBackend"]
 
@@ -105,6 +105,14 @@ class PatientBackend:
             if found is None or (found.epoch, found.params) != (epoch + 1, params):
                 raise
             return found
+
+    def enqueue(self, record: RunRecord, dedupe: str | None = None) -> RunRecord:
+        """Put a run into its queue; return what is known of it then, or the unfinished one of the same `dedupe`."""
+        return self._ask(lambda: self.backend.enqueue(record, dedupe))
+
+    def claim(self, wanted: Wanted) -> Claimed:
+        """Reserve runs for a server; what it does not hear of, because the answer got lost, it is given later."""
+        return self._ask(lambda: self.backend.claim(wanted))
 
     def commit(self, commits: Sequence[Commit]) -> list[str]:
         """Make all commits durable; return the ids of the runs that had another epoch."""

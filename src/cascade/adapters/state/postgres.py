@@ -10,10 +10,11 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakSet
 
+from cascade.adapters.state import queue_tables
 from cascade.adapters.state.rows import Pending
 from cascade.adapters.state.rules import check_free, check_sendable, check_takeable, no_such_run, taken_from
 from cascade.adapters.state.tables import (
@@ -39,7 +40,7 @@ from cascade.adapters.state.tables import (
 )
 from cascade.errors import MissingExtraError, StateError
 from cascade.spec.shown import without_passwords
-from cascade.spec.state import Commit, Owner, RunRecord, SignalRecord, StepRecord
+from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StepRecord, Wanted
 
 __all__ = ["PostgresBackend"]
 
@@ -208,7 +209,7 @@ class PostgresBackend:
             check_takeable(record, epoch, now)
             at = taken_from(record, owner, now, params, fingerprint)
             written = (at.status, at.params, at.fingerprint, at.updated, at.beat, at.epoch, at.takeovers)
-            db.execute(TAKE_RUN, (*written, spelled_out(at.owner), at.error, digest_of(run_id)))
+            db.execute(TAKE_RUN, (*written, spelled_out(at.owner), at.error, at.due, digest_of(run_id)))
             return at
 
     def beat(self, runs: Iterable[tuple[str, int]]) -> list[str]:
@@ -243,6 +244,26 @@ class PostgresBackend:
             check_free(record, time_of(db))
             db.execute("DELETE FROM cascade_runs WHERE digest = %s", (digest_of(run_id),))
             return True
+
+    # --- queues
+
+    def enqueue(self, record: RunRecord, dedupe: str | None = None) -> RunRecord:
+        """Put a run into its queue; return what is known of it then, or the unfinished one of the same `dedupe`."""
+        with self._writing() as db:
+            return queue_tables.enqueue(db, record, dedupe, self.identity)
+
+    def claim(self, wanted: Wanted) -> Claimed:
+        """Reserve runs that wait for a server: of the highest priority first, of these those that were there first."""
+        with self._writing() as db:
+            return queue_tables.claim(db, wanted)
+
+    def listen(self, queue: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call something whenever a run was enqueued, from a thread; return what ends that."""
+
+        def connect() -> Any:
+            return self._psycopg.connect(self.url, autocommit=True, application_name="cascade", **self._waits())
+
+        return queue_tables.listen(connect, self.identity, queue, wake)
 
     # --- steps
 

@@ -15,11 +15,14 @@ __all__ = [
     "AT_ONCE",
     "BEAT",
     "Pending",
+    "SELECT_RUN",
     "find_run",
     "insert_run",
     "list_runs",
     "pending",
     "read_steps",
+    "record_of",
+    "spelled",
     "update_taken",
     "write",
 ]
@@ -36,7 +39,8 @@ _OWN = tuple(name for name in _RUN if name not in _STARTS)
 _SHOWN = ", ".join("x''" if name in ("params", "fingerprint") else name for name in _RUN)
 _STEP = StepRecord._fields
 _BOTH = "FROM runs JOIN starts ON starts.run = runs.number"
-FIND_RUN = f"SELECT {', '.join(_RUN)} {_BOTH} WHERE run_id = ?"
+SELECT_RUN = f"SELECT {', '.join(_RUN)} {_BOTH}"
+FIND_RUN = f"{SELECT_RUN} WHERE run_id = ?"
 LIST_RUNS = (
     f"SELECT {_SHOWN} {_BOTH} WHERE status = coalesce(?, status) AND target = coalesce(?, target) "
     "AND created >= coalesce(?, created) ORDER BY created DESC, number DESC LIMIT ?"
@@ -45,8 +49,8 @@ INSERT_RUN = (
     f"INSERT INTO runs ({', '.join(_OWN)}) VALUES ({', '.join('?' * len(_OWN))}) ON CONFLICT (run_id) DO NOTHING"
 )
 TAKE_RUN = (
-    "UPDATE runs SET status = ?, params = ?, fingerprint = ?, updated = ?, owner = ?, error = ? WHERE run_id = ? "
-    "RETURNING number"
+    "UPDATE runs SET status = ?, params = ?, fingerprint = ?, updated = ?, owner = ?, error = ?, due = ? "
+    "WHERE run_id = ? RETURNING number"
 )
 PENDING = f"SELECT run_id, number, epoch, committed, chunked {_BOTH} WHERE run_id IN (%s)"
 BEAT = "UPDATE starts SET beat = ? WHERE run = (SELECT number FROM runs WHERE run_id = ?) AND epoch = ?"
@@ -70,18 +74,18 @@ Row = tuple[Any, ...]
 def find_run(db: sqlite3.Connection, run_id: str) -> RunRecord | None:
     """Return what is known of a run, None if nothing is."""
     row = db.execute(FIND_RUN, (run_id,)).fetchone()
-    return None if row is None else _record(row)
+    return None if row is None else record_of(row)
 
 
 def list_runs(db: sqlite3.Connection, *wanted: str | float | None) -> list[RunRecord]:
     """Return the runs of a status, a target, since a time, and so many at the most; without what is long."""
-    return [_record(row) for row in db.execute(LIST_RUNS, wanted)]
+    return [record_of(row) for row in db.execute(LIST_RUNS, wanted)]
 
 
 def insert_run(db: sqlite3.Connection, record: RunRecord) -> bool:
     """Write a new run; False if there is one of its id."""
-    spelled = {"owner": _spelled(record.owner)}
-    done = db.execute(INSERT_RUN, [spelled[name] if name in spelled else getattr(record, name) for name in _OWN])
+    own = record._replace(owner=spelled(record.owner))  # type: ignore[arg-type]
+    done = db.execute(INSERT_RUN, [getattr(own, name) for name in _OWN])
     if done.rowcount != 1:
         return False
     started = (done.lastrowid, record.epoch, record.takeovers, record.beat)
@@ -91,7 +95,7 @@ def insert_run(db: sqlite3.Connection, record: RunRecord) -> bool:
 
 def update_taken(db: sqlite3.Connection, at: RunRecord) -> None:
     """Write a run that was taken."""
-    written = (at.status, at.params, at.fingerprint, at.updated, _spelled(at.owner), at.error, at.run_id)
+    written = (at.status, at.params, at.fingerprint, at.updated, spelled(at.owner), at.error, at.due, at.run_id)
     (number,) = db.execute(TAKE_RUN, written).fetchone()
     db.execute(
         "UPDATE starts SET epoch = ?, takeovers = ?, beat = ?, committed = 0 WHERE run = ?",
@@ -99,12 +103,14 @@ def update_taken(db: sqlite3.Connection, at: RunRecord) -> None:
     )
 
 
-def _record(row: Row) -> RunRecord:
+def record_of(row: Row) -> RunRecord:
+    """Return the run of a row."""
     record = RunRecord._make(row)
     return record if record.owner is None else record._replace(owner=Owner(*json.loads(str(record.owner))))
 
 
-def _spelled(owner: Owner | None) -> str | None:
+def spelled(owner: Owner | None) -> str | None:
+    """Return an owner as a column keeps it."""
     return None if owner is None else json.dumps(owner)
 
 

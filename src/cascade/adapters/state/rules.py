@@ -64,7 +64,7 @@ def taken_from(record: RunRecord, owner: Owner, now: float, params: bytes, finge
     if record.status in ENDED:
         takeovers = 0
     else:
-        takeovers = record.takeovers + (record.owner is not None)
+        takeovers = record.takeovers + (record.owner is not None and record.status == "Running")
     return record._replace(
         status="Running",
         params=params,
@@ -75,6 +75,7 @@ def taken_from(record: RunRecord, owner: Owner, now: float, params: bytes, finge
         takeovers=takeovers,
         owner=owner,
         error="",
+        due=0.0,
     )
 
 

@@ -17,13 +17,16 @@ from cascade.adapters.state.files import (
 )
 from cascade.errors import StateError
 
-__all__ = ["connect"]
+__all__ = ["WAITS", "connect"]
 
 PATIENCE = 2.0
 """So many seconds one waits for the commit of another process before it says that the file is locked. Who asks again
 does so for much longer (`PatientBackend`), but must not wait so long that its lease is over."""
 LOG_LEFT = 4 << 20
 """So many bytes of the log (`-wal`) stay on disk at the most once what is in it has reached the file."""
+
+WAITS = "owner IS NULL AND target <> '' AND status IN ('Enqueued', 'Parked', 'Running')"
+"""Of a run that waits for a server; the indexes of queues have these alone, in these very words."""
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -53,6 +56,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "CREATE INDEX signals_waiting ON signals (run) WHERE taken_by = ''",
         "CREATE UNIQUE INDEX signals_by_id ON signals (run, id) WHERE id IS NOT NULL",
+    ),
+    (
+        "ALTER TABLE runs ADD COLUMN queue TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN due REAL NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN dedupe TEXT",
+        f"CREATE INDEX runs_ready ON runs (queue, priority DESC) WHERE due = 0 AND {WAITS}",
+        f"CREATE INDEX runs_due ON runs (queue, due) WHERE due > 0 AND {WAITS}",
+        "CREATE INDEX runs_owned ON runs (queue) WHERE owner IS NOT NULL",
+        "CREATE INDEX runs_by_dedupe ON runs (dedupe) WHERE dedupe IS NOT NULL",
     ),
 )
 """What makes each schema of the one before, the first one of nothing. Those that were released never change."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-from cascade.spec.state import Commit, Owner, RunRecord, SignalRecord, StateBackend, StepRecord
+from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StateBackend, StepRecord, Wanted
 
 __all__ = ["VARIABLE", "SharedBackend", "SignedBackend"]
 
@@ -101,6 +101,21 @@ class SignedBackend:
         """Make a run that is not alive ours; return it."""
         sealed = self._sealed(params, run_id, "params")
         return self._record(self.backend.take(run_id, epoch, owner, sealed, fingerprint))
+
+    def enqueue(self, record: RunRecord, dedupe: str | None = None) -> RunRecord:
+        """Put a run into its queue; return what is known of it then, or the unfinished one of the same `dedupe`."""
+        sealed = record._replace(params=self._sealed(record.params, record.run_id, "params"))
+        return self._record(self.backend.enqueue(sealed, dedupe))
+
+    def claim(self, wanted: Wanted) -> Claimed:
+        """Reserve runs that wait for a server."""
+        claimed = self.backend.claim(wanted)
+        return claimed._replace(runs=[self._record(each) for each in claimed.runs])
+
+    def listen(self, queue: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call something whenever a run may have been enqueued; return what ends that."""
+        listen: Callable[[str, Callable[[], None]], Callable[[], None]] | None = getattr(self.backend, "listen", None)
+        return (lambda: None) if listen is None else listen(queue, wake)
 
     def commit(self, commits: Sequence[Commit]) -> list[str]:
         """Make all commits durable; return the ids of the runs that had another epoch."""

@@ -8,15 +8,15 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 from weakref import WeakSet
 
-from cascade.adapters.state import rows
+from cascade.adapters.state import queue_rows, rows, wakes
 from cascade.adapters.state.rules import check_free, check_sendable, check_takeable, no_such_run, taken_from
 from cascade.adapters.state.schema import connect
 from cascade.errors import StateError
-from cascade.spec.state import Commit, Owner, RunRecord, SignalRecord, StepRecord
+from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StepRecord, Wanted
 
 __all__ = ["SqliteBackend"]
 
@@ -235,6 +235,29 @@ class SqliteBackend:
                 db.execute(f"DELETE FROM {table} WHERE run = (SELECT number FROM runs WHERE run_id = ?)", (run_id,))
             db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
             return True
+
+    # --- queues
+
+    def enqueue(self, record: RunRecord, dedupe: str | None = None) -> RunRecord:
+        """Put a run into its queue; return what is known of it then, or the unfinished one of the same `dedupe`."""
+        with self._writing() as db:
+            found, is_new = queue_rows.enqueue(db, record, dedupe, self.now())
+        if is_new:
+            wakes.wake(self._file)
+        return found
+
+    def claim(self, wanted: Wanted) -> Claimed:
+        """Reserve runs that wait for a server: of the highest priority first, of these those that were there first."""
+        with self._reading() as db:
+            idle = queue_rows.is_idle(db, wanted, self.now())
+        if idle is not None:
+            return idle
+        with self._writing() as db:
+            return queue_rows.claim(db, wanted, self.now())
+
+    def listen(self, queue: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call something whenever a run may have been enqueued, from a thread; return what ends that."""
+        return wakes.listen(self._file, wake)
 
     # --- steps
 

@@ -29,7 +29,9 @@ __all__ = [
     "PENDING",
     "READ_SIGNALS",
     "READ_STEPS",
+    "SELECT_RUN",
     "TAKE_RUN",
+    "WAITS",
     "digest_of",
     "escaped",
     "plain",
@@ -40,7 +42,7 @@ __all__ = [
     "write",
 ]
 
-VERSION = 1
+VERSION = 2
 AT_ONCE = 2000
 """So many steps are read by one statement."""
 LIMITS = "SET statement_timeout = '15s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '15s'"
@@ -70,14 +72,31 @@ TABLES = (
     "CREATE INDEX IF NOT EXISTS cascade_signals_waiting ON cascade_signals (run) WHERE taken_by = ''",
 )
 
+WAITS = "owner IS NULL AND target <> '' AND status IN ('Enqueued', 'Parked', 'Running')"
+"""Of a run that waits for a server; the indexes of queues have these alone."""
+TO_QUEUES = (
+    "ALTER TABLE cascade_runs ADD COLUMN IF NOT EXISTS queue text NOT NULL DEFAULT ''",
+    "ALTER TABLE cascade_runs ADD COLUMN IF NOT EXISTS priority integer NOT NULL DEFAULT 0",
+    "ALTER TABLE cascade_runs ADD COLUMN IF NOT EXISTS due double precision NOT NULL DEFAULT 0",
+    "ALTER TABLE cascade_runs ADD COLUMN IF NOT EXISTS dedupe bytea",
+    "CREATE INDEX IF NOT EXISTS cascade_runs_ready ON cascade_runs (md5(queue), priority DESC, number) "
+    f"WHERE due = 0 AND {WAITS}",
+    f"CREATE INDEX IF NOT EXISTS cascade_runs_due ON cascade_runs (md5(queue), due) WHERE due > 0 AND {WAITS}",
+    "CREATE INDEX IF NOT EXISTS cascade_runs_owned ON cascade_runs (md5(queue)) WHERE owner IS NOT NULL",
+    "CREATE INDEX IF NOT EXISTS cascade_runs_by_dedupe ON cascade_runs (dedupe) WHERE dedupe IS NOT NULL",
+)
+"""What makes the second schema of the first, which has no queues."""
+
 _STEP = StepRecord._fields
 _TYPES = dict.fromkeys(_STEP, "text") | dict.fromkeys(("entry", "attempt"), "bigint")
 _TYPES |= {"value": "bytea", "started": "float8", "ended": "float8"}
 _TEXTS = tuple(at for at, name in enumerate(_STEP) if _TYPES[name] == "text")
 _RUN = RunRecord._fields
+TEXTS_OF_RUN = ("run_id", "target", "error", "traced", "queue")
 _SHOWN = ", ".join("''::bytea" if name in ("params", "fingerprint") else name for name in _RUN)
 NOW = "extract(epoch FROM clock_timestamp())::float8"
-FIND_RUN = f"SELECT {', '.join(_RUN)} FROM cascade_runs WHERE digest = %s"
+SELECT_RUN = f"SELECT {', '.join(_RUN)} FROM cascade_runs"
+FIND_RUN = f"{SELECT_RUN} WHERE digest = %s"
 LIST_RUNS = (
     f"SELECT {_SHOWN} FROM cascade_runs WHERE status = coalesce(%s, status) AND target = coalesce(%s, target) "
     "AND created >= coalesce(%s, created) ORDER BY created DESC, number DESC LIMIT %s"
@@ -88,7 +107,7 @@ INSERT_RUN = (
 )
 TAKE_RUN = (
     "UPDATE cascade_runs SET status = %s, params = %s, fingerprint = %s, updated = %s, beat = %s, epoch = %s, "
-    "takeovers = %s, owner = %s, error = %s, committed = 0 WHERE digest = %s"
+    "takeovers = %s, owner = %s, error = %s, due = %s, committed = 0 WHERE digest = %s"
 )
 PENDING = (
     "SELECT run_id, number, epoch, committed FROM cascade_runs WHERE digest = ANY(%s) ORDER BY number FOR NO KEY UPDATE"
@@ -135,14 +154,18 @@ def prepare(db: Any, where: str) -> str:
             db.execute(f"SET LOCAL client_min_messages = warning; {statement}")
         found = db.execute("SELECT version, id FROM cascade_store").fetchone()
         if found is None:
-            found = VERSION, os.urandom(16).hex()
+            found = 1, os.urandom(16).hex()
             db.execute("INSERT INTO cascade_store (version, id) VALUES (%s, %s)", found)
-    version, identity = found
-    if version > VERSION:
-        raise StateError(
-            f"the store {where} was written by a newer Cascade (schema {version}, this one knows {VERSION}); "
-            "use that one"
-        )
+        version, identity = found
+        if version > VERSION:
+            raise StateError(
+                f"the store {where} was written by a newer Cascade (schema {version}, this one knows {VERSION}); "
+                "use that one"
+            )
+        if version < VERSION:
+            for statement in TO_QUEUES:
+                db.execute(statement)
+            db.execute("UPDATE cascade_store SET version = %s", (VERSION,))
     return str(identity)
 
 
@@ -173,7 +196,7 @@ def record_of(row: Any) -> RunRecord | None:
     if row is None:
         return None
     record = RunRecord._make(row)
-    found: dict[str, Any] = {name: plain(getattr(record, name)) for name in ("run_id", "target", "error", "traced")}
+    found: dict[str, Any] = {name: plain(getattr(record, name)) for name in TEXTS_OF_RUN}
     owner = None if record.owner is None else Owner(*json.loads(str(record.owner)))
     return record._replace(**found, owner=owner)
 

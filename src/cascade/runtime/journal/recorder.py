@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from time import time
@@ -144,14 +144,12 @@ class Recorder:
         if before is None:
             constants = fill(graph, given, variables) if graph.inputs else graph.constants
             traced = None if trace is None else trace.begin(None, 1)
-            params, now = self._params(plan, given, variables, 0.0, traced), time()
+            params, now = self.encoded_params(plan.blueprint, given, variables, 0.0, traced), time()
             seen = encoded(look, plan.blueprint)
             record = RunRecord(run_id, "Running", self.target, params, seen, now, now, epoch=1, owner=owner)
             if not await self._ours(run_id, params, lambda: self.backend.create(record)):
                 raise RunBusyError(f"run {run_id!r} was begun by somebody else at this very moment")
-            if look["vague"]:
-                said = "has a literal whose content cannot be compared when the run goes on; it counts by its type"
-                _warn(bus, run_id, "LiteralNotCompared", f"{', '.join(look['vague'])} {said}")
+            _warn_of_vague(bus, run_id, look["vague"])
             return self._begun(run_id, 1, {}, constants, given, False, how)
         recorded = decode(before.params)
         merged = _merged(run_id, plan, recorded["params"], given)
@@ -160,7 +158,9 @@ class Recorder:
         constants = fill(graph, merged, variables) if graph.inputs else graph.constants
         steps = {step.key: step for step in await self.writer.ask(lambda: [*self.backend.steps(run_id)])}
         warn = partial(_warn, bus, run_id)
-        change = Change(run_id, json.loads(before.fingerprint), look, steps, how.on_change, warn)
+        is_new = not before.fingerprint  # it was enqueued, and nobody has started it yet
+        known = encoded(look, plan.blueprint) if is_new else before.fingerprint
+        change = Change(run_id, json.loads(known), look, steps, how.on_change, warn)
         if before.status == "Succeeded" and not change.is_adapted:
             if TARGET not in steps:
                 raise StateError(f"run {run_id!r} was forgotten at this very moment; start it again to run it anew")
@@ -173,13 +173,15 @@ class Recorder:
         if trace is not None:
             own = trace.begin(first, before.epoch + 1)
             first = first or own
-        params = self._params(plan, merged, variables, ran, first)
+        params = self.encoded_params(plan.blueprint, merged, variables, ran, first)
         taken = await self._ours(
             run_id,
             params,
             lambda: self.backend.take(run_id, before.epoch, owner, params, encoded(look, plan.blueprint)),
         )
-        begun = self._begun(run_id, taken.epoch, kept, constants, merged, True, how, numbering_of(look))
+        begun = self._begun(run_id, taken.epoch, kept, constants, merged, not is_new, how, numbering_of(look))
+        if is_new:
+            _warn_of_vague(bus, run_id, look["vague"])
         journal = begun.journal
         assert journal is not None
         journal.ran = ran
@@ -204,11 +206,20 @@ class Recorder:
         run_scope.start(ran)
         return begun
 
-    def _params(
-        self, plan: Plan, given: Mapping[str, Any], variables: Mapping[str, str | None], ran: float, traced: str | None
+    def encoded_params(
+        self,
+        blueprint: Blueprint | None,
+        given: Mapping[str, Any],
+        variables: Mapping[str, str | None],
+        ran: float,
+        traced: str | None,
     ) -> bytes:
-        """Return what is recorded of the parameters given and the environment, all but secrets; and of this start."""
-        own = plan.blueprint.graph.inputs.values()
+        """Return what is recorded of the parameters given and the environment, all but secrets; and of this start.
+
+        Args:
+            blueprint: None: only its name is known here.
+        """
+        own = () if blueprint is None else blueprint.graph.inputs.values()
         called = [each for blueprint in self.blueprints.values() for each in blueprint.graph.inputs.values()]
         secret = {each.name for each in (*own, *called) if each.secret}
         environment = {each.name for each in own if isinstance(each, Env)}
@@ -372,6 +383,12 @@ def _fits(value: object, pickles: bool) -> bool:
     except StateError:
         return False
     return True
+
+
+def _warn_of_vague(bus: MessageBus, run_id: str, vague: Sequence[str]) -> None:
+    if vague:
+        said = "has a literal whose content cannot be compared when the run goes on; it counts by its type"
+        _warn(bus, run_id, "LiteralNotCompared", f"{', '.join(vague)} {said}")
 
 
 def _warn(bus: MessageBus, run_id: str, code: str, message: str) -> None:

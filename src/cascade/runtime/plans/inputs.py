@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cascade.spec.blueprint import Blueprint
     from cascade.spec.graph import Graph
 
-__all__ = ["check_inputs", "check_known", "fill", "texts_of", "told"]
+__all__ = ["check_given", "check_inputs", "check_known", "fill", "texts_of", "told"]
 
 
 FEWEST_LETTERS = 4
@@ -88,6 +88,12 @@ def check_known(known: Iterable[str], given: Mapping[str, Any]) -> None:
             raise ParameterError(
                 f"there is no parameter {name!r}{hint} (the graph has: {', '.join(listed) or 'no parameters'})"
             )
+
+
+def check_given(params: Iterable[Param], given: Mapping[str, Any]) -> None:
+    """Raise ParameterError for a parameter that is missing, or is given a value that does not convert."""
+    for param in params:
+        _value(param, given, {})
 
 
 def fill(

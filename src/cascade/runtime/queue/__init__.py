@@ -1,0 +1,1 @@
+"""Runs that are put into queues, for servers to carry out."""
