@@ -270,7 +270,7 @@ def test_the_failure_of_an_item_is_told_and_not_that_of_an_attempt(on_error: Any
     assert story.items[0][:2] == ("[3]", "Failed")
     assert [item.error for item in story.items if item.error] == ["ValueError: thirteen"]
     run = page_data(picture_of(nest_for(target, "a test")), spy)["run"]
-    _, _, error, _, items, failed, passing = run["more"][run["states"].index("1")]
+    _, _, error, _, items, failed, passing, _ = run["more"][run["states"].index("1")]
     assert (error, failed, passing, items[0][0], items[0][3]) == (
         *("ValueError: thirteen", 1, "ValueError: reset"),
         *("[3]", "ValueError: thirteen"),

@@ -164,6 +164,16 @@ class TestRun:
         assert expected in err
         assert "Traceback" not in err
 
+    def test_record_writes_a_page(self, cascade: Invoke, file: Write, tmp_path: Path) -> None:
+        page = tmp_path / "run.html"
+        assert cascade("run", file(FLOW), "--n", "6", "--record", str(page))[:2] == (0, "4.0\n")
+        assert '"status":"Succeeded"' in page.read_text(encoding="utf-8")
+        assert cascade("run", file(FAILING), "--record", str(page), "--log-level", "SILENT")[0] == 1
+        assert "ZeroDivisionError" in page.read_text(encoding="utf-8")
+        code, out, err = cascade("run", file(FLOW), "--n", "6", "--record", str(tmp_path / "no" / "run.html"))
+        assert (code, out) == (2, "")
+        assert "cannot be written" in err
+
     def test_a_parameter_before_the_file(self, cascade: Invoke, file: Write) -> None:
         code, _, err = cascade("run", "--n", "4", file(FLOW))
         assert code == 2

@@ -5,16 +5,20 @@ from __future__ import annotations
 from html import escape
 from typing import Any, Literal
 
+from cascade.app.cards import progress_card
 from cascade.app.programs import nest_for
+from cascade.errors import CascadeError
 from cascade.graph.draw.dot import to_dot
+from cascade.graph.draw.folds import MOST
 from cascade.graph.draw.html import to_html
 from cascade.graph.draw.mermaid import to_mermaid
 from cascade.graph.draw.picture import picture_of
 from cascade.graph.draw.svg import to_svg
 from cascade.graph.draw.terminal import to_letters
+from cascade.runtime.run_scope import Run
 from cascade.spec.keywords import explains_options
 
-__all__ = ["Drawing", "in_letters", "visualize"]
+__all__ = ["Drawing", "in_letters", "in_notebook", "visualize"]
 
 Format = Literal["dot", "mermaid", "svg", "html"]
 FORMATS = ("dot", "mermaid", "svg", "html")
@@ -66,6 +70,24 @@ def visualize(target: Any, format: Format = "dot", *, events: Any = None) -> Dra
     drawing = Drawing(text)
     drawing.kind = format
     return drawing
+
+
+def in_notebook(target: Any) -> str | None:
+    """Return the picture of a target as HTML: as SVG, or as a page where it is large; None where there is none.
+
+    Of a run it is how far that has come.
+    """
+    if isinstance(target, Run):
+        return progress_card(target)
+    try:
+        picture = picture_of(nest_for(target, "cs.visualize"))
+    except (CascadeError, TypeError, ValueError):
+        return None
+    if len(picture.shapes) <= MOST:
+        return to_svg(picture)
+    page = Drawing(to_html(picture))
+    page.kind = "html"
+    return page._repr_mimebundle_()["text/html"]
 
 
 def in_letters(target: Any, width: int) -> str | None:

@@ -12,6 +12,7 @@ from cascade.runtime.plans.inputs import check_known, fill
 from cascade.spec.graph import Graph
 from cascade.spec.inputs import MASK, Input, Param
 from cascade.spec.lazy import MappedResult
+from cascade.spec.notebook import card
 from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
 from cascade.spec.scalars import spelled
 from cascade.spec.shown import without_passwords
@@ -21,6 +22,8 @@ __all__ = ["DryRun", "PlannedInput", "PlannedNode", "dry_run"]
 
 ALWAYS, CHOSEN, JUMPED = "always", "if chosen", "if jumped to"
 MOST_LETTERS = 40
+MOST_ROWS = 200
+"""So many are shown in a notebook."""
 
 
 class PlannedInput(NamedTuple):
@@ -121,6 +124,15 @@ class DryRun:
             indent = "  " * (1 + row.id.count("/"))
             lines.append(f"{number:>{width + 2}}{indent}{row}" + (f"  # {', '.join(notes)}" if notes else ""))
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = [("with", str(given)) for given in self.inputs]
+        rows += [
+            (f"{row.id}", f"{str(row).removeprefix(row.id)}  {row.mode}".rstrip()) for row in self.rows[:MOST_ROWS]
+        ]
+        more = len(self.rows) - MOST_ROWS
+        rows += [("...", f"and {more:,} more")] if more > 0 else []
+        return card(f"plan of {', '.join(self.targets[:5])}", rows)
 
     def __repr__(self) -> str:
         return f"<DryRun of {', '.join(self.targets[:3])}: {len(self.rows)} rows; print it>"

@@ -33,6 +33,7 @@ from cascade.spec.run_options import (
 
 if TYPE_CHECKING:
     from cascade.adapters.telemetry import TelemetrySubscriber
+    from cascade.app.recording import Recording
 
 __all__ = ["arun", "run"]
 
@@ -66,6 +67,7 @@ def run(
     durability: Durability = "group",
     on_change: OnChange = "keep",
     control: bool = True,
+    record: str | os.PathLike[str] | None = None,
     **unknown: Any,
 ) -> Any:
     """Run a target to its end and return its value; reports to stderr.
@@ -95,6 +97,8 @@ def run(
         durability, on_change: as in `Engine.run`.
         control: whether other processes of the same user may steer the run (`cascade ps`, `pause`, `watch` and so on)
             once it has lasted half a second. The environment variable CASCADE_CONTROL=0 says no as well.
+        record: the path of a page (HTML) that is written when the run has ended, however it did: its picture, and over
+            that what happened, with errors, parameters and the beginnings of results. By default none.
 
     Raises:
         Exception: whatever a task raised, with a note that says which node it was; its traceback has the frames of
@@ -119,8 +123,8 @@ def run(
             on_success=on_success,
         )
         return wait_for(inside, work)
-    bus = MessageBus()
     reporter = Reporter(log_level, log_format)
+    recording, bus = (None, MessageBus()) if record is None else _recording(record, target)
     reporter.attach(bus)
     engine: Engine | None = None
     try:
@@ -144,6 +148,9 @@ def run(
         if log_level != "DEBUG":
             trim(error)
         raise
+    finally:
+        if recording is not None:
+            recording.write()
 
 
 @overload
@@ -214,6 +221,14 @@ async def _run(
                 progress.stop()
             if telemetry is not None:
                 await telemetry.shutdown()
+
+
+def _recording(path: str | os.PathLike[str], target: Any) -> tuple[Recording, MessageBus]:
+    from cascade.app.recording import PREVIEWS, Recording
+
+    recording, bus = Recording(path, target), MessageBus(previews=PREVIEWS)
+    recording.attach(bus)
+    return recording, bus
 
 
 def _telemetry(bus: MessageBus, connector: Any) -> TelemetrySubscriber:

@@ -263,6 +263,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "each, group or exit: recorded before anybody reads, every 10 ms, or at the end.",
         "each、group 或 exit：读取之前、每 10 毫秒或结束时记录。",
     ),
+    "h_record": (
+        "Write a page (HTML) that shows what happened to this file.",
+        "把显示运行经过的页面（HTML）写入此文件。",
+    ),
     "h_runs": ("List the recorded runs, the latest first.", "列出有记录的运行，最近的在前。"),
     "h_history": ("List the recorded steps of a run.", "列出一个运行已记录的步骤。"),
     "h_resume_run": (

@@ -41,6 +41,7 @@ def run_options() -> list[inspect.Parameter]:
         run_id=(Annotated[str | None, typer.Option(metavar="ID", help=say("h_run_id"))], None),
         on_change=(Annotated[str | None, typer.Option(metavar="WAY", help=say("h_on_change"))], None),
         durability=(Annotated[str | None, typer.Option(metavar="LEVEL", help=say("h_durability"))], None),
+        record=(Annotated[str | None, typer.Option(metavar="FILE", help=say("h_record"))], None),
     )
 
 
@@ -60,6 +61,7 @@ def running(name: str) -> Callable[..., None]:
         log_format: str,
         timeout: float | None,
         state: str | None,
+        record: str | None = None,
         **how: str | None,
     ) -> None:
         level = log_level.upper()
@@ -67,11 +69,21 @@ def running(name: str) -> Callable[..., None]:
             check_choice(option, given, known)
         if timeout is not None and not timeout > 0:
             raise Misuse(say("more_than_0", given=f"{timeout:g}"))
-        options: dict[str, Any] = {"timeout": timeout, "log_level": level, "log_format": log_format}
+        if record is not None:
+            _check_writable(record)
+        options: dict[str, Any] = {"timeout": timeout, "log_level": level, "log_format": log_format, "record": record}
         is_told = log_format == "human" and level != "SILENT"
         _carry_out(target, params, {**options, **_recorded(name, state, how, is_told and level != "ERROR")}, as_json)
 
     return run
+
+
+def _check_writable(file: str) -> None:
+    try:
+        with open(file, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise Misuse(say("cannot_write", file=file, error=str(error.strerror))) from None
 
 
 def _recorded(name: str, state: str | None, how: dict[str, str | None], is_told: bool) -> dict[str, Any]:

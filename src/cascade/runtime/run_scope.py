@@ -16,6 +16,7 @@ from cascade.runtime.run.awaiters import Awaiters, scopes_around
 from cascade.runtime.run.circular_waits import waiting_for
 from cascade.spec.inside import Inside, present
 from cascade.spec.lazy import R
+from cascade.spec.notebook import drawn
 from cascade.spec.refusals import NoValue
 
 __all__ = ["Run", "RunScope", "Waiter", "call_on", "loop_for_start"]
@@ -366,6 +367,9 @@ class Run(NoValue, Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Run {self.id}: {self.status}>"
+
+    def _repr_html_(self) -> str | None:
+        return drawn(self)
 
 
 def loop_for_start() -> asyncio.AbstractEventLoop:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self
 from cascade.spec.caching import cache_from
 from cascade.spec.keywords import explains_options
 from cascade.spec.mistakes import check_choice, hint_for, refuse_code, refuse_uncalled
+from cascade.spec.notebook import drawn
 from cascade.spec.policies import Constraints, Hook, Hooks, Retry, hooks_from, retry_of, seconds_from
 from cascade.spec.refusals import NoValue, is_running
 from cascade.spec.shown import one_line
@@ -190,6 +191,9 @@ class Lazy(NoValue, Signal, Generic[R_co]):
 
     def __repr__(self) -> str:
         return f"<{self.word}, declared at {self.declared}>"
+
+    def _repr_html_(self) -> str | None:
+        return drawn(self)
 
 
 class LazyResult(Lazy[R_co]):

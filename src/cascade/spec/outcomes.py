@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any, NamedTuple
 
-from cascade.spec.notes import spelled
+from cascade.spec.notebook import card
+from cascade.spec.notes import notes_of, spelled
 from cascade.spec.shown import without_passwords
 
 __all__ = ["Failed", "MapErrors", "Outcome", "errors_from"]
@@ -40,6 +41,11 @@ class Failed:
         if len(self.arguments) > MOST_SHOWN:
             given.append(f"and {len(self.arguments) - MOST_SHOWN} more")
         return f"Failed({error}, index={self.index}, arguments={{{', '.join(given)}}})"
+
+    def _repr_html_(self) -> str:
+        given = [(name, _brief(value)) for name, value in islice(self.arguments.items(), MOST_SHOWN)]
+        notes = [("", without_passwords(note)) for note in notes_of(self.error)[:MOST_SHOWN]]
+        return card(f"Failed: item {self.index}", [("error", without_passwords(spelled(self.error))), *notes, *given])
 
 
 class Outcome:

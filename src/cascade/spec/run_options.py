@@ -7,6 +7,7 @@ The functions that take them have them in their own signatures once more, which 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import Any, Literal, TypedDict
 
 from cascade.spec.policies import Hook
@@ -73,3 +74,5 @@ class ScriptOptions(SilentOptions, total=False):
     """What becomes of recorded steps where the program has changed."""
     control: bool
     """Whether other processes of the same user may steer the run once it has lasted half a second."""
+    record: str | PathLike[str] | None
+    """The path of a page that shows what happened, written when the run has ended; by default none."""

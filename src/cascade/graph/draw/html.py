@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from importlib.resources import files
+from time import localtime, strftime
 from typing import Any
 from zlib import compressobj
 
 from cascade.graph.draw.looks import LOOKS, markers, stylesheet
 from cascade.graph.draw.overlay import Overlay, Story, overlay_of
 from cascade.graph.draw.picture import MOST_LETTERS as MOST_NAME
-from cascade.graph.draw.picture import STYLES, Picture, clean
+from cascade.graph.draw.picture import STYLES, Picture, clean, shape_id
 from cascade.graph.draw.scene import path_of
 from cascade.graph.draw.views import View, Views, laid_out
+from cascade.spec.scalars import spelled as value_spelled
 
 __all__ = ["page_data", "to_html"]
 
@@ -26,13 +28,12 @@ MOST_PLAIN = 2000
 """The data of a picture with more shapes is compressed."""
 
 
-def to_html(picture: Picture, events: Any = None, about: dict[str, Any] | None = None) -> str:
+def to_html(picture: Picture, events: Any = None, about: str = "") -> str:
     """Return a page that draws the picture.
 
     Args:
         events: those of a finished run, whose states, durations and retries are laid over the shapes.
-        about: what is told of the run beyond its events, by name: `target`, `started`, `value` (texts) and `params`
-            (pairs of texts).
+        about: what the run is called.
     """
     page = _file("page.html")
     data: Any = page_data(picture, events, about)
@@ -57,7 +58,7 @@ def _packed(text: str) -> str:
     return b64encode(packing.compress(text.encode("utf-8", "replace")) + packing.flush()).decode()
 
 
-def page_data(picture: Picture, events: Any = None, about: dict[str, Any] | None = None) -> dict[str, Any]:
+def page_data(picture: Picture, events: Any = None, about: str = "") -> dict[str, Any]:
     """Return what the page's script reads: leaves in the order of the folds, so that each fold is a range of them."""
     overlay = None if events is None else overlay_of(picture, events)
     stories = {} if overlay is None else {picture.shapes[at].id: story for at, story in overlay.stories.items()}
@@ -103,7 +104,9 @@ def page_data(picture: Picture, events: Any = None, about: dict[str, Any] | None
         "run": None,
     }
     if overlay is not None:
-        data["run"] = _run(overlay, laid.order) | (about or {})
+        root = stories.get(shape_id(0, picture.nest.graphs[0].root))
+        value = "" if root is None else _lines(root.result)
+        data["run"] = {**_run(overlay, laid.order), "target": clean(about), "value": value}
     return data
 
 
@@ -126,6 +129,11 @@ def _view(view: View, leaf_of: dict[str, int]) -> list[Any]:
 
 def _short(value: float) -> float:
     return int(value) if value == int(value) else round(value, 1)
+
+
+def _lines(text: str) -> str:
+    """Return the beginning of a text, which may have several lines."""
+    return "\n".join(map(clean, text[:MOST_LETTERS].split("\n")))
 
 
 def _told(story: Story | None) -> str:
@@ -186,20 +194,23 @@ def _run(overlay: Overlay, order: list[int]) -> dict[str, Any]:
         told[leaf] = _told(story)
         spelled = []
         for error in (story.error, story.passing, *(item.error for item in story.items)):
-            spelled.append(clean(error[:MOST_LETTERS]) if errors < MOST_ERRORS else "")
+            spelled.append(_lines(error) if errors < MOST_ERRORS else "")
             errors += bool(error)
         own, passing, *of_items = spelled
         items = [
             [item.at, STATUSES.index(item.status), round(item.seconds * 1e6), *([said] if said else [])]
             for item, said in zip(story.items, of_items, strict=True)
         ]
-        if story.times != 1 or story.attempts or own or story.reason or items:
-            more[leaf] = [story.times, story.attempts, own, story.reason, items, story.failed, passing]
+        if story.times != 1 or story.attempts or own or story.reason or items or story.result:
+            result = _lines(story.result) if len(order) <= MOST_PLAIN else ""
+            more[leaf] = [story.times, story.attempts, own, story.reason, items, story.failed, passing, result]
     return {
         "id": overlay.run_id,
         "status": overlay.status,
         "seconds": round(overlay.seconds, 6),
-        "error": clean(overlay.error[:MOST_LETTERS]),
+        "error": _lines(overlay.error),
+        "started": strftime("%Y-%m-%d %H:%M:%S", localtime(overlay.started)) if overlay.started else "",
+        "params": [[name, _lines(value_spelled(value))] for name, value in overlay.params.items()],
         "elsewhere": overlay.elsewhere,
         "states": "".join(map(str, states)),
         "micros": micros,

@@ -18,7 +18,7 @@ from cascade.spec.events import (
     TaskSkipped,
 )
 
-__all__ = ["Overlay", "Story", "finder", "overlay_of"]
+__all__ = ["Overlay", "Story", "Watching", "finder", "overlay_of"]
 
 ID = re.compile(r"(.*)#(\d+)(?:\.\d+)*(?:~\d+)*((?:\[\d+\])*)", re.DOTALL)
 MOST_ITEMS = 50
@@ -27,7 +27,19 @@ MOST_ITEMS = 50
 class Story:
     """What happened to one shape."""
 
-    __slots__ = ("attempts", "error", "failed", "items", "passing", "reason", "seconds", "started", "status", "times")
+    __slots__ = (
+        "attempts",
+        "error",
+        "failed",
+        "items",
+        "passing",
+        "reason",
+        "result",
+        "seconds",
+        "started",
+        "status",
+        "times",
+    )
 
     def __init__(self) -> None:
         self.status = ""
@@ -44,6 +56,8 @@ class Story:
         self.passing = ""
         """The error of the first attempt that was followed by another one."""
         self.reason = ""
+        self.result = ""
+        """The first letters of what the last call gave, if the events have them."""
         self.items: list[Item] = []
         """The failed items of a map and then the slowest."""
 
@@ -69,44 +83,78 @@ class Overlay:
         self.status = "Running"
         self.seconds = 0.0
         self.error = ""
+        self.started = 0.0
+        """When it began, in seconds since the epoch; 0 if nobody has heard."""
+        self.params: dict[str, Any] = {}
         self.stories: dict[int, Story] = {}
         self.elsewhere = 0
         """Events of nodes that no shape stands for."""
+
+
+class Watching:
+    """Takes in the events of a run as they come, and keeps no more of them than a picture shows.
+
+    Args:
+        run_id: of the run; by default the first that is heard of.
+    """
+
+    def __init__(self, picture: Picture, run_id: str = "") -> None:
+        self._overlay = Overlay(run_id)
+        self._picture = picture
+        self._places = _Places(picture)
+
+    def hear(self, event: Any) -> None:
+        """Take in an event; those of other runs are not listened to."""
+        overlay = self._overlay
+        if not overlay.run_id and isinstance(event, (RunStarted, TaskEvent)):
+            overlay.run_id = event.run_id
+        if event.run_id != overlay.run_id:
+            return
+        if isinstance(event, RunStarted):
+            overlay.started, overlay.params = event.timestamp, dict(event.params)
+        elif isinstance(event, RunFinished):
+            overlay.status, overlay.seconds, overlay.error = event.status, event.duration, event.error or ""
+        elif isinstance(event, TaskEvent):
+            found = ID.fullmatch(event.task_id)
+            at = self._places.find(found[1], int(found[2])) if found else None
+            if at is None:
+                overlay.elsewhere += 1
+                return
+            story = overlay.stories.get(at)
+            if story is None:
+                story = overlay.stories[at] = Story()
+            _tell(story, event, found[3] if found else "")
+
+    def overlay(self) -> Overlay:
+        """Return what has been told."""
+        overlay = self._overlay
+        begun = {self._picture.shapes[at].id for at, story in overlay.stories.items() if story.started}
+        read = {line.source for line in self._picture.lines if line.kind == "data" and line.target in begun}
+        for at, story in overlay.stories.items():
+            if story.started > story.times and not story.status:
+                story.status = "Running"
+            story.items = sorted(story.items, key=Item.weight)[:MOST_ITEMS]
+            went_on = overlay.status == "Succeeded" or self._picture.shapes[at].id in read
+            if story.status == "Failed" and story.failed < story.times and went_on:
+                story.status = "Succeeded"  # the run went on without the items that failed
+        return overlay
 
 
 def overlay_of(picture: Picture, events: Any) -> Overlay:
     """Return what these events tell of the picture's shapes.
 
     Args:
-        events: events in the order in which they came, or what has them as its `events` (a SpySubscriber). Of
-            several runs the last one counts.
+        events: events in the order in which they came, or what has them as its `events` (a SpySubscriber), or what has
+            watched the run. Of several runs the last one counts.
     """
+    if isinstance(events, Watching):
+        return events.overlay()
     listed: list[Any] = list(_events(events))
     run_id = next((event.run_id for event in reversed(listed) if isinstance(event, (RunStarted, TaskEvent))), "")
-    overlay = Overlay(run_id)
-    places = _Places(picture)
+    watching = Watching(picture, run_id)
     for event in listed:
-        if event.run_id != run_id:
-            continue
-        if isinstance(event, RunFinished):
-            overlay.status, overlay.seconds, overlay.error = event.status, event.duration, event.error or ""
-        elif isinstance(event, TaskEvent):
-            found = ID.fullmatch(event.task_id)
-            at = places.find(found[1], int(found[2])) if found else None
-            if at is None:
-                overlay.elsewhere += 1
-                continue
-            story = overlay.stories.get(at)
-            if story is None:
-                story = overlay.stories[at] = Story()
-            _tell(story, event, found[3] if found else "")
-    for story in overlay.stories.values():
-        if story.started > story.times and not story.status:
-            story.status = "Running"
-        story.items = sorted(story.items, key=Item.weight)[:MOST_ITEMS]
-        if story.status == "Failed" and story.failed < story.times and overlay.status == "Succeeded":
-            story.status = "Succeeded"  # the run went on without the items that failed
-    return overlay
+        watching.hear(event)
+    return watching.overlay()
 
 
 def finder(picture: Picture) -> Callable[[str], str | None]:
@@ -132,6 +180,7 @@ def _tell(story: Story, event: TaskEvent, item: str) -> None:
         case TaskExecutionFinished():
             story.times += 1
             story.seconds += event.duration
+            story.result = event.result_preview or story.result
             if story.status not in ("Failed", "Cancelled"):
                 story.status = event.status
             if event.status == "Failed":
