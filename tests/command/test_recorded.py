@@ -304,6 +304,34 @@ class TestLooks:
         assert "没有进程在执行" in note
 
 
+class TestErrorsThatAreOfNoTask:
+    """Each is told once, whether the run has begun or not, at each level that tells of it."""
+
+    @pytest.mark.parametrize("how", [[], ["--log-level", "ERROR"], ["--log-level", "SILENT"], ["--log-format", "json"]])
+    @pytest.mark.parametrize(
+        ("old", "new", "options", "said"),
+        [
+            ("", "", ["--n", "5"], "and is given"),
+            ("sum(values)", "sum(values) + 1", ["--on-change", "error"], "the code of tasks of run"),
+            ("publish(add", "publish.with_options(name='print')(add", [], "with another graph"),
+            ("raise Value", "return lambda: 1  # ", [], "return plain data"),
+            ("    raise Value", "    os.unlink(HERE / 'runs.db')  # ", [], "was deleted or moved"),
+        ],
+        ids=["a parameter", "code", "a graph", "a value", "a store"],
+    )
+    def test_it_is_told_once(
+        self, cascade: Invoke, flow: Path, old: str, new: str, options: list[str], said: str, how: list[str]
+    ) -> None:
+        fail(cascade, flow, "--run-id", "r")
+        (flow.parent / "broken").touch()
+        flow.write_text(FLOW.replace(old, new) if old else FLOW)
+        code, out, err = cascade(
+            "run", flow, *(options if "--n" in options else ["--n", "4", *options]), "--run-id", "r", *how
+        )
+        assert (code, out, "Traceback" in err) == (1, "", False)
+        assert err.count(said) == 1, err
+
+
 class TestMissing:
     @pytest.mark.parametrize(
         "command", [["history"], ["resume-run"], ["fork-run", "R", "load#1"], ["forget"], ["signal", "R", "go", "1"]]

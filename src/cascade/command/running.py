@@ -19,6 +19,7 @@ from cascade.command.misuse import FAILED, INTERRUPTED, Misuse, user_traceback
 from cascade.command.parts import Json, State, check_choice, own, print_line
 from cascade.errors import ParameterError, StateError
 from cascade.spec.notes import message_of, notes_of
+from cascade.spec.outcomes import Outcome
 
 __all__ = ["RECORDING", "run_options", "running"]
 
@@ -107,6 +108,13 @@ def _carry_out(target: Any, params: dict[str, Any], options: dict[str, Any], as_
     going_on = options.pop("going_on", "")
     if isinstance(target, Flow):
         target = target.target
+    told_of: list[object] = []  # what a run ended with is in its last line already
+
+    async def note(outcome: Outcome) -> None:
+        told_of.append(outcome.error)
+
+    if options["log_level"] != "SILENT":
+        options["on_failure"] = note
     try:
         value = run_target(target, params, **options)
     except (KeyboardInterrupt, Ended) as end:
@@ -125,9 +133,10 @@ def _carry_out(target: Any, params: dict[str, Any], options: dict[str, Any], as_
             spelled = {"type": type(error).__name__, "message": message_of(error), "notes": notes_of(error)}
             _print_record({"status": "Failed", "error": {**spelled, "traceback": told}})
         elif isinstance(error, (StateError, ParameterError)):  # nothing of the user's has raised it
-            told = "\n".join([message_of(error), *notes_of(error)])
-            tell(f"{say('error')}: {told}\n")
-            going_on = ""
+            has_begun = error in told_of
+            lines = [*([] if has_begun else [f"{say('error')}: {message_of(error)}"]), *notes_of(error)]
+            tell("".join(f"{line}\n" for line in lines))
+            going_on = going_on if has_begun else ""
         else:
             tell(told)
         tell(going_on)
