@@ -72,6 +72,19 @@ class Program(NamedTuple):
 
         return cs.task(name=name, **{"version": 1, **options})(body)
 
+    def loop(self, turns: int, **options: Any) -> Any:
+        """Return a loop whose entries count down, and say which is called."""
+
+        @cs.task(name="step", version=1)
+        def step(n: int) -> Any:
+            self.calls.append(f"step {n}")
+            if f"step {n}" in self.broken:
+                raise ValueError("tired")
+            return cs.Jump("on", {"n": n - 1}) if n else "done"
+
+        state = step(turns)
+        return cs.bind(state, cs.select_jump({"on": state}), **options)
+
     def run(self, target: Any, store: Any, **options: Any) -> Any:
         self.calls.clear()
         return cs.run(target, state_backend=store, run_id="r", log_level="SILENT", durability="each", **options)
@@ -180,22 +193,11 @@ class TestLoops:
         assert made.calls == (["last"] if (turns, more) == (2, 0) else fresh)
 
     def test_an_entry_in_the_middle(self, made: Program, store: Any) -> None:
-        broken = {"x"}
-
-        @cs.task(name="step")
-        def stepping(n: int) -> Any:
-            made.calls.append(f"step {n}")
-            if n == 2 and broken:
-                raise ValueError("tired")
-            return cs.Jump("on", {"n": n - 1}) if n else "done"
-
         def target(*more: Any) -> Any:
-            loop = stepping(4)
-            cs.bind(loop, cs.select_jump({"on": loop}), max_iterations=10)
+            loop = made.loop(4, max_iterations=10)
             return made.task("last")(*more, loop)
 
-        made.fail(target(), store)
-        broken.clear()
+        made.fail(target(), store, "step 2")
         assert made.adapt(target(made.task("new")()), store) == [[], "done"]
         assert [call for call in made.calls if call[0] == "s"] == ["step 2", "step 1", "step 0"]
 
@@ -255,22 +257,11 @@ class TestWhatIsInside:
         assert made.calls == ["two", "last"]
 
     def test_a_loop_in_a_sub_flow_goes_on(self, made: Program, store: Any) -> None:
-        broken = {"x"}
-
-        @cs.task(name="step")
-        def stepping(n: int) -> Any:
-            made.calls.append(f"step {n}")
-            if n == 2 and broken:
-                raise ValueError("tired")
-            return cs.Jump("on", {"n": n - 1}) if n else "done"
-
         def target(*more: Any) -> Any:
-            loop = stepping(4)
-            cs.bind(loop, cs.select_jump({"on": loop}))
+            loop = made.loop(4)
             return made.task("last")(*more, cs.subflow([*more, loop]))
 
-        made.fail(target(), store)
-        broken.clear()
+        made.fail(target(), store, "step 2")
         assert made.adapt(target(made.task("new")()), store) == [[], [[], "done"]]
         assert [call for call in made.calls if call[0] == "s"] == ["step 2", "step 1", "step 0"]
 

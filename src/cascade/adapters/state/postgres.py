@@ -7,14 +7,13 @@ once are told apart; rows of several runs are held in one order, so that nobody 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
-from weakref import WeakSet
 
 from cascade.adapters.state import queue_tables
+from cascade.adapters.state.forks import leave_to_parent, note_closed, note_open
 from cascade.adapters.state.rows import Pending
 from cascade.adapters.state.rules import check_free, check_sendable, check_takeable, no_such_run, taken_from
 from cascade.adapters.state.tables import (
@@ -110,7 +109,7 @@ class PostgresBackend:
             self._users = max(0, self._users - 1)
             if not self._users:
                 self._drop()
-                _opened.discard(self)
+                note_closed(self)
 
     def _connect(self) -> Any:
         try:
@@ -131,7 +130,7 @@ class PostgresBackend:
             db.close()
             raise
         self._db, self._was_there = db, True
-        _opened.add(self)
+        note_open(self)
         return db
 
     def _waits(self) -> dict[str, Any]:
@@ -147,7 +146,7 @@ class PostgresBackend:
     def inherited(self) -> None:
         """Leave the connection to the parent, in a process that was forked; one of its own is made when needed."""
         if self._db is not None:
-            _leave_alone(self._db)
+            leave_to_parent(self._db)
         self._db, self._lock = None, threading.RLock()
 
     @contextlib.contextmanager
@@ -338,25 +337,3 @@ class PostgresBackend:
 
 def _said(error: Exception) -> str:
     return without_passwords(str(error)).strip().partition("\n")[0]
-
-
-_opened: WeakSet[PostgresBackend] = WeakSet()
-_left_alone: list[Any] = []
-
-
-def _leave_alone(db: Any) -> None:
-    """Keep a connection for as long as this process lives, its end included: to let go of it would end the parent's."""
-    _left_alone.append(db)
-    with contextlib.suppress(ImportError):  # some Pythons are built without ctypes
-        from ctypes import py_object, pythonapi
-
-        pythonapi.Py_IncRef(py_object(db))
-
-
-def _in_child() -> None:
-    for backend in list(_opened):
-        backend.inherited()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -94,6 +94,7 @@ def connect(file: str, durability: str) -> tuple[sqlite3.Connection, tuple[int, 
     try:
         _prepare(db, file)
         db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'each' else 'NORMAL'}")
+        db.execute("PRAGMA busy_timeout = 0")  # from now on, who writes says how long to wait for others
     except BaseException:
         db.close()
         raise

@@ -10,11 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
-from weakref import WeakSet
 
-from cascade.adapters.state import queue_rows, rows, wakes
+from cascade.adapters.state import queue_rows, rows, schema, wakes
+from cascade.adapters.state.forks import leave_to_parent, note_closed, note_open
 from cascade.adapters.state.rules import check_free, check_sendable, check_takeable, no_such_run, taken_from
-from cascade.adapters.state.schema import connect
 from cascade.errors import StateError
 from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StepRecord, Wanted
 
@@ -93,24 +92,21 @@ class SqliteBackend:
             if self._users:
                 return
             db, self._db = self._db, None
-            _opened.discard(self)
+            note_closed(self)
             if db is not None:
                 db.close()
 
     def _connect(self) -> sqlite3.Connection:
         self._file = os.path.realpath(self.path)
-        db, self._identity = connect(self._file, self.durability)
+        db, self._identity = schema.connect(self._file, self.durability)
         self._db = db
-        _opened.add(self)
+        note_open(self)
         return db
 
     def inherited(self) -> None:
-        """Leave the connection to the parent, in a process that was forked; one of its own is opened when needed.
-
-        To close it here would undo what the parent is writing, so it is never let go of.
-        """
+        """Leave the connection to the parent, in a process that was forked; one of its own is opened when needed."""
         if self._db is not None:
-            _leave_alone(self._db)
+            leave_to_parent(self._db)
         self._db, self._lock = None, threading.RLock()
 
     @contextlib.contextmanager
@@ -125,18 +121,36 @@ class SqliteBackend:
         """Give one transaction; what is read in it holds until it is committed."""
         with self._reading() as db:
             self._check_there()
-            db.execute("BEGIN IMMEDIATE")
+            self._begin(db)
             try:
                 yield db
                 db.execute("COMMIT")
             except BaseException:
-                if db is self._db and db.in_transaction:  # not that of a parent, in a fork
-                    with contextlib.suppress(sqlite3.Error):
-                        db.execute("ROLLBACK")
-                    if db.in_transaction:  # another connection can begin one
-                        self._db = None
-                        db.close()
+                self._roll_back(db)
                 raise
+
+    def _roll_back(self, db: sqlite3.Connection) -> None:
+        """Undo a transaction that failed."""
+        if db is self._db and db.in_transaction:  # not that of a parent, in a fork
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            if db.in_transaction:  # another connection can begin one
+                self._db = None
+                db.close()
+
+    def _begin(self, db: sqlite3.Connection) -> None:
+        """Begin a transaction that writes; wait a while for others who do."""
+        pause, end = 0.001, time.monotonic() + schema.PATIENCE
+        while True:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                    raise
+            else:
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
 
     def _check_there(self) -> None:
         """Raise StateError if the file was taken away: SQLite would write on, where nobody reads."""
@@ -263,16 +277,44 @@ class SqliteBackend:
 
     def commit(self, commits: Sequence[Commit]) -> list[str]:
         """Make all commits durable in one transaction; return the ids of the runs that had another epoch."""
-        lost: dict[str, None] = {}
         with self._writing() as db:
-            known = rows.pending(db, list({each.run_id for each in commits}))
-            for each in commits:
-                run = known.get(each.run_id)
-                if run is None or run.epoch != each.epoch:
-                    lost[each.run_id] = None
-                elif each.number > run.committed:
-                    run.add(each)
-            rows.write(db, [run for run in known.values() if run.is_changed], self.now())
+            return self._commit(db, commits)
+
+    def commit_now(self, commits: Sequence[Commit]) -> list[str]:
+        """Do the same, and wait for nobody but the disk.
+
+        Raises:
+            Exception: somebody else writes, or it fails; `commit` says with what, or does it.
+        """
+        lock = self._lock
+        if not lock.acquire(blocking=False):
+            raise BlockingIOError(errno.EAGAIN, "the store is in use")
+        try:
+            db = self._db
+            if db is None:
+                raise BlockingIOError(errno.EAGAIN, "the store is not open")
+            self._check_there()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                lost = self._commit(db, commits)
+                db.execute("COMMIT")
+            except BaseException:
+                self._roll_back(db)
+                raise
+            return lost
+        finally:
+            lock.release()
+
+    def _commit(self, db: sqlite3.Connection, commits: Sequence[Commit]) -> list[str]:
+        lost: dict[str, None] = {}
+        known = rows.pending(db, list({each.run_id for each in commits}))
+        for each in commits:
+            run = known.get(each.run_id)
+            if run is None or run.epoch != each.epoch:
+                lost[each.run_id] = None
+            elif each.number > run.committed:
+                run.add(each)
+        rows.write(db, [run for run in known.values() if run.is_changed], self.now())
         return list(lost)
 
     def steps(self, run_id: str) -> Iterator[StepRecord]:
@@ -322,25 +364,3 @@ class SqliteBackend:
     def now(self) -> float:
         """Return the time of this host, which all that use the file share."""
         return time.time()
-
-
-_opened: WeakSet[SqliteBackend] = WeakSet()
-_left_alone: list[sqlite3.Connection] = []
-
-
-def _leave_alone(db: sqlite3.Connection) -> None:
-    """Keep a connection for as long as this process lives, its end included."""
-    _left_alone.append(db)
-    with contextlib.suppress(ImportError):  # some Pythons are built without ctypes
-        from ctypes import py_object, pythonapi
-
-        pythonapi.Py_IncRef(py_object(db))
-
-
-def _in_child() -> None:
-    for backend in list(_opened):
-        backend.inherited()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

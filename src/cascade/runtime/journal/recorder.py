@@ -20,14 +20,15 @@ from time import time
 from typing import Any, NamedTuple, TypeVar
 from uuid import uuid4
 
-from cascade.adapters.state.codec import decode, encode, unfit_part
+from cascade.adapters.state.codec import decode
 from cascade.adapters.state.owner import this_process
 from cascade.adapters.state.rules import check_keep
 from cascade.adapters.state.urls import backend_from
-from cascade.errors import ParameterError, RunBusyError, RunLostError, StateError
+from cascade.errors import RunBusyError, RunLostError, StateError
 from cascade.runtime.changes.adaptation import numbering_of, stale
 from cascade.runtime.changes.change import DROPPED, Change, without
 from cascade.runtime.changes.fingerprint import dependents, encoded, fingerprint_of
+from cascade.runtime.changes.parameters import merge, recordable, unfit
 from cascade.runtime.durable import How, check_ways
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.step_keys import Numbering
@@ -44,7 +45,6 @@ from cascade.runtime.run.state import RunState
 from cascade.runtime.run_scope import RunScope, call_on
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import RunWarning
-from cascade.spec.inputs import Env, Param
 from cascade.spec.notes import spelled
 from cascade.spec.run_options import Durability
 from cascade.spec.state import Commit, RunRecord, StateBackend, StepRecord
@@ -152,7 +152,7 @@ class Recorder:
             _warn_of_vague(bus, run_id, look["vague"])
             return self._begun(run_id, 1, {}, constants, given, False, how)
         recorded = decode(before.params)
-        merged = _merged(run_id, plan, recorded["params"], given)
+        merged = merge(run_id, plan.blueprint, recorded["params"], given)
         for name, value in recorded["variables"].items():
             variables.setdefault(name, value)
         constants = fill(graph, merged, variables) if graph.inputs else graph.constants
@@ -214,33 +214,18 @@ class Recorder:
         ran: float,
         traced: str | None,
     ) -> bytes:
-        """Return what is recorded of the parameters given and the environment, all but secrets; and of this start.
+        """Return what is recorded of the parameters given and the environment, and of this start.
 
         Args:
             blueprint: None: only its name is known here.
         """
-        own = () if blueprint is None else blueprint.graph.inputs.values()
-        called = [each for blueprint in self.blueprints.values() for each in blueprint.graph.inputs.values()]
-        secret = {each.name for each in (*own, *called) if each.secret}
-        environment = {each.name for each in own if isinstance(each, Env)}
+        writer = self.writer
+        params, taken = recordable(blueprint, self.blueprints.values(), given, variables)
+        start = {"params": params, "variables": taken, "start": uuid4().hex, "ran": ran}
         try:
-            return self.writer.encode(
-                {
-                    "params": {name: value for name, value in given.items() if name not in secret},
-                    "variables": {k: v for k, v in variables.items() if k in environment and k not in secret},
-                    "start": uuid4().hex,
-                    "ran": ran,
-                    **({"trace": traced} if traced else {}),
-                }
-            )
+            return writer.encode({**start, **({"trace": traced} if traced else {})})
         except StateError as error:
-            plain = {name: value for name, value in given.items() if name not in secret}
-            may = self.writer.may_pickle
-            parts = [unfit_part(value, name, pickles=may) for name, value in plain.items() if not _fits(value, may)]
-            raise StateError(
-                f"the parameters of a run are recorded, and one of them cannot be: {', '.join(parts)} ({error}); "
-                "give plain data"
-            ) from None
+            raise unfit(params, error, writer.may_pickle) from None
 
     def _strengthen(self) -> None:
         """Have the store promise for all runs what one of them asks for; on the writer's thread."""
@@ -377,14 +362,6 @@ def recorder_from(given: object, durability: Durability, keep: int | timedelta |
     return Recorder(backend_from(given, "state_backend", durability), durability, keep=keep)
 
 
-def _fits(value: object, pickles: bool) -> bool:
-    try:
-        encode(value, pickles=pickles)
-    except StateError:
-        return False
-    return True
-
-
 def _warn_of_vague(bus: MessageBus, run_id: str, vague: Sequence[str]) -> None:
     if vague:
         said = "has a literal whose content cannot be compared when the run goes on; it counts by its type"
@@ -406,25 +383,6 @@ def _ran(before: RunRecord, recorded: Mapping[str, Any], steps: Mapping[str, Ste
         return mark.ended
     ran: float = recorded.get("ran", 0.0) if before.epoch > 1 else 0.0  # a fork has those of another run
     return ran if before.owner is None else ran + max(0.0, before.beat - before.updated)
-
-
-def _merged(run_id: str, plan: Plan, recorded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of a run that goes on: those recorded, which what is given must agree with."""
-    params = {each.name: each for each in plan.blueprint.graph.inputs.values() if isinstance(each, Param)}
-    for name, value in given.items():
-        param = params.get(name)
-        if param is not None and param.secret:
-            continue
-        if name in recorded:
-            one, other = recorded[name], value
-            if param is not None:
-                one, other = param.convert(one), param.convert(other)
-            if encode(one) != encode(other):
-                raise ParameterError(
-                    f"run {run_id!r} was begun with {name}={recorded[name]!r}, and is given {name}={value!r} now; "
-                    "leave it out to go on with what it was begun with, or start another run"
-                )
-    return {**{name: value for name, value in given.items() if name not in recorded}, **recorded}
 
 
 def _in_flight(steps: Mapping[str, StepRecord]) -> str:
