@@ -35,7 +35,7 @@ from tests.workflows import AGAIN
 FAULTS = int(os.environ.get("CASCADE_FAULTS", "0")) or (4 if AGAIN else 12)
 SEED = int(os.environ.get("CASCADE_SEED", "0"))
 loop: Any = None
-ASKED = ("open", "find", "create", "take", "commit", "beat", "steps", "send", "signals", "runs", "forget")
+ASKED = ("open", "find", "create", "take", "commit", "commit_now", "beat", "steps", "send", "signals", "runs", "forget")
 
 
 class Clock:

@@ -2,7 +2,11 @@
 
 A store knows runs, the steps of each, and the messages that were sent to them. It looks into no value: `value`,
 `params` and `fingerprint` are bytes that the journal encodes and decodes. All methods are called from one thread at a
-time (that which writes for an engine), never from the event loop's.
+time (that which writes for an engine), never from the event loop's but `commit_now`.
+
+A store may have two methods besides: `commit_now`, which does what `commit` does and waits for nobody but the disk (or
+raises, and may have done it), for the event loop's thread; and `strengthen`, which has it keep from now on what is
+committed when the power fails.
 
 A run belongs to the start that took it last, which its `epoch` counts. Each write says which start it is of, and the
 store compares within the very transaction: what a start that has lost its run writes late is dropped, and said.

@@ -159,6 +159,8 @@ def recording(operations: Operations[RunState]) -> Operations[Any]:
         """Carry out an instruction that was put aside, and record its value."""
         if started.__class__ is Uncommitted:
             await run.journal.writer.committed()
+            if not (run.tells or run.ticker.asked):
+                run.ticker.passed()  # the event loop has just had its turn
             return _given_on(frame, i, started)
         call, began, value = Call(frame, i), time(), PENDING
         await run.may_begin(call)
