@@ -281,7 +281,7 @@ class SqliteBackend:
             return self._commit(db, commits)
 
     def commit_now(self, commits: Sequence[Commit]) -> list[str]:
-        """Do the same, and wait for nobody but the disk.
+        """Make all commits durable as `commit` does, and wait for nobody but the disk.
 
         Raises:
             Exception: somebody else writes, or it fails; `commit` says with what, or does it.
