@@ -24,7 +24,7 @@ if (
 ONCE = {
     *("test_checkers.py", "test_docs.py", "test_docstrings.py", "test_draw.py", "test_floors.py", "test_generator.py"),
     *("test_house.py", "test_letters.py", "test_linear.py", "test_observatory.py", "test_pictures.py"),
-    *("test_planted.py", "test_rules.py", "test_site.py", "test_swarms.py"),
+    *("test_page.py", "test_planted.py", "test_rules.py", "test_site.py", "test_swarms.py"),
 }
 ONCE_NAMED = ("browser", "TestSize", "nothing_is_found_in_the_examples")
 

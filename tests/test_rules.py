@@ -17,6 +17,7 @@ SECTIONS = [
     "12. Tasks that stream (what is built)",
     "13. Channels",
     "14. Budgets",
+    "15. The web page (what is built)",
 ]
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::([\w:.]+)`")
 

@@ -12,7 +12,7 @@ from tools.house.graphs import circles, longest_chain, only
 from tools.house.rooms import MOST_LINES, MOST_PARAMETERS, Room, length, middle, share
 from tools.house.source import House
 
-ORDER = ("spec", "graph", "adapters", "providers", "compiler", "runtime", "app", "command", "ui", "testing")
+ORDER = ("spec", "graph", "adapters", "providers", "compiler", "runtime", "app", "command", "testing")
 INSIDE = ("compiler", "runtime")
 """The rooms whose folders are looked at: the engine."""
 

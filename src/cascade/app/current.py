@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from hashlib import blake2b
 from typing import Any
 
@@ -13,7 +13,7 @@ from cascade.runtime.frames.step_keys import About, about
 from cascade.runtime.run.awaiters import whereabouts
 from cascade.spec.budgets import check_cost
 
-__all__ = ["Current", "current", "step_here"]
+__all__ = ["Current", "current"]
 
 
 class Current:
@@ -125,12 +125,3 @@ def current() -> Current:
         "has started, in an asyncio task that it does not wait for. Call it at the top of the task, and pass on what "
         "is needed of it"
     )
-
-
-def step_here() -> tuple[dict[str, Any], Callable[[str], str]]:
-    """Return what is known of the call that this code is a part of, for a log, and what takes secrets out of a text."""
-    place = whereabouts()
-    if place is None:
-        return {}, str
-    known = about(place.run, place.call, place.attempt)
-    return {name: getattr(known, name) for name in ("run_id", "task_id", "iteration", "attempt")}, place.run.masked

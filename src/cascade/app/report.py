@@ -82,7 +82,7 @@ class Reporter:
         """Write records of `logging` as well while the `with` block lasts: in JSON, where they have their step."""
         if not self._json or self._level == LEVELS.index("SILENT"):
             return nullcontext()
-        from cascade.app.records import Records
+        from cascade.runtime.inspect.records import Records
 
         return Records(getattr(logging, LEVELS[self._level]), self._record)
 

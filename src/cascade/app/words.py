@@ -196,6 +196,14 @@ WORDS: dict[str, tuple[str, str]] = {
     "going_on": ("going on are: {names}", "正在进行：{names}"),
     "no_runs_going_on": ("no run is going on", "没有正在进行的运行"),
     "and_more": ("... and {count} more", "……另外 {count} 个"),
+    "ui_is_there": (
+        "open this address in a browser; it lets whoever has it in (Ctrl-C ends this)",
+        "在浏览器中打开此地址；持有它的人都能进入（Ctrl-C 结束）",
+    ),
+    "ui_needs_token": (
+        "--host lets other machines in, so it needs a token of yours, 16 letters or more: {variable}=... or --token",
+        "--host 允许其他机器访问，因此需要自己的令牌，至少 16 个字符：{variable}=... 或 --token",
+    ),
     "waits_for_run": (
         "no run is going on yet; waiting for one (Ctrl-C ends this)",
         "还没有运行，等待中（Ctrl-C 结束）",
@@ -286,6 +294,20 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "h_watch": ("Watch a run until it ends.", "观看一个运行直到结束。"),
     "h_watched": ("The id of a run, if there are several.", "运行的 id；有多个时需要。"),
+    "h_ui": (
+        "Show runs on a web page: those that go on on this machine, and with --state the recorded ones.",
+        "在网页上显示运行：本机正在进行的，以及（用 --state）已记录的。",
+    ),
+    "h_ui_port": ("The port; by default a free one.", "端口；默认任选一个空闲的。"),
+    "h_ui_host": (
+        "The name or address for other machines; by default the page is for this machine alone. Needs --token.",
+        "供其他机器访问的名称或地址；默认只供本机使用。需要 --token。",
+    ),
+    "h_ui_token": (
+        "What lets a browser in, 16 letters or more, also as CASCADE_UI_TOKEN; by default a fresh one.",
+        "浏览器凭此进入，至少 16 个字符，也可用 CASCADE_UI_TOKEN；默认新建一个。",
+    ),
+    "h_ui_open": ("Open it in the browser.", "在浏览器中打开。"),
     "h_pause": ("Let no call of a scope start.", "不让范围内的调用开始。"),
     "h_resume": ("End the pause of a scope.", "结束范围的暂停。"),
     "h_set_limit": ("Limit the calls of a scope.", "限制范围内的调用。"),

@@ -12,12 +12,10 @@ from cascade.app.words import say
 from cascade.command.stores import is_going_on
 from cascade.command.tables import aligned, titles
 from cascade.spec.shown import one_line
-from cascade.spec.state import RunRecord, StepRecord
+from cascade.spec.state import OUTCOMES, RunRecord, StepRecord
 
 __all__ = ["folded", "run_to_dict", "runs_table", "step_to_dict", "steps_table"]
 
-STATUSES = {"value": "Succeeded", "failed": "Failed", "left out": "Skipped", "skipped": "Skipped"}
-"""What became of a step, by the kind of its record."""
 BEGUN = "Begun"
 """What became of all else: an attempt was begun, or a loop is at an entry."""
 BESIDES = "^?"
@@ -89,16 +87,16 @@ def folded(steps: Iterable[StepRecord]) -> list[StepRecord]:
     """
     found: dict[tuple[str, int], StepRecord] = {}
     steps = [*steps]
-    ended = {step.key for step in steps if step.kind in STATUSES}
+    ended = {step.key for step in steps if step.kind in OUTCOMES}
     for step in steps:
-        if not step.task_id or (step.kind not in STATUSES and not ended.isdisjoint(_loops_around(step.key))):
+        if not step.task_id or (step.kind not in OUTCOMES and not ended.isdisjoint(_loops_around(step.key))):
             continue
         at = step.key.rstrip(BESIDES), step.entry
         known = found.get(at)
         if known is None:
             found[at] = step
         else:
-            kept = known if known.kind in STATUSES else step
+            kept = known if known.kind in OUTCOMES else step
             found[at] = kept._replace(
                 attempt=max(known.attempt, step.attempt), started=min(known.started, step.started)
             )
@@ -118,8 +116,8 @@ def steps_table(steps: Sequence[StepRecord]) -> list[str]:
     rows = []
     for step in steps:
         entry = f" @{step.entry}" if step.entry >= 0 else ""
-        status = STATUSES.get(step.kind, BEGUN)
-        took = f"{max(0.0, step.ended - step.started):.3f} s" if step.kind in STATUSES else ""
+        status = OUTCOMES.get(step.kind, BEGUN)
+        took = f"{max(0.0, step.ended - step.started):.3f} s" if step.kind in OUTCOMES else ""
         shown = one_line(step.error or step.preview)
         rows.append((one_line(step.task_id) + entry, str(step.attempt), status, _clock(step.started), took, shown))
     return aligned(titles("step", "attempt", "status", "started", "took", "shown"), rows)
@@ -131,9 +129,9 @@ def step_to_dict(step: StepRecord) -> dict[str, Any]:
         "task_id": step.task_id,
         "entry": step.entry if step.entry >= 0 else None,
         "attempt": step.attempt,
-        "status": STATUSES.get(step.kind, BEGUN),
+        "status": OUTCOMES.get(step.kind, BEGUN),
         "started": step.started,
-        "ended": step.ended if step.kind in STATUSES else None,
+        "ended": step.ended if step.kind in OUTCOMES else None,
         "error": step.error or None,
         "preview": step.preview or None,
     }

@@ -19,6 +19,7 @@ from cascade.app.writing import tell, write_out
 from cascade.command.drawing import drawn, inputs_of
 from cascade.command.misuse import FAILED, Misuse
 from cascade.command.options import SETTINGS, add_command, given_as_pairs
+from cascade.command.page import add_page
 from cascade.command.parts import Json, check_choice, own, print_line, telling
 from cascade.command.recorded import add_recorded
 from cascade.command.running import run_options, running
@@ -103,6 +104,7 @@ def make_app() -> typer.Typer:
 
     add_recorded(app, _resume)
     add_steering(app)
+    add_page(app)
     return app
 
 

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from cascade.spec.blueprint import Blueprint
     from cascade.spec.graph import Graph
 
-__all__ = ["Nest", "nest_of"]
+__all__ = ["Nest", "names_in", "nest_of"]
 
 
 class Nest(NamedTuple):
@@ -39,3 +39,16 @@ def nest_of(blueprint: Blueprint) -> Nest:
             nest.inner[around, number] = at
         waiting += [(each, at, i) for i, each in sorted(program.subflows.items())]
     return nest
+
+
+def names_in(nest: Nest) -> list[list[str]]:
+    """Return for each graph the names that people know its nodes by: `parse#2` is the second one called so of all."""
+    counts: dict[str, int] = {}
+    found: list[list[str]] = []
+    for graph in nest.graphs:
+        found.append([])
+        for i in range(len(graph)):
+            label = graph.name(i)
+            counts[label] = counts.get(label, 0) + 1
+            found[-1].append(f"{label}#{counts[label]}")
+    return found

@@ -32,6 +32,7 @@ from cascade.runtime.frames.frame import Activation
 from cascade.runtime.frames.scope import to_the_end
 from cascade.runtime.maps.pipes import await_inputs
 from cascade.runtime.maps.sinks import ResultSink, completed
+from cascade.runtime.page.shown import Shown
 from cascade.runtime.plans.inputs import check_known, fill, told
 from cascade.runtime.plans.plan import Plan, prepare
 from cascade.runtime.policies.cache import Caches
@@ -93,7 +94,7 @@ OPERATIONS: Operations[RunState] = Operations(
 )
 
 
-class Engine(Controls, Queue, Signals, Shutdown):
+class Engine(Controls, Queue, Shown, Signals, Shutdown):
     """Runs lazy results.
 
     Args:

@@ -33,6 +33,7 @@ class Shutdown:
     executor: Executor
     thread_grace: float
     recorder: Any
+    page: Any
     steering: Any
 
     def __init__(self) -> None:
@@ -147,6 +148,10 @@ class Shutdown:
         while self._kept:
             await asyncio.wait(self._kept)
         failure, cancel = await to_the_end(self.kept.close(error), self.thread_grace)
+        if self.page is not None:
+            page, self.page = self.page, None
+            _, late = await to_the_end(page.close(), inf)
+            cancel = cancel or late
         if self.steering is not None:
             _, late = await to_the_end(self.steering.end(), inf)
             cancel = cancel or late

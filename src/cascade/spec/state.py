@@ -18,6 +18,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 __all__ = [
+    "OUTCOMES",
     "Claimed",
     "Commit",
     "Owner",
@@ -26,6 +27,7 @@ __all__ = [
     "SignalRecord",
     "StateBackend",
     "StepRecord",
+    "StepSum",
     "Wanted",
 ]
 
@@ -96,6 +98,29 @@ class StepRecord(NamedTuple):
     error: str
     preview: str
     """For people: what the value looks like, in a line, without secrets."""
+
+
+OUTCOMES = {"value": "Succeeded", "failed": "Failed", "left out": "Skipped", "skipped": "Skipped"}
+"""What became of a step, by the kind of its record; of others, nothing has yet."""
+
+
+class StepSum(NamedTuple):
+    """Steps of one node and one kind together, for people."""
+
+    node: str
+    kind: str
+    calls: int
+    started: float
+    """When the first one began."""
+    ended: float
+    """When the last one ended."""
+    seconds: float
+    entry: int
+    """The last entry."""
+    attempt: int
+    """The most attempts."""
+    error: str
+    """One of their errors."""
 
 
 class SignalRecord(NamedTuple):

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from cascade.adapters.state.rules import advances
-from cascade.spec.state import Commit, Owner, RunRecord, StepRecord
+from cascade.spec.state import OUTCOMES, Commit, Owner, RunRecord, StepRecord, StepSum
 
 __all__ = [
     "AT_ONCE",
@@ -23,6 +23,8 @@ __all__ = [
     "read_steps",
     "record_of",
     "spelled",
+    "some_steps",
+    "step_sums",
     "update_taken",
     "write",
 ]
@@ -224,3 +226,50 @@ def _joined(db: sqlite3.Connection, row: Row) -> StepRecord:
     step = StepRecord._make(row[2:])
     pieces = db.execute("SELECT data FROM chunks WHERE run = ? AND key = ? ORDER BY at", (row[0], step.key))
     return step._replace(value=b"".join(data for (data,) in pieces))
+
+
+# --- for people: some steps of many, without their values
+
+_NODE = "CASE WHEN substr(task_id, -1) = ']' THEN substr(task_id, 1, instr(task_id, '[') - 1) ELSE task_id END"
+_ENDED = f"({', '.join(repr(kind) for kind in OUTCOMES)})"
+_IS_OPEN = (
+    "(kind = 'begun' AND NOT EXISTS (SELECT 1 FROM steps AS value WHERE value.run = steps.run "
+    f"AND value.key = rtrim(steps.key, '^?') AND value.kind IN {_ENDED}))"
+)
+_LOOKED_AT = ", ".join("x''" if name == "value" else name for name in _STEP)
+SOME_STEPS = (
+    f"SELECT number, {_LOOKED_AT} FROM steps NOT INDEXED WHERE number > :after AND run = :run AND task_id != '' "
+    "AND (%s) "
+    "AND (:node IS NULL OR task_id = :node OR (task_id > :node || '[' AND task_id < :node || '\\')) "
+    "AND (:entry IS NULL OR entry = :entry) "
+    "AND (:text = '' OR instr(lower(task_id), :text) OR instr(lower(error), :text)) ORDER BY number LIMIT :limit"
+)
+STEP_SUMS = (
+    f"SELECT {_NODE} AS node, kind, count(*), min(started), max(ended), sum(max(0.0, ended - started)), max(entry), "
+    f"max(attempt), coalesce(min(nullif(error, '')), '') FROM steps WHERE run = ? AND task_id != '' "
+    f"AND (kind IN {_ENDED} OR {_IS_OPEN}) GROUP BY 1, 2 ORDER BY min(number) LIMIT 10000"
+)
+
+
+def some_steps(
+    db: sqlite3.Connection,
+    run: int,
+    after: int,
+    limit: int,
+    kinds: Sequence[str],
+    text: str,
+    node: str | None,
+    entry: int | None,
+) -> list[tuple[int, StepRecord]]:
+    """Return some steps with their numbers, without their values: in order, those alone that are wanted."""
+    wanted = [f"kind IN ({', '.join(repr(kind) for kind in kinds if kind in OUTCOMES)})"]
+    if "begun" in kinds:
+        wanted.append(_IS_OPEN)
+    given = {"run": run, "after": after, "limit": limit, "text": text.lower(), "node": node, "entry": entry}
+    rows = db.execute(SOME_STEPS % " OR ".join(wanted), given)
+    return [(number, StepRecord._make(row)) for number, *row in rows]
+
+
+def step_sums(db: sqlite3.Connection, run: int) -> list[StepSum]:
+    """Return the steps of a run counted by node and kind."""
+    return [StepSum._make(row) for row in db.execute(STEP_SUMS, (run,))]

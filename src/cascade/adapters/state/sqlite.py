@@ -15,7 +15,7 @@ from cascade.adapters.state import queue_rows, rows, schema, wakes
 from cascade.adapters.state.forks import leave_to_parent, note_closed, note_open
 from cascade.adapters.state.rules import check_free, check_sendable, check_takeable, no_such_run, taken_from
 from cascade.errors import StateError
-from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StepRecord, Wanted
+from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StepRecord, StepSum, Wanted
 
 __all__ = ["SqliteBackend"]
 
@@ -328,6 +328,39 @@ class SqliteBackend:
             with self._reading() as db:
                 some = rows.read_steps(db, numbers[at : at + rows.AT_ONCE])
             yield from some
+
+    def some_steps(
+        self,
+        run_id: str,
+        after: int,
+        limit: int,
+        kinds: Sequence[str],
+        text: str,
+        node: str | None,
+        entry: int | None,
+    ) -> list[tuple[int, StepRecord]]:
+        """Return some steps of a run for people, with their numbers and without their values.
+
+        Args:
+            after: those of higher numbers.
+            kinds: of what became of them, and "begun" for those that have not ended.
+            text: what is in their id or error, in small letters.
+            node: of this node, its items included.
+            entry: of this entry of the loop.
+        """
+        with self._reading() as db:
+            run = self._number(db, run_id)
+            return [] if run is None else rows.some_steps(db, run, after, limit, kinds, text, node, entry)
+
+    def step_sums(self, run_id: str) -> list[StepSum]:
+        """Return the steps of a run counted by node and kind, for people."""
+        with self._reading() as db:
+            run = self._number(db, run_id)
+            return [] if run is None else rows.step_sums(db, run)
+
+    def _number(self, db: sqlite3.Connection, run_id: str) -> int | None:
+        found = db.execute("SELECT number FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        return None if found is None else int(found[0])
 
     # --- messages
 

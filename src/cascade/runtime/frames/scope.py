@@ -232,9 +232,15 @@ async def to_the_end(work: Coroutine[Any, Any, T], grace: float) -> tuple[T, asy
     return task.result(), cancel
 
 
+SLICED = (list, tuple, str, bytes)
+LONGEST_SECRET = 1000
+
+
 def preview_of(value: Any, length: int, masked: Callable[[str], str]) -> str:
     """Return the first characters of a result; what fails to show itself is no failure of the run."""
     try:
+        if value.__class__ in SLICED and len(value) > length + LONGEST_SECRET:
+            value = value[: length + LONGEST_SECRET]  # the first characters are of these
         return without_passwords(masked(repr(value)))[:length]
     except Exception as error:
         return f"<{type(value).__name__} whose repr fails: {type(error).__name__}>"[:length]

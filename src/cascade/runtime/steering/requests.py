@@ -21,6 +21,7 @@ from cascade.runtime.plans.plan import target_names
 from cascade.runtime.run_scope import RunScope
 from cascade.runtime.steering.door import Later
 from cascade.runtime.steering.steerable import Steerable
+from cascade.runtime.watching.told import tell
 from cascade.spec.events import RunFinished
 from cascade.spec.limits import GLOBAL
 
@@ -75,6 +76,8 @@ class Requests:
                 return _end_of(engine, request.get("run"), later)
             case "signal":
                 return self._signal(engine, request, later)
+            case "seen":
+                return tell(engine.watching(), request)
             case other:
                 raise ConnectorError(f"an engine cannot be asked for {repr(other)[:40]}")
         return {"runs": runs}

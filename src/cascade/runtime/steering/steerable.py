@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.run_scope import RunScope
+from cascade.runtime.watching.watch import Watch
 from cascade.spec.limits import Kind, Limit
 
 __all__ = ["Steerable"]
@@ -60,3 +61,7 @@ class Steerable(Protocol):
 
     async def signal(self, run_id: str, name: str, value: Any = ..., id: str | None = ...) -> None:
         """Send a message to a run."""
+
+    def watching(self) -> Watch:
+        """Return what is known of the runs to those who look on."""
+        ...

@@ -1,4 +1,4 @@
-"""Records of `logging` as lines of the JSON log, with the step that they were made in."""
+"""Records of `logging` for who writes or keeps them, with the step that they were made in."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from cascade.app.current import step_here
+from cascade.runtime.frames.step_keys import about
+from cascade.runtime.run.awaiters import whereabouts
 
-__all__ = ["Records"]
+__all__ = ["Records", "step_here"]
 
 ABOUT = ("run_id", "task_id", "iteration", "attempt")
 
@@ -43,3 +44,12 @@ class Records(logging.Handler):
 
     def __exit__(self, *error: object) -> None:
         logging.getLogger().removeHandler(self)
+
+
+def step_here() -> tuple[dict[str, Any], Callable[[str], str]]:
+    """Return what is known of the call that this code is a part of, for a log, and what takes secrets out of a text."""
+    place = whereabouts()
+    if place is None:
+        return {}, str
+    known = about(place.run, place.call, place.attempt)
+    return {name: getattr(known, name) for name in ("run_id", "task_id", "iteration", "attempt")}, place.run.masked

@@ -1,0 +1,1 @@
+"""The web page of an engine: what it asks for, and who answers."""

@@ -1,0 +1,278 @@
+"""What is known of runs to those who look on: kept within bounds, without secrets, for as long as somebody looks."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+import cascade as cs
+from cascade.errors import StateError
+from cascade.runtime import Engine, MessageBus
+from cascade.runtime.watching import seen, watch
+from cascade.runtime.watching.signals import form_of
+from cascade.runtime.watching.time_line import critical_path
+from cascade.runtime.watching.told import tell
+from tests.workflows import Tier, every_tier
+
+
+@cs.task
+def double(x: int) -> int:
+    return 2 * x
+
+
+@cs.task
+def add(x: int, y: int) -> int:
+    return x + y
+
+
+@cs.task
+def again(n: int) -> Any:
+    return cs.Jump("again", n - 1) if n else cs.Jump("done", "end")
+
+
+@cs.task
+def fails(word: str) -> None:
+    raise ValueError(f"no {word} here")
+
+
+class Looking:
+    """An engine that somebody looks at."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.watch: watch.Watch = engine.watching()
+        self.watch.look()
+
+    def tell(self, part: str, run: str = "r", **args: Any) -> dict[str, Any]:
+        return tell(self.watch, {"part": part, "run": run, **args})
+
+    async def run(self, target: Any, params: dict[str, Any] | None = None, run_id: str = "r") -> Any:
+        try:
+            return await self.engine.run(target, params, run_id=run_id)
+        except ValueError as error:
+            return error
+
+
+@every_tier
+def test_steps_nodes_and_a_head_are_told(tier: Tier) -> None:
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+            looking = Looking(engine)
+            await looking.run(add(double(1), double(2)))
+            head = looking.tell("head")
+            assert (head["status"], head["steps"], head["counts"]["succeeded"]) == ("Succeeded", 3, 3)
+            rows = looking.tell("steps")["rows"]
+            assert [(row["task_id"], row["status"], row["preview"]) for row in rows] == [
+                ("double#1", "Succeeded", "2"),
+                ("double#2", "Succeeded", "4"),
+                ("add#1", "Succeeded", "6"),
+            ]
+            assert [each["name"] for each in looking.tell("nodes")["nodes"]] == ["double#1", "double#2", "add#1"]
+            given = looking.tell("step", task_id="add#1")["arguments"]
+            assert given == [
+                {"name": "x", "source": "double#1", "preview": "2"},
+                {"name": "y", "source": "double#2", "preview": "4"},
+            ]
+            assert looking.tell("step", task_id="double#1")["arguments"] == [
+                {"name": "x", "source": None, "preview": "1"}
+            ]
+
+    asyncio.run(main())
+
+
+@every_tier
+def test_a_failure_has_its_traceback_and_no_secret_is_in_anything(tier: Tier) -> None:
+    async def main() -> None:
+        async with Engine(tier=tier) as engine:
+            looking = Looking(engine)
+            await looking.run(fails(cs.Param("word", type=str, secret=True)), {"word": "hunter2-hunter2"})
+            (row,) = looking.tell("steps")["rows"]
+            assert (row["status"], row["error"]) == ("Failed", "ValueError: no *** here")
+            assert 'raise ValueError(f"no {word} here")' in row["traceback"]
+            assert "cascade/runtime" not in row["traceback"]
+            everything = [
+                looking.tell(part, task_id="fails#1") for part in ("head", "nodes", "steps", "step", "logs", "line")
+            ]
+            assert "hunter2" not in repr(everything)
+            assert looking.tell("head")["params"] == {"word": "'***'"}
+
+    asyncio.run(main())
+
+
+def test_a_loop_is_told_by_iteration() -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            looking = Looking(engine)
+            loop = again(5)
+            cs.bind(loop, cs.select_jump({"again": loop, "done": None}))
+            await looking.run(loop)
+            (node,) = looking.tell("nodes")["nodes"]
+            assert (node["started"], node["iteration"]) == (6, 5)
+            (row,) = looking.tell("steps", iteration=3)["rows"]
+            assert (row["task_id"], row["iteration"]) == ("again#1", 3)
+
+    asyncio.run(main())
+
+
+def test_steps_come_in_pages_and_are_filtered() -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            looking = Looking(engine)
+            await looking.run(double.map(x=range(250)))
+            first = looking.tell("steps", limit=100)
+            assert (len(first["rows"]), first["more"]) == (100, True)
+            second = looking.tell("steps", limit=300, after=first["rows"][-1]["number"])
+            assert (len(second["rows"]), second["more"]) == (150, False)
+            assert len(looking.tell("steps", text="[24")["rows"]) == 11
+            assert len(looking.tell("steps", node="double#1", limit=300)["rows"]) == 250
+            assert looking.tell("steps", status="Failed")["rows"] == []
+
+    asyncio.run(main())
+
+
+def test_however_many_steps_there_are_the_latest_and_the_failed_are_kept_and_all_are_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(seen, "MOST_STEPS", 100)
+    monkeypatch.setattr(seen, "MOST_PINNED", 10)
+
+    @cs.task
+    def picky(x: int) -> int:
+        if x < 20:
+            raise ValueError(str(x))
+        return x
+
+    async def main() -> None:
+        async with Engine() as engine:
+            looking = Looking(engine)
+            await looking.run(picky.map(x=range(1000), on_error="collect"))
+            head = looking.tell("head")
+            assert (head["steps"], head["kept"]) == (1000, 110)
+            assert (head["counts"]["failed"], head["counts"]["succeeded"]) == (20, 980)
+            rows = looking.tell("steps", limit=300)["rows"]
+            assert [row["status"] for row in rows].count("Failed") == 10
+            assert rows[-1]["task_id"] == "picky#1[999]"
+
+    asyncio.run(main())
+
+
+def test_what_waits_says_for_what() -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            looking = Looking(engine)
+            engine.pause("task:double")
+            run = engine.start(add(double(1), cs.wait_signal("go", type=int)), run_id="r")
+            while "r" not in looking.watch.runs or looking.tell("head")["counts"]["waiting"] != 2:
+                await asyncio.sleep(0.001)
+            waiting = {row["task_id"]: row["reason"] for row in looking.tell("steps", status="Waiting")["rows"]}
+            assert waiting["wait_signal#1"] == "message go"
+            assert "paused" in waiting["double#1"]
+            assert looking.tell("head")["signals"] == [{"name": "go", "form": {"kind": "int"}}]
+            engine.resume("task:double")
+            await engine.signal("r", "go", 5)
+            assert await run == 7
+            head = looking.tell("head")
+            assert (head["counts"]["waiting"], head["signals"]) == (0, [])
+
+    asyncio.run(main())
+
+
+def test_records_of_logging_belong_to_their_step() -> None:
+    @cs.task
+    def talks() -> None:
+        logging.getLogger("mine").warning("<b>%s</b>", "hello")
+
+    async def main() -> None:
+        async with Engine() as engine:
+            looking = Looking(engine)
+            await looking.run(talks())
+            (line,) = looking.tell("logs")["rows"]
+            assert (line["message"], line["task_id"], line["level"]) == ("<b>hello</b>", "talks#1", "WARNING")
+            assert looking.tell("step", task_id="talks#1")["logs"] == [line]
+            assert looking.tell("logs", level="ERROR")["rows"] == []
+
+    asyncio.run(main())
+
+
+def test_when_nobody_looks_any_more_nothing_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "LEASE", -1.0)
+
+    async def main() -> None:
+        bus = MessageBus()
+        async with Engine(bus=bus) as engine:
+            looking = Looking(engine)
+            assert bus.previews == watch.PREVIEWS
+            assert bus.is_watched
+            await looking.run(double(1))
+            assert not bus.is_watched
+            assert (bus.previews, looking.watch.runs) == (None, {})
+            assert logging.getLogger().handlers == before
+
+    before = [*logging.getLogger().handlers]
+    asyncio.run(main())
+
+
+def test_a_run_that_tells_too_much_is_heard_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        bus = MessageBus()
+        async with Engine(bus=bus) as engine:
+            looking = Looking(engine)
+            monkeypatch.setattr(watch, "WITHOUT_RESULTS", 10)
+            looking.watch._measured = 0, looking.watch._measured[1] - 1.0
+            await looking.run(double.map(x=range(100)))
+            looking.watch.digest()
+            assert (looking.watch.level, bus.previews) == (watch.CALLS, None)
+            assert looking.tell("head")["level"] == watch.CALLS
+            monkeypatch.setattr(watch, "ONLY_COUNTED", 20)
+            looking.watch._measured = looking.watch._heard - 1000, looking.watch._measured[1] - 1.0
+            looking.watch.digest()
+            assert looking.watch.level == watch.COUNTS
+            assert not bus.is_watched
+
+    asyncio.run(main())
+
+
+def test_a_run_that_is_not_known_says_so() -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            with pytest.raises(StateError, match="nothing is known of a run 'other'"):
+                Looking(engine).tell("head", run="other")
+
+    asyncio.run(main())
+
+
+def test_the_critical_path_is_the_chain_that_ended_last() -> None:
+    needs = {"a": [], "b": [], "list": ["a", "b"], "c": ["list"], "d": ["a"], "e": ["c", "d"]}
+    assert critical_path(needs, {"a": 1, "b": 5, "c": 7, "d": 2, "e": 8}) == ["b", "c", "e"]
+    assert critical_path(needs, {"a": 9, "b": 5, "c": 7, "d": 10}) == ["a", "d"]
+    assert critical_path({}, {"a": 1}) == []
+    assert critical_path(needs, {}) == []
+
+
+def test_a_time_line_has_its_critical_path() -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            looking = Looking(engine)
+            await looking.run(add(double(1), double(2)))
+            line = looking.tell("line")
+            assert line["path"][-1] == "add#1"
+            assert [row["name"] for row in line["rows"] if row["critical"]] == line["path"]
+            assert all(row["spans"] for row in line["rows"])
+
+    asyncio.run(main())
+
+
+def test_each_type_of_message_has_its_form() -> None:
+    import enum
+    from typing import Literal
+
+    class Color(enum.Enum):
+        RED = 1
+
+    assert form_of(bool) == {"kind": "bool"}
+    assert form_of(str) == {"kind": "text"}
+    assert form_of(Literal["a", "b"]) == {"kind": "choice", "choices": ["a", "b"]}
+    assert form_of(Color) == {"kind": "choice", "choices": ["RED"]}
+    assert form_of(list[int])["kind"] == "json"
+    assert form_of(None) == {"kind": "json", "type": ""}
