@@ -11,6 +11,7 @@ from pathlib import Path
 
 from observatory import readme
 from observatory.benchmarks import (
+    channels,
     contention,
     graphs,
     latency,
@@ -45,6 +46,7 @@ IN_ORDER = (
     latency,
     steering,
     streams,
+    channels,
     virtual,
     contention,
     policies,

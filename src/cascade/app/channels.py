@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import sys
+from asyncio import _get_running_loop
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from typing import Any, TypeVar, overload
 
@@ -53,12 +53,19 @@ def channel(
     """
     scope: Any = present.get()
     frame = sys._getframe(1)
-    if scope is None or scope.run is None or asyncio._get_running_loop() is not scope.loop:
+    if scope is None or scope.run is None or _get_running_loop() is not scope.loop:
         raise _elsewhere(name)
     if scope.run.journal is not None or not frame.f_code.co_flags & ASYNC:
         _check_task(name)
-    if capacity is not None or readers is not None or name.__class__ is not str or not name:
-        _check_arguments(name, capacity, readers)
+    try:  # agents ask for one with each message
+        found: Channel[Any] | Topic[Any] = scope.channels.named[name]
+    except (AttributeError, KeyError, TypeError):
+        pass
+    else:
+        is_same = (type is UNSET or type is found.kind) and (capacity is None or capacity == found.asked)
+        if is_same and readers == found.least:
+            return found
+    _check_arguments(name, capacity, readers)
     return channels_of(scope).declare(name, type, capacity, readers, frame)
 
 

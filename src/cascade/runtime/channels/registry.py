@@ -8,6 +8,7 @@ which waits for a day is not looked at every moment.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import Context
 from time import perf_counter
 from types import FrameType
@@ -20,7 +21,7 @@ from cascade.runtime.channels.standstill import Standstill, standstill
 from cascade.runtime.run.awaiters import whereabouts
 from cascade.runtime.run.deadlock import PAUSES
 from cascade.spec.channels import Channel, Topic
-from cascade.spec.events import TaskBlocked
+from cascade.spec.events import Event, TaskBlocked
 from cascade.spec.inside import inside_of
 from cascade.spec.lines import Line
 from cascade.spec.signal import UNSET
@@ -37,7 +38,10 @@ SHARE = 50
 class RunChannels:
     """The channels of one run."""
 
-    __slots__ = ("__weakref__", "_timer", "ended", "loop", "named", "quiet", "scope", "seen", "told", "waiting")
+    __slots__ = (
+        *("__weakref__", "ended", "loop", "named", "quiet", "scope", "seen", "told", "waiting"),
+        *("_has_budgets", "_timer", "_wants"),
+    )
 
     def __init__(self, scope: Any) -> None:
         self.scope = scope
@@ -54,6 +58,8 @@ class RunChannels:
         self.told = 0
         """How many were told at once that they wait in vain, the last time."""
         self._timer: asyncio.TimerHandle | None = None
+        self._wants: Callable[[type[Event]], bool] = scope.run.bus.wants
+        self._has_budgets: bool = scope.run.has_budgets
 
     def declare(
         self, name: str, kind: Any, capacity: int | None, readers: int | None, frame: FrameType
@@ -70,9 +76,8 @@ class RunChannels:
             found.declare(kind, capacity)
             self.named[name] = found
             return found
-        known = found.least if isinstance(found, Topic) else None
-        if readers != known:
-            raise found.declared_twice(f"readers={known}", f"readers={readers}", (frame.f_code, frame.f_lineno))
+        if readers != found.least:
+            raise found.declared_twice(f"readers={found.least}", f"readers={readers}", (frame.f_code, frame.f_lineno))
         if (kind is not UNSET and kind is not found.kind) or (capacity is not None and capacity != found.asked):
             found.agree(kind, capacity, (frame.f_code, frame.f_lineno))
         return found
@@ -84,9 +89,9 @@ class RunChannels:
         run: RunState | None = self.scope.run
         if run is None:
             raise ChannelError(f"{line.title} belongs to run {self.scope.name!r}, which has ended")
-        if run.bus.wants(TaskBlocked):
+        if self._wants(TaskBlocked):
             _publish(line, doing)
-        if run.has_budgets:
+        if self._has_budgets:
             pause(run)
         self.waiting += 1
         if self._timer is None:
@@ -97,9 +102,8 @@ class RunChannels:
         """Take note that somebody waits no more."""
         self.waiting -= 1
         self.ended += 1
-        run = self.scope.run
-        if run is not None and run.has_budgets:
-            resume(run)
+        if self._has_budgets and self.scope.run is not None:
+            resume(self.scope.run)
 
     def check_use(self, line: Line) -> None:
         """Raise ChannelError unless a channel may be used from here."""
