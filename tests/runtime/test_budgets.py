@@ -133,6 +133,13 @@ class TestCost:
         assert (found[0], found[2]) == (10, 10)
         assert "agent#1[1] 5 steps and a cost of 5" in str(found[1].error)
 
+    def test_of_a_whole_run(self) -> None:
+        target = [pays(cs.Param("n", type=float)), pays(2)]
+        whole = cs.subflow(target, params={"n": cs.Param("n", type=float)}).with_budget(cost=5)
+        assert run(whole, {"n": 3}) == [3, 2]
+        with pytest.raises(cs.BudgetError, match="a cost of 6"):
+            run(whole, {"n": 4})
+
     def test_is_never_tried_again(self) -> None:
         tries = []
 

@@ -519,6 +519,28 @@ class TestStandstill:
 
         assert run([reads("x"), sent(in_thread())]) == [1, None]
 
+    def test_who_takes_results_one_by_one_may_let_others_begin(self) -> None:
+        @cs.task
+        async def each(number: int) -> int:
+            if number in (1, 2):
+                await cs.channel("x").receive()
+            elif number > 2:
+                await cs.channel("x").send(number)
+            return number
+
+        async def main() -> list[int]:
+            found = []
+            async with Engine() as engine:
+                mapped = each.map(number=iter(range(6)), window=3, concurrency=3)
+                async for number in engine.as_completed(mapped):
+                    await asyncio.sleep(1000)
+                    found.append(number)
+                    if len(found) == 4:
+                        break
+            return found
+
+        assert sorted(VirtualClock().run(main()))[0] == 0
+
     def test_the_timeout_of_a_run_does_not_put_it_off(self) -> None:
         with pytest.raises(cs.ChannelError):
             VirtualClock().run(cs.arun(reads("x"), timeout=3600))

@@ -24,7 +24,7 @@ class Channel(Receiving[T], Sending[T]):
 
     word: ClassVar[str] = "channel"
     least: ClassVar[int | None] = None
-    """It is no topic, for which so many readers have to come."""
+    """How many readers have to come before anything is sent; None: a channel waits for none."""
     __slots__ = (
         *("_first", "_home", "_is_closed", "_is_outside", "_later", "_loop", "_messages", "_promised", "_scope"),
         *("_senders", "asked", "capacity", "classes", "declared", "kind", "name"),

@@ -63,6 +63,8 @@ class Standstill:
 
 def standstill(run: RunState, waits: Iterable[tuple[asyncio.Future[Any], Line, str]]) -> Standstill | None:
     """Return who waits in vain, if all of a run do that go on; `waits` are all waits in its channels."""
+    if run.result_sink is not None:
+        return None  # who takes the results one by one may let further items begin
     scope, loop = run.run_scope, asyncio.get_running_loop()
     known = {future: (line, doing) for future, line, doing in waits}
     if not known or any(line.is_outside for line, _ in known.values()) or _is_something_due(loop, scope):
