@@ -69,6 +69,7 @@ MOST_IN_A_CHAIN = 18
 THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.spec.lazy": {"typing_extensions"},  # for type checkers alone, which have it built in
     "cascade.app.live": {"rich"},
+    "cascade.app.widgets": {"IPython", "ipywidgets"},
     "cascade.command.main": {"typer"},
     "cascade.command.options": {"typer"},
     "cascade.command.page": {"typer"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from html import escape
 from pathlib import Path
 from urllib.parse import unquote
@@ -12,6 +13,7 @@ import pytest
 import cascade as cs
 from tests import pictures
 from tests.gallery import GALLERY
+from tests.helpers import ROOT
 
 LOOK = Path(__file__).with_name("look.js").read_text(encoding="utf-8")
 
@@ -57,6 +59,14 @@ def test_nothing_lies_on_anything_in_a_page(tmp_path: Path) -> None:
     assert {name.partition("/")[0] for name in report} == set(GALLERY)
     assert max(count for count, _, _ in report.values()) <= 70
     assert sum(name.startswith("six-hundred/") for name in report) > 10
+
+
+def test_the_picture_of_the_documentation_is_what_is_drawn() -> None:
+    drawn = str(cs.visualize(GALLERY["release"](), "svg", title="release")).replace(f"{ROOT}/", "")
+    kept = ROOT / "docs" / "assets" / "release.svg"
+    if os.environ.get("CASCADE_DRAW"):
+        kept.write_text(drawn, encoding="utf-8")
+    assert kept.read_text(encoding="utf-8") == drawn, f"{kept}: CASCADE_DRAW=1 draws it anew"
 
 
 @pytest.mark.parametrize("name", GALLERY)

@@ -86,6 +86,12 @@ def test_the_formats(format: Any, start: str) -> None:
     assert cs.visualize(cs.Param("n", default=1), format).startswith(start)
 
 
+def test_a_title_can_be_given() -> None:
+    assert ">of <b>mine</text>".replace("<b>", "&lt;b&gt;") in cs.visualize(first(1), "svg", title="of <b>mine")
+    assert '"title":"mine"' in cs.visualize([first(1), first(2)], "html", title="mine")
+    assert '"title":"first"' in cs.visualize(first(1), "html")
+
+
 def test_dot_is_the_usual_format() -> None:
     assert cs.visualize(first(1)) == cs.visualize(first(1), "dot")
 

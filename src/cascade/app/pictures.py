@@ -42,7 +42,7 @@ class Drawing(str):
 
 
 @explains_options("cs.visualize")
-def visualize(target: Any, format: Format = "dot", *, events: Any = None) -> Drawing:
+def visualize(target: Any, format: Format = "dot", *, events: Any = None, title: str | None = None) -> Drawing:
     """Return a picture of what running `target` runs, as text.
 
     Args:
@@ -50,6 +50,7 @@ def visualize(target: Any, format: Format = "dot", *, events: Any = None) -> Dra
         format: "dot" for Graphviz, "mermaid", "svg", or "html" for a page that folds and needs nothing else.
         events: of a finished run, to lay its states, durations and retries over the page: a list of events, or
             what has them as its `events`, such as a `SpySubscriber`. For "html" alone.
+        title: what stands above the picture, in SVG and on the page; by default the name of the target, if it has one.
 
     Raises:
         ValueError: another format, or events with a format that cannot show them.
@@ -62,7 +63,7 @@ def visualize(target: Any, format: Format = "dot", *, events: Any = None) -> Dra
         raise ValueError(
             f'events are laid over a page alone: cs.visualize(..., format="html", events=...), not {format!r}'
         )
-    picture = picture_of(nest_for(target, "cs.visualize"))
+    picture = picture_of(nest_for(target, "cs.visualize"), title)
     if format == "html":
         text = to_html(picture, events)
     else:

@@ -64,7 +64,7 @@ class Lines:
 
 
 def display_for(write: Callable[[Report], None], is_human: bool) -> Display:
-    """Return a live display if stderr is a terminal that can have one, else one that writes lines."""
+    """Return a live display if stderr is a terminal that can have one, or in a notebook, else one that writes lines."""
     if (
         is_human
         and is_terminal(sys.stderr)
@@ -72,21 +72,40 @@ def display_for(write: Callable[[Report], None], is_human: bool) -> Display:
         and can_spell(DRAWN, getattr(sys.stderr, "encoding", None) or "utf-8")
         and find_spec("rich") is not None
     ):
-        return _Later()
+        return _Later(_on_terminal)
+    if is_human and _has_widgets():
+        return _Later(_in_notebook)
     return Lines(write)
+
+
+def _has_widgets() -> bool:
+    """Say whether this is the kernel of a notebook that has ipywidgets."""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    return kernel is not None and kernel.IPKernelApp.initialized() and find_spec("ipywidgets") is not None
+
+
+def _on_terminal() -> Display:
+    from cascade.app.live import Live
+
+    return Live()
+
+
+def _in_notebook() -> Display:
+    from cascade.app.widgets import Widget
+
+    return Widget()
 
 
 class _Later:
     """A live display once it pays to have one: importing what draws it takes longer than most runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[], Display]) -> None:
+        self._make = make
         self._live: Display | None = None
 
     def show(self, report: Report) -> None:
         if self._live is None and report.seconds >= LIVE_AFTER:
-            from cascade.app.live import Live
-
-            self._live = Live()
+            self._live = self._make()
         if self._live is not None:
             self._live.show(report)
 
