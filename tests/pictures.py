@@ -76,7 +76,7 @@ def engines_edges(nest: Nest, *, literals: bool = False) -> Edges:
                     edges[called(i), f"{prefix}x{i}", "exit", clean(str(key))] += 1
         names: list[str] = []
         for i, gate in graph.gates.items():
-            for name, amount in gate.constraints.amounts.items() if gate.constraints is not None else ():
+            for name, amount in gate.terms.constraints.amounts.items() if gate.terms.constraints is not None else ():
                 names += [name] if name not in names else []
                 edges[f"{prefix}c{names.index(name)}", called(i), "constraint", f"{amount:g}"] += 1
         around, number = nest.owners[at]

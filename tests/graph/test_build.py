@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from cascade.compiler.lowering.lower import lower
 from cascade.graph.build import build, target_of
 from cascade.runtime import Engine
 from cascade.spec.graph import Edge, Graph, Node
+from cascade.spec.operations import PACK
 from cascade.testing import MockSolver, SpySolver
 from tests.workflows import Tier, every_tier, in_loop, run
 
@@ -33,6 +35,11 @@ def add(*numbers: Any) -> Any:
 @cs.task(mode="inline")
 def other(x: int) -> int:
     return x - 1
+
+
+@cs.task(mode="inline")
+def spelled(x: Any) -> str:
+    return repr(x)
 
 
 def graph_of(target: Any) -> Graph:
@@ -362,6 +369,78 @@ class TestContainersInTheWalk:
 
         target = named("f", [named("a"), named("b", (named("c"),))], named("d"), {"x": named("e")})
         assert [name for name in names(graph_of(target)) if len(name) == 1] == ["a", "c", "b", "d", "e", "f"]
+
+
+class TestTiesInTheWalk:
+    """Conditions and predecessors are numbered with the arguments; what comes out is as if each node was looked at."""
+
+    def drawn(self, seed: int) -> Any:
+        drawing = random.Random(seed)
+        nodes: list[Any] = [cs.Param("p", default=3), inc(1)]
+
+        def value() -> Any:
+            kind = drawing.random()
+            if kind < 0.6:
+                return drawing.choice(nodes)
+            if kind < 0.75:
+                return drawing.randrange(9)
+            if kind < 0.85:
+                return cs.Value(drawing.randrange(9))
+            return [drawing.choice(nodes), drawing.choice(nodes)]
+
+        for i in range(drawing.randrange(3, 14)):
+            kind = drawing.random()
+            if kind < 0.1:
+                node: Any = cs.Router(drawing.choice((1, 2, nodes[0])), {1: value(), 2: value()}, default=value())
+            elif kind < 0.2:
+                node = spelled.map(x=[drawing.choice(nodes), drawing.randrange(9)])
+            else:
+                gather = cs.task(name=f"gather{i}", mode="inline")(lambda *values: repr(values))
+                node = gather(*[value() for _ in range(drawing.randrange(3))])
+            if isinstance(node, cs.LazyResult):
+                if drawing.random() < 0.5:
+                    node.run_if(value(), **({"otherwise": value()} if drawing.random() < 0.4 else {}))
+                if drawing.random() < 0.3:
+                    node.after(*[drawing.choice(nodes) for _ in range(drawing.randrange(3))])
+                if drawing.random() < 0.3:
+                    node.with_retry(2)
+                if drawing.random() < 0.2:
+                    node.run_if(value())
+                if drawing.random() < 0.2:
+                    node.named(f"named{i}")
+            nodes.append(node)
+        return [node for node in nodes if drawing.random() < 0.5] + nodes[-1:]
+
+    def seen(self, target: Any) -> Any:
+        """Describe the graph by its calls and routers: when containers are numbered makes no difference."""
+        graph = graph_of(target)
+        ops = lower(graph).root.ops
+        order = [i for i in range(len(graph)) if graph.kinds[i] != PACK]
+
+        def shown(at: int | None) -> Any:
+            if at is None:
+                return None
+            if at >= 0:
+                return order.index(at) if graph.kinds[at] != PACK else list(map(shown, graph.references(at)))
+            return graph.inputs[-1 - at].name if -1 - at in graph.inputs else repr(graph.constants[-1 - at])
+
+        def gate(i: int) -> Any:
+            found = graph.gates.get(i)
+            ties = None if found is None else (shown(found.condition), shown(found.otherwise), *map(shown, found.after))
+            return None if found is None else (ties, found.terms.key())
+
+        nodes = [(graph.name(i), ops[i], list(map(shown, graph.references(i))), gate(i)) for i in order]
+        try:
+            return nodes, run(target)
+        except cs.DependencyMissingError as error:  # it was skipped, and nothing stands in
+            return nodes, str(error)
+
+    def test_they_come_to_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for seed in range(200):
+            in_the_walk = self.seen(self.drawn(seed))
+            with monkeypatch.context() as patched:
+                patched.setattr("cascade.graph.build._with_ties", lambda args, own: None)
+                assert self.seen(self.drawn(seed)) == in_the_walk
 
 
 class TestCycles:

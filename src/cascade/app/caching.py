@@ -17,7 +17,7 @@ from cascade.runtime.plans.plan import prepare
 from cascade.runtime.policies import cache
 from cascade.spec.caching import Cached, CacheEntry, CacheKey, Corrupt
 from cascade.spec.control import Value
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
 from cascade.spec.placement import CallForm, arguments
 from cascade.spec.protocols import CallNode
@@ -100,7 +100,7 @@ class _Look:
             waiting = left
         for i in waiting:
             gate = self.graph.gates.get(i)
-            if gate is not None and gate.cache is not None and i < self.graph.needed:
+            if gate is not None and gate.terms.cache is not None and i < self.graph.needed:
                 self.found[i] = [self.node(i, "", "unknown", self.missing(i))]
         return CacheExplanation(each for i in sorted(self.found) for each in self.found[i])
 
@@ -115,7 +115,7 @@ class _Look:
             if condition is UNKNOWN:
                 return False
             if not condition:
-                if gate.cache is not None:
+                if gate.terms.cache is not None:
                     self.found[i] = [self.node(i, "", "skipped", "its condition is false")]
                 self.values[i] = UNKNOWN if gate.otherwise is None else self.values[gate.otherwise]
                 return True
@@ -128,7 +128,7 @@ class _Look:
             reference = router.routes.get(values[0], router.default)
             self.values[i] = UNKNOWN if reference is None else self.values[reference]
             return self.values[i] is not UNKNOWN
-        elif gate is not None and gate.cache is not None and (kind <= CALLN or kind in (MAP, SUBFLOW)):
+        elif gate is not None and gate.terms.cache is not None and (kind <= CALLN or kind in (MAP, SUBFLOW)):
             self.values[i] = await self.look(i, gate, values)
         return True
 
@@ -165,7 +165,7 @@ class _Look:
     async def call(
         self, i: int, suffix: str, gate: Gate, form: CallForm, args: Any, kwargs: dict[str, Any]
     ) -> tuple[CachedNode, Any]:
-        task, policy = form.task, gate.cache
+        task, policy = form.task, gate.terms.cache
         if policy.__class__ is not Cached:
             task_id = self.names.instance(self.activation, i, None).site_of(suffix).task_id
             node = CallNode(task_id, task.name, form.func, task.mode, form.is_async, task.declared)

@@ -137,7 +137,7 @@ def _injected(graph: Graph) -> list[tuple[Inject, str, str]]:
     listed = []
     for i, gate in graph.gates.items():
         node = graph.nodes[i]
-        if gate.injects and isinstance(node, LazyResult):
+        if gate.terms.injects and isinstance(node, LazyResult):
             for value in (*node.args, *(node.kwargs or {}).values()):
                 if isinstance(value, Inject):
                     listed.append((value, graph.declared(i), graph.name(i)))

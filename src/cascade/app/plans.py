@@ -271,24 +271,22 @@ class _Planner:
             if node.concurrency is not None:
                 found.append(f"{node.concurrency} at once")
         if gate is not None:
-            if gate.retry is not None:
-                found.append(f"up to {gate.retry.max_attempts} attempts")
-            timeout = getattr(gate, "timeout", None)
-            if timeout is not None:
-                found.append(f"timeout {timeout:g} s")
-            heartbeat = getattr(gate, "heartbeat", None)
-            if heartbeat is not None:
-                found.append(f"heartbeat {heartbeat:g} s")
-            if getattr(gate, "budget", None) is not None:
-                found.append(f"budget of {gate.budget}")
-            if gate.hooks is not None:
-                found.append(f"calls {', '.join(gate.hooks.names())}")
-            if gate.constraints is not None:
-                held = {name: f"{amount:g}" for name, amount in gate.constraints.amounts.items()}
-                held |= {name: self.read(at, amount) for name, amount in getattr(gate, "amounts", ())}  # lazy ones
+            if gate.terms.retry is not None:
+                found.append(f"up to {gate.terms.retry.max_attempts} attempts")
+            if gate.terms.timeout is not None:
+                found.append(f"timeout {gate.terms.timeout:g} s")
+            if gate.terms.heartbeat is not None:
+                found.append(f"heartbeat {gate.terms.heartbeat:g} s")
+            if gate.terms.budget is not None:
+                found.append(f"budget of {gate.terms.budget}")
+            if gate.terms.hooks is not None:
+                found.append(f"calls {', '.join(gate.terms.hooks.names())}")
+            if gate.terms.constraints is not None:
+                held = {name: f"{amount:g}" for name, amount in gate.terms.constraints.amounts.items()}
+                held |= {name: self.read(at, amount) for name, amount in gate.amounts}  # lazy ones
                 found.append("holds " + ", ".join(f"{name}={amount}" for name, amount in held.items()))
-            if gate.max_iterations is not None:
-                found.append(f"at most {gate.max_iterations} entries")
+            if gate.terms.max_iterations is not None:
+                found.append(f"at most {gate.terms.max_iterations} entries")
         if graph.kinds[i] not in (PACK, ROUTE, OPTIONAL, SUBFLOW):
             found += [f"resource {needed.name}" for needed in node.task.needs.values()]
         return tuple(found)

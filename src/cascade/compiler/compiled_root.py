@@ -294,10 +294,10 @@ def _is_under_policy(block: Block, i: int, watched: bool) -> bool:
     gate, form = block.gates.get(i), block.forms[i]
     if gate is None or form is None or (block.ops[i] > CALLN and block.ops[i] != GATED):
         return False
-    if watched and (gate.retry is not None or gate.asks):
+    if watched and (gate.terms.retry is not None or gate.terms.asks):
         return True  # all its attempts are one call
     # What is not there at the first call of each run would have the function left there.
-    return gate.asks and (gate.injects or gate.cache is not None or bool(form.task.needs))
+    return gate.terms.asks and (gate.terms.injects or gate.terms.cache is not None or bool(form.task.needs))
 
 
 def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: FusedRoot) -> Generator[None, None, None]:
@@ -306,7 +306,7 @@ def _fuse_pieces(blueprint: Blueprint, watch: Watch, made: FusedRoot) -> Generat
     for i in _wide(block):
         made.reasons.setdefault(i, "size")
     for i, gate in block.gates.items():
-        if gate.asks and block.ops[i] == GATED:
+        if gate.terms.asks and block.ops[i] == GATED:
             made.reasons[i] = "policy"  # it asks in its turn among those that the scheduler sees to
     loose = {i for i in made.reasons if i < block.strict}
     if len(block) > LARGE:

@@ -105,7 +105,7 @@ def _entry(blueprint: Blueprint, number: int) -> EntryPoint | None:
     block = blueprint.state(number)
     root = block.root
     form, gate = block.forms[root], block.gates.get(root)
-    if form is None or block.kinds[root] > CALLN or form.task.needs or (gate is not None and gate.is_policy):
+    if form is None or block.kinds[root] > CALLN or form.task.needs or (gate is not None and gate.terms.is_policy):
         return None
     try:
         plan = entry_plan(blueprint, number, FIRST)

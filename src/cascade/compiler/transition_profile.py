@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cascade.spec.blueprint import Block, Blueprint, EntryPlan
     from cascade.spec.placement import CallForm
 
-__all__ = ["EXPECTED", "Edge", "EntryPoint", "Source", "TransitionProfile", "profile_of", "same"]
+__all__ = ["ENDLESS", "EXPECTED", "Edge", "EntryPoint", "Source", "TransitionProfile", "profile_of", "same"]
 
 
 class EXPECTED:
@@ -31,6 +31,8 @@ Source = int | tuple[int, int] | tuple[str, int]
 
 A state of a blueprint that a tail call led to: by the blueprint's id and its number there.
 """
+ENDLESS = 1 << 62
+"""The entries of a loop without a limit."""
 MOST_EDGES = 64
 SOON = 16
 MOST_MISSES = 8
@@ -83,6 +85,13 @@ class EntryPoint:
             return False
         self.misses, self.loose = 0, self.loose | {register}
         return True
+
+    @property
+    def limit(self) -> int:
+        """How many entries a loop may have that has entered this state."""
+        gate = self.block.gates.get(self.register)
+        limit = None if gate is None else gate.terms.max_iterations
+        return ENDLESS if limit is None else limit
 
     @property
     def parameters(self) -> range:

@@ -13,11 +13,13 @@ from cascade.graph.identity import PureCalls
 from cascade.graph.loops import check_loops, draw_cycle
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router, Value
-from cascade.spec.graph import Gate, Graph, Optional, Pack, Routes
+from cascade.spec.gate import Gate, Terms
+from cascade.spec.graph import Graph, Optional, Pack, Routes
 from cascade.spec.inputs import Input
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import BUILT, Lazy, LazyResult, MappedResult
 from cascade.spec.operations import CALL0, CALL1, CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
+from cascade.spec.policies import OwnConfig
 from cascade.spec.signal import UNSET
 
 __all__ = ["build", "target_of"]
@@ -67,6 +69,8 @@ class _Builder:
         self.jumping: list[tuple[int, Any]] = []
         """The bound nodes that have nothing but a literal and a selector; there may be many loops."""
         self.routers: list[tuple[int, Router]] = []
+        self.spare: list[tuple[Gate, Any]] = []
+        """The gates that still lack what stands in for their nodes."""
 
     @cached_property
     def gates(self) -> Gates:
@@ -78,7 +82,7 @@ class _Builder:
 
     def build(self, target: Any) -> Graph:
         graph = self.graph
-        self.walk(target)
+        self.drain([target])
         graph.strict = len(graph.nodes)
         self.drain(self.lazy_edges)
         graph.needed = len(graph.nodes)
@@ -90,33 +94,37 @@ class _Builder:
         return graph
 
     def drain(self, waiting: list[Any]) -> None:
-        index = self.graph.index
+        """Number what waits, the last first, and all that each needs for certain, inputs first."""
+        graph = self.graph
+        index = graph.index
+        stack: list[Any] = []
+        push, pop, get = stack.append, stack.pop, index.get
+        nodes, forms, places, constants = graph.nodes, graph.forms, graph.places, graph.constants
+        kinds, operands, last = graph.kinds, graph.operands, graph.last
         while waiting:
             target = waiting.pop()
             if target not in index:  # most jumps lead to where a loop begins
-                self.walk(target)
-
-    def walk(self, target: Any) -> None:
-        """Number `target` and all that it needs for certain, inputs first."""
-        index = self.graph.index
-        stack = [target]
-        push, pop, get = stack.append, stack.pop, index.get
-        graph = self.graph
-        nodes, forms, places, constants = graph.nodes, graph.forms, graph.places, graph.constants
-        kinds, operands, last = graph.kinds, graph.operands, graph.last
-        while stack:
-            node = stack[-1]
-            # A plain call by position is the commonest node by far, and what a large graph is made of.
-            if node.__class__ is LazyResult and node.kwargs is None:
-                args, config = node.args, node.config
-                form = node.task.form
+                push(target)
+            while stack:
+                node = stack[-1]
+                # A plain call by position is the commonest node by far, and what a large graph is made of.
+                if node.__class__ is not LazyResult or node.kwargs is not None:
+                    self.step(node, stack)
+                    continue
+                args, config, form = node.args, node.config, node.task.form
+                values: Any = args
                 gate: Gate | None = None
-                is_short = form.plain
-                if config is not None or not is_short:
+                own: OwnConfig | None = None
+                if config is not None or not form.plain:
+                    if isinstance(config, OwnConfig):
+                        own, config = config, config.settings
+                        values = _with_ties(args, own)
                     gate = self.gates.known(node.task, config)
-                    is_short = gate is not None
-                if len(args) == 1 and is_short:
-                    value = args[0]
+                    if gate is None or values is None:
+                        self.step(node, stack)
+                        continue
+                if len(values) == 1 and args:
+                    value = values[0]
                     cls = value.__class__
                     place = None
                     if cls is LazyResult:
@@ -144,163 +152,156 @@ class _Builder:
                             if node.plan is None:
                                 node.plan = BUILT
                         continue
-                if is_short:
-                    references: list[Any] = []
-                    unseen: list[Any] | None = None
-                    has_literals = False
-                    for value in args:
-                        cls = value.__class__
-                        if cls is LazyResult:
-                            number = get(value)
-                            if number is None:
-                                unseen = unseen or []
-                                unseen.append(value)
-                            elif number is OPEN:
-                                self.refuse_cycle(stack, value)
-                            references.append(number)
-                        elif cls in ATOMS or (config is not None and config.receiver and not references):
+                references: list[Any] = []
+                unseen: list[Any] = []
+                has_literals = False
+                for value in values:
+                    cls = value.__class__
+                    if cls is not LazyResult:
+                        if cls in ATOMS or (config is not None and config.receiver and not references):
                             references.append(cls)
                             has_literals = True
-                        elif cls in SIMPLE or cls is Pack:
-                            pack = value if cls is Pack else self.packed(node, len(references))
-                            if pack is value and cls is not Pack:
+                            continue
+                        if cls in SIMPLE:
+                            value = self.packed(node, len(references))
+                            if value.__class__ is cls:
                                 references.append(cls)
                                 has_literals = True
                                 continue
-                            number = get(pack)
-                            if number is None:
-                                number, unseen = self.number_pack(pack, unseen)
-                            if number is OPEN:
-                                break
-                            references.append(number)
-                        else:
-                            break
-                    else:
-                        if unseen is not None:
-                            index[node] = OPEN
-                            stack += reversed(unseen)
+                            cls = Pack
+                        if cls is Pack:
+                            number = get(value)
+                            references.append(self.number_pack(value, unseen, stack) if number is None else number)
                             continue
-                        pop()
-                        seen = get(node)
-                        if seen is None or seen is OPEN:
-                            index[node] = number = len(nodes)
-                            nodes.append(node)
-                            kinds.append(CALLN if len(args) > 1 else CALL1 if args else CALL0)
-                            forms.append(form)
-                            places.append(len(operands) if len(args) > 1 else 0)
-                            if has_literals:
-                                for which, reference in enumerate(references):
-                                    if reference.__class__ is not int:
-                                        constants.append(args[which])
-                                        references[which] = -len(constants)
-                            if len(args) == 1:
-                                places[number] = references[0]
-                            elif has_literals:
-                                self.note_reads(references, number)
-                            else:
-                                try:
-                                    for reference in references:
-                                        last[reference] = number
-                                except IndexError:
-                                    self.note_reads(references, number)
-                            if len(args) > 1:
-                                operands.append(len(args))
-                                operands += references
-                            if gate is not None:
-                                graph.gates[index[node]] = gate
-                            if node.plan is None:
-                                node.plan = BUILT
+                        if not isinstance(value, Lazy):
+                            break
+                    number = get(value)
+                    if number is None:
+                        unseen.append(value)
+                    elif number is OPEN:
+                        self.refuse_cycle(stack, value)
+                    references.append(number)
+                else:
+                    if unseen:
+                        index[node] = OPEN
+                        self.push(stack, unseen)
                         continue
-            seen = get(node)
-            if seen is not None:
-                pop()
-                if seen is OPEN:  # on top again: all that it waited for is numbered
-                    self.emit(node)
-                continue
-            waiting = self.inputs(node)
+                    pop()
+                    seen = get(node)
+                    if seen is not None and seen is not OPEN:
+                        continue
+                    index[node] = number = len(nodes)
+                    if has_literals:
+                        for which, reference in enumerate(references):
+                            if reference.__class__ is not int:
+                                constants.append(values[which])
+                                references[which] = -len(constants)
+                    count = len(args)
+                    if own is not None and gate is not None:
+                        gate = self.tied(gate.terms, own, references[count:])
+                        del references[count:]
+                    nodes.append(node)
+                    forms.append(form)
+                    if count == 1:
+                        kinds.append(CALL1)
+                        places.append(references[0])
+                    elif not count:
+                        kinds.append(CALL0)
+                        places.append(0)
+                    else:
+                        kinds.append(CALLN)
+                        places.append(len(operands))
+                        if has_literals:
+                            self.note_reads(references, number)
+                        else:
+                            try:
+                                for reference in references:
+                                    last[reference] = number
+                            except IndexError:
+                                self.note_reads(references, number)
+                        operands.append(count)
+                        operands += references
+                    if gate is not None:
+                        graph.gates[number] = gate
+                    if node.plan is None:
+                        node.plan = BUILT
+                    continue
+                self.step(node, stack)
+
+    def step(self, node: Any, stack: list[Any]) -> None:
+        """Number what is no plain call if its inputs are numbered; else put those that are not on the stack."""
+        index = self.graph.index
+        seen = index.get(node)
+        unseen: list[Any] = []
+        if node.__class__ is Pack:
+            if seen is None or seen is OPEN:
+                self.number_pack(node, unseen, stack)
+        elif seen is None:
             index[node] = OPEN
-            if len(waiting) >= MANY:
-                waiting = waiting[self.leaves(waiting) :]
-            fresh: list[Any] = []
-            for child in waiting:
-                at = get(child)
+            for value in self.inputs(node):
+                at = index.get(value)
                 if at is None:
-                    fresh.append(child)
+                    unseen.append(value)
                 elif at is OPEN:
-                    self.refuse_cycle(stack, child)
-            if fresh:
-                stack.extend(reversed(fresh))
-                continue
-            pop()
+                    self.refuse_cycle(stack, value)
+            seen = OPEN
+        if unseen:
+            index[node] = OPEN
+            self.push(stack, unseen)
+            return
+        stack.pop()
+        if seen is OPEN and node.__class__ is not Pack:  # all that it waited for is numbered
             self.emit(node)
 
+    def push(self, stack: list[Any], unseen: list[Any]) -> None:
+        """Put what is not numbered on the stack, the first on top."""
+        if len(unseen) >= MANY:
+            unseen = unseen[self.leaves(unseen) :]
+        stack += reversed(unseen)
+
+    def tied(self, terms: Terms, own: OwnConfig, references: list[int]) -> Gate:
+        """Return the gate of a call that refers to these beside its arguments, as `_with_ties` has put them."""
+        gate = Gate(terms)
+        if own.condition is not UNSET:
+            gate.condition = references.pop(0)
+        gate.after = tuple([reference for reference in references if reference >= 0])
+        if own.otherwise is not UNSET:
+            self.spare.append((gate, own.otherwise))
+            self.later(own.otherwise)
+        return gate
+
     def packed(self, node: LazyResult[Any], at: int) -> Any:
-        """Put a `Pack` in the place of an argument that is a simple container, and return it.
+        """Put a `Pack` in the place of an argument that holds lazy results, a container; return what is there."""
+        args = node.args
+        found = freeze(args[at], self.memo, node)
+        if found is not args[at]:
+            node.args = (*args[:at], found, *args[at + 1 :])
+        return found
 
-        Returns the container itself if it holds atoms alone, and OPEN if `freeze` has to look closer.
-        """
-        container = node.args[at]
-        known = self.memo.get(id(container))
-        if known is not None:
-            pack = known[1]
-        else:
-            items = container
-            if container.__class__ is dict:
-                for key in container:
-                    if key.__class__ not in ATOMS:
-                        return OPEN
-                items = container.values()
-            if len(container) >= MANY:
-                return OPEN
-            pack = container
-            for item in items:
-                cls = item.__class__
-                if cls is LazyResult:
-                    pack = None
-                elif cls not in ATOMS:
-                    return OPEN
-            if pack is None:
-                keys = tuple(container) if items is not container else None
-                pack = Pack(container.__class__, tuple(items), keys)
-            self.memo[id(container)] = (container, pack)
-        if pack is not container:
-            args = node.args
-            node.args = (*args[:at], pack, *args[at + 1 :])
-        return pack
-
-    def number_pack(self, pack: Pack, unseen: list[Any] | None) -> tuple[Any, list[Any] | None]:
-        """Number a pack whose items are numbered; else add those that are not to what is unseen.
-
-        Returns its number, None without one, or OPEN if it is not for the walk; and what is unseen.
-        """
-        if pack is OPEN:
-            return OPEN, unseen
+    def number_pack(self, pack: Pack, unseen: list[Any], stack: list[Any]) -> int | None:
+        """Number a pack whose items are numbered, and return its number; else add those that are not to `unseen`."""
         get = self.graph.index.get
+        known = len(unseen)
         numbers: list[Any] = []
-        waits = False
         for item in pack.items:
             cls = item.__class__
-            if cls is LazyResult:
+            if cls is LazyResult or cls is Pack or (cls not in ATOMS and isinstance(item, Lazy)):
                 number = get(item)
                 if number is None:
-                    waits = True
-                    unseen = unseen or []
                     unseen.append(item)
                 elif number is OPEN:
-                    return OPEN, unseen
+                    self.refuse_cycle(stack, item)
                 numbers.append(number)
-            elif cls in ATOMS:
-                numbers.append(UNSET)
             else:
-                return OPEN, unseen
-        if waits:
-            return None, unseen
+                numbers.append(UNSET)
+        if len(unseen) > known:
+            return None
         constants = self.graph.constants
         for at, number in enumerate(numbers):
             if number is UNSET:
                 constants.append(pack.items[at])
                 numbers[at] = -len(constants)
-        return self.add(pack, PACK, None, numbers), unseen
+        return self.add(pack, PACK, None, numbers)
 
     def note_reads(self, references: list[int], number: int) -> None:
         """Note that node `number` is the last that reads these, so far."""
@@ -313,7 +314,7 @@ class _Builder:
     def leaves(self, waiting: list[Any]) -> int:
         """Number the plain calls of one literal with which a long list of inputs begins; return how many there are.
 
-        As `walk` would, but with one step for all of them where that is possible. Each may be a loop of its own.
+        As `drain` would, but with one step for all of them where that is possible. Each may be a loop of its own.
         """
         graph = self.graph
         index = graph.index
@@ -356,7 +357,7 @@ class _Builder:
             if node.kwargs:
                 found += [value for value in node.kwargs.values() if isinstance(value, (Lazy, Pack))]
             config = node.config
-            if config is not None:
+            if isinstance(config, OwnConfig):
                 if isinstance(config.condition, (Lazy, Pack)):
                     found.append(config.condition)
                 found += config.after
@@ -364,12 +365,6 @@ class _Builder:
             if constraints is not None:
                 found += constraints.lazy.values()
             return found
-        if cls is Pack:
-            return [
-                item
-                for item in node.items
-                if item.__class__ is LazyResult or (item.__class__ not in ATOMS and isinstance(item, (Lazy, Pack)))
-            ]
         if cls is Optional:
             return [node.result]
         if isinstance(node, Router):
@@ -390,7 +385,7 @@ class _Builder:
                 if value.__class__ not in LEAVES and is_container(value):
                     kwargs[name] = self.frozen(value, node)
         config = node.config
-        if config is not None:
+        if isinstance(config, OwnConfig):
             if config.condition is not UNSET and not isinstance(config.condition, Lazy):
                 config.condition = self.frozen(config.condition, node)
             if config.otherwise is not UNSET:
@@ -411,10 +406,6 @@ class _Builder:
             return
         if isinstance(node, LazyResult):
             self.emit_result(node)
-        elif node.__class__ is Pack:
-            index = graph.index
-            items = [index[item] if item.__class__ is LazyResult else self.item(item) for item in node.items]
-            self.add(node, PACK, None, items)
         elif node.__class__ is Optional:
             self.add(node, OPTIONAL, None, [self.reference(node.result)])
         else:
@@ -500,10 +491,6 @@ class _Builder:
         constants.append(value.value if value.__class__ is Value else value)
         return -len(constants)
 
-    def item(self, value: Any) -> int:
-        """Return the reference of what a container holds: nothing is unwrapped there."""
-        return self.reference(Value(value) if value.__class__ is Value else value)
-
     def connect(self) -> None:
         """Fill in what refers to nodes that were numbered later: routes, gates, jumps."""
         graph = self.graph
@@ -511,6 +498,8 @@ class _Builder:
             routes = {key: self.reference(value) for key, value in router.routes.items()}
             default = None if router.default is UNSET else self.reference(router.default)
             graph.routes[i] = Routes(routes, default)
+        for gate, otherwise in self.spare:
+            gate.otherwise = self.reference(otherwise)
         if self.gated or self.jumping:
             self.connect_gates(self.gates)
         if self.lazily or graph.jumps:
@@ -537,6 +526,15 @@ class _Builder:
         if stack[-1] is not around[-1]:
             around.append(stack[-1])
         raise CycleError(draw_cycle([_line(node) for node in around]))
+
+
+def _with_ties(args: tuple[Any, ...], own: OwnConfig) -> tuple[Any, ...] | None:
+    """Return what a call refers to: its arguments, condition, predecessors; None: it is to be looked at closer."""
+    condition, otherwise = own.condition, own.otherwise
+    for value in (condition, otherwise):
+        if value is not UNSET and value.__class__ not in LEAVES and not isinstance(value, Lazy):
+            return None
+    return (*args, *own.after) if condition is UNSET else (*args, condition, *own.after)
 
 
 def _line(node: Any) -> str:

@@ -15,9 +15,6 @@ from cascade.spec.refusals import NoValue
 __all__ = ["check_inside", "freeze", "is_container"]
 
 ATOMS = frozenset({int, str, float, bool, type(None), bytes, complex})
-LEAVES = ATOMS | {LazyResult}
-
-
 is_container = is_searched
 MOST_RECORDS = 1000
 """So many records are looked into for lazy values, which are refused there."""
@@ -36,40 +33,61 @@ def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[
     """
     stack = [container]
     opened: set[int] = set()
-    plain: type | None = None
-    looks = MOST_RECORDS
     while stack:
         current = stack[-1]
         mark = id(current)
         if mark in memo:
             stack.pop()
             continue
-        items = _items(current, where)
-        inner = []
-        for item in items:
-            cls = item.__class__
-            if cls in LEAVES:
-                continue
-            if is_container(item):
-                inner.append(item)
-            elif cls is not plain:
-                if looks and may_hide(cls):
-                    looks -= 1
-                    check_inside(item, where)
-                elif isinstance(item, NoValue):
-                    check_inside(item, where)
-                else:
-                    plain = cls
-        waiting = [item for item in inner if id(item) not in memo]
-        if waiting and mark not in opened:
-            opened.add(mark)
-            stack.extend(waiting)
-            continue
-        if waiting:
+        found, inner = _looked_into(current, memo, where, read)
+        if not inner:
+            stack.pop()
+            memo[mark] = (current, found)
+        elif mark in opened:
             raise StaticGraphError(f"{where!s}: a {type(current).__name__} holds itself, directly or through others")
-        stack.pop()
-        memo[mark] = (current, _packed(current, items, memo, read))
+        else:
+            opened.add(mark)
+            stack += inner
     return memo[id(container)][1]
+
+
+def _looked_into(
+    container: Any, memo: dict[int, Any], where: object, read: Callable[[Lazy], Lazy] | None
+) -> tuple[Any, list[Any]]:
+    """Return a `Pack` if a lazy value is in a container, else itself; and the containers that must be known before."""
+    resolved: list[Any] = []
+    inner: list[Any] = []
+    is_lazy = False
+    plain: type | None = None
+    looks = MOST_RECORDS
+    for item in _items(container, where):
+        cls = item.__class__
+        if cls in ATOMS:
+            pass
+        elif cls is LazyResult or isinstance(item, Lazy):
+            is_lazy = True
+            if read is not None and (cls is not LazyResult or item.config is not None):
+                item = read(item)
+        elif is_container(item):
+            known = memo.get(id(item))
+            if known is None:
+                inner.append(item)
+            else:
+                item = known[1]
+                is_lazy = is_lazy or item.__class__ is Pack
+        elif cls is not plain:
+            if looks and may_hide(cls):
+                looks -= 1
+                check_inside(item, where)
+            elif isinstance(item, NoValue):
+                check_inside(item, where)
+            else:
+                plain = cls
+        resolved.append(item)
+    if inner or not is_lazy:
+        return container, inner
+    keys = tuple(container) if isinstance(container, dict) else None
+    return Pack(container.__class__, tuple(resolved), keys, remake_of(container)), inner
 
 
 def check_inside(value: Any, where: object) -> None:
@@ -103,27 +121,3 @@ def _deep(values: Any) -> bool:
             if isinstance(item, (tuple, frozenset)):
                 stack.append(item)
     return False
-
-
-def _packed(container: Any, items: Any, memo: dict[int, Any], read: Callable[[Lazy], Lazy] | None) -> Any:
-    resolved = []
-    lazy = False
-    for item in items:
-        cls = item.__class__
-        if cls is LazyResult:
-            lazy = True
-            if read is not None and item.config is not None:
-                item = read(item)
-        elif cls in ATOMS:
-            pass
-        elif isinstance(item, Lazy):
-            lazy = True
-            item = item if read is None else read(item)
-        elif is_container(item):
-            item = memo[id(item)][1]
-            lazy = lazy or item.__class__ is Pack
-        resolved.append(item)
-    if not lazy:
-        return container
-    keys = tuple(container) if isinstance(container, dict) else None
-    return Pack(container.__class__, tuple(resolved), keys, remake_of(container))

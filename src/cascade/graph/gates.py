@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cascade.spec.graph import Gate
-from cascade.spec.lazy import Config, LazyResult
-from cascade.spec.policies import Constraints, hooks_of
+from cascade.spec.gate import Gate, Terms
+from cascade.spec.lazy import LazyResult
+from cascade.spec.policies import NO_CONFIG, Config, Constraints, OwnConfig, hooks_of
 from cascade.spec.resource import Inject
 from cascade.spec.signal import UNSET
 
@@ -15,7 +15,7 @@ __all__ = ["Gates", "constraints_of", "injects"]
 
 
 class Gates:
-    """Makes the gates of one graph; all nodes that only jump share one.
+    """Makes the gates of one graph; nodes that nothing but their terms holds for share one.
 
     Args:
         reference: returns the reference of a value.
@@ -28,54 +28,56 @@ class Gates:
         self._bound: Gate | None = None
         self._known: dict[tuple[Config | None, Any], Gate] = {}
 
-    def known(self, task: Any, config: Config | None) -> Gate | None:
+    def known(self, task: Any, settings: Config | None) -> Gate | None:
         """Return what holds for all calls of a task that were set alike; None: a call has more to it than that."""
-        gate = self._known.get((config, task))
+        gate = self._known.get((settings, task))
         if gate is None:
-            has_own = config is not None and not config.is_shared
-            if has_own or task.pure or (task.constraints is not None and task.constraints.lazy):
+            is_own = settings is not None and not settings.is_shared
+            if is_own or task.pure or (task.constraints is not None and task.constraints.lazy):
                 return None
-            gate = self._known[config, task] = _gate(task, config)
+            gate = self._known[settings, task] = Gate(_terms(task, settings, has_injected=False))
         return gate
 
     def of(self, node: LazyResult[Any], only_jumps: bool = False) -> Gate:
         """Return what holds for a node; it may be known that it only jumps."""
         task, config, reference = node.task, node.config, self._reference
-        is_shared = only_jumps or (config is not None and config.only_binds and task.is_plain and not injects(node))
+        has_injected = not only_jumps and injects(node)
+        is_shared = only_jumps or (config is not None and config.only_binds and task.is_plain and not has_injected)
         if is_shared and self._bound is not None:
             return self._bound
-        gate = _gate(task, config)
+        own = config if isinstance(config, OwnConfig) else None
+        gate = Gate(_terms(task, config.settings if isinstance(config, OwnConfig) else config, has_injected))
         if is_shared:
             self._bound, gate.is_shared = gate, True
-        if gate.constraints is not None:
-            gate.amounts = tuple((name, reference(value)) for name, value in gate.constraints.lazy.items())
-        gate.injects = injects(node)
-        gate.asks = gate.asks or gate.injects
-        if config is None:
-            return gate
-        gate.condition = None if config.condition is UNSET else reference(config.condition)
-        gate.otherwise = None if config.otherwise is UNSET else reference(config.otherwise)
-        gate.after = tuple(at for at in map(self._index.__getitem__, config.after) if at >= 0)
-        gate.selector, gate.max_iterations = config.selector, config.max_iterations
+        if gate.terms.constraints is not None:
+            gate.amounts = tuple((name, reference(value)) for name, value in gate.terms.constraints.lazy.items())
+        if own is not None:
+            gate.condition = None if own.condition is UNSET else reference(own.condition)
+            gate.otherwise = None if own.otherwise is UNSET else reference(own.otherwise)
+            gate.after = tuple(at for at in map(self._index.__getitem__, own.after) if at >= 0)
         return gate
 
 
-def _gate(task: Any, config: Config | None) -> Gate:
-    """Return a gate of what refers to no other node: what the task says, and what was set in its place."""
-    gate = Gate()
-    gate.retry, gate.timeout, gate.cache, gate.constraints = task.retry, task.timeout, task.cache, task.constraints
-    gate.streams = task.yields or bool(task.streams)
-    gate.heartbeat = task.heartbeat
-    gate.hooks = hooks_of(None if config is None else config.hooks, task.hooks)
-    if config is not None:
-        gate.retry = config.retry or gate.retry
-        gate.timeout = config.timeout or gate.timeout
-        gate.cache = gate.cache if config.cache is UNSET else config.cache
-        gate.constraints = gate.constraints if config.constraints is None else config.constraints
-        gate.budget = config.budget
-        gate.label, gate.receiver = config.label, config.receiver
-    gate.asks = bool(task.needs or gate.constraints is not None or gate.cache is not None)
-    return gate
+def _terms(task: Any, settings: Config | None, has_injected: bool) -> Terms:
+    """Return what the task says of its calls, and what was set in its place."""
+    given = NO_CONFIG if settings is None else settings
+    return Terms(
+        retry=given.retry or task.retry,
+        timeout=given.timeout or task.timeout,
+        heartbeat=task.heartbeat,
+        budget=given.budget,
+        constraints=task.constraints if given.constraints is None else given.constraints,
+        cache=task.cache if given.cache is UNSET else given.cache,
+        hooks=hooks_of(given.hooks, task.hooks),
+        streams=task.yields or bool(task.streams),
+        needs=bool(task.needs),
+        injects=has_injected,
+        label=given.label,
+        receiver=given.receiver,
+        passes_first=given.passes_first,
+        selector=given.selector,
+        max_iterations=given.max_iterations,
+    )
 
 
 def injects(node: LazyResult[Any]) -> bool:

@@ -194,7 +194,7 @@ class _Writer:
         if gate is None:
             return pieces
         for name in ("retry", "timeout", "heartbeat", "constraints", "max_iterations"):
-            value = getattr(gate, name, None)
+            value = getattr(gate.terms, name)
             if value is not None:
                 pieces = [f"({name.replace('_', '-')} {atom(value)} ", *pieces, ")"]
         if gate.condition is not None:

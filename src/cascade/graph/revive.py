@@ -14,8 +14,8 @@ from cascade.spec.compose import SubflowResult, subflow
 from cascade.spec.containers import REMADE, Remake
 from cascade.spec.control import Router
 from cascade.spec.inputs import Env, Input, Param
-from cascade.spec.lazy import SETTINGS, Config, Lazy, LazyResult, MappedResult
-from cascade.spec.policies import Constraints
+from cascade.spec.lazy import Lazy, LazyResult, MappedResult
+from cascade.spec.policies import SETTINGS, Config, Constraints, OwnConfig
 from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import UNSET
 from cascade.spec.task import Task
@@ -23,7 +23,8 @@ from cascade.spec.task import Task
 __all__ = ["graphs_from_json"]
 
 CONTAINERS = {"list": list, "tuple": tuple, "dict": dict}
-OWN = frozenset({"kind", "at", "task", "graph", "args", "kwargs", "each", "condition", "otherwise", "after", "jumps"})
+OWN_SETTINGS = frozenset({"condition", "otherwise", "after"})
+OWN = frozenset({"kind", "at", "task", "graph", "args", "kwargs", "each", "jumps"}) | OWN_SETTINGS
 """What is read of a node by hand; the other keys are settings, or options of a map."""
 
 
@@ -201,9 +202,9 @@ class _GraphReader:
         self.configure(form, node, settings, what)
 
     def configure(self, form: dict[str, Any], node: Any, settings: dict[str, Any], what: str) -> None:
-        if not settings and not {"condition", "otherwise", "after", "jumps"} & form.keys():
+        if not settings and "jumps" not in form and OWN_SETTINGS.isdisjoint(form):
             return
-        config = node.config = Config()
+        config = Config()
         for name, value in settings.items():
             if name not in SETTINGS:
                 raise ValueError(f"{what}: {name!r} is no setting of a node")
@@ -211,11 +212,14 @@ class _GraphReader:
                 config.constraints = Constraints({key: self.value(amount, what) for key, amount in value.items()})
             else:
                 setattr(config, name, decode(value, self.allow, what))
-        if "condition" in form:
-            config.condition = self.value(form["condition"], what)
-        if "otherwise" in form:
-            config.otherwise = self.value(form["otherwise"], what)
-        config.after = [self.value(each, what) for each in form.get("after", ())]
+        node.config = config
+        if not OWN_SETTINGS.isdisjoint(form):
+            node.config = own = OwnConfig(config)
+            if "condition" in form:
+                own.condition = self.value(form["condition"], what)
+            if "otherwise" in form:
+                own.otherwise = self.value(form["otherwise"], what)
+            own.after = [self.value(each, what) for each in form.get("after", ())]
         if "jumps" in form:
             config.selector = JumpSelector(
                 {

@@ -18,15 +18,16 @@ from cascade.graph.values import Unwritable, encode, reference_of
 from cascade.spec.control import Value
 from cascade.spec.graph import Graph, Pack
 from cascade.spec.inputs import Input, Param
-from cascade.spec.lazy import NO_CONFIG, SETTINGS, LazyResult, MappedResult
+from cascade.spec.lazy import LazyResult, MappedResult
 from cascade.spec.operations import CALLN, MAP, OPTIONAL, PACK, ROUTE
+from cascade.spec.policies import NO_CONFIG, SETTINGS
 from cascade.spec.signal import UNSET
 from cascade.spec.task import Task
 
 __all__ = ["VERSION", "form_of", "graphs_to_json", "value_to_json"]
 
 VERSION = 1
-REFERENCES = frozenset({"after", "condition", "constraints", "otherwise", "selector"})
+REFERENCES = frozenset({"constraints", "selector"})
 """Settings of a node that hold references."""
 CONTAINERS: dict[type, str] = {list: "list", tuple: "tuple", dict: "dict"}
 

@@ -20,7 +20,8 @@ from cascade.spec.operations import CALL0, CALL1
 from cascade.spec.resource import Inject
 
 if TYPE_CHECKING:
-    from cascade.spec.graph import Gate, Graph, Routes
+    from cascade.spec.gate import Gate
+    from cascade.spec.graph import Graph, Routes
     from cascade.spec.placement import CallForm
 
 __all__ = ["Block", "Blueprint", "EntryPlan", "TailCall"]
@@ -142,7 +143,7 @@ class Block:
     def injected(self, i: int, constants: list[Any]) -> list[tuple[int, Inject]]:
         """Return the arguments of instruction `i` that ask for a resource, by their places."""
         gate = self.gates.get(i)
-        if gate is None or not gate.injects:
+        if gate is None or not gate.terms.injects:
             return []
         slots = self.slots
         found = [(at, -1 - reference) for at, reference in enumerate(self.references(i)) if reference < 0]

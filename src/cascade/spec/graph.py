@@ -8,25 +8,19 @@ the front, constants from the back. `Node` and `Edge` are views, made when someb
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from cascade.spec.caching import identity_of
 from cascade.spec.containers import Remake
+from cascade.spec.gate import Gate
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy, LazyResult
 from cascade.spec.operations import CALL0, CALL1, KINDS, MAP, OPTIONAL, SUBFLOW
 from cascade.spec.placement import CallForm
-from cascade.spec.policies import Constraints, Hooks, Retry
-from cascade.spec.selector import JumpSelector
 from cascade.spec.signal import Signal
-
-if TYPE_CHECKING:
-    from cascade.spec.budgets import Budget
 
 __all__ = [
     "Edge",
     "EdgeKind",
-    "Gate",
     "Graph",
     "Node",
     "Optional",
@@ -78,122 +72,6 @@ class Optional(Lazy):
     def __init__(self, result: LazyResult[Any]) -> None:
         self.result = result
         self.code, self.lasti, self.plan = result.code, result.lasti, None
-
-
-class Gate:
-    """What holds for one node beyond its call; references where the declaration had lazy values."""
-
-    __slots__ = (
-        "after",
-        "amounts",
-        "asks",
-        "budget",
-        "cache",
-        "condition",
-        "constraints",
-        "first",
-        "heartbeat",
-        "hooks",
-        "injects",
-        "is_shared",
-        "label",
-        "max_iterations",
-        "otherwise",
-        "receiver",
-        "retry",
-        "selector",
-        "streams",
-        "timeout",
-    )
-
-    def __init__(self) -> None:
-        self.condition: int | None = None
-        self.otherwise: int | None = None
-        self.after: tuple[int, ...] = ()
-        self.first: int | None = None
-        """What a reader gets when the node is skipped: the first argument, where that may stand in."""
-        self.injects = False
-        """An argument stands for a resource."""
-        self.retry: Retry | None = None
-        self.timeout: float | None = None
-        """Seconds for each attempt; None or infinity: no limit."""
-        self.heartbeat: float | None = None
-        """How many seconds an attempt may be silent; None: for ever."""
-        self.budget: Budget | None = None
-        self.constraints: Constraints | None = None
-        self.amounts: tuple[tuple[str, int], ...] = ()
-        """The names and references of the constraints' lazy amounts."""
-        self.asks = False
-        """A call first asks for what it takes (resources, places, results); if that is there, it is made in place."""
-        self.cache: Any = None
-        self.hooks: Hooks | None = None
-        self.streams = False
-        """The call gives or reads items one by one: its task is a generator function, or declares a `cs.Stream`."""
-        self.label: str | None = None
-        self.selector: JumpSelector | None = None
-        """Set if the node is bound; to what, the jumps of the graph say, as nodes with nothing else share a gate."""
-        self.max_iterations: int | None = None
-        self.receiver = False
-        self.is_shared = False
-        """Whether the gate is that of all nodes of a graph that have nothing but a selector."""
-
-    @property
-    def is_policy(self) -> bool:
-        """Whether each call needs more than to be made: by a retry, a timeout or whatever else stands here.
-
-        Or to be gone through, where it is that of a generator.
-        """
-        none = self.retry is None and self.timeout is None and self.constraints is None and self.cache is None
-        none = none and self.hooks is None and self.heartbeat is None and self.budget is None
-        return self.injects or self.streams or not none
-
-    @property
-    def only_takes(self) -> bool:
-        """Whether a call is only to be made once what it takes is there, as long as it does not fail."""
-        none = self.timeout is None and self.heartbeat is None and self.cache is None and self.hooks is None
-        return none and self.budget is None and not (self.amounts or self.streams)
-
-    @property
-    def only_holds(self) -> bool:
-        """Whether a call that holds its constraints only needs to be made."""
-        none = self.retry is None and self.timeout is None and self.cache is None and self.hooks is None
-        return none and self.heartbeat is None and self.budget is None and not (self.injects or self.streams)
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it says no more than that the node is bound to a selector."""
-        none = self.condition is None and self.otherwise is None and self.max_iterations is None
-        return none and not (self.after or self.amounts or self.receiver or self.is_policy)
-
-    @property
-    def only_tells(self) -> bool:
-        """Whether it says no more than what the call is named, and that it is of a method."""
-        none = self.condition is None and self.otherwise is None and self.max_iterations is None
-        return none and not (self.after or self.amounts or self.is_policy or self.selector is not None)
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it is that of one node for certain: it refers to others."""
-        return self.condition is not None or self.otherwise is not None or bool(self.after)
-
-    def copied(self) -> Gate:
-        """Return a gate like this one."""
-        found = Gate()
-        for name in Gate.__slots__:
-            setattr(found, name, getattr(self, name))
-        return found
-
-    def holding(self, given: dict[str, float]) -> Gate:
-        """Return a gate like this one, with these amounts in the place of lazy ones."""
-        found = self.copied()
-        found.constraints = Constraints({**(self.constraints.amounts if self.constraints else {}), **given})
-        found.amounts = ()
-        return found
-
-    def key(self) -> tuple[Any, ...]:
-        """What tells two gates apart; the routes of a selector are told apart by the graph's jumps."""
-        parts = tuple(getattr(self, name) for name in Gate.__slots__ if name not in ("cache", "first", "selector"))
-        return (*parts, identity_of(self.cache), self.selector is not None)
 
 
 class Routes:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from types import CodeType
-from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self
 
 from cascade.spec.caching import cache_from
 from cascade.spec.keywords import explains_options
 from cascade.spec.mistakes import check_choice, hint_for, refuse_code, refuse_uncalled
 from cascade.spec.notebook import drawn
-from cascade.spec.policies import Constraints, Hook, Hooks, Retry, hooks_from, retry_of, seconds_from
+from cascade.spec.policies import NO_CONFIG, Config, Constraints, Hook, OwnConfig, hooks_from, retry_of, seconds_from
 from cascade.spec.refusals import NoValue, is_running
 from cascade.spec.shown import one_line
 from cascade.spec.signal import UNSET, Signal, Unset
 
 __all__ = [
-    *("BUILT", "Config", "Lazy", "LazyResult", "METHOD", "MappedResult", "NO_CONFIG", "R", "R_co", "SETTINGS"),
-    "configurations",
+    *("BUILT", "Lazy", "LazyResult", "MappedResult", "R", "R_co", "configurations"),
 ]
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # which type checkers have built in: it need not be installed
 
-    from cascade.spec.budgets import Budget
     from cascade.spec.outcomes import MapErrors
-    from cascade.spec.selector import JumpSelector
 
     R = TypeVar("R", default=Any)
     R_co = TypeVar("R_co", covariant=True, default=Any)
@@ -41,112 +38,6 @@ BUILT = True
 
 configurations = [0]
 """Counts the configurings of lazy values that a graph had read before: it tells old plans from new."""
-
-
-class Config:
-    """What was set on a lazy result beyond its call.
-
-    Nodes that were set alike share one, as objects share a hidden class (Chambers, Ungar and Lee, 1989): each has the
-    ones that it leads to by one setting more. So a policy on each of many nodes costs a look, and the graph looks at it
-    once. What has lazy values, or an identity that must not be kept, belongs to one node.
-    """
-
-    __slots__ = (
-        "_next",
-        "after",
-        "budget",
-        "cache",
-        "checkpoint",
-        "condition",
-        "constraints",
-        "history",
-        "hooks",
-        "is_shared",
-        "label",
-        "max_iterations",
-        "none_if_skipped",
-        "otherwise",
-        "passes_first",
-        "receiver",
-        "retry",
-        "selector",
-        "timeout",
-    )
-
-    def __init__(self) -> None:
-        self.condition: Any = UNSET
-        self.otherwise: Any = UNSET
-        self.after: list[Lazy] = []
-        self.retry: Retry | None = None
-        self.timeout: float | None = None
-        self.budget: Budget | None = None
-        self.constraints: Constraints | None = None
-        self.cache: Any = UNSET
-        self.hooks: Hooks | None = None
-        self.label: str | None = None
-        self.selector: JumpSelector | None = None
-        self.max_iterations: int | None = None
-        self.history: bool = False
-        self.checkpoint: Literal["entry", "turn"] | None = None
-        self.receiver: bool = False
-        """The first argument is the `self` of a method."""
-        self.passes_first: bool = False
-        """A step of a pipeline: when skipped it gives its first argument, even a plain value."""
-        self.none_if_skipped: bool = False
-        """The last of a sequence: skipped, it reads as None where a run asks for it."""
-        self.is_shared: bool = False
-        """Whether all nodes that were set alike have this one, so that nothing of it ever changes."""
-        self._next: dict[Any, Config] = {}
-
-    def set(self, name: str, value: Any) -> Config:
-        """Return the configuration with one setting more: this one, if it belongs to one node."""
-        if not self.is_shared:
-            setattr(self, name, value)
-            return self
-        key = _key(name, value)
-        found = None if key is None else self._next.get(key)
-        if found is None:
-            found = Config()
-            for slot in () if self is NO_CONFIG else SETTINGS:
-                setattr(found, slot, getattr(self, slot))
-            setattr(found, name, value)
-            if key is not None:
-                if len(self._next) >= MOST_NEXT:
-                    oldest, *_ = list(self._next)
-                    self._next.pop(oldest, None)  # who has it keeps it
-                found.is_shared = True
-                self._next[key] = found
-            elif name != "after":
-                found.after = []
-        return found
-
-    @property
-    def only_binds(self) -> bool:
-        """Whether a selector is all of what was set that a gate tells."""
-        unset = self.condition is UNSET and self.otherwise is UNSET and self.cache is UNSET and not self.after
-        none = self.retry is None and self.timeout is None and self.constraints is None and self.label is None
-        none = none and self.hooks is None and self.budget is None
-        return unset and none and self.max_iterations is None and not self.receiver and self.selector is not None
-
-
-MOST_NEXT = 16
-"""A configuration knows so many that it leads to: labels may be as many as nodes."""
-SETTINGS = tuple(name for name in Config.__slots__ if name not in ("_next", "is_shared"))
-
-
-def _key(name: str, value: Any) -> Any:
-    """Return what tells a setting from others; None: it is no plain value, and is not to be kept."""
-    if name == "constraints":
-        return None if value.lazy else (name, *[(each, most.__class__, most) for each, most in value.amounts.items()])
-    if name == "retry":
-        plain = isinstance(value.on, (type, tuple)) and isinstance(value.give_up, (type, tuple))
-        return (name, value) if plain else None
-    return (name, value.__class__, value) if name in ("budget", "timeout", "label", "receiver") else None
-
-
-NO_CONFIG = Config()
-NO_CONFIG.is_shared = True
-METHOD = NO_CONFIG.set("receiver", True)
 
 
 class Lazy(NoValue, Signal, Generic[R_co]):
@@ -208,7 +99,7 @@ class LazyResult(Lazy[R_co]):
     task: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any] | None
-    config: Config | None
+    config: Config | OwnConfig | None
 
     def __repr__(self) -> str:
         return f"<LazyResult of {self.label!r}, declared at {self.declared}>"
@@ -246,18 +137,17 @@ class LazyResult(Lazy[R_co]):
         if otherwise is not UNSET:  # what shows a node takes longer than to declare it
             refuse_uncalled(otherwise, f"{self!r}.run_if(otherwise=...)")
             refuse_code(otherwise, f"{self!r}.run_if(otherwise=...)")
-        elif self.config is None or self.config.otherwise is UNSET:
-            return self._configure(condition=condition)
-        return self._configure(condition=condition, otherwise=otherwise)
+        config = self._own_config()
+        config.condition, config.otherwise = condition, otherwise
+        return self
 
     def after(self, *others: Lazy) -> Self:
         """Start only after these have run; skipped ones among them skip this node too. Calls add up."""
         for other in others:
             if not isinstance(other, Lazy):
                 raise TypeError(f"{self!r}.after(...) takes lazy results, not {other!r}{hint_for(other)}")
-        before = [] if self.config is None or self.config.is_shared else self.config.after
-        before += others
-        return self._configure(after=before)
+        self._own_config().after += others
+        return self
 
     def named(self, label: str) -> Self:
         """Call this node `label` in events, errors and drawings."""
@@ -306,27 +196,6 @@ class LazyResult(Lazy[R_co]):
         """
         return self._configure(timeout=seconds_from(seconds, "with_timeout"))
 
-    @explains_options("with_budget")
-    def with_budget(self, *, steps: int | None = None, seconds: float | None = None, cost: float | None = None) -> Self:
-        """Let an agent spend no more than this: the call, its loop, or all of a sub-flow. Of a map it is each item.
-
-        What is spent counts over all entries of a loop and all attempts. Who has spent it all fails with a BudgetError,
-        which says who in it has spent what, and is not tried again.
-
-        Args:
-            steps: attempts: of a call, of a loop its entries, of a sub-flow those of the calls inside.
-            seconds: of running time; waits for a limit, and between attempts, do not count, nor does what a call or a
-                loop waits in a channel.
-            cost: the sum of what `cs.current().spend(cost)` is given.
-
-        Raises:
-            TypeError: nothing is given, or no numbers.
-            ValueError: amounts that make no sense.
-        """
-        from cascade.spec.budgets import budget_of
-
-        return self._configure(budget=budget_of(steps, seconds, cost))
-
     def with_cache(self, policy: Any) -> Self:
         """Keep the results of this node's calls, and take them from there when they are asked for again.
 
@@ -356,6 +225,27 @@ class LazyResult(Lazy[R_co]):
         """
         return self._configure(hooks=hooks_from(f"{self!r}.with_hooks", on_failure, on_success))
 
+    @explains_options("with_budget")
+    def with_budget(self, *, steps: int | None = None, seconds: float | None = None, cost: float | None = None) -> Self:
+        """Let an agent spend no more than this: the call, its loop, or all of a sub-flow. Of a map it is each item.
+
+        What is spent counts over all entries of a loop and all attempts. Who has spent it all fails with a BudgetError,
+        which says who in it has spent what, and is not tried again.
+
+        Args:
+            steps: attempts: of a call, of a loop its entries, of a sub-flow those of the calls inside.
+            seconds: of running time; waits for a limit, and between attempts, do not count, nor does what a call or a
+                loop waits in a channel.
+            cost: the sum of what `cs.current().spend(cost)` is given.
+
+        Raises:
+            TypeError: nothing is given, or no numbers.
+            ValueError: amounts that make no sense.
+        """
+        from cascade.spec.budgets import budget_of
+
+        return self._configure(budget=budget_of(steps, seconds, cost))
+
     @explains_options("with_constraints")
     def with_constraints(self, /, **amounts: float | Lazy) -> Self:
         """Run each call only while so much of the engine's `system_resources` is free.
@@ -376,6 +266,15 @@ class LazyResult(Lazy[R_co]):
         if self.plan is not None:
             configurations[0] += 1
         return self
+
+    def _own_config(self) -> OwnConfig:
+        """Return what can be set on this node to refer to others."""
+        config = self.config
+        if not isinstance(config, OwnConfig):
+            config = self.config = OwnConfig(config or NO_CONFIG)
+        if self.plan is not None:
+            configurations[0] += 1
+        return config
 
 
 class MappedResult(LazyResult[list[R]]):

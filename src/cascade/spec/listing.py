@@ -111,20 +111,20 @@ def _gate(block: Any, i: int) -> str:
         text += f" else pass {spelled(gate.first)}"
     if gate.after:
         text += " after " + ", ".join(f"node {number}" for number in gate.after)
-    if gate.retry is not None:
-        text += f" retry {gate.retry.max_attempts}"
-    if gate.cache is not None:
+    if gate.terms.retry is not None:
+        text += f" retry {gate.terms.retry.max_attempts}"
+    if gate.terms.cache is not None:
         text += " cached"
-    if gate.timeout is not None:
-        text += f" timeout {gate.timeout:g}"
-    if gate.heartbeat is not None:
-        text += f" heartbeat {gate.heartbeat:g}"
-    if gate.budget is not None:
-        text += f" budget {gate.budget}"
-    if gate.hooks is not None:
+    if gate.terms.timeout is not None:
+        text += f" timeout {gate.terms.timeout:g}"
+    if gate.terms.heartbeat is not None:
+        text += f" heartbeat {gate.terms.heartbeat:g}"
+    if gate.terms.budget is not None:
+        text += f" budget {gate.terms.budget}"
+    if gate.terms.hooks is not None:
         text += " hooked"
-    if gate.constraints is not None:
-        held = [f"{name}={amount}" for name, amount in gate.constraints.amounts.items()]
+    if gate.terms.constraints is not None:
+        held = [f"{name}={amount}" for name, amount in gate.terms.constraints.amounts.items()]
         held += [f"{name}={spelled(at)}" for name, at in gate.amounts]
         text += " holding " + ", ".join(held)
     return text

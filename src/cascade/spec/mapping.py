@@ -9,9 +9,10 @@ from typing import Any, Generic, Literal, TypeVar, overload
 
 from cascade.spec.iterables import check_iterable, check_lengths
 from cascade.spec.keywords import hint_for_option
-from cascade.spec.lazy import METHOD, Lazy, LazyResult, MappedResult, R, place
+from cascade.spec.lazy import Lazy, LazyResult, MappedResult, R, place
 from cascade.spec.mistakes import check_argument
 from cascade.spec.outcomes import Failed, MapErrors, errors_from
+from cascade.spec.policies import METHOD
 
 __all__ = ["Mappable", "OnError", "Partial", "declare_map"]
 

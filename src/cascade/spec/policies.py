@@ -1,16 +1,17 @@
-"""Policies as plain data: what a node may ask of the engine beyond a call."""
+"""Policies as plain data: what a node may ask of the engine beyond a call, and what was set on each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from cascade.errors import ConstraintError
 from cascade.spec.keywords import no_option
 from cascade.spec.signal import UNSET, Signal
 
 __all__ = [
+    *("METHOD", "NO_CONFIG", "SETTINGS", "Config", "OwnConfig"),
     *(
         "Constraints",
         "Hook",
@@ -26,7 +27,9 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from cascade.spec.budgets import Budget
     from cascade.spec.outcomes import Outcome
+    from cascade.spec.selector import JumpSelector
 
     Hook: TypeAlias = Callable[[Outcome], object] | None
     """What is called with an outcome; None: nothing is."""
@@ -254,3 +257,134 @@ def seconds_from(given: Any, what: str) -> float:
 
 def _is_number(given: Any) -> bool:
     return isinstance(given, (int, float)) and not isinstance(given, bool)
+
+
+# --- what was set on a lazy result
+
+
+class Config:
+    """What was set on a lazy result beyond its call, and beyond what that is to other nodes (`OwnConfig`).
+
+    Nodes that were set alike share one, as objects share a hidden class (Chambers, Ungar and Lee, 1989): each has the
+    ones that it leads to by one setting more. So a policy on each of many nodes costs a look, and the graph looks at it
+    once. What has lazy values, or an identity that must not be kept, belongs to one node.
+    """
+
+    __slots__ = (
+        "_next",
+        "budget",
+        "cache",
+        "checkpoint",
+        "constraints",
+        "history",
+        "hooks",
+        "is_shared",
+        "label",
+        "max_iterations",
+        "none_if_skipped",
+        "passes_first",
+        "receiver",
+        "retry",
+        "selector",
+        "timeout",
+    )
+
+    condition: Any = UNSET
+    otherwise: Any = UNSET
+    after: Sequence[Any] = ()
+
+    def __init__(self) -> None:
+        self.retry: Retry | None = None
+        self.timeout: float | None = None
+        self.budget: Budget | None = None
+        self.constraints: Constraints | None = None
+        self.cache: Any = UNSET
+        self.hooks: Hooks | None = None
+        self.label: str | None = None
+        self.selector: JumpSelector | None = None
+        self.max_iterations: int | None = None
+        self.history: bool = False
+        self.checkpoint: Literal["entry", "turn"] | None = None
+        self.receiver: bool = False
+        """The first argument is the `self` of a method."""
+        self.passes_first: bool = False
+        """A step of a pipeline: when skipped it gives its first argument, even a plain value."""
+        self.none_if_skipped: bool = False
+        """The last of a sequence: skipped, it reads as None where a run asks for it."""
+        self.is_shared: bool = False
+        """Whether all nodes that were set alike have this one, so that nothing of it ever changes."""
+        self._next: dict[Any, Config] = {}
+
+    def set(self, name: str, value: Any) -> Config:
+        """Return the configuration with one setting more: this one, if it belongs to one node."""
+        if not self.is_shared:
+            setattr(self, name, value)
+            return self
+        key = _key(name, value)
+        found = None if key is None else self._next.get(key)
+        if found is None:
+            found = Config()
+            for slot in () if self is NO_CONFIG else SETTINGS:
+                setattr(found, slot, getattr(self, slot))
+            setattr(found, name, value)
+            if key is not None:
+                if len(self._next) >= MOST_NEXT:
+                    oldest, *_ = list(self._next)
+                    self._next.pop(oldest, None)  # who has it keeps it
+                found.is_shared = True
+                self._next[key] = found
+        return found
+
+    @property
+    def only_binds(self) -> bool:
+        """Whether a selector is all of what was set that a gate tells."""
+        unset = self.cache is UNSET
+        none = self.retry is None and self.timeout is None and self.constraints is None and self.label is None
+        none = none and self.hooks is None and self.budget is None
+        return unset and none and self.max_iterations is None and not self.receiver and self.selector is not None
+
+
+class OwnConfig:
+    """What was set on one lazy result that refers to others: a condition, what stands in, what goes before.
+
+    All else is read as that of its `settings`.
+    """
+
+    __slots__ = ("after", "condition", "otherwise", "settings")
+
+    def __init__(self, settings: Config) -> None:
+        self.settings: Config = settings
+        self.condition: Any = UNSET
+        self.otherwise: Any = UNSET
+        self.after: list[Any] = []
+
+    def set(self, name: str, value: Any) -> OwnConfig:
+        """Set something else beside."""
+        self.settings = self.settings.set(name, value)
+        return self
+
+    only_binds = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.settings, name)
+
+
+MOST_NEXT = 16
+"""A configuration knows so many that it leads to: labels may be as many as nodes."""
+PLAIN_SETTINGS = frozenset({"budget", "timeout", "label", "receiver", "passes_first", "none_if_skipped"})
+SETTINGS = tuple(name for name in Config.__slots__ if name not in ("_next", "is_shared"))
+
+
+def _key(name: str, value: Any) -> Any:
+    """Return what tells a setting from others; None: it is no plain value, and is not to be kept."""
+    if name == "constraints":
+        return None if value.lazy else (name, *[(each, most.__class__, most) for each, most in value.amounts.items()])
+    if name == "retry":
+        plain = isinstance(value.on, (type, tuple)) and isinstance(value.give_up, (type, tuple))
+        return (name, value) if plain else None
+    return (name, value.__class__, value) if name in PLAIN_SETTINGS else None
+
+
+NO_CONFIG = Config()
+NO_CONFIG.is_shared = True
+METHOD = NO_CONFIG.set("receiver", True)

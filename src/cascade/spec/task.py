@@ -10,11 +10,11 @@ from typing import Any, Generic, Literal, NoReturn, ParamSpec, overload
 from cascade.spec.caching import cache_from
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.keywords import explains_options, no_option
-from cascade.spec.lazy import METHOD, LazyResult, R, place
+from cascade.spec.lazy import LazyResult, R, place
 from cascade.spec.mapping import Mappable, OnError, Partial, by_name
 from cascade.spec.mistakes import NO_OPTIONS_OF_TASKS, check_argument, no_attribute_of_task, refuse_uncalled
 from cascade.spec.placement import CallForm, Profile, profile_of
-from cascade.spec.policies import Constraints, Hook, Hooks, Retry, hooks_from, retry_from, seconds_from
+from cascade.spec.policies import METHOD, Constraints, Hook, Hooks, Retry, hooks_from, retry_from, seconds_from
 from cascade.spec.refusals import Absent
 from cascade.spec.resource import Inject, injected
 from cascade.spec.shown import one_line
@@ -100,6 +100,7 @@ class Task(Mappable[R], Generic[P, R]):
         self.version = version
         self.hooks = hooks
         self.receiver: Any = None
+        """The instance whose method it is; only of a `BoundTask`."""
         self.variant: tuple[Task[P, R], dict[str, Any]] | None = None
         """The task that it was made of by `with_options`, and those."""
         self.origin: Task[..., R] = self
@@ -147,8 +148,6 @@ class Task(Mappable[R], Generic[P, R]):
         return f"<Task {self.name!r}, declared at {self.declared}>"
 
     def __reduce__(self) -> Any:
-        if self.receiver is not None:
-            return getattr, (self.receiver, self.__name__)
         return self.__qualname__ if self.variant is None else (_variant, self.variant)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
@@ -158,11 +157,9 @@ class Task(Mappable[R], Generic[P, R]):
             TypeError: the arguments do not fit the function's signature, or one of them is a task
                 that was not called.
         """
-        if self.receiver is not None:
-            return self._call_method(args, kwargs, _frame(1))
         if kwargs:
             if (len(args), *kwargs) not in self.spellings:
-                return self._declare(args, kwargs, _frame(1))
+                return self._declare(args, kwargs, _frame(1), None)
             args += (*kwargs.values(),)
         count = len(args)
         if not self._least <= count <= self._most:
@@ -184,54 +181,51 @@ class Task(Mappable[R], Generic[P, R]):
         lazy.kwargs = lazy.plan = lazy.config = None
         return lazy
 
-    def _call_method(self, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> LazyResult[R]:
+    def _call_method(self, receiver: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> LazyResult[R]:
         """Declare a call of a method, in few steps where that is by position."""
         if kwargs and (len(args) + 1, *kwargs) in self.spellings:
             args, kwargs = (*args, *kwargs.values()), {}
         if kwargs or not self._least <= len(args) + 1 <= self._most:
-            return self._declare(args, kwargs, frame)
+            return self._declare(args, kwargs, frame, receiver)
         for value in args:
             if value.__class__ not in PASSED:
                 self._check(value)
         lazy: LazyResult[R] = LazyResult()
-        lazy.task = self.origin
-        lazy.args = (self.receiver, *args)
+        lazy.task = self
+        lazy.args = (receiver, *args)
         lazy.config = METHOD
         lazy.code = frame.f_code
         lazy.lasti = frame.f_lasti
         lazy.kwargs = lazy.plan = None
         return lazy
 
-    def _declare(self, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> LazyResult[R]:
+    def _declare(self, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any, receiver: Any) -> LazyResult[R]:
         """Declare a call with keywords, or of a method."""
-        if self.receiver is not None:
-            args = (self.receiver, *args)
+        if receiver is not None:
+            args = (receiver, *args)
         if self.shape is not None and not self.shape.takes(len(args), kwargs):
             self._refuse(args, kwargs)
-        for value in (*args[0 if self.receiver is None else 1 :], *kwargs.values()):
+        for value in (*args[0 if receiver is None else 1 :], *kwargs.values()):
             if value.__class__ not in PASSED:
                 self._check(value)
         if kwargs and self.shape is not None and self.shape.passes_in_order(len(args), kwargs):
             self.spellings.add((len(args), *kwargs))
             args, kwargs = (*args, *kwargs.values()), {}
         lazy: LazyResult[R] = LazyResult()
-        lazy.task = self.origin
+        lazy.task = self
         lazy.args = args
         lazy.kwargs = kwargs or None
-        lazy.config = None
+        lazy.config = None if receiver is None else METHOD
         place(lazy, frame)
-        if self.receiver is not None:
-            lazy.config = METHOD
         return lazy
 
     def __get__(self, instance: Any, owner: type | None = None) -> Task[..., R]:
         """Bind to an instance, as a function would: its methods can be tasks."""
         if instance is None:
             return self
-        bound: Task[..., R] = object.__new__(Task)
-        known = self.__dict__.copy()
-        known["__wrapped__"], known["receiver"] = MethodType(self.func, instance), instance
-        bound.__dict__ = known
+        bound: BoundTask[..., R] = object.__new__(BoundTask)
+        bound.origin, bound.receiver = self, instance
+        bound.__doc__, bound.__module__ = self.__doc__, self.__module__  # a class has these of its own
         return bound
 
     def _fixed(self) -> tuple[Any, dict[str, Any]]:
@@ -270,9 +264,6 @@ class Task(Mappable[R], Generic[P, R]):
             **{"on_failure": on_failure, "on_success": on_success, "heartbeat": heartbeat},
         }
         given = {option: value for option, value in given.items() if value is not UNSET}
-        if self.receiver is not None:
-            bound: Any = self.origin.with_options(**given).__get__(self.receiver)
-            return bound  # type: ignore[no-any-return]
         held = self.constraints
         own = {
             **{"name": self.name, "pure": self.pure, "mode": self.mode, "retry": self.retry, "timeout": self.timeout},
@@ -331,9 +322,27 @@ class Task(Mappable[R], Generic[P, R]):
     def _check(self, value: Any) -> None:
         """Look closer at an argument that is not of a type that most are of."""
         who = f"task {self.name!r} ({self.declared})"
-        if value.__class__ is Task or value.__class__ is Partial:
+        if isinstance(value, Task | Partial):
             refuse_uncalled(value, who)
         check_argument(value, who)
+
+
+class BoundTask(Task[P, R]):
+    """A task that is a method, of one instance; all that is not said here is as of the task itself."""
+
+    def __getattr__(self, name: str) -> Any:
+        return MethodType(self.origin.func, self.receiver) if name == "__wrapped__" else getattr(self.origin, name)
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.receiver, self.__name__)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
+        """Declare one call: return its lazy result and run nothing."""
+        return self.origin._call_method(self.receiver, args, kwargs, _frame(1))
+
+    def with_options(self, **options: Any) -> Task[..., R]:  # type: ignore[override]  # they are checked there
+        """Return a method of the same instance with these options in the place of its own."""
+        return self.origin.with_options(**options).__get__(self.receiver)
 
 
 def _flags_of(func: Any) -> int:

@@ -104,7 +104,7 @@ class _Reach:
                 if router is not None:
                     shape.add([list(router.routes.items()), router.default])
                 if gate is not None:
-                    shape.add([gate.condition, gate.otherwise, gate.after, gate.first, gate.max_iterations])
+                    shape.add([gate.condition, gate.otherwise, gate.after, gate.first, gate.terms.max_iterations])
             shape.add(list(graph.jumps.items()))
         except (Unkeyable, RecursionError) as error:
             raise refused(self._form, "a literal value in it", error) from None

@@ -120,10 +120,10 @@ class CSPSolver:
 
     def _needs(self, graph: Graph, i: int) -> dict[str, float]:
         gate = graph.gates.get(i)
-        if gate is None or gate.constraints is None:
+        if gate is None or gate.terms.constraints is None:
             return {}
         found = {}
-        for name, amount in gate.constraints.amounts.items():
+        for name, amount in gate.terms.constraints.amounts.items():
             if name in self.system_resources:
                 if amount > self.system_resources[name]:
                     raise ConstraintError(

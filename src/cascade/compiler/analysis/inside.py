@@ -31,7 +31,7 @@ def size_inside(blueprint: Blueprint, most: int = MOST_INSIDE) -> int:
         return 0
     if any(form is not None and form.is_async for form in block.forms):
         return 0
-    if any(gate.asks for gate in block.gates.values()):
+    if any(gate.terms.asks for gate in block.gates.values()):
         return 0  # what is taken before a function runs is looked for in its own block
     size = len(block)
     for inner in blueprint.subflows.values():

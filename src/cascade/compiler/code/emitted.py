@@ -23,7 +23,7 @@ from cascade.spec.placement import placements
 if TYPE_CHECKING:
     from cascade.compiler.transition_profile import Edge, EntryPoint
 
-__all__ = ["ENDLESS", "Chain", "EmittedCode", "Guards", "LinkedLoop", "LoopCode", "StraightCode", "finished"]
+__all__ = ["Chain", "EmittedCode", "Guards", "LinkedLoop", "LoopCode", "StraightCode", "finished"]
 
 
 class GuardsHolder(Protocol):
@@ -206,10 +206,6 @@ def finished(kind: type[E], writer: SourceWriter, name: str, is_async: bool) -> 
     return kind(make_function(name, source, writer.names), source, writer, is_async)
 
 
-ENDLESS = 1 << 62
-"""The entries of a loop without a limit."""
-
-
 class LinkedLoop:
     """An emitted loop, and what its parts are in one program."""
 
@@ -222,9 +218,7 @@ class LinkedLoop:
         """The nodes of root blocks whose values it takes."""
         self.after = [(entries[k], entries[k].block.gates[i].after[which]) for k, i, which in loop.after]
         """What must have run around it: (state, number)."""
-        gates = [entry.block.gates.get(entry.register) for entry in entries]
-        limits = [gate.max_iterations for gate in gates if gate is not None and gate.max_iterations is not None]
-        self.limit: int = min(limits, default=ENDLESS)
+        self.limit = min([entry.limit for entry in entries])
         """How many entries a loop may have that enters all of these states."""
         entry = entries[0]
         self.is_leaf = len(entries) == 1 and entry.kind == "state" and entry.plan.is_bare and not entry.plan.steps

@@ -263,18 +263,18 @@ class BlockEmitter:
         form = block.forms[i]
         assert form is not None
         gate = block.gates.get(i)
-        if gate is not None and (gate.retry is not None or gate.asks) and any(writer.watch):
+        if gate is not None and (gate.terms.retry is not None or gate.terms.asks) and any(writer.watch):
             raise CannotEmit("policy")  # its attempts are told as one call
         references = block.references(i)
         passed = [self.local[at] for at in references]
         split = len(passed) - len(form.names)
-        more = self.resources(i, form, split) if gate is not None and gate.asks else {}
+        more = self.resources(i, form, split) if gate is not None and gate.terms.asks else {}
         passed = [more.pop(at, local) for at, local in enumerate(passed)]
         named = [*zip(form.names, passed[split:], strict=True), *more.items()]
-        is_kept = gate is not None and gate.cache is not None
-        if gate is not None and gate.cache is not None:
+        is_kept = gate is not None and gate.terms.cache is not None
+        if gate is not None and gate.terms.cache is not None:
             where = self.entry, i, None
-            text = writer.passed(writer.take(where, (form, gate.cache), "kept"), passed[:split], named)
+            text = writer.passed(writer.take(where, (form, gate.terms.cache), "kept"), passed[:split], named)
         else:
             text = writer.called(form, passed[:split], named)
         place = self.place(i)
@@ -355,10 +355,10 @@ class BlockEmitter:
         block, writer, gate = self.block, self.writer, self.block.gates[i]
         form = block.forms[i]
         tests: list[tuple[str, str]] = []
-        if gate.cache is not None and form is not None and form.is_async:
+        if gate.terms.cache is not None and form is not None and form.is_async:
             raise CannotEmit("policy")
-        if gate.constraints is not None and gate.cache is None:
-            room = writer.take((self.entry, i, None), gate.constraints, "has_room")
+        if gate.terms.constraints is not None and gate.terms.cache is None:
+            room = writer.take((self.entry, i, None), gate.terms.constraints, "has_room")
             writer.line(self.depth, f"if not {room}(): {writer.deoptimize()}", "", self.place(i))
         if gate.condition is not None:
             absent = self.absent(gate.condition)

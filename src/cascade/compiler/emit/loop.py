@@ -29,7 +29,7 @@ from cascade.compiler.emit.inner_loop import InnerLoop, edge_tests
 from cascade.compiler.transition_profile import EXPECTED, Edge, EntryPoint, same
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.control import Jump, TailCall
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.operations import IMPORT
 from cascade.spec.placement import CallForm
 

@@ -36,7 +36,7 @@ def item_form(blueprint: Blueprint, block: Block, i: int) -> CallForm | None:
     """Return how map `i` calls its task, if each call needs nothing but to be made; else None."""
     node: MappedResult[Any] = blueprint.graph.nodes[block.source(i)]
     gate = block.gates.get(i)
-    if gate is not None and not (gate.is_plain and gate.selector is None and i not in block.jumps):
+    if gate is not None and not (gate.is_plain and gate.terms.selector is None and i not in block.jumps):
         return None
     if node.concurrency is not None or node.window is not None or node.errors.on_error != "raise":
         return None

@@ -66,7 +66,7 @@ def _make(blueprint: Blueprint, block: Block, number: int, key: Key) -> EntryPla
     count = len(references) - len(form.names)
     placed, named = references[:count], dict(zip(form.names, references[count:], strict=True))
     gate = block.gates.get(root)
-    receiver = 1 if gate is not None and gate.receiver else 0
+    receiver = 1 if gate is not None and gate.terms.receiver else 0
     if key is FIRST:
         _override_first(blueprint, number, form, placed, named, receiver, size)
         overrides = 1
@@ -82,7 +82,10 @@ def _make(blueprint: Blueprint, block: Block, number: int, key: Key) -> EntryPla
         or block.lazies
         or block.kinds[root] == MAP
         or form.task.needs
-        or (gate is not None and (gate.is_policy or gate.max_iterations is not None or gate.condition is not None))
+        or (
+            gate is not None
+            and (gate.terms.is_policy or gate.terms.max_iterations is not None or gate.condition is not None)
+        )
     )
     return plan
 

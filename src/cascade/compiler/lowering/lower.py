@@ -9,10 +9,12 @@ from cascade.spec.blueprint import Block, Blueprint
 from cascade.spec.caching import Cached
 from cascade.spec.compose import SubflowResult
 from cascade.spec.control import Router
-from cascade.spec.graph import Gate, Graph, Routes
+from cascade.spec.gate import Gate, Terms
+from cascade.spec.graph import Graph, Routes
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import LazyResult
 from cascade.spec.operations import CALL0, CALLN, GATED, IMPORT, LOOP, MANAGED, NESTED, PACK, ROUTE, SUBFLOW
+from cascade.spec.placement import CallForm
 
 __all__ = ["lower", "open_to_tail_calls"]
 
@@ -30,26 +32,37 @@ def lower(graph: Graph, order: Iterable[int] | None = None, subflows: dict[int, 
     root.operands, root.routes, root.jumps = graph.operands, graph.routes, graph.jumps
     root.gates = dict(graph.gates)
     root.root, root.strict = graph.root, graph.strict
-    gates = {*graph.gates.values()}
-    telling = {gate for gate in gates if gate.only_tells}  # nearly all nodes share one
     root.is_gated = False
-    root.ops = bytearray(graph.kinds) if gates or graph.routes else graph.kinds
+    root.ops = bytearray(graph.kinds) if graph.gates or graph.routes else graph.kinds
+    known: dict[tuple[Terms, CallForm | None, int], tuple[int, bool]] = {}  # nearly all nodes share some
+    conditions = False
     for i, gate in graph.gates.items():
-        if gate not in telling or ((form := graph.forms[i]) is not None and form.task.needs):
-            root.ops[i] = _operation(graph, i, gate)
+        terms, form, kind = gate.terms, graph.forms[i], graph.kinds[i]
+        op, tells = known.get((terms, form, kind), (None, False))
+        if op is None:
+            needs = form is not None and bool(form.task.needs)
+            op, tells = _operation(graph, i, terms), terms.only_tells and not needs
+            if not needs:
+                known[terms, form, kind] = op, tells
+        if gate.condition is not None or gate.after:
+            conditions = conditions or gate.condition is not None
+            root.ops[i] = GATED if op <= CALLN else op
+            root.is_gated = True
+        elif not tells:
+            root.ops[i] = op
             root.is_gated = True
     if inner:
         root.ops = bytearray(root.ops)
     for i, one in inner.items():
         if not one.skips and (i not in graph.gates or (graph.gates[i].is_plain and i not in graph.jumps)):
             root.ops[i] = NESTED
-    skips = _mark_skippable(graph, root, inner, any(gate.condition is not None for gate in gates))
+    skips = _mark_skippable(graph, root, inner, conditions)
     root.is_gated = root.is_gated or skips
     root.lazies = bool(len(graph) > graph.strict or graph.routes or root.is_gated or SUBFLOW in root.ops)
     blueprint = Blueprint(graph, root)
     blueprint.subflows = inner
     blueprint.skips = skips
-    blueprint.is_budgeted = any(gate.budget is not None for gate in gates) or any(
+    blueprint.is_budgeted = any(gate.terms.budget is not None for gate in graph.gates.values()) or any(
         one.is_budgeted for one in inner.values()
     )
     blueprint.order = order
@@ -68,25 +81,26 @@ def open_to_tail_calls(blueprint: Blueprint) -> None:
         root.moves = root.last = root.reads = root.read_by = None  # what runs once a run is read late
 
 
-def _operation(graph: Graph, i: int, gate: Gate) -> int:
+def _operation(graph: Graph, i: int, terms: Terms) -> int:
+    """Return what a node becomes by its terms alone, which may be those of many."""
     kind = graph.kinds[i]
     if kind > CALLN:
         return kind
-    if gate.selector is not None:
+    if terms.selector is not None:
         return LOOP
     form = graph.forms[i]
     assert form is not None
     needs = form.needs_behind(len(graph.references(i)) - len(form.names)) if form.task.needs else {}
-    if gate.streams:
+    if terms.streams:
         return MANAGED
-    if gate.cache is not None:  # a look at what is kept takes no time where that is at hand
-        return (
-            GATED if gate.cache.__class__ is Cached and needs == {} and not (gate.injects or gate.amounts) else MANAGED
-        )
-    in_place = needs is not None and gate.only_takes and not form.is_async
-    if not in_place and (gate.is_policy or needs != {}):
+    if terms.cache is not None:  # a look at what is kept takes no time where that is at hand
+        is_lazy = terms.constraints is not None and terms.constraints.lazy
+        is_bare = needs == {} and not terms.injects and not is_lazy
+        return GATED if terms.cache.__class__ is Cached and is_bare else MANAGED
+    in_place = needs is not None and terms.only_takes and not form.is_async
+    if not in_place and (terms.is_policy or needs != {}):
         return MANAGED
-    return GATED if gate.asks or gate.condition is not None or gate.after else kind
+    return GATED if terms.asks else kind
 
 
 def _mark_skippable(graph: Graph, root: Block, subflows: dict[int, Blueprint], conditions: bool) -> bool:
@@ -96,36 +110,37 @@ def _mark_skippable(graph: Graph, root: Block, subflows: dict[int, Blueprint], c
     """
     if not conditions and not any(inner.skips for inner in subflows.values()):
         return False
-    maybe = bytearray(len(graph))
-    ops, kinds = root.ops, root.kinds
+    maybe = bytearray(len(graph) + len(graph.constants))  # which are read from the back, and are there
+    is_skipped = maybe.__getitem__
+    ops, kinds, gates, jumps = root.ops, root.kinds, root.gates, graph.jumps
     if ops is kinds:
         ops = root.ops = bytearray(kinds)
-    for i in range(len(graph)):
-        gate = root.gates.get(i)
-        loops = i in graph.jumps  # a state that it enters may be skipped; so of the items of a map
-        skips = loops or ops[i] in (ROUTE, SUBFLOW) or any(maybe[at] for at in graph.references(i) if at >= 0)
+    for i, op in enumerate(ops):
+        gate = gates.get(i)
+        # a state that a loop enters may be skipped; so of the items of a map
+        skips = op in (ROUTE, SUBFLOW) or (gate is not None and gate.condition is not None) or i in jumps
+        skips = skips or any(map(is_skipped, graph.references(i)))
         if gate is not None and not skips:
-            reads = (*gate.after, *(at for _, at in gate.amounts if at >= 0))
-            skips = gate.condition is not None or any(maybe[at] for at in reads)
+            skips = any(map(is_skipped, (*gate.after, *[at for _, at in gate.amounts])))
         if not skips:
             continue
         maybe[i] = 1
         if isinstance(graph.nodes[i], LazyResult):
             if gate is None or not gate.is_own:  # many nodes may share one
-                gate = root.gates[i] = Gate() if gate is None else gate.copied()
-            gate.first = _first(graph, i)
-        if ops[i] <= CALLN:
+                gate = gates[i] = Gate() if gate is None else gate.copied()
+            gate.first = _first(graph, i, gate.terms)
+        if op <= CALLN:
             ops[i] = GATED
-        elif ops[i] == NESTED:
+        elif op == NESTED:
             ops[i] = SUBFLOW
     return True
 
 
-def _first(graph: Graph, i: int) -> int | None:
+def _first(graph: Graph, i: int, terms: Terms) -> int | None:
     """The reference of the first argument of node `i`, if a reader may get that in place of a skipped result."""
     node = graph.nodes[i]
     references = graph.references(i)
-    at = 1 if node.config is not None and node.config.receiver else 0
+    at = 1 if terms.receiver else 0
     if len(references) <= at or isinstance(node, SubflowResult):
         return None
     form = graph.forms[i]
@@ -136,7 +151,7 @@ def _first(graph: Graph, i: int) -> int | None:
         reference = references[len(references) - len(form.names) + form.names.index(named[0])]
     else:
         reference = references[at]
-    if node.config is not None and node.config.passes_first:
+    if terms.passes_first:
         return reference
     if reference < 0:
         return reference if -1 - reference in graph.inputs else None

@@ -185,7 +185,7 @@ def _marks(at: int, graph: Graph, unseen: dict[int, set[str]]) -> Iterator[tuple
                 mark = None
     known: dict[str, str] = {}
     for i, gate in graph.gates.items():
-        for name, amount in gate.constraints.amounts.items() if gate.constraints is not None else ():
+        for name, amount in gate.terms.constraints.amounts.items() if gate.terms.constraints is not None else ():
             if not isinstance(amount, (int, float)):
                 continue  # a lazy amount is an edge of the graph
             fresh = None

@@ -101,7 +101,7 @@ def check_names_of_capacities(graph: Graph, capacities: Collection[str]) -> Iter
     """Find constraints on what an engine has no capacity of."""
     for i, gate in graph.gates.items():
         names = [
-            *(gate.constraints.amounts if gate.constraints is not None else ()),
+            *(gate.terms.constraints.amounts if gate.terms.constraints is not None else ()),
             *(name for name, _ in gate.amounts),
         ]
         for name in names:

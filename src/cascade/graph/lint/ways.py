@@ -223,7 +223,7 @@ def _endless(graph: Graph, ways: dict[int, Ways]) -> Iterator[Finding]:
 def _may_end(graph: Graph, ways: dict[int, Ways], i: int) -> bool:
     """Say whether a loop may end in a state; where that is skipped, it does."""
     gate = graph.gates[i]
-    return ways[i].unknown or ways[i].ends or gate.max_iterations is not None or gate.condition is not None
+    return ways[i].unknown or ways[i].ends or gate.terms.max_iterations is not None or gate.condition is not None
 
 
 def _leading_to(graph: Graph, states: Iterable[int]) -> set[int]:

@@ -38,18 +38,18 @@ class Capacities:
         while waiting:
             inner, held = waiting.pop()
             for i, gate in inner.graph.gates.items():
-                if gate.constraints is not None:
-                    for name, amount in gate.constraints.amounts.items():
+                if gate.terms.constraints is not None:
+                    for name, amount in gate.terms.constraints.amounts.items():
                         self._check_one(inner.graph, i, name, amount, held)
                     for name, _ in gate.amounts:
                         self._check_one(inner.graph, i, name, 0, held)
             for number, below in inner.subflows.items():
                 around = inner.graph.gates.get(number)
-                if around is None or around.constraints is None:
+                if around is None or around.terms.constraints is None:
                     waiting.append((below, held))
                 else:  # of lazy amounts it is only known that there will be some
                     lazy = {name: float("inf") for name, _ in around.amounts}
-                    waiting.append((below, around.constraints.amounts | lazy))
+                    waiting.append((below, around.terms.constraints.amounts | lazy))
 
     def _check_one(self, graph: Graph, i: int, name: str, amount: float, held: Mapping[str, float] | None) -> None:
         if amount > self.whole.get(name, amount):

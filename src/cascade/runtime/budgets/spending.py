@@ -10,7 +10,7 @@ from cascade.runtime.budgets.account import Account, SpendingClock
 from cascade.runtime.frames.call import Call
 from cascade.runtime.run.deadlock import give_up, hold
 from cascade.runtime.run.state import RunState
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 
 __all__ = ["SpendingCall", "spent", "who_is"]
 
@@ -80,7 +80,7 @@ def who_is(run: RunState, call: Call) -> str:
 
 def _accounts(managed: SpendingCall) -> list[Account]:
     """Return the accounts of the agents that an attempt is one of: of its loop, and its own."""
-    run, call, budget = managed.run, managed.call, managed.gate.budget
+    run, call, budget = managed.run, managed.call, managed.gate.terms.budget
     known: dict[Any, Account] | None = call.accounts
     if known is None:
         known = call.accounts = {}

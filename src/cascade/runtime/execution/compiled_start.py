@@ -6,8 +6,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from cascade.compiler.analysis.shapes import kept, leaf_shape
-from cascade.compiler.code.emitted import ENDLESS, Guards, LinkedLoop
-from cascade.compiler.transition_profile import Edge, TransitionProfile
+from cascade.compiler.code.emitted import Guards, LinkedLoop
+from cascade.compiler.transition_profile import ENDLESS, Edge, TransitionProfile
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import PENDING, Frame
 from cascade.runtime.loops.shared_transition import HERE, literals

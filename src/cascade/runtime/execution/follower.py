@@ -29,7 +29,7 @@ from cascade.runtime.loops.transition import Transition
 from cascade.runtime.shortcuts import off
 from cascade.spec.blueprint import EntryPlan
 from cascade.spec.control import Jump, TailCall, Value
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.lazy import Lazy
 from cascade.spec.operations import CALLN, MAP
 from cascade.spec.placement import CallForm
@@ -301,7 +301,7 @@ class Follower(LoopPosition):
         assert form is not None
         declared, named = self.item
         args, kwargs = list(declared), dict(named)
-        receiver = 1 if gate is not None and gate.receiver else 0
+        receiver = 1 if gate is not None and gate.terms.receiver else 0
         for name, value in zip(key, overrides, strict=True):
             if key is FIRST:
                 name = _first_name(form, receiver, self.described)
@@ -316,7 +316,13 @@ class Follower(LoopPosition):
         run = self.run
         self.form, self.args, self.kwargs, self.gate = form, args, kwargs, gate
         inline = form.inline
-        if inline is None or run.observed or not run.inline or form.task.needs or (gate is not None and gate.is_policy):
+        if (
+            inline is None
+            or run.observed
+            or not run.inline
+            or form.task.needs
+            or (gate is not None and gate.terms.is_policy)
+        ):
             return await run.operations.call(run, self.call, form, args, kwargs, gate)
         run.ticker.ticks = 0
         return inline(*args, **kwargs)
@@ -375,7 +381,7 @@ class Follower(LoopPosition):
                 except JumpError as error:
                     raise TypeError(f"a TailCall to blueprint {call.target_blueprint_id!r}: {error}") from None
             return await self.enter(activation, target, key, (*call.args, *call.kwargs.values()), called=True)
-        receiver = 1 if self.gate is not None and self.gate.receiver else 0
+        receiver = 1 if self.gate is not None and self.gate.terms.receiver else 0
         args, kwargs = merge_tail(self.form, self.args, self.kwargs, call, receiver)
         self.move(self.activation, self.number, self.routes, self.gate, called=True)
         return await self.call_state(self.form, args, kwargs, self.gate)

@@ -156,7 +156,7 @@ async def _spread(state: MapState) -> None:
     """Go through the items: in place while calls are short and nothing has to be waited for."""
     run, form, source = state.run, state.form, state.source
     gate = state.gate
-    policy = form.task.needs or (gate is not None and (gate.is_policy or gate.selector is not None))
+    policy = form.task.needs or (gate is not None and (gate.terms.is_policy or gate.terms.selector is not None))
     in_place = run.inline and not policy
     measures = in_place and run.direct and form.inline is None and form.task.mode == "auto" and not form.is_async
     may_wait = is_alone = not isinstance(source, ColumnSource)

@@ -166,7 +166,7 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
     call = Call(state.frame, state.i, f"[{index}]", state.scope)
     suffix = call.suffix
     instance = call.instance(run.names)
-    if (gate is not None and gate.selector is not None) or instance.items.get(suffix):
+    if (gate is not None and gate.terms.selector is not None) or instance.items.get(suffix):
         if started is NOTHING or not run.observed:
             call.enter(instance)
         else:  # it was counted when it was begun

@@ -204,7 +204,7 @@ def _is_plain(run: RunState, frame: Frame, i: int, form: CallForm, started: obje
     if started.__class__ is not Ticket or op == LOOP or not run.takes_tickets or form.task.needs:
         return False
     gate = frame.block.gates.get(i)
-    return (gate is None or gate.only_holds) and not run.names.has_looped(frame, i)
+    return (gate is None or gate.terms.only_holds) and not run.names.has_looped(frame, i)
 
 
 def _asked(run: RunState, frame: Frame, i: int) -> Any:
@@ -215,10 +215,10 @@ def _asked(run: RunState, frame: Frame, i: int) -> Any:
     """
     admission, gate, form = run.engine.admission, frame.block.gates.get(i), frame.block.forms[i]
     assert form is not None
-    constraints = None if gate is None else gate.constraints
+    constraints = None if gate is None else gate.terms.constraints
     share = run.shares.get(frame.activation) if run.shares else None
     needed = admission.capacities.needed(constraints and constraints.amounts, share)
-    if (gate is not None and (gate.amounts or gate.cache is not None)) or (not needed and not run.governs(form)):
+    if (gate is not None and (gate.amounts or gate.terms.cache is not None)) or (not needed and not run.governs(form)):
         return PENDING
     ticket = admission.ask(form.task.name, needed, _start_held, (frame, i), share is not None)
     if not ticket.is_in and run.run_scope.depth and stuck(run, ticket) is not None:

@@ -15,7 +15,7 @@ from cascade.runtime.interpreter.subflows import close_subflow, given_constants,
 from cascade.runtime.policies.managed import ManagedCall
 from cascade.runtime.policies.stack import carry_out
 from cascade.runtime.run.state import RunState
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.readable import readable
 
 __all__ = ["run_once", "run_subflow"]
@@ -33,7 +33,7 @@ async def run_subflow(run: RunState, around: Frame, i: int, values: list[Any], s
     else:
         constants = given_constants(run, around, i, values)
         gate = around.block.gates.get(i)
-        if gate is not None and gate.is_policy:
+        if gate is not None and gate.terms.is_policy:
             managed = ManagedSubflow(run, around, i, gate, constants)
             value, skip = await carry_out(managed), managed.skip
         else:
@@ -145,7 +145,7 @@ class ManagedSubflow(ManagedCall):
 
     async def make(self) -> Any:
         """Run the sub-flow once; what is inside of it shares what it holds."""
-        run, constraints = self.run, self.gate.constraints
+        run, constraints = self.run, self.gate.terms.constraints
         share = None
         if constraints is not None:
             share = run.engine.admission.capacities.open_share(

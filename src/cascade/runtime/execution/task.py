@@ -19,7 +19,7 @@ from cascade.runtime.policies.managed import ManagedCall, Work
 from cascade.runtime.policies.stack import carry_out
 from cascade.runtime.resources.for_calls import call_with_resources
 from cascade.runtime.run.state import RunState
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.operations import LOOP, MANAGED, MAP, SUBFLOW
 from cascade.spec.placement import CallForm, arguments
 from cascade.spec.readable import readable
@@ -55,7 +55,7 @@ async def perform(run: RunState, frame: Frame, i: int, started: Any) -> Any:
         attempted, ticket, started = started, started.ticket, PENDING
     if gate is not None and gate.amounts:
         gate = run.settled(call, gate, regs)
-    asks = gate is not None and gate.asks
+    asks = gate is not None and gate.terms.asks
     if op in (LOOP, MANAGED) or attempted is not None or asks or run.heard:
         # what is managed tells who comes before the run looks
         instance = call.instance(run.names)
@@ -99,10 +99,10 @@ def invoke(
     Raises:
         NodeFailure: it raised, as it was awaited; the error has its note.
     """
-    if run.observed or ticket is not None or form.task.needs or (gate is not None and gate.is_policy):
+    if run.observed or ticket is not None or form.task.needs or (gate is not None and gate.terms.is_policy):
         managed = ManagedTask(run, call, form, args, kwargs, gate, ticket)
         managed.attempted = attempted
-        if gate is not None and gate.streams:
+        if gate is not None and gate.terms.streams:
             return run.operations.streamed(managed, carry_out(managed))
         return carry_out(managed)
     return call_plainly(run, call, form, args, kwargs)
@@ -177,7 +177,7 @@ class ManagedTask(ManagedCall):
     @property
     def is_here(self) -> bool:
         form = self.form
-        return form.is_async or self.gate.streams or form.task.mode == "inline" or not self.run.tells_begun
+        return form.is_async or self.gate.terms.streams or form.task.mode == "inline" or not self.run.tells_begun
 
     @property
     def has_given(self) -> bool:
@@ -210,7 +210,7 @@ class ManagedTask(ManagedCall):
         if self.started is None:
             self.run.publish_started(self.call)
             self.started = perf_counter()
-        if not self.form.task.needs and not self.gate.injects:
+        if not self.form.task.needs and not self.gate.terms.injects:
             return work(self)
         return call_with_resources(self.run, self.call, self.injections(), partial(self.provide, work))
 
@@ -219,7 +219,7 @@ class ManagedTask(ManagedCall):
         if attempted is not None:
             return attempted.end()
         args, kwargs = self.filled or (self.args, self.kwargs)
-        if self.gate.streams:
+        if self.gate.terms.streams:
             make = partial(make_call, self.run, self.call, self.form)
             return self.run.operations.attempt_streamed(self, args, kwargs, make, drive)
         begun = None if self.deadline is self.pulse is None else self.begun

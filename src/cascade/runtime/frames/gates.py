@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Parked, Skip, order_frame
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 
 __all__ = ["gate_reason", "stand_in"]
 

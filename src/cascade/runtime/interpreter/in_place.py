@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cascade.runtime.admission.ticket import Ticket
     from cascade.runtime.run.state import RunState
     from cascade.spec.blueprint import Block
-    from cascade.spec.graph import Gate
+    from cascade.spec.gate import Gate
     from cascade.spec.placement import CallForm
     from cascade.spec.policies import Constraints
 
@@ -39,17 +39,21 @@ def call_in_place(run: RunState, frame: Frame, form: CallForm, gate: Gate, value
     Args:
         is_first: no other call stands before it that has not yet asked whether it may start.
     """
-    if gate.cache is not None:
+    if gate.terms.cache is not None:
         return (
-            run.engine.caches.at_hand(form.task, gate.cache, *arguments(form, values)) if run.finds_results else PENDING
+            run.engine.caches.at_hand(form.task, gate.terms.cache, *arguments(form, values))
+            if run.finds_results
+            else PENDING
         )
     if form.inline is None or not run.inline:
         return PENDING
     is_first = is_first and not frame.activation.depth  # those around a sub-flow may be put aside
-    if gate.constraints is not None and not (is_first and has_room(run, frame.activation, gate.constraints)):
+    if gate.terms.constraints is not None and not (
+        is_first and has_room(run, frame.activation, gate.terms.constraints)
+    ):
         return PENDING
     has_own = False
-    if gate.injects:
+    if gate.terms.injects:
         values = [_provided(run, value) if value.__class__ is Inject else value for value in values]
         for value in values:
             if value is PENDING:
@@ -77,7 +81,7 @@ def has_room(run: RunState, activation: Activation, constraints: Constraints) ->
 
 def _kept(run: RunState, form: CallForm, gate: Gate) -> Callable[..., Any]:
     """Return what returns what is kept for a call, or PENDING."""
-    look, task, policy = run.engine.caches.at_hand, form.task, gate.cache
+    look, task, policy = run.engine.caches.at_hand, form.task, gate.terms.cache
 
     def kept(*args: Any, **kwargs: Any) -> Any:
         return look(task, policy, args, kwargs)
@@ -89,8 +93,8 @@ def hold_place(run: RunState, frame: Frame, i: int, form: CallForm, gate: Gate) 
     """Let a call in that was begun in place, and goes on; None if there is nothing to hold."""
     admission = run.engine.admitting
     needed = None
-    if admission is not None and gate.constraints is not None:
-        needed = admission.capacities.needed(gate.constraints.amounts)
+    if admission is not None and gate.terms.constraints is not None:
+        needed = admission.capacities.needed(gate.terms.constraints.amounts)
     if not needed:
         return None
     ticket: Ticket = admission.ask(form.task.name, needed, place=(frame, i))
@@ -123,12 +127,12 @@ def taken(
         assert form is not None
         if at is None:
             assert gate is not None
-            if gate.cache is not None:
+            if gate.terms.cache is not None:
                 if not run.finds_results:
                     return None
                 found.append(_kept(run, form, gate))
-            elif gate.constraints is not None:
-                found.append(partial(has_room, run, activation, gate.constraints))
+            elif gate.terms.constraints is not None:
+                found.append(partial(has_room, run, activation, gate.terms.constraints))
             continue
         constants = activation.constants
         value = _provided(run, form.task.needs[at] if isinstance(at, str) else dict(block.injected(i, constants))[at])

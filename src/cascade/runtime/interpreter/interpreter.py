@@ -34,7 +34,7 @@ from cascade.runtime.interpreter.last_readers import count_reads, release_reads
 from cascade.runtime.interpreter.results import may_try_again, plain_result
 from cascade.runtime.interpreter.subflows import close_subflow, given_constants, open_subflow
 from cascade.runtime.run.state import RunState
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.operations import (
     CALL0,
     CALL1,
@@ -285,24 +285,24 @@ def _special(
         value, is_apart = run.journal.of_register(frame, i)
         if value is not PENDING:
             return value
-    may_be_here = form is not None and (form.inline is not None or (gate is not None and gate.cache is not None))
+    may_be_here = form is not None and (form.inline is not None or (gate is not None and gate.terms.cache is not None))
     if not is_apart and (op <= CALLN or (op == GATED and may_be_here)):
-        if gate is None or (gate.retry is None and not gate.asks):
+        if gate is None or (gate.terms.retry is None and not gate.terms.asks):
             return _call(run, frame, i, form, values, deferred)
         if not run.observed and not run.governs(form):
             try:
-                if not gate.asks:
+                if not gate.terms.asks:
                     return _call(run, frame, i, form, values, deferred)
                 if (value := call_in_place(run, frame, form, gate, values, not deferred)) is not PENDING:
                     return value
             except Exception as error:
-                if gate.retry is None:
+                if gate.terms.retry is None:
                     raise
                 deferred.append((frame, i, Attempted(error)))
                 return PENDING
     if block.kinds[i] == SUBFLOW:
         return _subflow(run, frame, i, gate, values, deferred)
-    may_wait = op != MAP and (run.governed or (gate is not None and gate.constraints is not None))
+    may_wait = op != MAP and (run.governed or (gate is not None and gate.terms.constraints is not None))
     deferred.append((frame, i, MAY_WAIT if may_wait else PENDING))
     return PENDING
 
@@ -311,7 +311,7 @@ def _subflow(
     run: RunState, around: Frame, i: int, gate: Gate | None, values: list[Any], deferred: list[Deferred]
 ) -> Any:
     """Carry out a sub-flow as far as that can be now; PENDING if more of it takes time."""
-    if (gate is not None and gate.is_policy) or run.shares or not around.activation.nests:
+    if (gate is not None and gate.terms.is_policy) or run.shares or not around.activation.nests:
         deferred.append((around, i, PENDING))
         return PENDING
     frame = open_subflow(run, around, i, given_constants(run, around, i, values))

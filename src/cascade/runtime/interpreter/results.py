@@ -28,7 +28,7 @@ def may_try_again(error: BaseException, block: Block, i: int) -> TypeGuard[Excep
     if not block.gates or not isinstance(error, Exception) or isinstance(error, NodeFailure):
         return False
     gate = block.gates.get(i)
-    return gate is not None and gate.retry is not None
+    return gate is not None and gate.terms.retry is not None
 
 
 def is_signal(value: object) -> bool:
@@ -61,7 +61,7 @@ def plain_result(run: RunState, frame: Frame, i: int, op: int, form: CallForm, v
         raise run.failure_at(Call(frame, i), error) from None
     if isinstance(value, (TailCall, CoroutineType)):
         gate = frame.block.gates.get(i)
-        if isinstance(value, CoroutineType) and gate is not None and (gate.retry or gate.constraints):
+        if isinstance(value, CoroutineType) and gate is not None and (gate.terms.retry or gate.terms.constraints):
             deferred.append((frame, i, Attempted(value, hold_place(run, frame, i, form, gate))))
         else:
             deferred.append((frame, i, value))

@@ -69,7 +69,7 @@ def state_entry(
     block = blueprint.state(target)
     root = block.root
     gate, plan, form = block.gates.get(root), block.plans.get(key), block.forms[root]
-    if plan is None or form is None or block.kinds[root] > CALLN or form.task.needs or (gate and gate.is_policy):
+    if plan is None or form is None or block.kinds[root] > CALLN or form.task.needs or (gate and gate.terms.is_policy):
         return None
     mark = plan if blueprint_id is None else (blueprint_id, plan)
     entry = loop_profile.entries.get(mark)
@@ -85,10 +85,10 @@ def learn_item(follower: LoopPosition, jump: Jump, key: Key) -> Transition | Non
     block, register, gate = follower.home.block, follower.call.register, follower.gate
     form = block.forms[register]
     assert form is not None
-    if named or form.task.needs or jump.data.__class__ is Value or (gate is not None and gate.is_policy):
+    if named or form.task.needs or jump.data.__class__ is Value or (gate is not None and gate.terms.is_policy):
         return None
     if key is FIRST:
-        places = [1 if gate is not None and gate.receiver else 0]
+        places = [1 if gate is not None and gate.terms.receiver else 0]
     else:
         positions = form.task.shape.positions if form.task.shape is not None else {}
         places = [positions.get(name, len(declared)) for name in key]
@@ -109,9 +109,9 @@ def learn_call(follower: LoopPosition, call: TailCall, source: Source) -> Transi
     shape, count = form.task.shape, len(follower.args)
     if call.__class__ is not TailCall or call.target_blueprint_id is not None or follower.kwargs:
         return None
-    if shape is None or not shape.faithful or form.task.needs or (gate is not None and gate.is_policy):
+    if shape is None or not shape.faithful or form.task.needs or (gate is not None and gate.terms.is_policy):
         return None
-    receiver = 1 if gate is not None and gate.receiver else 0
+    receiver = 1 if gate is not None and gate.terms.receiver else 0
     if receiver + len(call.args) > count or call.args.__class__ not in (list, tuple):
         return None
     updates: list[Any] = [(receiver + at, at) for at in range(len(call.args))]

@@ -13,7 +13,7 @@ from cascade.runtime.frames.frame import Activation, Frame, NodeInstance, Skip
 from cascade.runtime.frames.scope import Scope
 from cascade.runtime.run.state import RunState
 from cascade.spec.blueprint import Block, EntryPlan
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.placement import CallForm
 
 __all__ = ["LoopPosition"]
@@ -79,7 +79,7 @@ class LoopPosition:
         self.routes = self.activation.blueprint.graph.jumps.get(call.number)
         self.instance = call.instance(run.names)
         self.count = 1
-        self.limit: int | None = None if gate is None else gate.max_iterations
+        self.limit: int | None = None if gate is None else gate.terms.max_iterations
         """How many entries the loop may have: the least that a state it has entered allows."""
         self.skip: Skip | None = None
         self._scope: Scope | None = None
@@ -182,8 +182,8 @@ class LoopPosition:
         call = self.call
         if routes is not None or called:
             self.count += 1
-            if gate is not None and gate.max_iterations is not None:
-                self.limit = min(gate.max_iterations, self.limit or gate.max_iterations)
+            if gate is not None and gate.terms.max_iterations is not None:
+                self.limit = min(gate.terms.max_iterations, self.limit or gate.terms.max_iterations)
             if self.limit is not None and self.count > self.limit:
                 graph = activation.blueprint.graph
                 raise JumpError(

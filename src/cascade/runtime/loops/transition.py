@@ -26,12 +26,12 @@ from types import CoroutineType
 from typing import Any
 
 from cascade.compiler.analysis.shapes import keep, kept, loop_shape
-from cascade.compiler.code.emitted import ENDLESS, LinkedLoop, LoopCode
+from cascade.compiler.code.emitted import LinkedLoop, LoopCode
 from cascade.compiler.code.source_writer import CannotEmit, Deoptimize, DeoptPoint, UnfitMap
 from cascade.compiler.emit.inner_loop import inner_loops
 from cascade.compiler.emit.loop import emit_loop
 from cascade.compiler.lowering.entry_plan import FIRST, entry_plan
-from cascade.compiler.transition_profile import Edge, EntryPoint, TransitionProfile
+from cascade.compiler.transition_profile import ENDLESS, Edge, EntryPoint, TransitionProfile
 from cascade.runtime.compiled.deoptimization import call_at_point, publish_end, rebuild_frame, tries_again
 from cascade.runtime.event_loop.ticker import MOST_NUMBERS
 from cascade.runtime.frames.frame import PENDING, Frame, NodeInstance, order_frame
@@ -110,7 +110,7 @@ class Transition:
     def registers(self, signal: Any) -> list[Any]:
         """Return fresh registers, with what a jump or tail call gives in its place."""
         if self.edge.is_repeat:
-            receiver = 1 if self.follower.gate is not None and self.follower.gate.receiver else 0
+            receiver = 1 if self.follower.gate is not None and self.follower.gate.terms.receiver else 0
             args, _ = merge_tail(self.entry.form, self.follower.args, {}, signal, receiver)
             return list(args)
         regs = self.template.copy()

@@ -249,7 +249,7 @@ def inputs_of(frame: Frame, j: int) -> list[tuple[str, int, bool]]:
     for name, at in zip(("",) * len(node.args) + tuple(node.kwargs), block.references(j), strict=True):
         is_map = at >= 0 and block.ops[at] == MAP  # below zero stand constants
         gate = block.gates.get(at)
-        may_lack = gate is not None and gate.selector is not None and blueprint.skips
+        may_lack = gate is not None and gate.terms.selector is not None and blueprint.skips
         found.append((name, at, name in node.each and is_map and not may_lack))
     return found
 

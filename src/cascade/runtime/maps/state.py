@@ -19,7 +19,7 @@ from cascade.runtime.maps.sources import ColumnSource, Source
 from cascade.runtime.run.state import RunState
 from cascade.runtime.shortcuts import off
 from cascade.spec.events import RunWarning
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.layout import order_of
 from cascade.spec.lazy import MappedResult
 from cascade.spec.marks import SKIPPED
@@ -119,7 +119,7 @@ class MapState:
 
     def may_block(self) -> bool:
         """Say whether items may have to wait for a limit or a constraint: then only so many are begun to wait."""
-        return self.run.governs(self.form) or (self.gate is not None and self.gate.constraints is not None)
+        return self.run.governs(self.form) or (self.gate is not None and self.gate.terms.constraints is not None)
 
     def may_take_all(self, at: int) -> bool:
         """Say whether all items from `at` on may be called for in one go, and their results be appended."""

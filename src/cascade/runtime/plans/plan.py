@@ -47,7 +47,7 @@ class Plan:
         self.is_plain: bool = (
             len(block) <= MOST_PLAIN
             and LONG.isdisjoint(block.ops)
-            and not any(gate.retry or gate.asks for gate in block.gates.values())
+            and not any(gate.terms.retry or gate.terms.asks for gate in block.gates.values())
             and not any(form is not None and form.is_async for form in block.forms)
         )
         """A run is nothing but some calls of functions that are not async: it never awaits what users wrote."""

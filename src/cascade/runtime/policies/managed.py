@@ -14,7 +14,7 @@ from cascade.runtime.frames.cancel_scope import TimedScope
 from cascade.runtime.frames.scope import Interrupted, NodeFailure
 from cascade.runtime.frames.started import Attempted
 from cascade.runtime.run.state import RunState
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.lazy import Lazy
 from cascade.spec.notes import note_more, spelled
 

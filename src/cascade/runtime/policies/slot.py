@@ -14,7 +14,7 @@ __all__ = ["admitted"]
 
 def admitted(managed: ManagedCall, work: Work) -> Awaitable[Any]:
     """Do the work once it is let in; at once if nothing holds it back."""
-    run, constraints, ticket = managed.run, managed.gate.constraints, managed.ticket
+    run, constraints, ticket = managed.run, managed.gate.terms.constraints, managed.ticket
     if ticket is not None:
         managed.ticket = None
         return _in_slot(managed, take_slot(run, managed.call.frame.scope, ticket), work)

@@ -61,11 +61,13 @@ async def carry_out(managed: ManagedCall) -> Any:
 
 
 def _hooked(managed: ManagedCall) -> Awaitable[Any]:
-    return _cached(managed) if managed.gate.hooks is None else hooked(managed, managed.gate.hooks, _cached)
+    return _cached(managed) if managed.gate.terms.hooks is None else hooked(managed, managed.gate.terms.hooks, _cached)
 
 
 def _cached(managed: ManagedCall) -> Awaitable[Any]:
-    return _observed(managed) if managed.gate.cache is None else cached(managed, managed.gate.cache, _observed)
+    return (
+        _observed(managed) if managed.gate.terms.cache is None else cached(managed, managed.gate.terms.cache, _observed)
+    )
 
 
 def _observed(managed: ManagedCall) -> Awaitable[Any]:
@@ -73,7 +75,11 @@ def _observed(managed: ManagedCall) -> Awaitable[Any]:
 
 
 def _retried(managed: ManagedCall) -> Awaitable[Any]:
-    return _admitted(managed) if managed.gate.retry is None else retried(managed, managed.gate.retry, _admitted)
+    return (
+        _admitted(managed)
+        if managed.gate.terms.retry is None
+        else retried(managed, managed.gate.terms.retry, _admitted)
+    )
 
 
 def _admitted(managed: ManagedCall) -> Awaitable[Any]:
@@ -81,21 +87,21 @@ def _admitted(managed: ManagedCall) -> Awaitable[Any]:
 
 
 def _attempted(managed: ManagedCall) -> Awaitable[Any]:
-    if managed.gate.budget is not None or managed.call.accounts is not None:
+    if managed.gate.terms.budget is not None or managed.call.accounts is not None:
         return managed.attempt(_spending)
-    return managed.attempt(_timed if managed.gate.heartbeat is None else _alive)
+    return managed.attempt(_timed if managed.gate.terms.heartbeat is None else _alive)
 
 
 def _spending(managed: ManagedCall) -> Awaitable[Any]:
     from cascade.runtime.budgets.spending import spent
 
-    return spent(managed, _timed if managed.gate.heartbeat is None else _alive)
+    return spent(managed, _timed if managed.gate.terms.heartbeat is None else _alive)
 
 
 def _alive(managed: ManagedCall) -> Awaitable[Any]:
-    return alive(managed, managed.gate.heartbeat or inf, _timed)
+    return alive(managed, managed.gate.terms.heartbeat or inf, _timed)
 
 
 def _timed(managed: ManagedCall) -> Awaitable[Any]:
-    seconds = managed.gate.timeout
+    seconds = managed.gate.terms.timeout
     return managed.make() if seconds is None or seconds == inf else in_time(managed, seconds)

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from cascade.compiler.code.emitted import Guards, StraightCode
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import Frame
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.placement import CallForm
 
 __all__ = ["Operations"]

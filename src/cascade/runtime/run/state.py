@@ -25,7 +25,7 @@ from cascade.spec.events import (
     TaskExecutionStarted,
     TaskSkipped,
 )
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.operations import CALL1, CALLN, MOVE1
 from cascade.spec.placement import CallForm, Profile
 from cascade.spec.protocols import CallNode
@@ -420,7 +420,7 @@ class RunState(Reports):
         """
         given = {name: regs[reference] for name, reference in gate.amounts}
         graph, inner = call.activation.blueprint.graph, call.activation.blueprint.subflows.get(call.number)
-        amounts = (gate.constraints.amounts if gate.constraints else {}) | given
+        amounts = (gate.terms.constraints.amounts if gate.terms.constraints else {}) | given
         try:
             capacities = self.engine.admission.capacities
             capacities.check_given(graph, call.number, given, capacities.held(self.shares.get(call.activation)))

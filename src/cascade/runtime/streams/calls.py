@@ -20,7 +20,7 @@ from cascade.runtime.run.state import RunState
 from cascade.runtime.streams.generation import generated
 from cascade.runtime.streams.output import Cursor, Output
 from cascade.spec.blueprint import Block
-from cascade.spec.graph import Gate
+from cascade.spec.gate import Gate
 from cascade.spec.operations import MANAGED
 from cascade.spec.placement import CallForm
 from cascade.spec.streams import Stream
@@ -103,7 +103,7 @@ async def _read(managed: StreamedCall, args: Sequence[Any], kwargs: dict[str, An
     def stream(value: Any, at: int) -> Any:
         if value is PENDING and call.frame.regs[references[at]] is PENDING:
             output: Output = run.flows[call.frame, references[at]]
-            opened.append(output.open(call, managed.gate.retry is not None))
+            opened.append(output.open(call, managed.gate.terms.retry is not None))
             return opened[-1]
         if value is PENDING:  # it has ended meanwhile
             value = call.frame.regs[references[at]]
@@ -174,7 +174,7 @@ def _open_output(managed: StreamedCall) -> Output | None:
     gate = managed.gate
     others = counted.counts[i] - sum(readers.values()) - (2 if sink is not None and i == block.root else 0)
     others += sum(each.first == i or any(at == i for _, at in each.amounts) for each in block.gates.values())
-    is_kept = gate.cache is not None or gate.hooks is not None or run.journal is not None
+    is_kept = gate.terms.cache is not None or gate.terms.hooks is not None or run.journal is not None
     is_listed = others > 0 or is_kept or bool(blueprint.graph.jumps or blueprint.hoisted)
     output = Output(run, frame, i, set(readers), is_listed)
     if sink is not None:
@@ -211,7 +211,7 @@ def _is_to_stream(run: RunState, frame: Frame, j: int) -> bool:
     if any(value is NOTHING for value in frame.values(j)):
         return False
     gate = frame.block.gates.get(j)
-    return (gate is None or gate.cache is None) and (run.journal is None or not run.journal.is_asked)
+    return (gate is None or gate.terms.cache is None) and (run.journal is None or not run.journal.is_asked)
 
 
 def _begin_readers(run: RunState, output: Output, start: Start) -> None:
