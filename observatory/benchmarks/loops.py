@@ -289,6 +289,74 @@ def states_by_hand(n: int) -> str:
         n = jump.data
 
 
+ALARMS = 20
+
+
+def plain_amber(n: int) -> Any:
+    return tco.OwnJump("yellow" if n > 3 * ALARMS else "alarm", n - 1)
+
+
+def plain_alarm(n: int) -> Any:
+    if n <= 1:
+        return tco.OwnJump("exit", "done")
+    return tco.OwnJump("red", n - 1)
+
+
+@cs.task
+def amber(n: int) -> Any:
+    return cs.Jump("yellow" if n > 3 * ALARMS else "alarm", n - 1)
+
+
+@cs.task
+def alarm(n: int) -> Any:
+    return cs.Jump("red", n - 1) if n > 1 else cs.Jump("exit", "done")
+
+
+def limited_states(n: int) -> Any:
+    """Declare the machine with a state of a lesser limit than the others, in the place of yellow at the end."""
+    first = red(n)
+    routes = {"red": first, "green": amber(0), "yellow": yellow(0), "alarm": alarm(0), "exit": None}
+    selector = cs.select_jump(routes)
+    for key, state in routes.items():
+        if state is not None:
+            cs.bind(state, selector, max_iterations=2 * n if key == "alarm" else 4 * n)
+    return first
+
+
+def limited_by_hand(n: int) -> str:
+    state, limit = "red", 4 * n
+    for _ in range(limit):
+        if state == "red":
+            jump = plain_red(n)
+        elif state == "green":
+            jump = plain_amber(n)
+        elif state == "yellow":
+            jump = plain_yellow(n)
+        else:
+            jump = plain_alarm(n)
+        state = jump.target_key
+        if state == "exit":
+            return jump.data
+        n = jump.data
+    raise RuntimeError(limit)
+
+
+@row("states-limited", processes=1)
+async def limited_machine() -> list[Line]:
+    """Three states with a limit, and one with a lesser one that is entered at the end alone."""
+    n = 99_999
+    target = limited_states(n)
+    async with cs.Engine() as engine:
+        for _ in range(20):  # so often that the last state is as well known as the others
+            await engine.run(target)
+        found = await pairs(by_cascade(engine, target), by_hand(limited_by_hand, n), PAIRS)
+        expected = [n // 3] * 2 + [n // 3 - ALARMS, ALARMS]
+        assert await calls(engine.run(target), red.func, amber.func, yellow.func, alarm.func) == expected
+        by_hand_of = plain_red, plain_amber, plain_yellow, plain_alarm
+        assert await calls(lambda: limited_by_hand(n), *by_hand_of) == expected
+    return [speed("state machine with a state of a lesser limit", found, n, "ns an iteration", least=0.6)]
+
+
 @row("states", processes=1)
 async def state_machine() -> list[Line]:
     """Three states that lead to each other."""

@@ -224,14 +224,18 @@ class TransitionProfile:
         known.append(edge)
         return edge
 
-    def reached(self, entry: EntryPoint, least: int) -> list[Edge]:
-        """Return the edges that lead on from an entry, and on from there, as far as they were used so often."""
+    def reached(self, entry: EntryPoint, least: int, limit: int) -> list[Edge]:
+        """Return the edges that lead on from an entry, and on from there, as far as they were used so often.
+
+        Args:
+            limit: of the loop so far; a state with a lesser one is left out, as nobody would know that it was entered.
+        """
         found: dict[Edge, None] = {}
         stack = [entry]
         seen = {entry}
         while stack:
             for edge in self.edges.get(stack.pop().source, ()):
-                if edge.uses < least:
+                if edge.uses < least or edge.entry.limit < limit:
                     continue
                 found[edge] = None
                 if edge.entry not in seen:

@@ -55,7 +55,7 @@ class Transition:
 
     __slots__ = (
         *("edge", "entry", "follower", "frame", "guards", "hot", "is_short", "is_waiting", "loop_profile", "nodes"),
-        *("signal", "size", "taken", "template", "version", "watch"),
+        *("known_limit", "signal", "size", "taken", "template", "version", "watch"),
     )
 
     def __init__(
@@ -81,6 +81,8 @@ class Transition:
         self.size = 16
         linked: tuple[Any, int, Any] = edge.linked or (None, -1, None)
         self.watch, self.version, self.hot = linked
+        self.known_limit: int | None = None
+        """The limit of the loop when the emitted one was found, in which no state has a lesser one."""
         self.nodes: list[NodeInstance] | None = None
         self.guards: Any = None
         self.taken: list[Any] = []
@@ -156,7 +158,8 @@ class Transition:
         run = self.follower.run
         if not run.direct or not run.inline or (run.heard and run.bus.previews is not None):
             return False
-        if (self.watch != run.watch or self.version != self.loop_profile.version) and not self.emitted(run):
+        is_known = self.watch == run.watch and self.version == self.loop_profile.version
+        if not (is_known and self.known_limit == self.follower.limit) and not self.emitted(run):
             return False
         if self.hot is False:
             return False
@@ -176,7 +179,8 @@ class Transition:
             return False
         if edge.uses == patience + 1:
             loop_profile.version += 1
-        edges = loop_profile.reached(entry, patience // 2 if is_due else 0)
+        limit = self.follower.limit
+        edges = loop_profile.reached(entry, patience // 2 if is_due else 0, ENDLESS if limit is None else limit)
         entries = list(dict.fromkeys([entry, *(edge.entry for edge in edges)]))
         blueprint = self.follower.activation.blueprint
         inner = {} if "inner loops" in off else inner_loops(blueprint, entries, run.watch)
@@ -205,7 +209,7 @@ class Transition:
             loop_profile.made[mark] = hot
         self.hot, self.nodes = hot, None
         if hot is False or hot.loop.is_sure:
-            self.watch, self.version = run.watch, loop_profile.version
+            self.watch, self.version, self.known_limit = run.watch, loop_profile.version, limit
             if hot and hot.is_leaf:
                 edge.linked = self.watch, self.version, hot
         return True
@@ -214,7 +218,7 @@ class Transition:
         """Say whether all that the loop reads from around it is there, and nothing counts differently."""
         hot, follower = self.hot, self.follower
         if hot.limit < (ENDLESS if follower.limit is None else follower.limit):
-            return False  # a state with a lesser limit may be entered in there, which nobody behind it would know of
+            return False  # it begins with a state that has a lesser limit, which the follower is to hear of
         is_limited = follower.limit is not None or hot.limit < ENDLESS
         if is_limited and self.left_to_go() <= 0:
             return False
