@@ -31,6 +31,13 @@ def freeze(container: Any, memo: dict[int, Any], where: object, read: Callable[[
     Raises:
         StaticGraphError: a lazy result in a set or as a dict key; a container that holds itself.
     """
+    known = memo.get(id(container))
+    if known is not None:
+        return known[1]
+    found, inner = _looked_into(container, memo, where, read)
+    if not inner:
+        memo[id(container)] = (container, found)
+        return found
     stack = [container]
     opened: set[int] = set()
     while stack:
@@ -99,8 +106,13 @@ def check_inside(value: Any, where: object) -> None:
 
 
 def _items(container: Any, where: object) -> Any:
+    cls = container.__class__
+    if cls is list or cls is tuple:
+        return container
     if isinstance(container, dict):
         for key in container:
+            if key.__class__ in ATOMS:
+                continue
             if isinstance(key, Lazy) or (isinstance(key, (tuple, frozenset)) and _deep(key)):
                 raise StaticGraphError(f"{where!s}: a lazy result is the key of a dict; only its values may be lazy")
         return container.values()

@@ -127,8 +127,8 @@ class Task(Mappable[R], Generic[P, R]):
         self._profile: Profile = profile_of(func)
         self.form: CallForm = CallForm(self, (), self._profile)
         self.forms: dict[tuple[str, ...], CallForm] = {(): self.form}
-        self.spellings: set[tuple[int | str, ...]] = set()
-        """Keywords that go by position: how many arguments stand before them, and their names in order."""
+        self.spellings: dict[tuple[str, ...], int] = {}
+        """Keywords that go by position: their names in order, and how many arguments stand before them."""
 
     def _counts(self) -> tuple[int, int]:
         """How many positional arguments a call without keywords may have."""
@@ -158,9 +158,9 @@ class Task(Mappable[R], Generic[P, R]):
                 that was not called.
         """
         if kwargs:
-            if (len(args), *kwargs) not in self.spellings:
+            if self.spellings.get(tuple(kwargs)) != len(args):
                 return self._declare(args, kwargs, _frame(1), None)
-            args += (*kwargs.values(),)
+            args += tuple(kwargs.values())
         count = len(args)
         if not self._least <= count <= self._most:
             self._refuse(args, kwargs)
@@ -183,8 +183,8 @@ class Task(Mappable[R], Generic[P, R]):
 
     def _call_method(self, receiver: Any, args: tuple[Any, ...], kwargs: dict[str, Any], frame: Any) -> LazyResult[R]:
         """Declare a call of a method, in few steps where that is by position."""
-        if kwargs and (len(args) + 1, *kwargs) in self.spellings:
-            args, kwargs = (*args, *kwargs.values()), {}
+        if kwargs and self.spellings.get(tuple(kwargs)) == len(args) + 1:
+            args, kwargs = args + tuple(kwargs.values()), {}
         if kwargs or not self._least <= len(args) + 1 <= self._most:
             return self._declare(args, kwargs, frame, receiver)
         for value in args:
@@ -209,7 +209,7 @@ class Task(Mappable[R], Generic[P, R]):
             if value.__class__ not in PASSED:
                 self._check(value)
         if kwargs and self.shape is not None and self.shape.passes_in_order(len(args), kwargs):
-            self.spellings.add((len(args), *kwargs))
+            self.spellings[tuple(kwargs)] = len(args)
             args, kwargs = (*args, *kwargs.values()), {}
         lazy: LazyResult[R] = LazyResult()
         lazy.task = self
