@@ -5,6 +5,7 @@ is to be deleted: it is a second copy of something.
 """
 
 import asyncio
+import io
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -108,6 +109,18 @@ def one() -> Iterator[int]:
 
 
 add_one = cs.task(lambda x, y=cs.inject(one): x + y, name="add_one")
+
+
+@cs.resource(scope="task")
+def page() -> Iterator[io.StringIO]:
+    with io.StringIO() as written:
+        yield written
+
+
+@cs.task
+def print_on(x: int, out: Any = cs.inject(page)) -> int:
+    print(x, file=out)
+    return len(out.getvalue())
 
 
 def held(x: Any) -> Any:
@@ -228,8 +241,14 @@ path("tail transitions", "even and odd", again(lambda: even(5_001), 5_001), hand
 path("shared transitions", "loops of 20", afresh(lambda: [loop(count, 20) for _ in range(500)], 10_000))
 path("compiled starts", "loops of 20", afresh(lambda: [loop(ask, 20) for _ in range(500)], 10_000))
 path("comprehensions", "20,000 items of a stream", afresh(lambda: add.map(x=items(20_000)), 20_000))
+path(
+    "maps in the pass",
+    "20 of 3 items",
+    afresh(lambda: total([total(add.map(x=[at, 1, 2])) for at in range(20)]), 81, 20),
+)
 path("maps in flows", "20 items", again(lambda: total(add.map(x=[total([at]) for at in range(20)])), 41, 200))
 path("subflows in code", "20 calls each", again(lambda: total([within(at) for at in range(8)]), 161, 100))
 path("resources at hand", "20 before a step", again(lambda: loop(outer, 50, chain(add_one, 20, 0)), 1_000))
+path("own resources in the pass", "20 before a step", again(lambda: loop(outer, 50, chain(print_on, 20, 0)), 1_000))
 path("room at hand", "20 before a step", again(lambda: loop(outer, 50, chain(held, 20, 0)), 1_000), seated)
 path("results at hand", "20 before a step", again(lambda: loop(outer, 50, chain(remembered, 20, 0)), 1_000))

@@ -28,9 +28,11 @@ FastPath = Literal[
     "shared transitions",
     "compiled starts",
     "comprehensions",
+    "maps in the pass",
     "maps in flows",
     "subflows in code",
     "resources at hand",
+    "own resources in the pass",
     "room at hand",
     "results at hand",
 ]

@@ -53,7 +53,7 @@ async def run_map(
         args: what goes by position to every call (the receiver of a method).
         kwargs: by name, what is the same for every call and what is iterated; PENDING where the results of another
             map flow in.
-        started: what emitted code was given for all items, if it has called for them already.
+        started: what was given for the first items, or all, where it was called for them already.
     """
     state = MapState(run, frame, i, args, kwargs)
     try:
@@ -97,10 +97,10 @@ async def _run_all(state: MapState, started: MapStarted | None) -> Any:
     state.scope.begin()
     run.under_way[place] = state
     try:
-        if started is None:
-            await _spread(state)
-        else:
+        if started is not None:
             await resume_map(state, started.values)
+        if started is None or not started.is_all:
+            await _spread(state)
         if state.done < state.read:
             offer(state)
         await state.scope.join()

@@ -54,12 +54,14 @@ class Attempted(Started):
 
 
 class MapStarted(Started):
-    """A map whose function was called for all items, and returned more than a value for some."""
+    """A map whose function was called for items, all or the first, and returned more than a value for some."""
 
-    __slots__ = ("values",)
+    __slots__ = ("is_all", "values")
 
-    def __init__(self, values: list[Any]) -> None:
+    def __init__(self, values: list[Any], is_all: bool = True) -> None:
         self.values = values
+        self.is_all = is_all
+        """No item is left to be called for."""
 
     def close(self) -> None:
         """Close the coroutines that the function returned."""

@@ -28,9 +28,10 @@ from cascade.errors import RouterError
 from cascade.runtime.frames.call import Call, at_register
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame, Skip, steps_of
 from cascade.runtime.frames.gates import gate_reason, stand_in
-from cascade.runtime.frames.started import Attempted, SubflowStarted, Uncommitted, close
+from cascade.runtime.frames.started import Attempted, MapStarted, SubflowStarted, Uncommitted, close
 from cascade.runtime.interpreter.in_place import call_in_place
 from cascade.runtime.interpreter.last_readers import count_reads, release_reads
+from cascade.runtime.interpreter.maps import map_in_pass
 from cascade.runtime.interpreter.results import may_try_again, plain_result
 from cascade.runtime.interpreter.subflows import close_subflow, given_constants, open_subflow
 from cascade.runtime.run.state import RunState
@@ -300,6 +301,14 @@ def _special(
                     raise
                 deferred.append((frame, i, Attempted(error)))
                 return PENDING
+    if op == MAP and run.maps_in_pass and gate is None and i not in block.jumps:
+        value = map_in_pass(run, frame, i, values)
+        if value.__class__ is not MapStarted:
+            if value is not PENDING:
+                return value
+        else:
+            deferred.append((frame, i, value))
+            return PENDING
     if block.kinds[i] == SUBFLOW:
         return _subflow(run, frame, i, gate, values, deferred)
     may_wait = op != MAP and (run.governed or (gate is not None and gate.terms.constraints is not None))

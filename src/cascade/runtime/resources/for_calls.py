@@ -41,7 +41,7 @@ async def call_with_resources(
             if "resources at hand" not in off:
                 if _may_be_shared(resource):
                     pool.at_hand[inject] = inject.name, resource, value
-                elif resource.scope == "task" and not (resource.needs or resource.is_async):
+                elif _may_be_in_pass(resource):
                     pool.at_hand[inject] = inject.name, resource, Own(resource)
         if own:
             pool.of_calls[id(call)] = own
@@ -61,6 +61,12 @@ async def call_with_resources(
 def _may_be_shared(resource: Resource) -> bool:
     """Say whether calls behind the first of a run may be given what that one got, without asking for it again."""
     return resource.scope == "run" or (resource.scope == "engine" and not resource.needs)  # those may be overridden
+
+
+def _may_be_in_pass(resource: Resource) -> bool:
+    """Say whether a call's own may be set up and torn down in the pass, once that is known to be short."""
+    is_alone = resource.scope == "task" and not (resource.needs or resource.is_async)
+    return is_alone and "own resources in the pass" not in off
 
 
 async def _close(run: RunState, own: list[Opened], error: BaseException | None) -> None:

@@ -76,6 +76,7 @@ class RunState(Reports):
         "known",
         "loop_profile",
         "lost",
+        "maps_in_pass",
         "observed",
         "operations",
         "params",
@@ -221,6 +222,7 @@ class RunState(Reports):
         self.awaits = self.direct and not observed  # coroutines, in the task that drives their call
         self.takes_tickets = self.direct and not heard
         self.finds_results = True  # what a cache keeps in memory is looked for in place
+        self.maps_in_pass = self.inline and not observed
         self.finds_room = True  # calls under constraints are made in place, where nobody waits
         if off:
             self.leave_out()
@@ -229,13 +231,14 @@ class RunState(Reports):
         """Have each call looked at, as if somebody listened."""
         self.heard = self.observed = True
         self.in_pass = NONE_IN_PASS
-        self.awaits = self.takes_tickets = False
+        self.awaits = self.takes_tickets = self.maps_in_pass = False
 
     def leave_out(self) -> None:
         """Do without the fast paths that a test has taken out."""
         self.in_pass = NONE_IN_PASS if "calls in the pass" in off else self.in_pass
         self.awaits &= "plain awaits" not in off
         self.takes_tickets &= "tickets in the driver" not in off
+        self.maps_in_pass &= "maps in the pass" not in off
         self.finds_results &= "results at hand" not in off
         self.finds_room &= "room at hand" not in off
         self.compiles_flows &= "compiled flows" not in off
