@@ -19,7 +19,8 @@ from cascade.spec.inputs import Input
 from cascade.spec.layout import layout_of
 from cascade.spec.lazy import BUILT, Lazy, LazyResult, MappedResult
 from cascade.spec.operations import CALL0, CALL1, CALLN, MAP, OPTIONAL, PACK, ROUTE, SUBFLOW
-from cascade.spec.policies import OwnConfig
+from cascade.spec.placement import CallForm
+from cascade.spec.policies import Config, OwnConfig
 from cascade.spec.signal import UNSET
 
 __all__ = ["build", "target_of"]
@@ -101,6 +102,9 @@ class _Builder:
         push, pop, get = stack.append, stack.pop, index.get
         nodes, forms, places, constants = graph.nodes, graph.forms, graph.places, graph.constants
         kinds, operands, last = graph.kinds, graph.operands, graph.last
+        known_form: CallForm | None = None
+        known_config: Config | None = None
+        known_gate: Gate | None = None  # of the last call: nodes that were set alike often follow each other
         while waiting:
             target = waiting.pop()
             if target not in index:  # most jumps lead to where a loop begins
@@ -119,7 +123,11 @@ class _Builder:
                     if isinstance(config, OwnConfig):
                         own, config = config, config.settings
                         values = _with_ties(args, own)
-                    gate = self.gates.known(node.task, config)
+                    if form is known_form and config is known_config:
+                        gate = known_gate
+                    else:
+                        gate = known_gate = self.gates.known(node.task, config)
+                        known_form, known_config = form, config
                     if gate is None or values is None:
                         self.step(node, stack)
                         continue
@@ -177,14 +185,20 @@ class _Builder:
                             break
                     number = get(value)
                     if number is None:
-                        unseen.append(value)
+                        if not unseen and isinstance(value, Input):
+                            number = self.number_input(value)
+                        else:
+                            unseen.append(value)
                     elif number is OPEN:
                         self.refuse_cycle(stack, value)
                     references.append(number)
                 else:
                     if unseen:
                         index[node] = OPEN
-                        self.push(stack, unseen)
+                        if len(unseen) == 1:
+                            push(unseen[0])
+                        else:
+                            self.push(stack, unseen)
                         continue
                     pop()
                     seen = get(node)
@@ -392,17 +406,18 @@ class _Builder:
                 config.otherwise = self.frozen(config.otherwise, node)
 
     def frozen(self, value: Any, node: Lazy) -> Any:
+        if value.__class__ in LEAVES or value is UNSET or isinstance(value, Lazy):
+            return value
         if is_container(value):
             return freeze(value, self.memo, node)
-        if value.__class__ not in ATOMS and value is not UNSET:
-            check_inside(value, node)
+        check_inside(value, node)
         return value
 
     def emit(self, node: Any) -> None:
         """Number `node`, whose inputs are numbered."""
         graph = self.graph
         if isinstance(node, Input):
-            self.emit_input(node)
+            self.number_input(node)
             return
         if isinstance(node, LazyResult):
             self.emit_result(node)
@@ -421,17 +436,19 @@ class _Builder:
 
     def later(self, value: Any) -> None:
         """Walk `value` once the nodes that are needed for certain are numbered."""
-        if isinstance(value, (Lazy, Pack)):
+        if value.__class__ not in ATOMS and isinstance(value, (Lazy, Pack)):
             self.lazily = True
             self.lazy_edges.append(value)
 
-    def emit_input(self, node: Input) -> None:
+    def number_input(self, node: Input) -> int:
+        """Number a parameter or a variable, which has a constant's place."""
         graph = self.graph
+        slot = len(graph.constants)
         graph.constants.append(None)
-        slot = len(graph.constants) - 1
         graph.inputs[slot] = node
         graph.index[node] = -1 - slot
         node.plan = node.plan or BUILT
+        return -1 - slot
 
     def emit_result(self, node: LazyResult[Any]) -> None:
         config = node.config
@@ -484,7 +501,7 @@ class _Builder:
 
     def reference(self, value: Any) -> int:
         """Return the reference of a numbered lazy value or pack, or that of a new constant."""
-        if isinstance(value, (Lazy, Pack)):
+        if value.__class__ not in ATOMS and isinstance(value, (Lazy, Pack)):
             found: int = self.graph.index[value]
             return found
         constants = self.graph.constants
