@@ -24,6 +24,8 @@ BUILTINS: dict[str, type[Exception]] = {
     "CacheError": RuntimeError,
     "BudgetError": RuntimeError,
     "ChannelError": RuntimeError,
+    "ClusterError": RuntimeError,
+    "WorkerLostError": RuntimeError,
     "ConnectorError": ConnectionError,
     "StateError": RuntimeError,
     "RunBusyError": RuntimeError,

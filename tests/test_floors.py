@@ -79,6 +79,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.command.steering": {"typer"},
     "cascade.adapters.connectors.mqtt": {"aiomqtt"},
     "cascade.adapters.executors.by_value": {"cloudpickle"},
+    "cascade.adapters.executors.dask": {"dask", "distributed"},
+    "cascade.adapters.executors.dask_cluster": {"distributed"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.page.serving": {"starlette", "uvicorn"},
     "cascade.adapters.solvers.csp": {"ortools"},

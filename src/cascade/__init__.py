@@ -9,6 +9,7 @@ from cascade.errors import (
     CacheError,
     CascadeError,
     ChannelError,
+    ClusterError,
     ConnectorError,
     ConstraintError,
     CycleError,
@@ -23,6 +24,7 @@ from cascade.errors import (
     RunLostError,
     StateError,
     StaticGraphError,
+    WorkerLostError,
 )
 from cascade.spec import keys
 from cascade.spec.caching import cached
@@ -79,6 +81,7 @@ __all__ = [
     "CascadeError",
     "Channel",
     "ChannelError",
+    "ClusterError",
     "ConnectorError",
     "ConstraintError",
     "CycleError",
@@ -109,6 +112,7 @@ __all__ = [
     "Task",
     "Topic",
     "Value",
+    "WorkerLostError",
     "arun",
     "bind",
     "cached",

@@ -16,6 +16,8 @@
     │   └── RunChangedError                    what is to go on is not what was recorded
     ├── BudgetError (RuntimeError)             an agent has spent all that it was given
     ├── ChannelError (RuntimeError)            a channel that is closed, used elsewhere, or waited in in vain
+    ├── ClusterError (RuntimeError)            a cluster that cannot be reached, has gone away or does not fit
+    │   └── WorkerLostError                    the worker that ran a call died
     ├── ConnectorError (ConnectionError)       a connector or a door that cannot be reached or used
     └── MissingExtraError (ImportError)        a feature whose optional packages are not installed
 
@@ -30,6 +32,7 @@ __all__ = [
     "CacheError",
     "CascadeError",
     "ChannelError",
+    "ClusterError",
     "ConnectorError",
     "ConstraintError",
     "CycleError",
@@ -44,6 +47,7 @@ __all__ = [
     "RunLostError",
     "StateError",
     "StaticGraphError",
+    "WorkerLostError",
 ]
 
 
@@ -109,6 +113,14 @@ class BudgetError(CascadeError, RuntimeError):
 
 class ChannelError(CascadeError, RuntimeError):
     """A channel is closed, or used where it cannot be, or all who could go on wait for each other in channels."""
+
+
+class ClusterError(CascadeError, RuntimeError):
+    """A cluster that calls are sent to cannot be reached, has gone away, or has other versions than are here."""
+
+
+class WorkerLostError(ClusterError):
+    """The worker of a cluster that ran a call died; `with_retry(on=cs.WorkerLostError)` has it run on another one."""
 
 
 class ConnectorError(CascadeError, ConnectionError):

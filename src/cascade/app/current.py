@@ -118,6 +118,9 @@ def current() -> Current:
     place = whereabouts()
     if place is not None:
         return Current(about(place.run, place.call, place.attempt), place)
+    call = crossing.here.get()
+    if call is not None:
+        return Current(About(*call.about), call)
     if crossing.carried is not None:
         return Current(About(*crossing.carried), None)
     raise RuntimeError(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import sys
+from contextvars import Context, ContextVar
+from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
@@ -18,10 +20,18 @@ from cascade.spec.placement import CallForm, profile_of
 from cascade.spec.resource import Resource
 from cascade.spec.task import Task
 
-__all__ = ["dumps", "is_importable"]
+__all__ = ["dumps", "home_of", "is_importable"]
 
 LOCAL = ("_profile", "form", "forms", "origin", "reach")
 """What a task knows of itself in one process: made anew in another."""
+
+
+OURS = tuple(f"cascade.{room}." for room in ("adapters", "app", "compiler", "graph", "providers", "runtime", "spec"))
+THEIRS = ("asyncio", "dask", "distributed", "opentelemetry", "tornado")
+"""Packages whose context variables are about the process that they are in."""
+_homes: dict[ContextVar[Any], tuple[str, str] | None] = {}
+_made: dict[tuple[str, str], ContextVar[Any]] = {}
+"""The context variables of other processes' `__main__`."""
 
 
 def dumps(value: Any) -> bytes:
@@ -51,7 +61,40 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
             func = value.func
             if is_importable(value, func.__module__, func.__qualname__):
                 return attrgetter(func.__qualname__), (sys.modules[func.__module__],)
+        elif type(value) is ContextVar and (home := home_of(value)) is not None:
+            return _variable, (*home, *_default_of(value))
         return super().reducer_override(value)
+
+
+def home_of(variable: ContextVar[Any]) -> tuple[str, str] | None:
+    """Return the module of a context variable and its name there; None: it has none, or is about this process."""
+    if variable not in _homes:
+        homes = [
+            (name, attribute)
+            for name, module in list(sys.modules.items())
+            for attribute, value in list(getattr(module, "__dict__", {}).items())
+            if value is variable
+        ]
+        own = any(f"{name}.".startswith(OURS) or name.partition(".")[0] in THEIRS for name, _ in homes)
+        _homes[variable] = homes[0] if homes and not own else None
+    return _homes[variable]
+
+
+def _default_of(variable: ContextVar[Any]) -> tuple[Any, ...]:
+    try:
+        return (Context().run(variable.get),)
+    except LookupError:
+        return ()
+
+
+def _variable(module: str, name: str, *default: Any) -> ContextVar[Any]:
+    """Find a context variable by its name; one of a script is made anew, the same each time."""
+    if module != "__main__":
+        found: ContextVar[Any] = getattr(import_module(module), name)
+        return found
+    if (module, name) not in _made:
+        _made[module, name] = ContextVar(name, default=default[0]) if default else ContextVar(name)
+    return _made[module, name]
 
 
 def _state_of(task: Task[..., Any]) -> dict[str, Any]:

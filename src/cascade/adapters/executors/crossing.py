@@ -7,20 +7,52 @@ crosses by value, with all that it refers to (`by_value`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar, copy_context
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cascade.adapters.executors import words
 from cascade.spec.notes import spelled, traceback_of
 from cascade.spec.signal import uncrossable
 
-__all__ = ["RemoteTraceback", "carry_out", "pack_call", "unpack_outcome"]
+__all__ = [
+    "Reference",
+    "RemoteTraceback",
+    "Way",
+    "carry_out",
+    "failure",
+    "here",
+    "loads",
+    "outcome_of",
+    "pack_call",
+    "pack_calls",
+    "refused",
+    "unpack_outcome",
+    "variables_here",
+]
 
 Kind = Literal["value", "raised", "arrival", "result"]
 carried: tuple[Any, ...] | None = None
 """In another process: what is known of the call that it carries out, for `cs.current()`."""
+
+
+here: ContextVar[Any] = ContextVar("cascade_carried", default=None)
+"""On a worker of a cluster, which carries out several at once: the call that this code is in (`remote.Call`)."""
+
+
+class Way(NamedTuple):
+    """How errors speak of where a call was sent."""
+
+    runs: str
+    there: str
+    instead: str
+    missing: str = ""
+    """What to do about a module that is missing there."""
+
+
+PROCESS = Way("runs in a process of its own", "in its process", 'leave mode="process" out')
 
 
 class RemoteTraceback(Exception):
@@ -59,11 +91,55 @@ def pack_call(what: str, func: Callable[..., Any], args: Any, kwargs: dict[str, 
     try:
         return _dumps((sent, tuple(args), kwargs, about))
     except Exception as error:
-        blamed = _blamed(sent, func, args, kwargs)
-        raise TypeError(
-            f"{what} runs in a process of its own, and {blamed} does not pickle, so it cannot be sent there "
-            f'({spelled(error)}); pass plain data, or leave mode="process" out'
-        ) from error
+        raise refused(what, func, args, kwargs, error) from error
+
+
+def refused(
+    what: str, func: Callable[..., Any], args: Any, kwargs: dict[str, Any], error: BaseException, way: Way = PROCESS
+) -> TypeError:
+    """Return the error of a call that cannot be packed."""
+    blamed = _blamed(_reference(func) or func, func, args, kwargs)
+    refusal = TypeError(
+        f"{what} {way.runs}, and {blamed} does not pickle, so it cannot be sent there "
+        f"({spelled(error)}); pass plain data, or {way.instead}"
+    )
+    refusal.__cause__ = error
+    return refusal
+
+
+def pack_calls(func: Callable[..., Any], calls: Iterable[Any]) -> bytes:
+    """Return several calls of one function as bytes: each with `args`, `kwargs`, `about` and packed `variables`."""
+    contexts: dict[bytes, int] = {}
+    packed = [
+        (tuple(call.args), call.kwargs, call.about, contexts.setdefault(call.variables, len(contexts)))
+        for call in calls
+    ]
+    return _dumps((_reference(func) or func, packed, list(contexts)))
+
+
+_last: tuple[list[tuple[ContextVar[Any], Any]], bytes] = [], b""
+
+
+def variables_here() -> bytes:
+    """Return the context variables of here that pickle, and are not the engine's own, as bytes."""
+    global _last
+    from cascade.adapters.executors.by_value import home_of
+
+    found = [(variable, value) for variable, value in copy_context().items() if home_of(variable) is not None]
+    known, packed = _last
+    is_same = len(known) == len(found)
+    if packed and is_same and all(a is c and b is d for (a, b), (c, d) in zip(known, found, strict=True)):
+        return packed
+    portable = []
+    for pair in found:
+        try:
+            _dumps(pair)
+            portable.append(pair)
+        except Exception:
+            continue
+    packed = _dumps(portable)
+    _last = found, packed
+    return packed
 
 
 def carry_out(payload: bytes) -> bytes:
@@ -71,22 +147,28 @@ def carry_out(payload: bytes) -> bytes:
     global carried
     words.next_call()
     try:
-        func, args, kwargs, carried = _loads(payload)
+        func, args, kwargs, carried = loads(payload)
         if isinstance(func, Reference):
             func = func.resolve()
     except BaseException as error:
-        return _failure("arrival", error)
+        return failure("arrival", error)
     try:
-        with _traced(carried):
-            value = func(*args, **kwargs)
-    except BaseException as error:
-        return _failure("raised", error)
+        return outcome_of(func, args, kwargs, carried)
     finally:
         carried = None
+
+
+def outcome_of(func: Callable[..., Any], args: Any, kwargs: dict[str, Any], about: tuple[Any, ...] | None) -> bytes:
+    """Make a call; return its packed outcome."""
+    try:
+        with _traced(about):
+            value = func(*args, **kwargs)
+    except BaseException as error:
+        return failure("raised", error)
     try:
         return _dumps(("value", value, ""))
     except Exception as error:
-        return _failure("result", error)
+        return failure("result", error)
 
 
 def _traced(about: tuple[Any, ...] | None) -> AbstractContextManager[None]:
@@ -99,7 +181,7 @@ def _traced(about: tuple[Any, ...] | None) -> AbstractContextManager[None]:
     return within(carrier)
 
 
-def unpack_outcome(what: str, outcome: bytes) -> Any:
+def unpack_outcome(what: str, outcome: bytes, way: Way = PROCESS) -> Any:
     """Return what a call returned, or raise what it raised, caused by the traceback that it had there.
 
     Raises:
@@ -107,21 +189,23 @@ def unpack_outcome(what: str, outcome: bytes) -> Any:
         RuntimeError: the call, or its outcome, could not be unpickled where it arrived.
     """
     try:
-        kind, value, text = _loads(outcome)
+        kind, value, text = loads(outcome)
         if kind == "value":
             return value
         error = _revived(value)
-    except Exception as failure:
+    except Exception as reason:
         raise RuntimeError(
-            f"what {what} returned or raised in its process cannot be unpickled here ({spelled(failure)})"
-        ) from failure
+            f"what {what} returned or raised {way.there} cannot be unpickled here ({spelled(reason)})"
+        ) from reason
     words = spelled(error)
     if kind == "arrival":
-        error = RuntimeError(f"the call of {what} could not be unpickled in its process ({words})")
+        module = error.name if isinstance(error, ModuleNotFoundError) else None
+        hint = way.missing.format(module=module) if module else ""
+        error = RuntimeError(f"the call of {what} could not be unpickled {way.there} ({words}){hint}")
     elif kind == "result":
         error = TypeError(
-            f"{what} runs in a process of its own, and what it returned does not pickle, so it cannot come back "
-            f'({words}); return plain data, or leave mode="process" out'
+            f"{what} {way.runs}, and what it returned does not pickle, so it cannot come back "
+            f"({words}); return plain data, or {way.instead}"
         )
     if isinstance(error, (StopIteration, StopAsyncIteration)):
         error.__cause__ = RemoteTraceback(text)
@@ -138,7 +222,8 @@ def _dumps(value: Any) -> bytes:
     return dumps(value)
 
 
-def _loads(packed: bytes) -> Any:
+def loads(packed: bytes) -> Any:
+    """Return a value from bytes."""
     import pickle
 
     return pickle.loads(packed)
@@ -175,7 +260,8 @@ def _blamed(sent: Any, func: Any, args: Any, kwargs: dict[str, Any]) -> str:
     return "the call"
 
 
-def _failure(kind: Kind, error: BaseException) -> bytes:
+def failure(kind: Kind, error: BaseException) -> bytes:
+    """Return an error as bytes, with its traceback."""
     text = traceback_of(error) or spelled(error)
     for portable in (_whole, _bare, _described):
         try:
@@ -189,7 +275,7 @@ def _failure(kind: Kind, error: BaseException) -> bytes:
 
 def _whole(error: BaseException) -> bytes:
     packed = _dumps(error)
-    if type(_loads(packed)) is not type(error):
+    if type(loads(packed)) is not type(error):
         raise TypeError
     return packed
 
@@ -220,7 +306,7 @@ def _described(error: BaseException) -> bytes:
 
 
 def _revived(packed: bytes) -> BaseException:
-    found = _loads(packed)
+    found = loads(packed)
     if isinstance(found, tuple):
         return _rebuilt(*found)
     assert isinstance(found, BaseException)
