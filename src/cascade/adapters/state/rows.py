@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-from cascade.adapters.state.rules import advances
+from cascade.adapters.state.rules import advances, owner_of
 from cascade.spec.state import OUTCOMES, Commit, Owner, RunRecord, StepRecord, StepSum
 
 __all__ = [
@@ -56,15 +56,16 @@ TAKE_RUN = (
 )
 PENDING = f"SELECT run_id, number, epoch, committed, chunked {_BOTH} WHERE run_id IN (%s)"
 BEAT = "UPDATE starts SET beat = ? WHERE run = (SELECT number FROM runs WHERE run_id = ?) AND epoch = ?"
-MANY = 90
-"""So many steps are written by one statement: Python's own lock is let go of once for each, and SQLite of old takes no
-more than 999 values."""
+SIZES = (512, 64, 8, 1)
+"""So many steps are written by one statement: Python's own lock is let go of once for each, and whoever computes gives
+it back after 5 ms."""
 _PLACES = f"(0, ?, {', '.join('?' * len(_STEP))})"
 _UPSERT = (
     f"INSERT INTO steps (chunks, run, {', '.join(_STEP)}) VALUES %s ON CONFLICT (run, key) "
     f"DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in ('chunks', *_STEP[1:]))}"
 )
-UPSERT_STEP, UPSERT_STEPS = _UPSERT % _PLACES, _UPSERT % ", ".join([_PLACES] * MANY)
+UPSERTS = [(size, size * (len(_STEP) + 1), _UPSERT % ", ".join([_PLACES] * size)) for size in SIZES]
+"""How many steps each statement writes, by how many values."""
 READ_STEPS = f"SELECT run, chunks, {', '.join(StepRecord._fields)} FROM steps WHERE number IN (%s) ORDER BY number"
 
 Row = tuple[Any, ...]
@@ -108,7 +109,7 @@ def update_taken(db: sqlite3.Connection, at: RunRecord) -> None:
 def record_of(row: Row) -> RunRecord:
     """Return the run of a row."""
     record = RunRecord._make(row)
-    return record if record.owner is None else record._replace(owner=Owner(*json.loads(str(record.owner))))
+    return record if record.owner is None else record._replace(owner=owner_of(record))
 
 
 def spelled(owner: Owner | None) -> str | None:
@@ -204,11 +205,11 @@ def write(db: sqlite3.Connection, runs: Sequence[Pending], now: float) -> None:
 
 
 def _upsert(db: sqlite3.Connection, run: int, steps: list[StepRecord]) -> None:
-    rows = [(run, *step) for step in steps]
-    many = len(rows) - len(rows) % MANY
-    for at in range(0, many, MANY):
-        db.execute(UPSERT_STEPS, [*chain.from_iterable(rows[at : at + MANY])])
-    db.executemany(UPSERT_STEP, rows[many:])
+    rows, at, most = [(run, *step) for step in steps], 0, db.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
+    for size, values, statement in UPSERTS:
+        while values <= most and len(rows) - at >= size:
+            db.execute(statement, [*chain.from_iterable(rows[at : at + size])])
+            at += size
 
 
 def _encodable(text: str) -> str:

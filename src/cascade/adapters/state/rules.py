@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,6 +21,7 @@ __all__ = [
     "check_takeable",
     "forget_finished",
     "no_such_run",
+    "owner_of",
     "taken_from",
 ]
 
@@ -33,6 +35,24 @@ MOST_AT_ONCE = 100
 def no_such_run(run_id: str) -> StateError:
     """Return the error for a run that is not there."""
     return StateError(f"there is no run {run_id!r} in this store; `cascade runs` lists those that there are")
+
+
+def owner_of(record: RunRecord) -> Owner:
+    """Return the owner of a run that was read from a row, where it stands in JSON.
+
+    Raises:
+        StateError: none stands there.
+    """
+    try:
+        boot, namespace, pid, began, host = json.loads(str(record.owner))
+    except (RecursionError, TypeError, ValueError):
+        boot = namespace = pid = began = host = None
+    if not isinstance(pid, int) or not all(isinstance(each, str) for each in (boot, namespace, began, host)):
+        raise StateError(
+            f"the owner of run {record.run_id!r} cannot be read: its record is damaged, or not written by Cascade; "
+            "restore the store from a backup"
+        )
+    return Owner(boot, namespace, pid, began, host)
 
 
 def check_free(record: RunRecord, now: float) -> None:

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from typing import Any
 
 from cascade.adapters.state.rows import Pending
-from cascade.adapters.state.rules import advances
+from cascade.adapters.state.rules import advances, owner_of
 from cascade.errors import StateError
 from cascade.spec.state import Owner, RunRecord, StepRecord
 
@@ -197,7 +197,7 @@ def record_of(row: Any) -> RunRecord | None:
         return None
     record = RunRecord._make(row)
     found: dict[str, Any] = {name: plain(getattr(record, name)) for name in TEXTS_OF_RUN}
-    owner = None if record.owner is None else Owner(*json.loads(str(record.owner)))
+    owner = None if record.owner is None else owner_of(record)
     return record._replace(**found, owner=owner)
 
 
