@@ -138,20 +138,23 @@ class Change:
 
     def _changed(self, steps: Mapping[str, StepRecord]) -> dict[str, list[str]]:
         """Return the tasks with recorded steps whose code is another one, each with what of it is."""
-        old = self.old
+        before = self.old["code"]
+        differ = {name: parts for name, parts in self.now["code"].items() if before.get(name, parts) != parts}
+        if not differ:
+            return {}
         recorded = {step.task_id for step in steps.values() if step.kind in ("value", "loop", "left out")}
         nodes = {found[0] for each in recorded if (found := re.match(".*#[0-9]+", each, re.DOTALL))}
-        names = {old["tasks"].get(node) for node in entered(old, nodes)}
+        names = {self.old["tasks"].get(node) for node in entered(self.old, nodes)}
         return {
-            name: [part for part in {**parts, **old["code"][name]} if parts.get(part) != old["code"][name].get(part)]
-            for name, parts in self.now["code"].items()
-            if name in names and name in old["code"] and old["code"][name] != parts
+            name: [part for part in {**parts, **before[name]} if parts.get(part) != before[name].get(part)]
+            for name, parts in differ.items()
+            if name in names
         }
 
 
 def without(steps: Mapping[str, StepRecord], numbers: set[int]) -> dict[str, StepRecord]:
     """Return the steps but for those of some nodes of the run's own graph, with all that is inside of these."""
-    return {key: step for key, step in steps.items() if number_of(key) not in numbers}
+    return {key: step for key, step in steps.items() if number_of(key) not in numbers} if numbers else {**steps}
 
 
 def _listed(names: list[str]) -> str:
