@@ -249,6 +249,23 @@ class TestLooks:
         shown = json.loads(cascade("history", "r", "--json")[1])["steps"]
         assert [each["task_id"] for each in shown] == ["turn#1", "more#1[1]", "item#1[2]", "other#1"]
 
+    def test_history_shows_each_wait_and_each_condition_with_its_step(self, cascade: Invoke, state: Path) -> None:
+        def step(key: str, task_id: str, kind: str) -> StepRecord:
+            return StepRecord(key, -1, kind, b"", task_id, 1, 1.0, 2.0, "", "")
+
+        told = [
+            ("1&", "if#1", "true"),
+            ("2$", "wait#1", "waits"),
+            ("3$", "signal#1", "over"),
+            ("4$", "wait#2", "waits"),
+        ]
+        told += [("1", "if#1", "value"), ("2", "wait#1", "value"), ("3", "signal#1", "value")]
+        keep(state, a_run(status="Failed"), steps=tuple(step(*each) for each in told))
+        shown = json.loads(cascade("history", "r", "--json")[1])["steps"]
+        assert [(each["task_id"], each["status"]) for each in shown] == [
+            ("if#1", "Succeeded"), ("wait#1", "Succeeded"), ("signal#1", "Succeeded"), ("wait#2", "Begun"),
+        ]  # fmt: skip
+
     def test_history_shows_each_step_once(self, cascade: Invoke, flow: Path) -> None:
         fail(cascade, flow, "--run-id", "r")
         lines = cascade("history", "r")[1].splitlines()

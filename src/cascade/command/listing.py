@@ -18,8 +18,9 @@ __all__ = ["folded", "run_to_dict", "runs_table", "step_to_dict", "steps_table"]
 
 BEGUN = "Begun"
 """What became of all else: an attempt was begun, or a loop is at an entry."""
-BESIDES = "^?"
-"""Ends the keys of what is kept besides the value of a step: where its loop is, and which attempts were begun."""
+BESIDES = "^?$&"
+"""Ends the keys of what is kept besides the value of a step: where its loop is, which attempts were begun, when its
+wait ends, whether its condition holds."""
 
 
 # --- runs
