@@ -42,6 +42,7 @@ from cascade.runtime.journal.kinds import (
     POSITION,
     VALUE,
     Kept,
+    as_recorded,
     deciding,
     has_history,
     is_kept,
@@ -195,7 +196,10 @@ class Journal:
     def entries_before(self, call: Call) -> int:
         """Return how many entries the loop of a node has had, in other entries of the loop around it."""
         record = self.records.get(self.keys.of(call) + POSITION) if self.records else None
-        return 0 if record is None else int(self._value(record)["entries"])
+        if record is None:
+            return 0
+        with as_recorded(f"where the loop of {record.task_id} was"):
+            return int(self._value(record)["entries"])
 
     def attempts(self, call: Call) -> tuple[int, float]:
         """Return how many attempts of a call were begun, and when the next one may begin (seconds since 1970)."""

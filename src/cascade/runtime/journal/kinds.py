@@ -10,21 +10,24 @@ has the condition. The value of a loop is recorded, as where it ended was decide
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from cascade.errors import CascadeError, StateError
 from cascade.graph.nest import Nest, nest_of
 from cascade.runtime.frames.frame import NodeInstance
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.graph import Graph
+from cascade.spec.notes import spelled
 from cascade.spec.operations import MAP
 from cascade.spec.task import Task
 
 __all__ = [
     *("BEGUN", "DECIDED", "ENTRY", "FAILED", "IF_FIT", "IS_FALSE", "IS_TRUE", "LEFT_OUT", "LOOP", "OF_ITEMS"),
     *("POSITION", "VALUE"),
-    *("Kept", "checkpoint_of", "deciding", "has_history", "is_kept", "kept_of"),
+    *("Kept", "as_recorded", "checkpoint_of", "deciding", "has_history", "is_kept", "kept_of"),
 ]
 
 VALUE, LEFT_OUT, LOOP, FAILED, BEGUN, ENTRY = "value", "left out", "loop", "failed", "begun", "entry"
@@ -117,6 +120,24 @@ def has_history(loop: NodeInstance | None) -> bool:
     """Say whether all entries of a loop are kept: its steps once more, each behind `@` and the entry."""
     config = None if loop is None else getattr(loop.graph.nodes[loop.number], "config", None)
     return config is not None and bool(config.history)
+
+
+DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What is raised on the way through what does not look as it was written."""
+
+
+@contextmanager
+def as_recorded(what: str) -> Iterator[None]:
+    """Raise StateError for a record that is not what we write: it was damaged, or somebody else has written it."""
+    try:
+        yield
+    except DAMAGE as error:
+        if isinstance(error, CascadeError):
+            raise
+        raise StateError(
+            f"{what} cannot be read: it is damaged, or not written by Cascade ({spelled(error)}); restore the store "
+            "from a backup, or start the run under another run_id"
+        ) from error
 
 
 def checkpoint_of(loop: NodeInstance) -> str | None:

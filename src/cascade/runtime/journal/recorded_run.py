@@ -25,7 +25,7 @@ from cascade.runtime.frames.started import Uncommitted
 from cascade.runtime.interpreter.last_readers import release_reads
 from cascade.runtime.interpreter.results import is_signal
 from cascade.runtime.journal.journal import Journal
-from cascade.runtime.journal.kinds import deciding, is_kept
+from cascade.runtime.journal.kinds import as_recorded, deciding, is_kept
 from cascade.runtime.journal.recorded_loop import PLAIN, RecordedLoop
 from cascade.runtime.maps.state import MapState
 from cascade.runtime.run.operations import Operations
@@ -236,8 +236,9 @@ def _resumed(
     if gate is not None and gate.amounts:
         gate = run.settled(call, gate, call.frame.regs)
     instance = call.instance(run.names)
-    call.enter_more(instance, max(position["entries"] - call.had(instance), 0))
-    call.entered = True
-    loop = make(run, call, PENDING, form, args, kwargs, gate, item)
-    loop.stand(position)
+    with as_recorded(f"where the loop of {run.journal.place(call)[1]} was"):
+        call.enter_more(instance, max(position["entries"] - call.had(instance), 0))
+        call.entered = True
+        loop = make(run, call, PENDING, form, args, kwargs, gate, item)
+        loop.stand(position)
     return loop

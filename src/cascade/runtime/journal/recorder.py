@@ -33,7 +33,7 @@ from cascade.runtime.durable import How, check_ways
 from cascade.runtime.events.bus import MessageBus
 from cascade.runtime.frames.step_keys import Numbering
 from cascade.runtime.journal.journal import SPENT, Journal
-from cascade.runtime.journal.kinds import FAILED
+from cascade.runtime.journal.kinds import FAILED, as_recorded
 from cascade.runtime.journal.recorded_loop import entries_before
 from cascade.runtime.journal.recorded_run import RecordedRun
 from cascade.runtime.journal.streams import Streams
@@ -151,25 +151,29 @@ class Recorder:
                 raise RunBusyError(f"run {run_id!r} was begun by somebody else at this very moment")
             _warn_of_vague(bus, run_id, look["vague"])
             return self._begun(run_id, 1, {}, constants, given, False, how)
-        recorded = decode(before.params)
-        merged = merge(run_id, plan.blueprint, recorded["params"], given)
-        for name, value in recorded["variables"].items():
-            variables.setdefault(name, value)
+        what = f"what is recorded of run {run_id!r}"
+        with as_recorded(what):
+            recorded = decode(before.params)
+            known, first = {**recorded["params"]}, recorded.get("trace")
+            for name, value in recorded["variables"].items():
+                variables.setdefault(name, value)
+        merged = merge(run_id, plan.blueprint, known, given)
         constants = fill(graph, merged, variables) if graph.inputs else graph.constants
         steps = {step.key: step for step in await self.writer.ask(lambda: [*self.backend.steps(run_id)])}
         warn = partial(_warn, bus, run_id)
         is_new = not before.fingerprint  # it was enqueued, and nobody has started it yet
-        known = encoded(look, plan.blueprint) if is_new else before.fingerprint
-        change = Change(run_id, json.loads(known), look, steps, how.on_change, warn)
+        old = encoded(look, plan.blueprint) if is_new else before.fingerprint
+        with as_recorded(what):
+            change = Change(run_id, json.loads(old), look, steps, how.on_change, warn)
         if before.status == "Succeeded" and not change.is_adapted:
             if TARGET not in steps:
                 raise StateError(f"run {run_id!r} was forgotten at this very moment; start it again to run it anew")
             if steps[TARGET].kind == "value":  # else it holds a secret, and is made of the steps anew
                 self.writer.tidy()
                 return Begun(None, constants, merged, True, 0, decode(steps[TARGET].value))
-        kept = change.judge(before.epoch + 1)
-        ran = _ran(before, recorded, steps)
-        first = recorded.get("trace")
+        with as_recorded(what):
+            kept = change.judge(before.epoch + 1)
+            ran = _ran(before, recorded, steps)
         if trace is not None:
             own = trace.begin(first, before.epoch + 1)
             first = first or own
@@ -280,7 +284,11 @@ class Recorder:
         record = self.backend.find(run_id)
         if record is None:
             raise StateError(f"there is no recorded run {run_id!r}")
-        look = json.loads(record.fingerprint)
+        with as_recorded(f"what is recorded of run {run_id!r}"):
+            return self._forked(record, at, params, now)
+
+    def _forked(self, record: RunRecord, at: str, params: Mapping[str, Any], now: float) -> str:
+        run_id, look = record.run_id, json.loads(record.fingerprint)
         name, entry_mark, _ = at.partition("@")
         if name not in look["reads"]:
             known = ", ".join(look["reads"])
@@ -381,7 +389,7 @@ def _ran(before: RunRecord, recorded: Mapping[str, Any], steps: Mapping[str, Ste
     mark = steps.get(SPENT)
     if mark is not None and mark.entry == before.epoch:
         return mark.ended
-    ran: float = recorded.get("ran", 0.0) if before.epoch > 1 else 0.0  # a fork has those of another run
+    ran = float(recorded.get("ran", 0.0)) if before.epoch > 1 else 0.0  # a fork has those of another run
     return ran if before.owner is None else ran + max(0.0, before.beat - before.updated)
 
 
