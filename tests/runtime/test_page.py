@@ -82,6 +82,9 @@ def test_a_run_is_followed_in_the_browser_from_its_beginning_to_its_end(browser:
     run = showing.start(release(), run_id="release-7")
     page.click("a", "release-7")
     page.says("Waits for the message approve")
+    page.until("document.querySelector('g.box.k-map[data-state=Succeeded]')")  # its picture is what is shown first
+    page.until("document.querySelector('g.box.is-waiting text.more').textContent === 'Waiting'")
+    page.until(f"[...document.querySelectorAll('g.box text.name')].some(e => e.textContent === {HOSTILE!r})")
     page.click("[role=tab]", "Steps")
     page.says("fetch#1[3]")
     assert page.run("document.querySelectorAll('.row').length") < 60  # of 306
@@ -98,13 +101,31 @@ def test_a_run_is_followed_in_the_browser_from_its_beginning_to_its_end(browser:
     is_clean(page, showing.address)
 
 
+def test_a_large_picture_folds_and_opens_in_the_browser(browser: Browser, showing: Showing) -> None:
+    row = [publish(at) for at in range(20)]
+    for _ in range(29):
+        row = [publish(row[at], row[(at * 7 + 3) % 20]) for at in range(20)]
+    showing.end_of(showing.start([*row, fails(row[0])], run_id="large"))
+    page = browser.page(showing.url)
+    page.click("a", "large")
+    page.until("document.querySelectorAll('g.box').length > 1")
+    assert page.run("document.querySelectorAll('g.box').length") <= 70  # of 601
+    page.until("document.querySelector('g.box.k-fold[data-state]')")
+    page.run("document.querySelector('g.box.k-fold').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    page.says("Whole picture")
+    page.until("document.querySelector('g.box.k-task[data-state=Succeeded]')")
+    page.click(".crumbs button", "Whole picture")
+    page.until("document.querySelector('g.box.k-fold') && !document.querySelector('.crumbs b')")
+    is_clean(page, showing.address)
+
+
 def test_what_is_hostile_is_text_in_the_browser(browser: Browser, showing: Showing) -> None:
     run_id = f"a/b?c#d {HOSTILE}"
     assert "pwned" in str(showing.end_of(showing.start(fails(HOSTILE), run_id=run_id)))
     page = browser.page(showing.url)
     page.click("a", "onerror")
     page.says("ValueError: no <img")
-    for tab in ("Steps", "Nodes", "Log", "Time line"):
+    for tab in ("Picture", "Steps", "Nodes", "Log", "Time line"):
         page.click("[role=tab]", tab)
         page.until(f"document.querySelector('[aria-selected=true]').textContent === {tab!r}")
     page.click("[role=tab]", "Steps")
@@ -262,7 +283,7 @@ def test_it_is_dark_and_light_and_fits_a_phone_in_the_browser(browser: Browser, 
     wide = "document.documentElement.scrollWidth"
     assert phone.run(wide) <= 375
     phone.click("a", "a-run-with")
-    for tab in ("Time line", "Nodes", "Steps", "Log"):
+    for tab in ("Picture", "Time line", "Nodes", "Steps", "Log"):
         phone.click("[role=tab]", tab)
         phone.until(f"document.querySelector('[aria-selected=true]').textContent === {tab!r}")
         assert phone.run(wide) <= 375, tab

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.errors import StateError
+from cascade.errors import ConnectorError, StateError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.watching import seen, watch
 from cascade.runtime.watching.signals import form_of
@@ -276,3 +276,19 @@ def test_each_type_of_message_has_its_form() -> None:
     assert form_of(Color) == {"kind": "choice", "choices": ["RED"]}
     assert form_of(list[int])["kind"] == "json"
     assert form_of(None) == {"kind": "json", "type": ""}
+
+
+def test_the_picture_has_the_state_of_each_box() -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            looking = Looking(engine)
+            await looking.run(add(fails(double.map(x=range(10))), 1))
+            told = looking.tell("picture")
+            boxes = {box["label"]: told["states"].get(box["id"], {}) for box in told["view"]["boxes"]}
+            assert (boxes["double"]["status"], boxes["double"]["calls"]) == ("Succeeded", 10)
+            assert (boxes["fails"]["status"], boxes["fails"]["node"]) == ("Failed", "fails#1")
+            assert boxes["add"] == {}
+            with pytest.raises(ConnectorError, match="none with the number 7"):
+                looking.tell("picture", view=7)
+
+    asyncio.run(main())

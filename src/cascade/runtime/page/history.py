@@ -86,6 +86,8 @@ class History:
             return self._steps(record, args)
         if part == "logs":
             return {"rows": [], "more": False, "version": record.epoch}
+        if part == "picture":
+            return {"view": None, "states": {}, "above": [], "version": record.epoch}
         if part == "step":
             return {"arguments": self._arguments(record, args), "logs": [], "version": record.epoch}
         head = self._head(record)

@@ -63,9 +63,10 @@ class Shown:
     def watching(self) -> Any:
         """Return what is known of the runs to those who look on; it listens while somebody does."""
         if self._watch is None:
+            from cascade.runtime.watching.picture import picture_in
             from cascade.runtime.watching.watch import Watch
 
-            self._watch = Watch(self.bus, self._active)
+            self._watch = Watch(self.bus, self._active, picture_in)
         return self._watch
 
 

@@ -34,6 +34,8 @@ def tell(watch: Watch, request: dict[str, Any]) -> dict[str, Any]:
     run = watch.run(request.get("run"))
     if run is None:
         raise StateError(f"nothing is known of a run {repr(request.get('run'))[:LONGEST]} in this engine")
+    if part == "picture":
+        return {**watch.draw(run, number_in(request, "view", 0)), "level": watch.level}
     made = PARTS.get(part) if isinstance(part, str) else None
     if made is None:
         raise ConnectorError(f"of a run there is {', '.join(PARTS)}, not {repr(part)[:40]}")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 from time import monotonic, perf_counter, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cascade.runtime.events.bus import MessageBus, Subscription
 from cascade.runtime.inspect.records import Records
@@ -54,6 +54,7 @@ WITHOUT_RESULTS = 20_000
 """Of more events a second, results are not shown any more."""
 LONGEST_TRACEBACK = 20_000
 PACKAGE = str(Path(__file__).parents[2])
+Draw: TypeAlias = Callable[[SeenRun, int], dict[str, Any]]
 RESULTS, CALLS, COUNTS = 2, 1, 0
 """What is heard of a run's calls."""
 
@@ -61,7 +62,13 @@ RESULTS, CALLS, COUNTS = 2, 1, 0
 class Watch:
     """What is known of the runs of one engine to those who look on; safe in all threads."""
 
-    def __init__(self, bus: MessageBus, active: Mapping[str, RunScope]) -> None:
+    def __init__(self, bus: MessageBus, active: Mapping[str, RunScope], draw: Draw) -> None:
+        """Keep whom to listen to.
+
+        Args:
+            draw: gives a view of a run's picture by its number.
+        """
+        self.draw: Draw = draw
         self._bus = bus
         self._active = active
         self._inbox: deque[Event] = deque()

@@ -232,7 +232,7 @@ export function showRun(main, engine, id, tab) {
     headAt = performance.now();
     drawHead();
     if (isFirst) {
-      go(shown || "line");
+      go(shown || (isStore ? "line" : "picture"));
       lookAtEngine();
     } else if (isNew) view?.again();
   }, connected);
