@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from cascade.adapters.executors.local import LocalExecutor
+from cascade.runtime import Engine
 from cascade.spec.protocols import CallNode
 from cascade.spec.streams import Stream
-from cascade.testing import EXECUTOR_CHECKS, check_executor
+from cascade.testing import EXECUTOR_CHECKS, Faults, VirtualClock, check_executor
 from cascade.testing.programs import add
 from tests.workflows import run
 
@@ -65,6 +66,22 @@ class Foreign:
 def end_processes() -> Iterator[None]:
     yield
     Processes.shared.close()
+
+
+class Busy:
+    """An executor with calls that wait longer than they may take."""
+
+    tells_begun = True
+
+    def __init__(self) -> None:
+        self.told: list[bool] = []
+
+    async def execute(self, node: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        await asyncio.sleep(0.3)
+        self.told.append(node.begun is not None)
+        if node.begun is not None:
+            node.begun()
+        return node.func(*args, **kwargs)
 
 
 class TestConformance:
@@ -127,18 +144,14 @@ class TestWhatIsAskedOfThem:
             run(add(1).with_timeout(0.1), executor=executor)
         assert executor.told == []
 
+    @pytest.mark.parametrize("executor", [None, Busy], ids=["own", "another"])
+    def test_under_faults_clocks_start_when_the_call_does(self, executor: Any) -> None:
+        clock = VirtualClock(faults=Faults().drop("add"))
 
-class Busy:
-    """An executor with calls that wait longer than they may take."""
+        async def main() -> Any:
+            async with Engine(executor=executor and executor()) as engine:
+                return await engine.run(add(1).with_timeout(40))
 
-    tells_begun = True
-
-    def __init__(self) -> None:
-        self.told: list[bool] = []
-
-    async def execute(self, node: CallNode, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        await asyncio.sleep(0.3)
-        self.told.append(node.begun is not None)
-        if node.begun is not None:
-            node.begun()
-        return node.func(*args, **kwargs)
+        with pytest.raises(TimeoutError):
+            clock.run(main())
+        assert clock.elapsed == 40

@@ -153,7 +153,9 @@ class _Simulated(Surroundings):
 
     def attend(self, run: RunState) -> None:
         super().attend(run)
-        run.inline = run.direct = False  # what a function was found to take is not for the seed to say
+        run.inline = run.direct = run.tells_begun = (
+            False  # what a function was found to take is not for the seed to say
+        )
         run.executor = _Paced(self, run.executor)
         engine = run.engine
         if not isinstance(engine.ticker, _Untimed):

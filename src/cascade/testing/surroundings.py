@@ -176,7 +176,7 @@ class Surroundings:
             limits.clock = self.clock.steady if since == 0.0 else lambda: since + self.clock.elapsed
         if self.clock.faults is not None:
             run.executor = self.clock.faults.executor(run.executor)
-            run.inline = run.direct = False
+            run.inline = run.direct = run.tells_begun = False
 
     def _unless_virtual(self, usual: Callable[[Any], None]) -> Callable[[Any], None]:
         """Leave out what is done at regular times for people to see: months would be full of it."""

@@ -177,7 +177,12 @@ class ManagedTask(ManagedCall):
     @property
     def is_here(self) -> bool:
         form = self.form
-        return form.is_async or self.gate.terms.streams or form.task.mode == "inline" or not self.run.tells_begun
+        return (
+            form.is_async
+            or self.gate.terms.streams
+            or form.task.mode == "inline"
+            or not (self.run.direct or self.run.tells_begun)
+        )
 
     @property
     def has_given(self) -> bool:

@@ -122,8 +122,8 @@ class RunState(Reports):
         """Short functions may be called in place."""
         self.direct = engine.is_direct
         """The engine carries out the other calls, too, without asking `execute`."""
-        self.tells_begun = self.direct or bool(getattr(self.executor, "tells_begun", False))
-        """Who carries out a call says when it begins."""
+        self.tells_begun = bool(getattr(self.executor, "tells_begun", False))
+        """Another executor, which is asked, says when a call begins."""
         self.compiles_flows = self.compiles_loops = engine.tier != "interpret"
         self.patience_to_compile = 0 if engine.tier == "compile" else 16
         """So often a loop is entered, or a root block run, before it becomes a function."""
