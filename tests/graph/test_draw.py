@@ -280,6 +280,16 @@ def test_what_a_router_chooses_stands_below_what_it_looks_at() -> None:
     assert told == {("gate", "yes"), ("route", ""), ("route", "later")}
 
 
+def test_a_router_inside_of_a_way_chooses_below_both() -> None:
+    kind, approval = step(1).named("kind"), step(2).named("ask")
+    inner = cs.Router(kind, {"a": step(3).named("push"), "b": step(4).named("mail")})
+    picture = picture_of(nest_from(step(kind, cs.Router(approval, {"yes": inner, "no": step(5).named("file")}))))
+    name = {shape.id: shape.label for shape in picture.shapes}
+    gates = {(name[line.source], name[line.target], line.name) for line in picture.lines if line.kind == "gate"}
+    inside = {("kind", "push", "a"), ("kind", "mail", "b"), ("ask", "push", "yes"), ("ask", "mail", "yes")}
+    assert gates == {*inside, ("ask", "file", "no")}
+
+
 @cs.task
 def chooses(x: Any) -> Any:
     return cs.Jump("again", x) if x else cs.Jump("done", x)

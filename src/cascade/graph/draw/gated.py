@@ -9,6 +9,10 @@ from cascade.spec.graph import Graph
 __all__ = ["gates_of"]
 
 
+MOST_DEEP = 30
+"""Of more routers each looks no further than to those inside of its ways, so that nested ones are looked at once."""
+
+
 def gates_of(graph: Graph) -> Iterator[tuple[int, int, int, list[str]]]:
     """Go through what routers choose: the router, its selector, a node that runs if it is chosen, the keys.
 
@@ -50,11 +54,12 @@ def _only_for(graph: Graph, target: int, readers: list[list[int]]) -> dict[int, 
     found: dict[int, list[int]] = {target: []}
     left: dict[int, int] = {}
     stack = [target]
+    skipped = ("jump",) if len(graph.routes) <= MOST_DEEP else ("jump", "route")
     while stack:
         node = stack.pop()
         for edge in graph.edges_of(node):
             source = edge.source
-            if edge.kind == "jump" or source < 0 or source == node:
+            if edge.kind in skipped or source < 0 or source == node:
                 continue
             left[source] = left.get(source, len(readers[source])) - 1
             if not left[source] and source not in found:
