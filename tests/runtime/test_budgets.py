@@ -133,12 +133,30 @@ class TestCost:
         assert (found[0], found[2]) == (10, 10)
         assert "agent#1[1] 5 steps and a cost of 5" in str(found[1].error)
 
-    def test_of_a_whole_run(self) -> None:
+    @every_tier
+    def test_of_a_whole_run(self, tier: Tier) -> None:
         target = [pays(cs.Param("n", type=float)), pays(2)]
-        whole = cs.subflow(target, params={"n": cs.Param("n", type=float)}).with_budget(cost=5)
-        assert run(whole, {"n": 3}) == [3, 2]
-        with pytest.raises(cs.BudgetError, match="a cost of 6"):
-            run(whole, {"n": 4})
+
+        async def main(n: float, **budget: float) -> Any:
+            async with cs.Engine(tier=tier) as engine:
+                await engine.start(target, {"n": n}, budget=budget)
+                return await engine.run(target, {"n": n}, budget=budget, run_id="whole")
+
+        assert asyncio.run(main(3, cost=5, steps=2)) == [3, 2]
+        told = r"run 'run-.*' has used up its budget of a cost of 5; spent so far: 2 steps and a cost of 6, by pays#1 1"
+        with pytest.raises(cs.BudgetError, match=told):
+            asyncio.run(main(4, cost=5))
+        with pytest.raises(cs.BudgetError, match="1 steps"):
+            asyncio.run(main(1, steps=1))
+        with pytest.raises(cs.BudgetError):
+            cs.run(target, {"n": 4}, budget={"cost": 5}, log_level="SILENT")
+        with pytest.raises(cs.BudgetError):
+            asyncio.run(cs.arun(target, {"n": 4}, budget={"cost": 5}))
+
+    @pytest.mark.parametrize("budget", [{}, {"seconds": 3}, 5, {"steps": 0}])
+    def test_of_a_run_that_makes_no_sense(self, budget: Any) -> None:
+        with pytest.raises((TypeError, ValueError), match="budget"):
+            cs.run(pays(1), budget=budget, log_level="SILENT")
 
     def test_is_never_tried_again(self) -> None:
         tries = []

@@ -57,6 +57,7 @@ def run(
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    budget: Mapping[str, float] | None = None,
     on_failure: Hook = None,
     on_success: Hook = None,
     log_level: LogLevel = "INFO",
@@ -84,6 +85,7 @@ def run(
         resources: resources that tasks ask for by name.
         system_resources: capacities for `with_constraints`.
         timeout: how many seconds the run may take.
+        budget: as in `Engine.run`.
         on_failure, on_success: as in `Engine.run`.
         log_level: "DEBUG" tells of each task, "INFO" of the run, retries and warnings, "WARNING" of what
             needs attention, "ERROR" of a failed run, "SILENT" of nothing.
@@ -119,6 +121,7 @@ def run(
             resources=resources,
             system_resources=system_resources,
             timeout=timeout,
+            budget=budget,
             on_failure=on_failure,
             on_success=on_success,
         )
@@ -137,7 +140,7 @@ def run(
         )
         given = tuple(resources)
         options: RunOptions = {"run_id": run_id, "on_change": on_change, "timeout": timeout, "resources": given}
-        options |= {"on_failure": on_failure, "on_success": on_success}
+        options |= {"budget": budget, "on_failure": on_failure, "on_success": on_success}
         opens = control and os.environ.get("CASCADE_CONTROL", "1") not in ("0", "off", "false")
         telemetry = None if connector is None else _telemetry(bus, connector)
         with reporter.records():
@@ -166,6 +169,7 @@ async def arun(
     resources: Iterable[Resource] = (),
     system_resources: Mapping[str, float] | None = None,
     timeout: float | None = None,
+    budget: Mapping[str, float] | None = None,
     on_failure: Hook = None,
     on_success: Hook = None,
     **unknown: Any,
@@ -185,13 +189,15 @@ async def arun(
             target,
             params,
             timeout=timeout,
+            budget=budget,
             resources=tuple(resources),
             on_failure=on_failure,
             on_success=on_success,
         )
     given = (*inside.run.known.values(), *resources)
     run = inside.run.engine.run
-    work = run(target, params, timeout=timeout, resources=given, on_failure=on_failure, on_success=on_success)
+    options: RunOptions = {"timeout": timeout, "budget": budget, "resources": given}
+    work = run(target, params, on_failure=on_failure, on_success=on_success, **options)
     return await on_its_loop(inside, work)
 
 

@@ -63,6 +63,8 @@ from cascade.spec.tracing import RunTrace, Tracing, everywhere
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from cascade.spec.budgets import Budget
+
 __all__ = ["Engine", "Run"]
 
 V = TypeVar("V")
@@ -70,10 +72,17 @@ Tier = Literal["auto", "interpret", "compile"]
 Container: TypeAlias = list[Any] | tuple[Any, ...] | dict[Any, Any] | Blueprint
 Params: TypeAlias = Mapping[str, Any] | None
 Prepared: TypeAlias = tuple[
-    Plan, list[Any], Mapping[str, Any], dict[str, Resource], dict[str, str | None], How | None, Hooks | None
+    Plan,
+    list[Any],
+    Mapping[str, Any],
+    dict[str, Resource],
+    dict[str, str | None],
+    How | None,
+    Hooks | None,
+    "Budget | None",
 ]
 """What is known of a run beforehand: its plan, constants, parameters, resources, what the environment gave, how it is
-recorded, and who is told of its outcome."""
+recorded, who is told of its outcome, and what it may spend."""
 OPTIONS = ("params", "use_vm", *RunOptions.__annotations__)
 _numbers = itertools.count(1)
 
@@ -232,6 +241,7 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
         *,
         run_id: str | None = None,
         timeout: float | None = None,
+        budget: Mapping[str, float] | None = None,
         resources: Iterable[Resource] = (),
         durability: Durability | None = None,
         on_change: OnChange = "keep",
@@ -248,6 +258,8 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
             use_vm: changes nothing; results never depend on how a graph is carried out.
             run_id: by default a fresh one.
             timeout: how many seconds the run may take, without its teardown; by default any number.
+            budget: the steps (attempts of calls) and the cost (`cs.current().spend`) that all of it may spend, as a
+                dict, `{"steps": 100, "cost": 5}`; by default any number.
             resources: resources for this run alone.
             durability: how this run is recorded; by default as the engine says.
             on_change: what becomes of recorded steps whose task has other code now: "keep" their values, with a
@@ -264,6 +276,7 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
             RunChangedError: a recorded run had another graph.
             StateError: the run cannot be recorded.
             TimeoutError: the run took longer than its timeout; the message says what was running.
+            BudgetError: it has spent all of its budget; the message says who spent what.
             asyncio.CancelledError: it was cancelled.
             DependencyMissingError: the target was skipped and has nothing to give.
             StaticGraphError, ParameterError, ConstraintError: before anything runs.
@@ -273,11 +286,16 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
         is_plain = self.recorder is None and durability is None and on_change == "keep"
         how = None if is_plain else self._how(run_id, durability, on_change)
         hooks = hooks_from("engine.run", on_failure, on_success) if on_failure or on_success else None
-        prepared = self._prepared(target, params, timeout, resources, how, hooks)
+        prepared = self._prepared(target, params, timeout, resources, how, hooks, budget)
         if prepared is None:
             return target
         run_scope = RunScope(self._name(run_id), timeout)
-        if how is not None or hooks is not None or not (prepared[0].is_plain and self.runs_inline):
+        if (
+            how is not None
+            or hooks is not None
+            or budget is not None
+            or not (prepared[0].is_plain and self.runs_inline)
+        ):
             return await self._in_a_task(run_scope, self._execute, prepared, run_scope)
         try:
             return await self._execute(prepared, run_scope)
@@ -305,6 +323,7 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
         *,
         run_id: str | None = None,
         timeout: float | None = None,
+        budget: Mapping[str, float] | None = None,
         resources: Iterable[Resource] = (),
         durability: Durability | None = None,
         on_change: OnChange = "keep",
@@ -317,7 +336,7 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
             raise no_option("engine.start", unknown, OPTIONS, "cs.run")
         how = self._how(run_id, durability, on_change)
         hooks = hooks_from("engine.start", on_failure, on_success) if on_failure or on_success else None
-        prepared = self._prepared(target, params, timeout, resources, how, hooks)
+        prepared = self._prepared(target, params, timeout, resources, how, hooks, budget)
         return self._start(target, self._name(run_id), prepared, timeout=timeout)
 
     def as_completed(
@@ -421,9 +440,15 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
         resources: Iterable[Resource],
         how: How | None,
         hooks: Hooks | None = None,
+        budget: Mapping[str, float] | None = None,
     ) -> Prepared | None:
         if timeout is not None:
             seconds_from(timeout, "the timeout of a run")
+        allowed: Budget | None = None
+        if budget is not None:
+            from cascade.spec.budgets import budget_of_run
+
+            allowed = budget_of_run(budget)
         plan = prepare(target, self.solver)
         given = {} if params is None else params
         if plan is not None and self.admitting is not None:
@@ -438,14 +463,18 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
             provided = {**provided, checked(resource).name: resource}
         if plan is None:
             return None
-        if how is not None and plan.blueprint.is_budgeted:
+        if how is not None and (plan.blueprint.is_budgeted or allowed is not None):
             raise StateError(
                 "a run that is recorded does not keep yet what its agents have spent, so that they would begin anew "
-                "after a crash: run what has a with_budget(...) on an engine without a state_backend"
+                "after a crash: run what has a budget, with_budget(...), on an engine without a state_backend"
             )
         graph, variables = plan.blueprint.graph, dict[str, str | None]()
         constants = fill(graph, given, variables) if graph.inputs and how is None else graph.constants
-        return plan, constants, given, provided, variables, how, hooks
+        return plan, constants, given, provided, variables, how, hooks, allowed
+
+    def _reaches_budgets(self) -> bool:
+        """Say whether a tail call may lead to somebody with a budget."""
+        return any(each.is_budgeted for each in self.blueprints.values())
 
     def _name(self, run_id: str | None) -> str:
         if self.recorder is not None:
@@ -469,7 +498,7 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
                 )
 
     async def _execute(self, prepared: Prepared, run_scope: RunScope, result_sink: ResultSink | None = None) -> Any:
-        plan, constants, params, known, variables, how, hooks = prepared
+        plan, constants, params, known, variables, how, hooks, budget = prepared
         blueprint, run_id = plan.blueprint, run_scope.name
         if self.steering is not None:
             await self.steering.begin()
@@ -479,7 +508,7 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
         trace = None if tracing is None else tracing.trace(run_id, plan.targets)
         if how is None:
             kind, operations = (RunState if tracing is None else tracing.plain), OPERATIONS
-            if blueprint.is_budgeted or any(each.is_budgeted for each in self.blueprints.values()):
+            if blueprint.is_budgeted or budget is not None or (self.blueprints and self._reaches_budgets()):
                 from cascade.runtime.budgets.budgeted_run import budgeted
 
                 kind, operations = budgeted(kind, OPERATIONS)
@@ -513,7 +542,12 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
                     )
                 )
             run_scope.began = start = perf_counter()
-            value, error, others = await run_root(run, activation)
+            root = run_root(run, activation)
+            if budget is not None:
+                from cascade.runtime.budgets.spending import spent_by_run
+
+                root = spent_by_run(run, budget, root)
+            value, error, others = await root
             if run_scope.seconds is not None:
                 error = run_scope.settle(error)
             if run_scope.runs:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-__all__ = ["Budget", "budget_of", "check_cost"]
+__all__ = ["Budget", "budget_of", "budget_of_run", "check_cost"]
 
 
 class Budget(NamedTuple):
@@ -41,6 +42,20 @@ def budget_of(steps: int | None, seconds: float | None, cost: float | None) -> B
         if not seconds:
             raise ValueError("with_budget(seconds=...) takes a number of seconds above zero, not 0")
     return Budget(steps, seconds, cost)
+
+
+def budget_of_run(given: object) -> Budget:
+    """Return the budget of a whole run.
+
+    Raises:
+        TypeError, ValueError: it makes no sense.
+    """
+    if not isinstance(given, Mapping) or not given or not {*given} <= {"steps", "cost"}:
+        raise TypeError(
+            f'the budget of a run is a dict with "steps" and "cost", or one of them, not {given!r}; its seconds are '
+            "timeout=..."
+        )
+    return budget_of(given.get("steps"), None, given.get("cost"))
 
 
 def check_cost(cost: object, what: str) -> None:

@@ -28,6 +28,8 @@ class RunOptions(TypedDict, total=False):
     """By default a fresh one."""
     timeout: float | None
     """How many seconds the run may take, without its teardown; by default any number."""
+    budget: Mapping[str, float] | None
+    """The steps and the cost that all of it may spend, `{"steps": 100, "cost": 5}`; by default any number."""
     resources: Iterable[Resource]
     """Resources for this run alone."""
     durability: Durability | None
@@ -49,6 +51,8 @@ class SilentOptions(TypedDict, total=False):
     """Capacities for `with_constraints`."""
     timeout: float | None
     """How many seconds the run may take."""
+    budget: Mapping[str, float] | None
+    """The steps and the cost that all of it may spend."""
     on_failure: Hook
     """Is called with the `cs.Outcome` of the run if it fails."""
     on_success: Hook

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 from cascade.runtime.budgets.account import Account, SpendingClock
 from cascade.runtime.frames.call import Call
 from cascade.runtime.run.deadlock import give_up, hold
 from cascade.runtime.run.state import RunState
+from cascade.spec.budgets import Budget
 from cascade.spec.gate import Gate
 
-__all__ = ["SpendingCall", "spent", "who_is"]
+__all__ = ["SpendingCall", "spent", "spent_by_run", "who_is"]
+
+T = TypeVar("T")
 
 
 class SpendingCall(Protocol):
@@ -71,6 +74,16 @@ async def spent(managed: S, work: Callable[[S], Awaitable[Any]]) -> Any:
     finally:
         failure = None  # the traceback leads here
     return value
+
+
+async def spent_by_run(run: RunState, budget: Budget, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work of a whole run, which has a budget of steps and costs."""
+    account = Account(budget, f"run {run.id!r}", is_one=False)
+    hold(account, run)
+    try:
+        return await work
+    finally:
+        give_up(account)
 
 
 def who_is(run: RunState, call: Call) -> str:
