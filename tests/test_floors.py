@@ -76,6 +76,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.command.parts": {"typer"},
     "cascade.command.recorded": {"typer"},
     "cascade.command.running": {"typer"},
+    "cascade.command.serving": {"typer"},
     "cascade.command.steering": {"typer"},
     "cascade.adapters.connectors.mqtt": {"aiomqtt"},
     "cascade.adapters.executors.by_value": {"cloudpickle"},

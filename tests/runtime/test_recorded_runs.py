@@ -11,10 +11,11 @@ import pytest
 
 import cascade as cs
 from cascade.adapters.state import MemoryBackend
+from cascade.adapters.state.owner import this_process
 from cascade.errors import ParameterError, RunBusyError, RunChangedError, RunLostError, StateError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import RunStarted, RunWarning, TaskExecutionStarted
-from cascade.spec.state import Owner
+from cascade.spec.state import Commit, Owner, RunRecord
 from cascade.testing import SpySubscriber
 from tests.runtime.recorded import broken, calls, fail, load, parse, publish, report, run, square
 from tests.runtime.recorded import fresh as fresh
@@ -179,6 +180,32 @@ class TestHowRunsEnd:
 
         with pytest.raises(RunLostError, match="taken over"):
             run(report(), Stolen())
+
+    def test_a_run_that_ends_while_another_start_looks_at_it_is_not_run_again(self) -> None:
+        class Ending(MemoryBackend):
+            ends = False
+
+            def now(self) -> float:
+                time = super().now()
+                if self.ends:
+                    self.ends = False
+                    self.commit([Commit("run", 1, 99, status="Succeeded")])
+                return time
+
+        store = Ending()
+        store.create(RunRecord("run", "Running", "", b"", b"", 1.0, 1.0, owner=this_process()))
+        other = MemoryBackend()
+        assert run(report(), other, run_id="run") == "30 pages"
+        kept = other.find("run")
+        assert kept is not None
+        store._kept["run"].record = kept._replace(status="Running", owner=this_process(), beat=time.time())
+        calls.clear()
+        store.ends = True
+        with pytest.raises(RunBusyError):
+            run(report(), store, run_id="run")
+        found = store.find("run")
+        assert found is not None
+        assert (found.status, found.epoch, calls) == ("Succeeded", 1, [])
 
     def test_a_store_that_fails_for_good_ends_the_run(self) -> None:
         class Broken(MemoryBackend):

@@ -32,6 +32,27 @@ WORDS: dict[str, tuple[str, str]] = {
     "status_Succeeded": ("succeeded", "成功"),
     "status_Failed": ("failed", "失败"),
     "status_Cancelled": ("cancelled", "已取消"),
+    # --- servers
+    "serving": (
+        "serving {names}, from the queue {queue} of {state}",
+        "正在服务 {names}，来自 {state} 的队列 {queue}",
+    ),
+    "serve_started": ("run {name} of {names} started", "开始运行 {name}（{names}）"),
+    "serve_goes_on": (
+        "run {name} of {names} goes on; steps recorded: {recorded}",
+        "继续运行 {name}（{names}），已记录 {recorded} 步",
+    ),
+    "serve_succeeded": ("run {name} succeeded in {seconds}", "运行 {name} 成功，用时 {seconds}"),
+    "serve_failed": ("run {name} failed after {seconds}: {error}", "运行 {name} 在 {seconds} 后失败：{error}"),
+    "serve_cancelled": ("run {name} was cancelled after {seconds}", "运行 {name} 在 {seconds} 后被取消"),
+    "serve_handed_back": ("run {name} was handed back after {seconds}", "运行 {name} 在 {seconds} 后交还队列"),
+    "serve_refused": ("run {name} cannot go on: {error}", "运行 {name} 无法继续：{error}"),
+    "serve_store_failed": ("{error}; it is tried again", "{error}；将重试"),
+    "serve_ending": (
+        "{signal}: nothing more is taken; what goes on ({count}) has {grace} s to end",
+        "{signal}：不再接收新的运行；进行中的运行（{count} 个）有 {grace} 秒结束",
+    ),
+    "served": ("the server has ended", "服务已结束"),
     # --- progress
     "so_far": ("{names} has run for {seconds}: {what}", "{names} 已运行 {seconds}：{what}"),
     "nodes": ("{done} of {total} nodes", "{total} 个节点完成 {done} 个"),
@@ -280,6 +301,38 @@ WORDS: dict[str, tuple[str, str]] = {
     "h_resume_run": (
         "Go on with a recorded run: what is recorded is not run again.",
         "继续有记录的运行：已记录的步骤不会再次执行。",
+    ),
+    "h_serve": (
+        "Take runs from a queue of a store, and carry them out, until Ctrl-C or SIGTERM.",
+        "从存储的队列中接收运行并执行，直到 Ctrl-C 或 SIGTERM。",
+    ),
+    "h_serve_files": (
+        "Files, or modules, whose targets it can run; no other code is loaded.",
+        "可以运行其中目标的文件或模块；不会加载其他代码。",
+    ),
+    "h_queue": ("The queue to take runs from.", "接收运行的队列。"),
+    "h_queue_concurrency": (
+        "So many of the queue may go on at once, over all servers; by default any number.",
+        "所有服务合计，该队列同时进行的运行数上限；默认不限。",
+    ),
+    "h_slots": ("So many runs may go on at once in this server.", "此服务同时进行的运行数上限。"),
+    "h_grace": (
+        "So long what goes on may take to end, once the server is to end; then it is handed back.",
+        "服务结束时，进行中的运行还有这么多秒；之后交还队列。",
+    ),
+    "h_max_takeovers": (
+        "A run that has ended its process more often than this, without a step, is given up.",
+        "若运行使其进程终止超过此次数且没有任何进展，则放弃。",
+    ),
+    "h_serve_exit": (
+        "Exit codes: 0 it was ended by a signal, 1 the store cannot be used, 2 wrong use.",
+        "退出码：0 被信号结束，1 存储无法使用，2 用法错误。",
+    ),
+    "empty_queue": ("a queue has a name that is not empty", "队列名不能为空"),
+    "served_twice": (
+        "two of the served files have a target called {name}; runs could not tell them apart: serve one of them, or "
+        "rename it",
+        "所服务的文件中有两个名为 {name} 的目标，运行无法区分；请只服务其中一个，或改名",
     ),
     "h_fork_run": (
         "Make a new run that begins again at a step.",

@@ -23,8 +23,9 @@ from cascade.command.page import add_page
 from cascade.command.parts import Json, check_choice, own, print_line, telling
 from cascade.command.recorded import add_recorded
 from cascade.command.running import run_options, running
+from cascade.command.serving import add_serving
 from cascade.command.steering import add_steering
-from cascade.command.targets import find_all, find_target, full_name
+from cascade.command.targets import find_all, find_served, find_target, full_name
 
 __all__ = ["make_app", "script_app"]
 
@@ -103,6 +104,7 @@ def make_app() -> typer.Typer:
             print_line(json.dumps({"source": source}) if as_json else source.rstrip("\n"))
 
     add_recorded(app, _resume)
+    add_serving(app, find_served)
     add_steering(app)
     add_page(app)
     return app

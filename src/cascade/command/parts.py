@@ -14,7 +14,24 @@ from cascade.app.writing import tell, write_out
 from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse
 from cascade.errors import CascadeError
 
-__all__ = ["Json", "State", "check_choice", "own", "print_line", "telling"]
+__all__ = [
+    "CHANGES",
+    "DURABILITIES",
+    "FORMATS",
+    "LEVELS",
+    "Json",
+    "State",
+    "check_choice",
+    "own",
+    "print_line",
+    "telling",
+]
+
+LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
+FORMATS = ["human", "json"]
+CHANGES = ["keep", "rerun", "adapt", "error"]
+DURABILITIES = ["each", "group", "exit"]
+"""What may be said of how a run is told of and recorded."""
 
 Json = Annotated[bool, typer.Option("--json", help=say("h_json"))]
 State = Annotated[str | None, typer.Option(metavar="URL", envvar="CASCADE_STATE", help=say("h_state"))]

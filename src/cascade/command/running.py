@@ -16,17 +16,23 @@ from cascade.app.run import run as run_target
 from cascade.app.words import say
 from cascade.app.writing import tell
 from cascade.command.misuse import FAILED, INTERRUPTED, Misuse, user_traceback
-from cascade.command.parts import Json, State, check_choice, own, print_line
+from cascade.command.parts import (
+    CHANGES,
+    DURABILITIES,
+    FORMATS,
+    LEVELS,
+    Json,
+    State,
+    check_choice,
+    own,
+    print_line,
+)
 from cascade.errors import ParameterError, StateError
 from cascade.spec.notes import message_of, notes_of
 from cascade.spec.outcomes import Outcome
 
 __all__ = ["RECORDING", "run_options", "running"]
 
-LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "SILENT"]
-FORMATS = ["human", "json"]
-CHANGES = ["keep", "rerun", "adapt", "error"]
-DURABILITIES = ["each", "group", "exit"]
 RECORDING = ("run_id", "on_change", "durability")
 """The options that mean nothing where no run is recorded."""
 

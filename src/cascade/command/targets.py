@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from cascade.app.flow import Flow
 from cascade.app.programs import blueprint_of
@@ -17,12 +17,13 @@ from cascade.app.words import say
 from cascade.command.misuse import Misuse, close_to, user_traceback
 from cascade.errors import CascadeError
 from cascade.graph.nest import nest_of
+from cascade.runtime.engine import Engine
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy
 from cascade.spec.task import Task
 
-__all__ = ["find_all", "find_target", "full_name", "load"]
+__all__ = ["Served", "find_all", "find_served", "find_target", "full_name", "load"]
 
 USUAL = ("flow", "main", "target")
 """Names that are taken where none is given, in this order."""
@@ -269,3 +270,75 @@ def _named(module: ModuleType, file: str, name: str) -> Any:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+# --- what a server of some files can run
+
+
+class Served(NamedTuple):
+    """What the files of a server hold."""
+
+    programs: dict[str, Any]
+    """Targets, by all their names: with the path of the file, with what was typed, with the file's name alone."""
+    shown: list[str]
+    """One name of each, for people."""
+    blueprints: dict[str, Blueprint]
+    """What engines in the files have registered, by id; it is among the programs."""
+
+
+def find_served(files: list[str]) -> Served:
+    """Load files, and return what is in them.
+
+    Raises:
+        Misuse: a file is not there, or has nothing to run; or two targets have one name.
+    """
+    served = Served({}, [], {})
+    for spelled in files:
+        file, module, targets = _module_and_targets(spelled)
+        known = {
+            key: each
+            for value in vars(module).values()
+            if isinstance(value, Engine)
+            for key, each in value.blueprints.items()
+        }
+        if not targets and not known:
+            raise Misuse(say("no_targets", file=file))
+        for name, target in targets.items():
+            program = target.target if isinstance(target, Flow) else target
+            for each in _names(file, module, name):
+                _add(served.programs, each, program)
+            served.shown.append(f"{Path(file).name}:{name}")
+        for name, blueprint in known.items():
+            _add(served.programs, name, blueprint)
+            served.blueprints[name] = blueprint
+            served.shown.append(name)
+    return served
+
+
+def _names(file: str, module: ModuleType, name: str) -> set[str]:
+    full = full_name(file, name)
+    place = full.rpartition(":")[0]
+    found = {full, f"{file}:{name}"}
+    if place.endswith(".py"):
+        found.add(f"{Path(place).name}:{name}")
+    return found
+
+
+def _add(programs: dict[str, Any], name: str, program: Any) -> None:
+    if programs.setdefault(name, program) is not program:
+        raise Misuse(say("served_twice", name=name))
+
+
+def _module_and_targets(spelled: str) -> tuple[str, ModuleType, dict[str, Any]]:
+    """Return a file, its module, and its targets by name: the one that is named, or all of it, read by others or not.
+
+    A function counts if it says that it returns a lazy result, and is called.
+
+    Raises:
+        Misuse: there is no such file or target.
+    """
+    file, name = _split(spelled)
+    module = load(file)
+    if name:
+        return file, module, {name: _named(module, file, name)}
+    return file, module, _candidates(module) | {each: _named(module, file, each) for each in _makers(module)}

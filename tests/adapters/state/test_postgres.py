@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from cascade.adapters.state import tables
 from cascade.adapters.state.patient import PatientBackend
 from cascade.adapters.state.postgres import PostgresBackend
 from cascade.errors import RunBusyError, StateError
-from cascade.spec.state import Owner
+from cascade.spec.state import Owner, Wanted
 from cascade.testing import STATE_CHECKS, check_state_backend
 from tests.adapters.state.runs import commit, run, step
 from tests.providers.postgres import Server, program
@@ -186,6 +187,43 @@ class TestSeveralAtOnce:
                 each.commit([commit(number * 8 + at + 1, step(f"k{at}"), run_id=f"r{name}") for name in names])
 
         assert self.race(url, work) == [None] * 8
+
+
+class TestQueues:
+    def put(self, store: PostgresBackend, *run_ids: str) -> None:
+        for run_id in run_ids:
+            store.enqueue(run(run_id, owner=None)._replace(status="Enqueued", queue="mail"))
+
+    def test_who_listens_is_woken_also_after_the_server_was_started_again(
+        self, server: Server, url: str, store: PostgresBackend
+    ) -> None:
+        woken: queue.SimpleQueue[int] = queue.SimpleQueue()
+        end = store.listen("mail", lambda: woken.put(1))
+        assert woken.get(timeout=30), "as soon as it listens, as something may have come before"
+        self.put(store, "a")
+        assert woken.get(timeout=30)
+        store.enqueue(run("b", owner=None)._replace(status="Enqueued", queue="another"))
+        server.end()
+        server.start()
+        assert woken.get(timeout=30)
+        patient = PatientBackend(store)
+        patient.enqueue(run("c", owner=None)._replace(status="Enqueued", queue="mail"))
+        assert woken.get(timeout=30)
+        assert woken.empty()
+        end()
+
+    @pytest.mark.parametrize("concurrency", [None, 7])
+    def test_servers_that_claim_at_once_get_each_run_once(
+        self, url: str, store: PostgresBackend, concurrency: int | None
+    ) -> None:
+        self.put(store, *map(str, range(20)))
+        wanted = Wanted("mail", ["flows.py:main"], THERE, 4, concurrency)
+
+        def claim(each: PostgresBackend, at: int) -> list[str]:
+            return [found.run_id for _ in range(3) for found in each.claim(wanted).runs]
+
+        found = sorted((run_id for some in TestSeveralAtOnce().race(url, claim) for run_id in some), key=int)
+        assert found == [str(each) for each in range(20 if concurrency is None else concurrency)]
 
 
 class TestFaults:

@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from cascade.adapters.state.codec import decode
 from cascade.adapters.state.owner import this_process
-from cascade.adapters.state.rules import check_keep
+from cascade.adapters.state.rules import check_free, check_keep
 from cascade.adapters.state.urls import backend_from
 from cascade.errors import RunBusyError, RunLostError, StateError
 from cascade.runtime.changes.adaptation import numbering_of, stale
@@ -174,6 +174,8 @@ class Recorder:
         with as_recorded(what):
             kept = change.judge(before.epoch + 1)
             ran = _ran(before, recorded, steps)
+        if before.status == "Running" and before.owner is not None:  # it may end before it is taken, and be run again
+            check_free(before, await self.writer.ask(self.backend.now))
         if trace is not None:
             own = trace.begin(first, before.epoch + 1)
             first = first or own
