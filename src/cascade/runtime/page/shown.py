@@ -29,7 +29,7 @@ class Shown:
         """Show the engine on a web page, served on the running event loop until the engine is closed; return its URL.
 
         From then on the page knows of all runs of the engine, and with a `state_backend` of the recorded ones. Results
-        are shown by their first letters, so calls are told of one by one, which costs a run some microseconds each.
+        are shown by their first letters, so calls are told of one by one: some tens of microseconds a call.
         The URL holds a token that lets a browser in: whoever has it may pause, cancel and answer, and see results.
 
         Args:
