@@ -161,7 +161,7 @@ class _Builder:
                                 node.plan = BUILT
                         continue
                 references: list[Any] = []
-                unseen: list[Any] = []
+                unseen: list[Any] | None = None
                 has_literals = False
                 for value in values:
                     cls = value.__class__
@@ -179,7 +179,10 @@ class _Builder:
                             cls = Pack
                         if cls is Pack:
                             number = get(value)
-                            references.append(self.number_pack(value, unseen, stack) if number is None else number)
+                            if number is None:
+                                unseen = [] if unseen is None else unseen
+                                number = self.number_pack(value, unseen, stack)
+                            references.append(number)
                             continue
                         if not isinstance(value, Lazy):
                             break
@@ -187,6 +190,8 @@ class _Builder:
                     if number is None:
                         if not unseen and isinstance(value, Input):
                             number = self.number_input(value)
+                        elif unseen is None:
+                            unseen = [value]
                         else:
                             unseen.append(value)
                     elif number is OPEN:
