@@ -195,6 +195,21 @@ def test_sigterm_ends_what_can_end_and_hands_back_the_rest(place: Place) -> None
     assert place.log().count("load 2") == 1
 
 
+def test_under_nohup_a_hangup_ends_nothing(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        place = Place(tmp_path, f"sqlite:///{tmp_path}/runs.db", stack)
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does for what it starts
+        try:
+            server = place.serve()
+        finally:
+            signal.signal(signal.SIGHUP, before)
+        server.send_signal(signal.SIGHUP)
+        place.put(2)
+        place.until(lambda: place.with_status("Succeeded"))
+        assert end(server) == 0
+        assert "SIGHUP" not in place.told(server)
+
+
 def test_a_run_that_kills_its_servers_is_given_up(tmp_path: Path) -> None:
     with ExitStack() as stack:
         place = Place(tmp_path, f"sqlite:///{tmp_path}/runs.db", stack)

@@ -149,7 +149,7 @@ def test_an_error_inside_stays_what_it_is() -> None:
 def test_signatures_are_shown_as_they_are() -> None:
     assert "max_attempts" in inspect.signature(cs.LazyResult.with_retry).parameters
     assert "tier" in inspect.signature(Engine).parameters
-    assert list(inspect.signature(cs.visualize).parameters) == ["target", "format", "events"]
+    assert list(inspect.signature(cs.visualize).parameters) == ["target", "format", "events", "title"]
     assert inspect.iscoroutinefunction(cs.arun)
     assert inspect.iscoroutinefunction(Engine.run)
 

@@ -140,7 +140,7 @@ def test_an_attribute_of_the_value_says_how_to_take_it(name: str, instead: str) 
 
 def test_what_protocols_ask_for_is_plainly_not_there() -> None:
     for lazy in (double(1), cs.Param("p"), cs.Router(1, {1: 2})):
-        for name in ("__wrapped__", "_repr_html_", "_ipython_canary_method_should_not_exist_", "__array__", "__dict__"):
+        for name in ("__wrapped__", "_repr_svg_", "_ipython_canary_method_should_not_exist_", "__array__", "__dict__"):
             with pytest.raises(AttributeError, match=r"^'[A-Za-z]+' object has no attribute '_"):
                 getattr(lazy, name)
         with pytest.raises(TypeError, match="does not pickle"):

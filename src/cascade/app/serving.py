@@ -235,6 +235,8 @@ def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> None:
 def serve(make: Callable[[], Server]) -> None:
     """Serve until Ctrl-C, SIGTERM or SIGHUP; one that is not over some time behind its grace ends as by kill -9.
 
+    A signal that is ignored already (SIGHUP under nohup) stays so.
+
     Raises:
         StateError: the store cannot be used.
     """
@@ -250,7 +252,8 @@ def serve(make: Callable[[], Server]) -> None:
             loop.call_soon_threadsafe(server.end, name)
 
         names = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-        before = {each: signal.signal(each, signalled) for each in names}
+        heard = [each for each in names if signal.getsignal(each) is not signal.SIG_IGN]
+        before = {each: signal.signal(each, signalled) for each in heard}
         try:
             await server.serve()
         finally:

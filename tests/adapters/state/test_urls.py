@@ -81,7 +81,7 @@ def test_what_is_missing_in_a_store_is_named() -> None:
 
         def close(self) -> None: ...
 
-    with pytest.raises(TypeError, match="which has no find, create, take, commit"):
+    with pytest.raises(TypeError, match="which has no find, create, take, enqueue, claim, commit"):
         backend_from(Half(), "state_backend")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cascade.runtime.frames.call import Call
@@ -11,6 +12,7 @@ from cascade.runtime.interpreter.results import is_signal
 from cascade.spec.layout import order_of
 from cascade.spec.lazy import MappedResult
 from cascade.spec.placement import CallForm
+from cascade.spec.readable import readable
 
 if TYPE_CHECKING:
     from cascade.runtime.run.state import RunState
@@ -21,6 +23,12 @@ MOST_ITEMS = 64
 """A map of more items is put aside at once: it has quicker ways, and gives the event loop its turns."""
 
 
+def _at_item(known: Mapping[str, Any]) -> tuple[Any, Call]:
+    """Say which item's call a pass is at, by how many it has made."""
+    return known["run"], Call(known["frame"], known["i"], f"[{len(known['made'])}]")
+
+
+@readable("run", "frame", "i", "made", place=_at_item)
 def map_in_pass(run: RunState, frame: Frame, i: int, values: list[Any]) -> Any:
     """Return the results of a map whose function is short; PENDING if it has not begun.
 
