@@ -106,7 +106,7 @@ class Place:
         self._stack.callback(server.wait)
         self._stack.callback(server.kill)
         self.until(lambda: "serving" in self.told(server) or server.poll() is not None)
-        assert server.poll() is None, self.told(server)
+        assert "serving" in self.told(server), self.told(server)
         return server
 
     def told(self, server: Any) -> str:

@@ -174,11 +174,11 @@ class Recorder:
         with as_recorded(what):
             kept = change.judge(before.epoch + 1)
             ran = _ran(before, recorded, steps)
-        if before.status == "Running" and before.owner is not None:  # it may end before it is taken, and be run again
-            check_free(before, await self.writer.ask(self.backend.now))
         if trace is not None:
             own = trace.begin(first, before.epoch + 1)
             first = first or own
+        if before.status == "Running" and before.owner is not None:  # it may end before it is taken, and be run again
+            check_free(before, await self.writer.ask(self.backend.now))
         params = self.encoded_params(plan.blueprint, merged, variables, ran, first)
         taken = await self._ours(
             run_id,

@@ -48,7 +48,7 @@ MOST_RUNS = 200
 """So many runs are kept that have ended."""
 MOST_WAITING = 20_000
 """So many events wait to be looked at by who asks, before the run itself looks at them."""
-ONLY_COUNTED = 100_000
+ONLY_COUNTED = 50_000
 """Of more events a second, calls are not told of any more."""
 WITHOUT_RESULTS = 20_000
 """Of more events a second, results are not shown any more."""
