@@ -424,7 +424,7 @@ class Deadly(SqliteBackend):
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
-        if name not in ("open", "find", "create", "take", "steps", "signals", "commit"):
+        if name not in ("open", "find", "create", "take", "steps", "signals", "commit", "commit_now"):
             return found
 
         def asked(*args: Any) -> Any:

@@ -25,10 +25,18 @@ class Marking(SqliteBackend):
 
     def commit(self, commits: Any) -> list[str]:
         lost = super().commit(commits)
+        self.mark(commits)
+        return lost
+
+    def commit_now(self, commits: Any) -> list[str]:
+        lost = super().commit_now(commits)
+        self.mark(commits)
+        return lost
+
+    def mark(self, commits: Any) -> None:
         steps = [step for one in commits for step in one.steps if step.kind in ("value", "loop")]
         names = [name for step in steps for name in names_in(decode(step.value))]
         os.write(self.marks, f"{json.dumps(names)}\n".encode())
-        return lost
 
 
 if __name__ == "__main__":

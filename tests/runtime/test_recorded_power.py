@@ -18,6 +18,7 @@ import json
 import os
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,8 +78,14 @@ class Watched(SqliteBackend):
         return Files(Path(self.path).read_bytes(), log.read_bytes() if log.exists() else b"")
 
     def commit(self, commits: Any) -> list[str]:
+        return self.cut_at(super().commit, commits)
+
+    def commit_now(self, commits: Any) -> list[str]:
+        return self.cut_at(super().commit_now, commits)
+
+    def cut_at(self, commit: Callable[[Any], list[str]], commits: Any) -> list[str]:
         before = self.files()
-        lost = super().commit(commits)
+        lost = commit(commits)
         after = self.files()
         is_copied = after.store != before.store
         if self.draw.random() < 0.3:
