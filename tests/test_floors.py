@@ -70,6 +70,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.spec.lazy": {"typing_extensions"},  # for type checkers alone, which have it built in
     "cascade.app.live": {"rich"},
     "cascade.app.widgets": {"IPython", "ipywidgets"},
+    "cascade.command.doctor": {"typer"},
     "cascade.command.main": {"typer"},
     "cascade.command.options": {"typer"},
     "cascade.command.page": {"typer"},
@@ -77,6 +78,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.command.recorded": {"typer"},
     "cascade.command.running": {"typer"},
     "cascade.command.serving": {"typer"},
+    "cascade.command.starting": {"typer"},
     "cascade.command.steering": {"typer"},
     "cascade.adapters.connectors.mqtt": {"aiomqtt"},
     "cascade.adapters.executors.by_value": {"cloudpickle"},

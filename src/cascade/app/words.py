@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from cascade.app.first_words import FIRST_WORDS
+
 __all__ = ["WORDS", "language", "say"]
 
 WORDS: dict[str, tuple[str, str]] = {
@@ -401,6 +403,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "退出码：0 正常，1 工作流失败或检查发现错误，2 用法错误，130 Ctrl-C，143 SIGTERM，129 SIGHUP。",
     ),
 }
+WORDS |= FIRST_WORDS
 """By key: in English, in Chinese."""
 
 

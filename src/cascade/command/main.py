@@ -16,6 +16,7 @@ from cascade.app import findings, pictures, plans, sources
 from cascade.app.forms import to_json
 from cascade.app.words import say
 from cascade.app.writing import tell, write_out
+from cascade.command.doctor import add_doctor
 from cascade.command.drawing import drawn, inputs_of
 from cascade.command.misuse import FAILED, Misuse
 from cascade.command.options import SETTINGS, add_command, given_as_pairs
@@ -24,6 +25,7 @@ from cascade.command.parts import Json, check_choice, own, print_line, telling
 from cascade.command.recorded import add_recorded
 from cascade.command.running import run_options, running
 from cascade.command.serving import add_serving
+from cascade.command.starting import add_start
 from cascade.command.steering import add_steering
 from cascade.command.targets import find_all, find_served, find_target, full_name
 
@@ -107,6 +109,8 @@ def make_app() -> typer.Typer:
     add_serving(app, find_served)
     add_steering(app)
     add_page(app)
+    add_start(app)
+    add_doctor(app)
     return app
 
 
