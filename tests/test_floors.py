@@ -78,6 +78,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.command.recorded": {"typer"},
     "cascade.command.running": {"typer"},
     "cascade.command.serving": {"typer"},
+    "cascade.command.speaking": {"typer"},
     "cascade.command.starting": {"typer"},
     "cascade.command.steering": {"typer"},
     "cascade.adapters.connectors.mqtt": {"aiomqtt"},

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from cascade.app.programs import blueprint_of
+from cascade.app.translating import translated
+from cascade.app.words import say
 from cascade.graph.nest import Nest, nest_of
 from cascade.runtime.plans.inputs import check_known, fill
 from cascade.spec.graph import Graph
@@ -44,8 +46,8 @@ class PlannedInput(NamedTuple):
         text = f"{self.name}: {self.type}" if self.kind == "param" else f"${self.name}"
         text += "" if self.default is None else f" = {self.default}"
         if self.value is not None:
-            text += f", given {self.value}"
-        text += " (required)" if self.default is None and self.value is None else ""
+            text += say("p_given", value=self.value)
+        text += say("p_required") if self.default is None and self.value is None else ""
         return f"{text}: {self.description}" if self.kind == "env" and self.description else text
 
 
@@ -74,14 +76,14 @@ class PlannedNode(NamedTuple):
         inside = ", ".join(f"{name}={value}" for name, value in self.arguments.items())
         text = f"{self.id}({inside})"
         if self.condition is not None:
-            text += f" if {self.condition}"
+            text += say("p_if", condition=self.condition)
         if self.otherwise is not None:
-            text += f" else {self.otherwise}"
+            text += say("p_else", otherwise=self.otherwise)
         if self.after:
-            text += f" after {', '.join(self.after)}"
+            text += say("p_after", names=", ".join(self.after))
         if self.routes:
             text += f" -> {', '.join(f'{key}: {way}' for key, way in self.routes.items())}"
-        return text + "".join(f" [{policy}]" for policy in self.policies)
+        return text + "".join(f" [{translated(policy, 'p')}]" for policy in self.policies)
 
 
 class DryRun:
@@ -106,13 +108,9 @@ class DryRun:
         return json.dumps(self.to_dict(), indent=2)
 
     def __str__(self) -> str:
-        lines = [f"plan of {', '.join(self.targets[:5])}{' ...' if len(self.targets) > 5 else ''}"]
-        lines += [f"  with {given}" for given in self.inputs]
-        titles = {
-            ALWAYS: "runs:",
-            CHOSEN: "runs if a router or an otherwise asks for it:",
-            JUMPED: "runs if jumped to:",
-        }
+        lines = [say("p_plan", names=f"{', '.join(self.targets[:5])}{' ...' if len(self.targets) > 5 else ''}")]
+        lines += [f"  {say('p_with', given=given)}" for given in self.inputs]
+        titles = {ALWAYS: say("p_always"), CHOSEN: say("p_chosen"), JUMPED: say("p_jumped")}
         width = len(str(len(self.rows)))
         before = ""
         for number, row in enumerate(self.rows, 1):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from cascade.app.first_words import FIRST_WORDS
+from cascade.app.other_words import OTHER_WORDS
 
 __all__ = ["WORDS", "language", "say"]
 
@@ -127,7 +128,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "name the FILE first: cascade {command} FILE {option} ...",
         "请先写文件：cascade {command} FILE {option} ...",
     ),
-    "default": ("default", "默认"),
     "required": ("required", "必填"),
     "no_findings": ("no findings in {names}", "{names} 没有发现问题"),
     "findings": ("errors: {errors}, warnings: {warnings}", "{errors} 个错误，{warnings} 个警告"),
@@ -136,6 +136,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "interrupted": ("interrupted", "已中断"),
     "cannot_write": ("{file} cannot be written: {error}", "无法写入 {file}：{error}"),
     "error": ("error", "错误"),
+    "usage": ("Usage: ", "用法："),
+    "try_help": ("Try '{command}' for help.", "用 '{command}' 查看帮助。"),
+    "warning": ("warning", "警告"),
     # --- recorded runs
     "no_state": (
         "name the store of the runs: --state runs.db (a SQLite file), or put it into the environment: "
@@ -403,7 +406,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "退出码：0 正常，1 工作流失败或检查发现错误，2 用法错误，130 Ctrl-C，143 SIGTERM，129 SIGHUP。",
     ),
 }
-WORDS |= FIRST_WORDS
+WORDS |= FIRST_WORDS | OTHER_WORDS
 """By key: in English, in Chinese."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cascade.app.plans import ALWAYS, DryRun, PlannedNode
+from cascade.app.translating import translated
 from cascade.app.words import say
 
 __all__ = ["drawn", "inputs_of"]
@@ -39,8 +40,8 @@ def _rows(row: PlannedNode, ids: set[str], inputs: set[str], width: int) -> list
     if row.condition is not None:
         parts.append(f"? {row.condition}" + ("" if row.otherwise is None else f" : {row.otherwise}"))
     if row.runs != ALWAYS:
-        parts.append(f"({row.runs})")
-    parts += [f"[{policy}]" for policy in row.policies]
+        parts.append(f"({translated(row.runs, 'p')})")
+    parts += [f"[{translated(policy, 'p')}]" for policy in row.policies]
     indent = "  " * row.id.count("/")
     head = f"{indent}{MARKS.get(row.kind, '●')} {row.id}"
     lines = [f"{head:<{width + 2}}  {'  '.join(parts)}".rstrip()]

@@ -6,6 +6,7 @@ import signal
 import sys
 from typing import Any
 
+from cascade.app.translating import translated
 from cascade.app.writing import forgive, tell
 from cascade.command.misuse import INTERRUPTED, MISUSED
 from cascade.errors import MissingExtraError
@@ -18,7 +19,7 @@ def main() -> None:
     try:
         command: Any = _door().make_app()
     except MissingExtraError as error:
-        tell(f"{error}\n")
+        tell(f"{translated(str(error), 'e')}\n")
         sys.exit(MISUSED)
     forgive()
     try:

@@ -14,6 +14,7 @@ import typer
 
 from cascade.app import findings, pictures, plans, sources
 from cascade.app.forms import to_json
+from cascade.app.translating import translated
 from cascade.app.words import say
 from cascade.app.writing import tell, write_out
 from cascade.command.doctor import add_doctor
@@ -25,6 +26,7 @@ from cascade.command.parts import Json, check_choice, own, print_line, telling
 from cascade.command.recorded import add_recorded
 from cascade.command.running import run_options, running
 from cascade.command.serving import add_serving
+from cascade.command.speaking import Speaking
 from cascade.command.starting import add_start
 from cascade.command.steering import add_steering
 from cascade.command.targets import find_all, find_served, find_target, full_name
@@ -54,14 +56,14 @@ def script_app(target: Any, prog_help: str = "") -> typer.Typer:
 
     A run that it records has no name: what stands in `__main__` is found there alone, and goes on with its own script.
     """
-    app = typer.Typer(add_completion=False, **SETTINGS)
+    app = Speaking(add_completion=False, **SETTINGS)
     add_command(app, "run", target, running(""), run_options(), prog_help or say("h_run"))
     return app
 
 
 def make_app() -> typer.Typer:
     """Return the `cascade` command."""
-    app = typer.Typer(help=say("h_app"), epilog=say("h_exit"), no_args_is_help=True, **SETTINGS)
+    app = Speaking(help=say("h_app"), epilog=say("h_exit"), no_args_is_help=True, **SETTINGS)
     raw: Any = {"add_help_option": False, "context_settings": RAW}
 
     @app.callback()
@@ -141,7 +143,7 @@ def _with_target(command: str, args: list[str], acting: Callable[[str], Any], ow
             raise Misuse(say("file_first", command=command, option=option))
         count = 1 if option in FLAGS or ("=" in rest[0] and option.startswith("--") and option != "-p") else 2
         ahead, rest = ahead + rest[:count], rest[count:]
-    app = typer.Typer(add_completion=False, **SETTINGS)
+    app = Speaking(add_completion=False, **SETTINGS)
     key = "h_dry_run" if command == "dry-run" else "h_run"
     if not rest:
         add_command(app, command, None, acting(""), own, say(key))
@@ -182,12 +184,23 @@ def check(file: str, as_json: bool) -> None:
         print_line(json.dumps(record, indent=2))
     else:
         for each in listed:
-            print_line(str(each))
+            print_line(_found(each))
         names = ", ".join(targets)
         counted = say("findings", errors=errors, warnings=len(listed) - errors)
         (tell if listed else write_out)(f"{counted if listed else say('no_findings', names=names)}\n")
     if errors:
         raise typer.Exit(FAILED)
+
+
+def _found(finding: findings.Finding) -> str:
+    """Spell a finding in the language of the user."""
+    kind, colon, message = finding.message.partition(": ")
+    if finding.code == "graph" and colon:
+        message = f"{kind}: {translated(message, 'e')}"
+    else:
+        message = translated(finding.message, "f")
+    told = str(finding._replace(message=message))
+    return told.replace(f"{finding.severity}: ", f"{say(finding.severity)}: ", 1)
 
 
 def show(file: str, format: str, output: str | None, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from itertools import dropwhile
 
 from cascade.app.tracebacks import is_ours, is_under
+from cascade.app.translating import translated
 from cascade.app.words import say
 from cascade.app.writing import tell
 from cascade.spec.notes import spelled
@@ -26,7 +27,7 @@ class Misuse(Exception):
 
     def tell(self) -> None:
         """Write what is wrong to stderr."""
-        tell(f"{self.details}{say('error')}: {self}\n")
+        tell(f"{self.details}{say('error')}: {translated(str(self), 'e')}\n")
 
 
 def close_to(name: str, known: list[str], otherwise: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cascade.app.translating import translated
 from cascade.app.words import say
 from cascade.app.writing import tell, write_out
 from cascade.command.misuse import FAILED, INTERRUPTED, MISUSED, Misuse
@@ -54,7 +55,7 @@ def telling() -> Iterator[None]:
         misuse.tell()
         raise typer.Exit(MISUSED) from None
     except CascadeError as error:  # the graph cannot be built, or the store cannot be used
-        tell(f"{say('error')}: {error}\n")
+        tell(f"{say('error')}: {translated(str(error), 'e')}\n")
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         tell(f"{say('interrupted')}\n")

@@ -13,6 +13,7 @@ import typer
 from cascade.app.blocking import Ended
 from cascade.app.flow import Flow
 from cascade.app.run import run as run_target
+from cascade.app.translating import translated
 from cascade.app.words import say
 from cascade.app.writing import tell
 from cascade.command.misuse import FAILED, INTERRUPTED, Misuse, user_traceback
@@ -140,7 +141,10 @@ def _carry_out(target: Any, params: dict[str, Any], options: dict[str, Any], as_
             _print_record({"status": "Failed", "error": {**spelled, "traceback": told}})
         elif isinstance(error, (StateError, ParameterError)):  # nothing of the user's has raised it
             has_begun = error in told_of
-            lines = [*([] if has_begun else [f"{say('error')}: {message_of(error)}"]), *notes_of(error)]
+            lines = [
+                *([] if has_begun else [f"{say('error')}: {translated(message_of(error), 'e')}"]),
+                *notes_of(error),
+            ]
             tell("".join(f"{line}\n" for line in lines))
             going_on = going_on if has_begun else ""
         else:

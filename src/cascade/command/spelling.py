@@ -49,7 +49,8 @@ def help_of(given: Input) -> str:
     if given.default is UNSET:
         words.append(f"[{say('required')}]")
     elif given.default is not None:
-        words.append(f"[default: {MASK if given.secret else without_passwords(_default(given.default))}]")
+        shown = MASK if given.secret else without_passwords(_default(given.default))
+        words.append(f"[{say('t_default', value=shown)}]")
     return "  ".join(words)
 
 
