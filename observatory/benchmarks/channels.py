@@ -150,7 +150,7 @@ async def agents() -> list[Line]:
                 return await timed(lambda: engine.run([ring(RING, is_jumping), begins(RING, ROUNDS)]))
 
             found = await pairs(ours, lambda: timed(lambda: ring_by_hand(RING, ROUNDS)), 5)
-            least = None if is_jumping else 0.5
+            least = 0.2 if is_jumping else 0.5
             lines.append(speed(f"{RING:,} agents {title}", found, count, "ns a message", least=least))
     return lines
 

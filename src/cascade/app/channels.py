@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import builtins
-import sys
+from _thread import get_ident
 from asyncio import _get_running_loop
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
+from sys import _getframe
 from typing import Any, TypeVar, overload
 
 from cascade.adapters.executors import crossing
@@ -52,19 +53,25 @@ def channel(
         StateError: the run is recorded, and so is what the task gives.
     """
     scope: Any = present.get()
-    frame = sys._getframe(1)
+    frame = _getframe(1)
+    try:  # agents ask for one with each message
+        channels = scope.channels
+        found: Channel[Any] | Topic[Any] = channels.named[name]
+        if (
+            channels.thread == get_ident()
+            and frame.f_code.co_flags & ASYNC
+            and readers == found.least
+            and (type is UNSET or type is found.kind)
+            and (capacity is None or capacity == found.asked)
+            and scope.run.journal is None
+        ):
+            return found
+    except (AttributeError, KeyError, TypeError):
+        pass
     if scope is None or scope.run is None or _get_running_loop() is not scope.loop:
         raise _elsewhere(name)
     if scope.run.journal is not None or not frame.f_code.co_flags & ASYNC:
         _check_task(name)
-    try:  # agents ask for one with each message
-        found: Channel[Any] | Topic[Any] = scope.channels.named[name]
-    except (AttributeError, KeyError, TypeError):
-        pass
-    else:
-        is_same = (type is UNSET or type is found.kind) and (capacity is None or capacity == found.asked)
-        if is_same and readers == found.least:
-            return found
     _check_arguments(name, capacity, readers)
     return channels_of(scope).declare(name, type, capacity, readers, frame)
 

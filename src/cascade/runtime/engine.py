@@ -22,7 +22,13 @@ from cascade.runtime.controls import Controls
 from cascade.runtime.durable import How
 from cascade.runtime.event_loop.ticker import Ticker
 from cascade.runtime.events.bus import MessageBus
-from cascade.runtime.execution.compiled_start import finish_compiled, start_compiled
+from cascade.runtime.execution.compiled_start import (
+    finish_compiled,
+    finish_item,
+    items_begin,
+    start_compiled,
+    start_item,
+)
 from cascade.runtime.execution.follower import Follower
 from cascade.runtime.execution.map import run_map
 from cascade.runtime.execution.target import run_root
@@ -93,6 +99,9 @@ OPERATIONS: Operations[RunState] = Operations(
     loop=Follower,
     start_compiled=start_compiled,
     finish_compiled=finish_compiled,
+    items_begin=items_begin,
+    start_item=start_item,
+    finish_item=finish_item,
     map=run_map,
     map_inputs=await_inputs,
     streamed=streamed,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from asyncio import Future, _get_running_loop
+from _thread import get_ident
+from asyncio import Future
 from collections import deque
 from types import CodeType
 from typing import Any, ClassVar, Self, TypeVar
@@ -27,7 +28,7 @@ class Channel(Receiving[T], Sending[T]):
     """How many readers have to come before anything is sent; None: a channel waits for none."""
     __slots__ = (
         *("_first", "_home", "_is_closed", "_is_outside", "_later", "_loop", "_messages", "_promised", "_scope"),
-        *("_senders", "asked", "capacity", "classes", "declared", "kind", "name"),
+        *("_senders", "_thread", "asked", "capacity", "classes", "declared", "kind", "name"),
     )
 
     def __init__(self, home: Home, name: str, declared: tuple[CodeType, int]) -> None:
@@ -37,7 +38,7 @@ class Channel(Receiving[T], Sending[T]):
         self.asked: int | None = None
         self.classes: tuple[type, ...] | None = None
         self.kind: Any = UNSET
-        self._home, self._scope, self._loop = home, home.scope, home.loop
+        self._home, self._scope, self._loop, self._thread = home, home.scope, home.loop, home.thread
         self._is_closed = self._is_outside = False
         self._messages: deque[T] | None = None
         self._first: Future[T] | None = None
@@ -88,7 +89,7 @@ class Topic(Sending[T]):
 
     word: ClassVar[str] = "topic"
     __slots__ = (
-        *("_home", "_is_closed", "_is_outside", "_loop", "_promised", "_readers", "_scope", "_senders"),
+        *("_home", "_is_closed", "_is_outside", "_loop", "_promised", "_readers", "_scope", "_senders", "_thread"),
         *("asked", "capacity", "classes", "declared", "has_all", "kind", "least", "name"),
     )
 
@@ -102,7 +103,7 @@ class Topic(Sending[T]):
         self.least = least
         """So many readers have to come before anything is sent."""
         self.has_all: bool = not least
-        self._home, self._scope, self._loop = home, home.scope, home.loop
+        self._home, self._scope, self._loop, self._thread = home, home.scope, home.loop, home.thread
         self._is_closed = self._is_outside = False
         self._readers: list[Reader[T]] = []
         self._senders: Waiters | None = None
@@ -110,7 +111,7 @@ class Topic(Sending[T]):
 
     def reader(self) -> Reader[T]:
         """Return a new reader, which has each message that is sent from now on, until it is closed."""
-        if present.get() is not self._scope or _get_running_loop() is not self._loop:
+        if present.get() is not self._scope or get_ident() != self._thread:
             self._home.check_use(self)
         reader = Reader(self)
         if not self._is_closed:
@@ -163,12 +164,13 @@ class Reader(Receiving[T]):
     """One of those who read a topic: `await reader.receive()`, `async for x in reader`; left, it holds nobody back."""
 
     word: ClassVar[str] = "a reader of topic"
-    __slots__ = ("_first", "_home", "_is_closed", "_later", "_loop", "_messages", "_scope", "_topic", "name")
+    __slots__ = ("_first", "_home", "_is_closed", "_later", "_loop", "_messages", "_scope", "_thread", "_topic", "name")
 
     def __init__(self, topic: Topic[T]) -> None:
         self.name: str = topic.name
         self._topic = topic
         self._home, self._scope, self._loop = topic._home, topic._scope, topic._loop
+        self._thread = topic._thread
         self._is_closed = topic.closed
         self._messages: deque[T] | None = None
         self._first: Future[T] | None = None

@@ -7,7 +7,8 @@ has sent nothing. A reader that is cancelled as it was handed a message gives th
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future, _get_running_loop
+from _thread import get_ident
+from asyncio import AbstractEventLoop, Future
 from collections import deque
 from collections.abc import Coroutine
 from types import CodeType
@@ -39,6 +40,8 @@ class Home(Protocol):
     scope: Any
     """What `present` gives inside of the run."""
     loop: AbstractEventLoop
+    thread: int
+    """Where the event loop is: to ask for the running loop takes a system call before Python 3.12."""
 
     def begin(self, line: Line, doing: str) -> None:
         """Take note that somebody begins to wait."""
@@ -60,6 +63,7 @@ class Line:
     _home: Home
     _scope: Any
     _loop: AbstractEventLoop
+    _thread: int
     _is_closed: bool
 
     @property
@@ -146,7 +150,7 @@ class Receiving(Line, Generic[T]):
 
     @readable("line", "doing")
     async def _next(self, is_iterated: bool) -> T:
-        if present.get() is not self._scope or _get_running_loop() is not self._loop:
+        if present.get() is not self._scope or get_ident() != self._thread:
             self._home.check_use(self)
         messages = self._messages
         if messages:
@@ -247,7 +251,7 @@ class Sending(Line, Generic[T]):
             ChannelError: the channel is closed; it is used elsewhere than in its run; or all who could go on in the run
                 wait for each other in channels.
         """
-        if present.get() is not self._scope or _get_running_loop() is not self._loop:
+        if present.get() is not self._scope or get_ident() != self._thread:
             self._home.check_use(self)
         if self.classes is not None and not isinstance(message, self.classes):
             raise self._refused(message)
@@ -266,7 +270,7 @@ class Sending(Line, Generic[T]):
         Who waits to send gets a ChannelError, as does who waits for a message; `async for` ends. A second time it does
         nothing.
         """
-        if present.get() is not self._scope or _get_running_loop() is not self._loop:
+        if present.get() is not self._scope or get_ident() != self._thread:
             self._home.check_use(self)
         if not self._is_closed:
             self._is_closed = True

@@ -20,7 +20,7 @@ from cascade.spec.mistakes import ATOMS
 from cascade.spec.operations import CALL1, IMPORT, NESTED
 from cascade.spec.placement import CallForm
 
-__all__ = ["MOST_KEPT", "block_shape", "keep", "kept", "leaf_shape", "loop_shape", "profiles_of"]
+__all__ = ["MOST_KEPT", "block_shape", "item_shape", "keep", "kept", "leaf_shape", "loop_shape", "profiles_of"]
 
 MOST_KEPT = 32
 """So many functions are kept for one task."""
@@ -140,11 +140,25 @@ def leaf_shape(blueprint: Blueprint, number: int) -> tuple[Any, ...] | None:
     return id(node.code), node.lasti, node.label, pattern, back
 
 
+def item_shape(blueprint: Blueprint, number: int) -> tuple[Any, ...] | None:
+    """Return what items of a bound map have in common with those of other maps, whatever they go through.
+
+    None where more than their selector is declared for them. For the code object holds what `leaf_shape` says.
+    """
+    graph = blueprint.graph
+    node, gate, routes = graph.nodes[number], graph.gates.get(number), graph.jumps.get(number)
+    if routes is None or gate is None or not (gate.is_shared or gate.is_plain) or not isinstance(node, MappedResult):
+        return None
+    back = tuple([key for key in routes if routes[key] == number])
+    return id(node.code), node.lasti, node.label, len(node.args), node.each, tuple(node.kwargs or ()), back
+
+
 def profiles_of(blueprint: Blueprint) -> list[TransitionProfile]:
     """Return what is known of the loops of a program: its own profile, and those that are kept by shape."""
     found = [profile_of(blueprint)]
     for number in blueprint.graph.jumps:
-        form, shape = blueprint.graph.forms[number], leaf_shape(blueprint, number)
+        form = blueprint.graph.forms[number]
+        shape = leaf_shape(blueprint, number) or item_shape(blueprint, number)
         profile = None if form is None or shape is None else kept(form, shape)
         found += [] if profile is None else [profile]
     return list(dict.fromkeys(found))

@@ -221,5 +221,5 @@ class LinkedLoop:
         self.limit = min([entry.limit for entry in entries])
         """How many entries a loop may have that enters all of these states."""
         entry = entries[0]
-        self.is_leaf = len(entries) == 1 and entry.kind == "state" and entry.plan.is_bare and not entry.plan.steps
-        """Whether the loop is one state that nothing but literals feeds."""
+        self.is_leaf = len(entries) == 1 and entry.kind != "call" and entry.plan.is_bare and not entry.plan.steps
+        """Whether the loop is one state that nothing but literals feeds, or an item of a map."""

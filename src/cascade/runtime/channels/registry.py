@@ -8,6 +8,7 @@ which waits for a day is not looked at every moment.
 from __future__ import annotations
 
 import asyncio
+from _thread import get_ident
 from collections.abc import Callable
 from contextvars import Context
 from time import perf_counter
@@ -39,13 +40,14 @@ class RunChannels:
     """The channels of one run."""
 
     __slots__ = (
-        *("__weakref__", "ended", "loop", "named", "quiet", "scope", "seen", "told", "waiting"),
+        *("__weakref__", "ended", "loop", "named", "quiet", "scope", "seen", "thread", "told", "waiting"),
         *("_has_budgets", "_timer", "_wants"),
     )
 
     def __init__(self, scope: Any) -> None:
         self.scope = scope
         self.loop: asyncio.AbstractEventLoop = scope.loop
+        self.thread = get_ident()
         self.named: dict[str, Channel[Any] | Topic[Any]] = {}
         self.waiting = 0
         """How many wait."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
+from cascade.compiler.transition_profile import TransitionProfile
 from cascade.runtime.execution.scheduler import drive
 from cascade.runtime.frames.call import Call, at_call, at_item
 from cascade.runtime.frames.frame import NOTHING, PENDING
@@ -120,13 +121,15 @@ def call_each(state: MapState, batch: Batch) -> None:
 
 async def start_all(state: MapState, batch: Batch) -> None:
     """Start the items of a batch, or queue them where only so many may run at once."""
-    run, first, limit = state.run, batch.first, state.limit
+    run, first, limit, profile = state.run, batch.first, state.limit, state.run.operations.items_begin(state)
     state.make_places(first + batch.end)
     while batch.at < batch.end:
         index = first + batch.at
         values = tuple([column[batch.at] for column in batch.columns])
         batch.at += 1
-        if limit is None:
+        if profile is not None and limit is None:
+            state.scope.start(perform_loop, state, index, values, profile)
+        elif limit is None:
             state.scope.start(perform, state, index, values)
             if run.ticker.due:
                 offer(state)
@@ -183,14 +186,56 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
             value = await loop.follow()
     except NodeFailure as failure:
         value = state.failure(index, values, failure)
+    _end(state, index, call, value)
+
+
+@readable(
+    *("run", "frame", "i", "state", "index", "known", "compiled", "outcome"),
+    place=lambda known: at_item(known["state"], known["index"]),
+)
+async def perform_loop(state: MapState, index: int, values: tuple[Any, ...], profile: TransitionProfile) -> None:
+    """Carry out one item whose loop is known: nothing of it is made but what it runs, as long as that will do."""
+    run, frame, i = state.run, state.frame, state.i
+    begun = run.operations.start_item(state, values, profile, None)
+    if begun is None:
+        await perform(state, index, values)
+        return
+    outcome = failure = None
+    compiled: Any
+    guards: Any
+    while begun is not None:
+        (compiled, guards, known), begun = begun, None
+        try:
+            outcome = await compiled
+        except BaseException as error:
+            failure = error
+        compiled = None
+        if guards.is_retired:
+            run.look()
+        elif run.ticker.due and failure is None:
+            await run.turn()
+            begun = run.operations.start_item(state, values, profile, outcome)
+    call = Call(frame, i, f"[{index}]", state.scope)
+    try:
+        value = run.operations.finish_item(state, values, call, known, outcome, failure)
+        compiled = guards = outcome = failure = None
+        if value.__class__ is run.operations.loop:
+            value = await value.follow()
+    except NodeFailure as other:
+        value = state.failure(index, values, other)
+    _end(state, index, call, value)
+
+
+def _end(state: MapState, index: int, call: Call, value: Any) -> None:
+    """Hand on what an item gave."""
+    instance = call.instance(state.run.names)
     if instance.items and not state.runs_again():
-        instance.items.pop(suffix, None)
+        instance.items.pop(call.suffix, None)
     if value is NOTHING:
         state.lacks = True
         state.done += 1
     else:
         state.deliver(index, [value])
-        value = None  # what failed keeps this frame
     if state.frame.waiters:
         offer(state)
     if state.room is not None:

@@ -129,7 +129,7 @@ def _nodes(frame: Frame) -> tuple[int, int]:
 def _add_hot(run: RunState, known: dict[str, Any], frames: list[FrameType], loops: dict[str, int]) -> None:
     """Add the entries that an emitted coroutine has not handed over yet: it counts them in its `i`."""
     hot: Any = getattr(known.get("transition"), "hot", None)  # `Follower.follow`
-    if known.get("compiled") is not None:  # `scheduler.drive`
+    if known.get("compiled") is not None:  # `scheduler.drive`, `map_items.perform_loop`
         hot = known["known"][1]
     elif known.get("outcome").__class__ is tuple:  # the same; it waits for the event loop's turn
         name = _id(run, Call(known["frame"], known["i"]))

@@ -18,8 +18,13 @@ from cascade.spec.control import Jump, TailCall, Value
 from cascade.spec.operations import CALLN
 from cascade.spec.placement import CallForm
 
-__all__ = ["learn_call", "learn_item", "learn_jump", "learn_tail_transition", "profile_at", "state_entry", "tail_key"]
+__all__ = [
+    *("HERE", "item_edge", "item_source", "learn_call", "learn_item", "learn_jump", "learn_tail_transition"),
+    *("profile_at", "state_entry", "tail_key"),
+]
 
+HERE = -1
+"""What edges lead on from in a profile that is kept by shape."""
 ITEM, CALL = object(), object()
 """Mark the plans of items of maps, and of tasks that are called again, among those of a block."""
 
@@ -81,6 +86,20 @@ def state_entry(
 
 def learn_item(follower: LoopPosition, jump: Jump, key: Key) -> Transition | None:
     """Return a transition for a jump back into an item of a map, whose arguments are all there."""
+    loop_profile = profile_of(follower.activation.blueprint)
+    edge = item_edge(follower, jump, key, loop_profile, item_source(follower))
+    return None if edge is None else _along(follower, jump, edge, loop_profile, list(follower.item[0]))
+
+
+def item_source(follower: LoopPosition) -> Source:
+    """Return what jumps of an item lead on from in the profile of its own blueprint."""
+    return follower.home.block.source(follower.call.register), len(follower.item[0])
+
+
+def item_edge(
+    follower: LoopPosition, jump: Jump, key: Key, loop_profile: TransitionProfile, source: Source
+) -> Edge | None:
+    """Return the edge of a jump back into an item of a map; None if there can be none."""
     declared, named = follower.item
     block, register, gate = follower.home.block, follower.call.register, follower.gate
     form = block.forms[register]
@@ -95,12 +114,10 @@ def learn_item(follower: LoopPosition, jump: Jump, key: Key) -> Transition | Non
     if any(at >= len(declared) for at in places):
         return None
     names = key if isinstance(jump.data, dict) else None
-    source = (block.source(register), len(declared))
-    loop_profile = profile_of(follower.activation.blueprint)
-    entry = _arguments_entry(follower, loop_profile, None, "item", (ITEM, source, *key), source)
+    mark = (ITEM, source) if source == HERE else (ITEM, source, *key)
+    entry = _arguments_entry(follower, loop_profile, None, "item", mark, source)
     updates: list[Any] = list(zip(places, names or (None,) * len(places), strict=True))
-    edge = Edge(source, entry, jump.target_key, jump.data.__class__, names, updates)
-    return _along(follower, jump, edge, loop_profile, list(declared))
+    return Edge(source, entry, jump.target_key, jump.data.__class__, names, updates)
 
 
 def learn_call(follower: LoopPosition, call: TailCall, source: Source) -> Transition | None:

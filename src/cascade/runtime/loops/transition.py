@@ -408,8 +408,11 @@ def _here(follower: LoopPosition, entry: EntryPoint, edges: list[Edge]) -> tuple
     """
     entry, edges = copy(entry), [copy(edge) for edge in edges]
     blueprint = follower.activation.blueprint
-    entry.number, entry.block = follower.number, blueprint.state(follower.number)
-    entry.plan = entry_plan(blueprint, entry.number, FIRST)
+    entry.number = follower.number
+    if entry.kind == "item":
+        entry.block, entry.register = follower.home.block, follower.call.register
+    else:
+        entry.block, entry.plan = blueprint.state(entry.number), entry_plan(blueprint, entry.number, FIRST)
     for edge in edges:
         edge.entry = entry
     return [entry], edges

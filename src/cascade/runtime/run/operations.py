@@ -45,6 +45,12 @@ class Operations(NamedTuple, Generic[R]):
     """Begin the emitted loop of a state with its first call, or go on with how it was left; give what is known, too."""
     finish_compiled: Callable[[R, Frame, int, Any, Any, BaseException | None], Any]
     """Take over from it; give its value, or the `loop` that goes on."""
+    items_begin: Callable[[Any], Any]
+    """Say what is known of the loops that the items of a map are; None: they cannot begin as emitted code."""
+    start_item: Callable[[Any, tuple[Any, ...], Any, Any], tuple[Later, Guards, Any] | None]
+    """Begin the emitted loop of an item with its first call, or go on with how it was left; give what is known, too."""
+    finish_item: Callable[[Any, tuple[Any, ...], Call, Any, Any, BaseException | None], Any]
+    """Take over from it; give its value, or the `loop` that goes on."""
 
     # execution.map
     map: Callable[[R, Frame, int, Any, Arguments, Any], Later]
