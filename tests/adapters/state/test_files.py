@@ -411,3 +411,37 @@ def test_a_fork_has_a_connection_of_its_own(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FORKED, path], capture_output=True, text=True, check=False, timeout=30)
     assert (done.stdout, done.stderr) == ("['child', 'parent'] half\n", "")
     assert [each.name for each in path.parent.iterdir()] == ["runs.db"]
+
+
+OTHER_PROCESS = """
+import sys
+from cascade.adapters.state.sqlite import SqliteBackend
+from tests.adapters.state.runs import run
+
+store = SqliteBackend(sys.argv[1])
+store.open()
+print(sorted(each.run_id for each in store.runs()))
+store.create(run(sys.argv[2]))
+store.close()
+"""
+
+
+def test_a_second_store_of_one_process_takes_no_locks_from_the_first(path: Path) -> None:
+    """Else another process, the last as far as it sees, would take away the log that the first writes to."""
+
+    def elsewhere(run_id: str) -> str:
+        command = [sys.executable, "-c", OTHER_PROCESS, str(path), run_id]
+        told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+        return told.stdout.strip()
+
+    first = opened(path)
+    first.create(run("one"))
+    opened(path).close()  # which looks at the head of the file
+    with pytest.raises(StateError, match="is no SQLite file"):
+        opened(Path(__file__))
+    assert elsewhere("two") == "['one']"
+    first.create(run("three"))
+    assert elsewhere("four") == "['one', 'three', 'two']"
+    assert {each.run_id for each in first.runs()} == {"one", "two", "three", "four"}
+    first.close()
+    assert not Path(f"{path}-wal").exists()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
+from collections import Counter
 from pathlib import Path
 
 from cascade.adapters.state.files import (
@@ -17,7 +19,13 @@ from cascade.adapters.state.files import (
 )
 from cascade.errors import StateError
 
-__all__ = ["WAITS", "connect"]
+__all__ = ["WAITS", "connect", "disconnect"]
+
+_turn = threading.RLock()
+"""Held where a file is opened or closed."""
+_in_use: Counter[tuple[int, int]] = Counter()
+"""The connections of this process, by file. One that is in use is not read beside SQLite: who closes a file gives up all
+locks that its process has on it, and another process would take the log away from under the connection."""
 
 PATIENCE = 2.0
 """So many seconds one waits for the commit of another process before it says that the file is locked. Who asks again
@@ -86,19 +94,30 @@ def connect(file: str, durability: str) -> tuple[sqlite3.Connection, tuple[int, 
     check_local(file)
     check_private(file)
     check_writable(file)
-    if not os.path.exists(file):
-        _make(file)
-    _check_version(head_version(file), file)
-    found = os.stat(file)
-    db = _opened(file)
-    try:
-        _prepare(db, file)
-        db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'each' else 'NORMAL'}")
-        db.execute("PRAGMA busy_timeout = 0")  # from now on, who writes says how long to wait for others
-    except BaseException:
+    with _turn:
+        if not os.path.exists(file):
+            _make(file)
+        found = os.stat(file)
+        identity = found.st_dev, found.st_ino
+        if not _in_use[identity]:
+            _check_version(head_version(file), file)
+        db = _opened(file)
+        try:
+            _prepare(db, file)
+            db.execute(f"PRAGMA synchronous = {'FULL' if durability == 'each' else 'NORMAL'}")
+            db.execute("PRAGMA busy_timeout = 0")  # from now on, who writes says how long to wait for others
+        except BaseException:
+            db.close()
+            raise
+        _in_use[identity] += 1
+        return db, identity
+
+
+def disconnect(db: sqlite3.Connection, identity: tuple[int, int]) -> None:
+    """Close a store."""
+    with _turn:
         db.close()
-        raise
-    return db, (found.st_dev, found.st_ino)
+        _in_use[identity] -= 1
 
 
 def _opened(file: str) -> sqlite3.Connection:
@@ -187,3 +206,14 @@ def _check_version(version: int, file: str) -> None:
             f"{file} was written by a later version of Cascade (schema {version}, this one knows {len(MIGRATIONS)}); "
             "it was left as it is: install that version, or name another file"
         )
+
+
+def _begin_anew() -> None:
+    """Know of no connection, in a process that was forked: those that are open are the parent's."""
+    global _turn
+    _turn = threading.RLock()
+    _in_use.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)

@@ -94,7 +94,7 @@ class SqliteBackend:
             db, self._db = self._db, None
             note_closed(self)
             if db is not None:
-                db.close()
+                schema.disconnect(db, self._identity)
 
     def _connect(self) -> sqlite3.Connection:
         self._file = os.path.realpath(self.path)
@@ -136,7 +136,7 @@ class SqliteBackend:
                 db.execute("ROLLBACK")
             if db.in_transaction:  # another connection can begin one
                 self._db = None
-                db.close()
+                schema.disconnect(db, self._identity)
 
     def _begin(self, db: sqlite3.Connection) -> None:
         """Begin a transaction that writes; wait a while for others who do."""
