@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from cascade.runtime.events.bus import MessageBus
     from cascade.spec.channels import Channel, Topic
     from cascade.spec.events import Event
+    from cascade.spec.parked import Parked
     from cascade.testing.overriding import override_resource
 
 __version__ = "0.1.0"
@@ -98,6 +99,7 @@ __all__ = [
     "Outcome",
     "Param",
     "ParameterError",
+    "Parked",
     "ResourceNotFoundError",
     "Router",
     "RouterError",
@@ -153,6 +155,7 @@ def __getattr__(name: str) -> Any:
         "Engine": "cascade.runtime.engine",
         "Event": "cascade.spec.events",
         "MessageBus": "cascade.runtime.events.bus",
+        "Parked": "cascade.spec.parked",
         "Run": "cascade.runtime.engine",
         "Topic": "cascade.spec.channels",
         "arun": "cascade.app.run",

@@ -87,11 +87,6 @@ class TestRun:
             quiet(inc(fails()))
         assert caught.value.__notes__[0].startswith("in task fails#1 ")
 
-    @pytest.mark.parametrize("option", ["park"])
-    def test_what_is_not_built_is_refused_by_name(self, option: str) -> None:
-        with pytest.raises(NotImplementedError, match=rf"cs\.run\({option}=\.\.\.\) is not built yet"):
-            quiet(inc(1), **{option: object()})
-
     def test_sees_the_context_variables_of_its_caller(self) -> None:
         token = user.set("ada")
         try:

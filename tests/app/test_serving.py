@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -221,6 +222,57 @@ class TestWhatIsTaken:
         first = [n for name, n in calls if name == "first"]
         assert sorted(first[:2]) == [-2, -1], "the two were begun, in either order: each records by its own writer"
         assert first[2:] == [1]
+
+
+waits = second(cs.sequence([first(cs.Param("n", type=int)), cs.wait_signal("go", type=int)]))
+naps = second(cs.sequence([first(cs.Param("n", type=int)), cs.wait(0.3), first(cs.Param("n", type=int))]))
+
+
+class TestParking:
+    def test_runs_that_only_wait_give_their_place_to_others(self, store: StateBackend) -> None:
+        async def act() -> None:
+            await put(store, *range(1, 6))
+            await eventually(lambda: statuses(store) == ["Parked"] * 5)
+            assert {each.due for each in store.runs()} == {math.inf}
+            async with cs.Engine(state_backend=store) as engine:
+                for each in store.runs():
+                    await engine.signal(each.run_id, "go", 10)
+
+        how = Serving(slots=1, park_after=0.01)
+        served(store, act, lambda: statuses(store) == ["Succeeded"] * 5, how=how, programs={"flows.py:main": waits})
+        assert sorted(calls) == sorted([("first", n) for n in range(1, 6)] + [("second", 10)] * 5)
+
+    def test_what_waits_for_a_time_comes_back_on_another_server(self, store: StateBackend) -> None:
+        how, programs = Serving(park_after=0.05), {"flows.py:main": naps}
+        served(store, lambda: put(store, 1, 2), lambda: statuses(store) == ["Parked"] * 2, how=how, programs=programs)
+        served(store, None, lambda: statuses(store) == ["Succeeded"] * 2, how=how, programs=programs)
+        assert sorted(calls) == sorted([("first", n) for n in (1, 1, 2, 2)] + [("second", 1), ("second", 2)])
+
+    def test_what_was_parked_by_its_own_program_comes_back_too(self, store: StateBackend) -> None:
+        async def begin() -> None:
+            async with cs.Engine(state_backend=store) as engine:
+                engine.register_blueprint("naps", naps)
+                assert type(await engine.run(engine.blueprints["naps"], {"n": 3}, park=0.05)) is cs.Parked
+
+        asyncio.run(begin())
+        served(store, None, lambda: statuses(store) == ["Succeeded"], programs={"naps": naps})
+        assert calls == [("first", 3), ("first", 3), ("second", 3)]
+
+    def test_what_it_tells(self, store: StateBackend, capsys: pytest.CaptureFixture[str]) -> None:
+        async def serve() -> None:
+            engine = cs.Engine(state_backend=Recorder(store, "group"))
+            reporter = ServerReporter("INFO", "human")
+            reporter.attach(engine.bus)
+            server = Server(engine, {"flows.py:main": waits}, Serving(park_after=0.01), reporter)
+            task = asyncio.ensure_future(server.serve())
+            await put(store, 1, run_id="run")
+            await eventually(lambda: statuses(store) == ["Parked"])
+            server.end()
+            await task
+
+        asyncio.run(serve())
+        assert "run run parked after" in (told := capsys.readouterr().err)
+        assert "until the signal go" in told
 
 
 class TestLimits:

@@ -64,6 +64,7 @@ def die(n: int) -> int:
 
 
 main = wait(load(cs.Param("n", type=int)))
+parks = wait(cs.sequence([load(cs.Param("n", type=int)), cs.wait_signal("go", type=int)]))
 poison = die(load(cs.Param("n", type=int)))
 
 
@@ -176,6 +177,21 @@ def test_of_two_servers_one_is_killed_and_the_other_goes_on(place: Place) -> Non
     place.until(lambda: len(place.with_status("Succeeded")) == 2)
     assert end(left, signal.SIGINT) == 0
     assert "run run-served_flow.py:main-1 of wait goes on; steps recorded: 1" in place.told(left)
+
+
+def test_a_parked_run_outlives_its_server_and_a_message_from_anywhere_brings_it_back(place: Place) -> None:
+    options = ("--park-after", "0.05")
+    first = place.serve(*options)
+    place.put(1, 2, target="served_flow.py:parks")
+    place.until(lambda: len(place.with_status("Parked")) == 2)
+    assert "parked after" in place.told(first)
+    end(first, signal.SIGKILL)
+    for run in place.with_status("Parked"):
+        command = [sys.executable, "-m", "cascade", "signal", run.run_id, "go", "7", "--state", place.url]
+        subprocess.run(command, check=True, capture_output=True)
+    place.serve(*options)
+    place.until(lambda: len(place.with_status("Succeeded")) == 2)
+    assert sorted(place.log()) == ["load 1", "load 2", "wait 7", "wait 7"]
 
 
 def test_sigterm_ends_what_can_end_and_hands_back_the_rest(place: Place) -> None:

@@ -438,14 +438,3 @@ def test_nodes_far_inside_of_sub_flows_run_again() -> None:
 
     asyncio.run(main())
     assert calls == [7]
-
-
-@pytest.mark.parametrize(
-    ("call", "said"),
-    [
-        (lambda: cs.run(cs.task(len)("abc"), park=True), r"cs\.run\(park=\.\.\.\)"),  # type: ignore[call-overload]
-    ],
-)
-def test_what_is_not_built_is_refused_by_name(call: Any, said: str) -> None:
-    with pytest.raises(NotImplementedError, match=f"{said} is not built yet"):
-        call()

@@ -20,6 +20,7 @@ from cascade.spec.events import (
     ConnectorEvent,
     Event,
     RunFinished,
+    RunParked,
     RunStarted,
     RunWarning,
     TaskExecutionFinished,
@@ -39,11 +40,18 @@ IDS = {
     "goes_on": "run.goes_on",
     "succeeded": "run.finished_success",
     "failed": "run.finished_failure",
+    "parked": "run.parked",
     "cancelled": "run.cancelled",
 }
 ENDS = {"Succeeded": "task.finished_success", "Failed": "task.finished_failure", "Cancelled": "task.cancelled"}
 """What the messages of runs, and of the ends of tasks, are called in the JSON log."""
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "SILENT")
+
+
+def waits_of(event: RunParked) -> str:
+    """Return what a run waits for that was parked."""
+    until = [] if event.until is None else [time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.until))]
+    return ", ".join([*until, *(say("a_signal", name=one_line(name)) for name in event.signals)])
 
 
 class Reporter:
@@ -132,13 +140,16 @@ class Reporter:
         self._run = None
         if self.progress is not None and self.progress.last_look(event.run_id):
             self._summary(self.progress, event.timestamp)
-        self._ended(event, "INFO" if event.status == "Succeeded" else "ERROR")
+        self._ended(event, "INFO" if event.status in ("Succeeded", "Parked") else "ERROR")
 
     def _ended(self, event: RunFinished, level: str) -> None:
         seconds = f"{event.duration:.3f} s"
         if event.status == "Succeeded":
             if self._level <= LEVELS.index(level):
                 self._write(level, event, say("succeeded", seconds=seconds), IDS["succeeded"])
+        elif isinstance(event, RunParked):
+            if self._level <= LEVELS.index(level):
+                self._write(level, event, say("parked", seconds=seconds, what=waits_of(event)), IDS["parked"])
         elif event.status == "Cancelled":
             asked = event.error is None or event.error.startswith("CancelledError")
             self._write(

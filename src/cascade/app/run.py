@@ -67,6 +67,7 @@ def run(
     run_id: str | None = None,
     durability: Durability = "group",
     on_change: OnChange = "keep",
+    park: bool | float = False,
     control: bool = True,
     record: str | os.PathLike[str] | None = None,
     **unknown: Any,
@@ -96,7 +97,7 @@ def run(
         state_backend: where the run is recorded, so that it goes on after a crash: the path of a SQLite file, a URL or
             a store object; by default nowhere.
         run_id: what the run is called; one that is recorded goes on where it was. By default a fresh one.
-        durability, on_change: as in `Engine.run`.
+        durability, on_change, park: as in `Engine.run`.
         control: whether other processes of the same user may steer the run (`cascade ps`, `pause`, `watch` and so on)
             once it has lasted half a second. The environment variable CASCADE_CONTROL=0 says no as well.
         record: the path of a page (HTML) that is written when the run has ended, however it did: its picture, and over
@@ -140,7 +141,7 @@ def run(
         )
         given = tuple(resources)
         options: RunOptions = {"run_id": run_id, "on_change": on_change, "timeout": timeout, "resources": given}
-        options |= {"budget": budget, "on_failure": on_failure, "on_success": on_success}
+        options |= {"budget": budget, "park": park, "on_failure": on_failure, "on_success": on_success}
         opens = control and os.environ.get("CASCADE_CONTROL", "1") not in ("0", "off", "false")
         telemetry = None if connector is None else _telemetry(bus, connector)
         with reporter.records():

@@ -18,12 +18,13 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from cascade.adapters.state.owner import this_process
-from cascade.app.report import LEVELS, Reporter
+from cascade.app.report import LEVELS, Reporter, waits_of
 from cascade.app.words import say
 from cascade.errors import RunBusyError, StateError
 from cascade.runtime.engine import Engine
-from cascade.spec.events import RunFinished, RunStarted, RunWarning, TaskRetrying
+from cascade.spec.events import RunFinished, RunParked, RunStarted, RunWarning, TaskRetrying
 from cascade.spec.notes import spelled
+from cascade.spec.parked import PARK_AFTER
 from cascade.spec.run_options import OnChange
 from cascade.spec.shown import one_line
 from cascade.spec.state import Commit, RunRecord, Wanted
@@ -47,6 +48,8 @@ class Serving(NamedTuple):
     grace: float = 5.0
     """So many seconds what goes on has to end, once the server is asked to."""
     on_change: OnChange = "keep"
+    park_after: float = PARK_AFTER
+    """A run that only waits gives its place to others, from waits of so many seconds on."""
 
 
 class ServerReporter(Reporter):
@@ -72,6 +75,9 @@ class ServerReporter(Reporter):
         name, seconds = one_line(event.run_id), f"{event.duration:.3f} s"
         if event.status == "Succeeded":
             self._write("INFO", event, say("serve_succeeded", name=name, seconds=seconds), "run.finished_success")
+        elif isinstance(event, RunParked):
+            text = say("serve_parked", name=name, seconds=seconds, what=waits_of(event))
+            self._write("INFO", event, text, "run.parked")
         elif event.status == "Cancelled":
             key = "serve_handed_back" if self.is_ending else "serve_cancelled"
             self._write("INFO", event, say(key, name=name, seconds=seconds), "run.cancelled")
@@ -107,6 +113,7 @@ class Server:
         self.how = how
         self.reporter = reporter
         self._kept = engine.recorder
+        self._kept.park_after = how.park_after
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._begun: set[str] = set()
         """Of these the ones that have told of their start."""

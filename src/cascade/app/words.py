@@ -17,6 +17,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "started_with": ("run of {names} started with {params}", "开始运行 {names}，参数 {params}"),
     "goes_on": ("run of {names} goes on; steps recorded: {recorded}", "继续运行 {names}，已记录 {recorded} 步"),
     "succeeded": ("run succeeded in {seconds}", "运行成功，用时 {seconds}"),
+    "parked": (
+        "run parked after {seconds}, until {what}; a server goes on with it",
+        "运行在 {seconds} 后暂停，等待 {what}；由服务继续",
+    ),
+    "a_signal": ("the signal {name}", "信号 {name}"),
     "cancelled": ("run cancelled after {seconds}", "运行在 {seconds} 后被取消"),
     "failed": ("run failed after {seconds}: {error}", "运行在 {seconds} 后失败：{error}"),
     "retrying": (
@@ -46,6 +51,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "继续运行 {name}（{names}），已记录 {recorded} 步",
     ),
     "serve_succeeded": ("run {name} succeeded in {seconds}", "运行 {name} 成功，用时 {seconds}"),
+    "serve_parked": ("run {name} parked after {seconds}, until {what}", "运行 {name} 在 {seconds} 后暂停，等待 {what}"),
     "serve_failed": ("run {name} failed after {seconds}: {error}", "运行 {name} 在 {seconds} 后失败：{error}"),
     "serve_cancelled": ("run {name} was cancelled after {seconds}", "运行 {name} 在 {seconds} 后被取消"),
     "serve_handed_back": ("run {name} was handed back after {seconds}", "运行 {name} 在 {seconds} 后交还队列"),
@@ -324,6 +330,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "h_grace": (
         "So long what goes on may take to end, once the server is to end; then it is handed back.",
         "服务结束时，进行中的运行还有这么多秒；之后交还队列。",
+    ),
+    "h_park_after": (
+        "A run that does nothing but wait for so long gives up its place, and comes back when it is due.",
+        "只在等待、且等待达到这么多秒的运行让出位置，到时再继续。",
     ),
     "h_max_takeovers": (
         "A run that has ended its process more often than this, without a step, is given up.",

@@ -12,6 +12,7 @@ from cascade.app.serving import Server, ServerReporter, Serving, serve
 from cascade.app.words import say
 from cascade.command.misuse import Misuse
 from cascade.command.parts import CHANGES, DURABILITIES, FORMATS, LEVELS, State, check_choice, telling
+from cascade.spec.parked import PARK_AFTER
 from cascade.spec.shown import without_passwords
 
 __all__ = ["add_serving"]
@@ -34,6 +35,7 @@ def add_serving(app: typer.Typer, find: Callable[[list[str]], Found]) -> None:
         concurrency: Annotated[int | None, typer.Option(min=1, metavar="N", help=say("h_queue_concurrency"))] = None,
         slots: Annotated[int, typer.Option(min=1, metavar="N", help=say("h_slots"))] = 100,
         grace: Annotated[float, typer.Option(min=0, metavar="SECONDS", help=say("h_grace"))] = 5.0,
+        park_after: Annotated[float, typer.Option(min=0, metavar="SECONDS", help=say("h_park_after"))] = PARK_AFTER,
         max_takeovers: Annotated[int, typer.Option(min=0, metavar="N", help=say("h_max_takeovers"))] = 5,
         on_change: Annotated[str, typer.Option(metavar="WAY", help=say("h_on_change"))] = "keep",
         durability: Annotated[str, typer.Option(metavar="LEVEL", help=say("h_durability"))] = "group",
@@ -49,7 +51,7 @@ def add_serving(app: typer.Typer, find: Callable[[list[str]], Found]) -> None:
             check_choice("--log-level", level, LEVELS)
             if not queue:
                 raise Misuse(say("empty_queue"))
-            how: Any = Serving(queue, concurrency, slots, grace, on_change)  # type: ignore[arg-type]
+            how: Any = Serving(queue, concurrency, slots, grace, on_change, park_after)  # type: ignore[arg-type]
             _serve(lambda: find(files), how, state, (durability, max_takeovers), ServerReporter(level, log_format))
 
 

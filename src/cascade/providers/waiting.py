@@ -47,8 +47,8 @@ async def wait(seconds: float | None = None, *, until: datetime | None = None) -
     inside = inside_of()
     journal = None if inside is None else inside.run.journal
     if journal is not None and seconds != 0:
-        end = await journal.inbox().end_of(seconds, end)
-    if end is None:
+        await journal.inbox().sleep(seconds, end)
+    elif end is None:
         await asyncio.sleep(seconds or 0)
     else:
         from cascade.spec.clocks import sleep_until

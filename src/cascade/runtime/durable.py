@@ -24,6 +24,10 @@ class How(NamedTuple):
 
     durability: str
     on_change: str
+    park_after: float | None = None
+    """From how many seconds on it is parked where it only waits; None: as the engine says."""
+    name: str = ""
+    """What another process finds its program by, if it is to have such a name."""
 
 
 class Durable:
@@ -60,7 +64,7 @@ class Durable:
         """Return the recorded runs, the latest first.
 
         Args:
-            status: only those of this status: "Running", "Succeeded", "Failed" or "Cancelled".
+            status: only those of this status: "Enqueued", "Running", "Parked", "Succeeded", "Failed" or "Cancelled".
             target: only those of this target.
             since: only those that were started or ended since then, in seconds since 1970.
             limit: so many at most.

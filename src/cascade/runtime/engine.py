@@ -254,6 +254,7 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
         resources: Iterable[Resource] = (),
         durability: Durability | None = None,
         on_change: OnChange = "keep",
+        park: bool | float = False,
         on_failure: Hook = None,
         on_success: Hook = None,
         **unknown: Any,
@@ -274,6 +275,9 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
             on_change: what becomes of recorded steps whose task has other code now: "keep" their values, with a
                 warning; "rerun" them and all that reads them; "error". "adapt" keeps their values, and where the graph
                 is another one those of all nodes that still match, and runs the rest.
+            park: whether the run gives up its process where it does nothing but wait (`cs.wait`, `cs.wait_signal`, the
+                delay of a retry) for 5 seconds or more, or for so many: `cs.Parked` comes back, and a server
+                (`cascade serve`) goes on with it. For that its target has a name, as for `enqueue`.
             on_failure, on_success: a function, sync (in a thread) or async, that is called with the `cs.Outcome` of the
                 run if it fails, or if it succeeds; not if it is cancelled. What it raises is a RunWarning.
 
@@ -294,6 +298,8 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
             raise no_option("engine.run", unknown, OPTIONS, "cs.run")
         is_plain = self.recorder is None and durability is None and on_change == "keep"
         how = None if is_plain else self._how(run_id, durability, on_change)
+        if park is not False:
+            how = self._how_parked(how, target, park)
         hooks = hooks_from("engine.run", on_failure, on_success) if on_failure or on_success else None
         prepared = self._prepared(target, params, timeout, resources, how, hooks, budget)
         if prepared is None:
@@ -336,6 +342,7 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
         resources: Iterable[Resource] = (),
         durability: Durability | None = None,
         on_change: OnChange = "keep",
+        park: bool | float = False,
         on_failure: Hook = None,
         on_success: Hook = None,
         **unknown: Any,
@@ -344,6 +351,8 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
         if unknown:
             raise no_option("engine.start", unknown, OPTIONS, "cs.run")
         how = self._how(run_id, durability, on_change)
+        if park is not False:
+            how = self._how_parked(how, target, park)
         hooks = hooks_from("engine.start", on_failure, on_success) if on_failure or on_success else None
         prepared = self._prepared(target, params, timeout, resources, how, hooks, budget)
         return self._start(target, self._name(run_id), prepared, timeout=timeout)
@@ -571,7 +580,9 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
                 note_others(error, others)
             if how is not None:
                 error, _ = await to_the_end(self.recorder.end(run, value, error), inf)
-            if hooks is not None:
+            if run.parked is not None:
+                value = run.parked
+            elif hooks is not None:
                 await tell_of_run(run, hooks, plan.targets, perf_counter() - start, value, error)
             run.ended(perf_counter() - start, error, others)
             if self.bus.has_channels:

@@ -17,6 +17,7 @@ from cascade.runtime.run.circular_waits import waiting_for
 from cascade.spec.inside import Inside, present
 from cascade.spec.lazy import R
 from cascade.spec.notebook import drawn
+from cascade.spec.parked import Parked
 from cascade.spec.refusals import NoValue
 
 __all__ = ["Run", "RunScope", "Waiter", "call_on", "loop_for_start"]
@@ -346,7 +347,7 @@ class Run(NoValue, Generic[R]):
                 del work
 
     @property
-    def status(self) -> Literal["Running", "Succeeded", "Failed", "Cancelled"]:
+    def status(self) -> Literal["Running", "Parked", "Succeeded", "Failed", "Cancelled"]:
         """How it is going, or how it ended."""
         task = self._task
         if not task.done():
@@ -356,7 +357,9 @@ class Run(NoValue, Generic[R]):
         error = task.exception()
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             return "Cancelled"
-        return "Succeeded" if error is None else "Failed"
+        if error is None:
+            return "Parked" if task.result().__class__ is Parked else "Succeeded"
+        return "Failed"
 
     def cancel(self) -> None:
         """End the run: what is running is cancelled, and awaiting the run raises CancelledError.

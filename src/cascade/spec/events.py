@@ -27,8 +27,10 @@ __all__ = [
     "ResourceAcquired",
     "ResourceEvent",
     "ResourceReleased",
+    "RunEnd",
     "RunEvent",
     "RunFinished",
+    "RunParked",
     "RunStarted",
     "RunWarning",
     "SkipReason",
@@ -45,7 +47,10 @@ __all__ = [
 ]
 
 Status: TypeAlias = Literal["Succeeded", "Failed", "Cancelled"]
-"""How a run or a task ended."""
+"""How a task ended."""
+
+RunEnd: TypeAlias = Literal["Succeeded", "Failed", "Cancelled", "Parked"]
+"""How a run ended; one that is Parked goes on later, in another process."""
 
 SkipReason: TypeAlias = Literal[
     "Pruned",
@@ -216,9 +221,17 @@ class RunFinished(RunEvent):
     """A run ended; nothing of it is running any more."""
 
     __slots__ = ()
-    status: Status = _field(at=3, default="Succeeded", doc="How it ended.")
+    status: RunEnd = _field(at=3, default="Succeeded", doc="How it ended.")
     duration: float = _field(at=4, default=0.0, doc="How long it took, in monotonic seconds.")
     error: str | None = _field(at=5, default=None, doc='What it failed of, as "Type: message", or None.')
+
+
+class RunParked(RunFinished):
+    """A run only waits, and nothing of it is in this process any more; it goes on in a server."""
+
+    __slots__ = ()
+    until: float | None = _field(at=6, default=None, doc="When its first wait ends, in seconds since 1970, or None.")
+    signals: tuple[str, ...] = _field(at=7, default=(), store=tuple, doc="The names of signals that it waits for.")
 
 
 class RunWarning(RunEvent):

@@ -182,16 +182,9 @@ def hint_for_name(name: str, known: Iterable[str]) -> str:
     return f"; did you mean cs.{near[0]}?" if near else ""
 
 
-PLANNED = {"park": ("cs.run", "engine.run", "engine.start")}
-"""Options of the contract that are not built yet, by who will take them."""
-
-
 def no_option(what: str, given: dict[str, Any], known: Iterable[str], door: str = "") -> Exception:
     """Return the error for options that `what` does not have."""
     names = [*known]
-    for name in given:
-        if what in PLANNED.get(name, ()):
-            return NotImplementedError(f"{what}({name}=...) is not built yet")
     said = [
         f"{what} has no option {name!r}{hint_for_option(door or what, name, value, names)}"
         for name, value in given.items()

@@ -36,6 +36,8 @@ class RunOptions(TypedDict, total=False):
     """How the run is recorded; by default as the engine says."""
     on_change: OnChange
     """What becomes of recorded steps where the program has changed."""
+    park: bool | float
+    """Whether it gives up its process where it only waits, or from how many seconds on."""
     on_failure: Hook
     """Is called with the `cs.Outcome` of the run if it fails, before anybody is told of its end."""
     on_success: Hook
@@ -76,6 +78,8 @@ class ScriptOptions(SilentOptions, total=False):
     """How it is recorded."""
     on_change: OnChange
     """What becomes of recorded steps where the program has changed."""
+    park: bool | float
+    """Whether it gives up its process where it only waits, or from how many seconds on."""
     control: bool
     """Whether other processes of the same user may steer the run once it has lasted half a second."""
     record: str | PathLike[str] | None

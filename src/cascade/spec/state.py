@@ -151,6 +151,10 @@ class Commit(NamedTuple):
     released: bool = False
     """The run is handed back: Running, but without owner."""
     error: str = ""
+    due: float = 0.0
+    """Of a run that is Parked: no server takes it before that time, `inf` for never, unless it is sent a message."""
+    seen: int | None = None
+    """Of a run that is Parked and waits for messages: the last one that it knows of. If there are others, it is due."""
 
 
 class Wanted(NamedTuple):
@@ -256,7 +260,7 @@ class StateBackend(Protocol):
         ...
 
     def send(self, run_id: str, name: str, value: bytes, id: str | None) -> None:
-        """Keep a message for a run; one with an `id` that is there already counts once.
+        """Keep a message for a run; one with an `id` that is there already counts once. A Parked run is due then.
 
         Raises:
             StateError: there is no such run, it has ended, or it has 10,000 messages that nobody took.

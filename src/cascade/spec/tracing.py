@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from cascade.spec.events import Status, TaskSite
+from cascade.spec.events import RunEnd, Status, TaskSite
 
 __all__ = ["CallSpan", "Everywhere", "RunTrace", "SpanChoice", "Tracing", "everywhere"]
 
@@ -74,7 +74,7 @@ class RunTrace(Protocol):
     def carrier(self) -> dict[str, str]:
         """Return the current context in the form in which it crosses into other processes."""
 
-    def end(self, status: Status, seconds: float, error: str | None, left_out: int) -> None:
+    def end(self, status: RunEnd, seconds: float, error: str | None, left_out: int) -> None:
         """End the span of the run, once; `left_out` calls had none."""
 
 

@@ -147,6 +147,53 @@ def _claim_what_is_left(make: Make) -> None:
         assert [each.takeovers for each in lost.runs] == [1, 1]
 
 
+def _park(make: Make) -> None:
+    """Let a run wait without an owner: until a time, or until it is sent a message."""
+    from math import inf
+
+    with store_of(make) as store:
+        for name in ("soon", "later", "message", "unread", "read", "none"):
+            store.create(a_run(store, name)._replace(queue="mail"))
+        store.create(a_run(store, "of no queue"))
+        store.create(a_run(store, "no name")._replace(target=""))
+        for name in ("unread", "read", "none"):
+            store.send(name, "go", b"1", None)
+        now = store.now()
+        step = StepRecord("a", -1, "value", b"1", "a", 1, 1.0, 2.0, "", "")
+        for name, due, seen in (
+            ("soon", now - 1, None),
+            ("later", now + 1000, None),
+            ("message", inf, 0),
+            ("unread", inf, 0),
+            ("read", inf, 1),
+            ("none", inf, None),
+            ("of no queue", now - 1, None),
+            ("no name", now - 1, None),
+        ):
+            assert store.commit([Commit(name, 1, 1, [step], status="Parked", due=due, seen=seen)]) == []
+        found = store.find("later")
+        assert found is not None
+        assert (found.status, found.owner, found.error, found.due) == ("Parked", None, "", now + 1000)
+        assert [store.find(name).due for name in ("message", "read", "none")] == [inf] * 3  # type: ignore[union-attr]
+        claimed = _claim(store, OTHER)
+        assert sorted(_ids(claimed)) == ["soon", "unread"], "it was sent what it did not know of"
+        assert claimed.wait is not None
+        assert 900 < claimed.wait <= 1000
+        assert _ids(_claim(store, OTHER, is_thorough=True, held=["soon", "unread"])) == ["of no queue"]
+        store.send("message", "other", b"1", None)
+        assert _ids(_claim(store, OTHER)) == ["message"]
+        taken = store.take("later", 1, OTHER, b"p", b"f")
+        assert (taken.status, taken.due, taken.takeovers, taken.epoch) == ("Running", 0.0, 0, 2)
+        taken = store.take("read", 1, OTHER, b"p", b"f")
+        assert (taken.status, taken.due) == ("Running", 0.0), "who starts it by its id need not wait"
+        store.send("read", "go", b"1", None)
+        store.commit([Commit("read", 2, 1, status="Parked", due=inf, seen=2)])
+        assert store.commit([Commit("read", 1, 5, status="Parked")]) == ["read"]
+        assert _ids(_claim(store, OTHER)) == []
+        refused(lambda: store.take("read", 1, OTHER, b"p", b"f"), RunBusyError)
+        assert store.forget("read")
+
+
 QUEUE_CHECKS: dict[str, Callable[[Make], None]] = {
     check.__name__[1:]: check
     for check in (
@@ -156,6 +203,7 @@ QUEUE_CHECKS: dict[str, Callable[[Make], None]] = {
         _claim_when_due,
         _claim_so_many,
         _claim_what_is_left,
+        _park,
     )
 }
 """What stores are checked for as queues, by name."""

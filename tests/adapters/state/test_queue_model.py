@@ -83,7 +83,7 @@ class Sequence:
         expected = self.model.claim(server, most, concurrency, is_thorough)
         assert [each.run_id for each in claimed.runs] == [each.run_id for each in expected], self.log
         later = [run for run in self.model.runs if not run.is_due and not run.owner and run.status not in ENDS]
-        later = [run for run in later if run.target in server.targets]
+        later = [run for run in later if run.target in server.targets and run.queue]
         assert (claimed.wait is None) is (not later), self.log
         if self.random.random() < 0.9:  # else the answer is lost
             server.held |= {each.run_id for each in claimed.runs}
@@ -118,6 +118,26 @@ class Sequence:
             for server in self.servers.values():
                 server.held.discard(run.run_id)
 
+    def park(self) -> None:
+        going = [run for run in self.model.runs if run.status == "Running" and run.owner]
+        if going:
+            run, is_due = self.random.choice(going), self.random.random() < 0.4
+            self.log.append(f"park {run.run_id} {is_due}")
+            due = self.store.now() + (-5 if is_due else 1e6)
+            assert self.store.commit([Commit(run.run_id, run.epoch, 1, status="Parked", due=due)]) == []
+            self.model.end(run, "Parked")
+            run.is_due = is_due
+            for server in self.servers.values():
+                server.held.discard(run.run_id)
+
+    def send(self) -> None:
+        waiting = [run for run in self.model.runs if run.status not in ENDS]
+        if waiting:
+            run = self.random.choice(waiting)
+            self.log.append(f"send {run.run_id}")
+            self.store.send(run.run_id, "go", b"1", None)
+            run.is_due |= run.status == "Parked"
+
     def check(self) -> None:
         for run in self.model.runs:
             found = self.store.find(run.run_id)
@@ -128,8 +148,8 @@ class Sequence:
 
     def go(self) -> None:
         for _ in range(STEPS):
-            acts = (self.enqueue, self.enqueue, self.claim, self.claim, self.take, self.end, self.begin_alone)
-            self.random.choice(acts)()
+            acts = [self.enqueue, self.enqueue, self.claim, self.claim, self.take, self.end, self.begin_alone]
+            self.random.choice([*acts, self.park, self.send])()
             self.check()
 
 

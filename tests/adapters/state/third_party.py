@@ -132,6 +132,8 @@ class PickleFile:
             record = record._replace(takeovers=0)
         if commit.released or commit.status:
             record = record._replace(status=commit.status or "Running", owner=None, error=commit.error)
+            has_more = commit.seen is not None and len(run["signals"]) > commit.seen
+            record = record._replace(due=0.0 if has_more else commit.due)
         run["record"] = record._replace(updated=self.now())
 
     def beat(self, runs: Iterable[tuple[str, int]]) -> list[str]:
@@ -148,6 +150,8 @@ class PickleFile:
                 raise StateError(f"{run_id} takes no messages")
             if id not in run["ids"]:
                 run["signals"].append(SignalRecord(len(run["signals"]) + 1, name, value, ""))
+                if run["record"].status == "Parked":
+                    run["record"] = run["record"]._replace(due=0.0)
                 run["ids"] |= {id} - {None}
 
     def signals(self, run_id: str, after: int = 0) -> list[SignalRecord]:

@@ -47,7 +47,9 @@ class _Kept:
             record = record._replace(status="Running", owner=None, error="", updated=now)
         elif commit.status is not None:
             owner = record.owner if commit.status == "Running" else None
-            record = record._replace(status=commit.status, owner=owner, error=commit.error, updated=now)
+            has_more = commit.seen is not None and len(self.signals) > commit.seen
+            due = 0.0 if has_more else commit.due
+            record = record._replace(status=commit.status, owner=owner, error=commit.error, updated=now, due=due)
         self.record = record
 
 
@@ -117,9 +119,12 @@ class MemoryBackend:
                 known.record = again
             known.dedupe = dedupe
             record = known.record
+        self._wake()
+        return record
+
+    def _wake(self) -> None:
         for wake in [*self._listening]:
             wake()
-        return record
 
     def claim(self, wanted: Wanted) -> Claimed:
         """Reserve runs that wait for a server: of the highest priority first, of these those that were there first."""
@@ -187,6 +192,10 @@ class MemoryBackend:
             kept.signals.append(SignalRecord(len(kept.signals) + 1, name, value, ""))
             if id is not None:
                 kept.ids.add(id)
+            if kept.record.status != "Parked":
+                return
+            kept.record = kept.record._replace(due=0.0)
+        self._wake()
 
     def signals(self, run_id: str, after: int = 0) -> list[SignalRecord]:
         """Return the messages to a run with numbers above `after`, in order."""

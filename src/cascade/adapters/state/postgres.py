@@ -310,11 +310,11 @@ class PostgresBackend:
             StateError: there is no such run, it has ended, or it has 10,000 messages that nobody took.
         """
         with self._writing() as db:
-            query = "SELECT number, status FROM cascade_runs WHERE digest = %s FOR NO KEY UPDATE"
+            query = "SELECT number, status, queue FROM cascade_runs WHERE digest = %s FOR NO KEY UPDATE"
             found = db.execute(query, (digest_of(run_id),)).fetchone()
             if found is None:
                 raise no_such_run(run_id)
-            run, status = found
+            run, status, queue = found
             digest = None if id is None else digest_of(id)
             known = "SELECT 1 FROM cascade_signals WHERE run = %s AND digest = %s"
             if digest is not None and db.execute(known, (run, digest)).fetchone():
@@ -322,6 +322,9 @@ class PostgresBackend:
             count = "SELECT count(*) FROM cascade_signals WHERE run = %s AND taken_by = ''"
             check_sendable(run_id, status, db.execute(count, (run,)).fetchone()[0])
             db.execute(ADD_SIGNAL, (run, escaped(name), value, digest, run))
+            if status == "Parked":
+                db.execute("UPDATE cascade_runs SET due = 0 WHERE number = %s", (run,))
+                queue_tables.tell(db, self.identity, plain(queue))
 
     def signals(self, run_id: str, after: int = 0) -> list[SignalRecord]:
         """Return the messages to a run with numbers above `after`, in order."""

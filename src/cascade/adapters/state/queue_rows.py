@@ -58,7 +58,8 @@ def is_idle(db: sqlite3.Connection, wanted: Wanted, now: float) -> Claimed | Non
 
 def claim(db: sqlite3.Connection, wanted: Wanted, now: float) -> Claimed:
     """Reserve runs for a server."""
-    db.execute(PROMOTE, (wanted.queue, now))
+    for queue in (wanted.queue, "") if wanted.is_thorough else (wanted.queue,):
+        db.execute(PROMOTE, (queue, now))
     owned = [rows.record_of(row) for row in db.execute(OWNED, (wanted.queue,))]
     left: list[RunRecord] = []
     going = len(owned)

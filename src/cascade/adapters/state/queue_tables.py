@@ -27,7 +27,7 @@ from cascade.adapters.state.tables import (
 )
 from cascade.spec.state import Claimed, RunRecord, Wanted
 
-__all__ = ["claim", "enqueue", "listen"]
+__all__ = ["claim", "enqueue", "listen", "tell"]
 
 CHANNEL = "cascade_queues"
 PAUSE = 1.0
@@ -78,8 +78,13 @@ def enqueue(db: Any, record: RunRecord, dedupe: str | None, identity: str) -> Ru
         written = (record.status, record.error, record.updated, record.takeovers, escaped(record.queue))
         db.execute(AGAIN, (*written, record.priority, record.due, digest))
     db.execute("UPDATE cascade_runs SET dedupe = %s WHERE digest = %s", (same, digest))
-    db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, _told(identity, record.queue)))
+    tell(db, identity, record.queue)
     return record
+
+
+def tell(db: Any, identity: str, queue: str) -> None:
+    """Have the servers of a queue woken, once the transaction is committed."""
+    db.execute("SELECT pg_notify(%s, %s)", (CHANNEL, _told(identity, queue)))
 
 
 def claim(db: Any, wanted: Wanted) -> Claimed:
@@ -88,7 +93,8 @@ def claim(db: Any, wanted: Wanted) -> Claimed:
     if wanted.concurrency is not None:
         db.execute(ONE_AFTER_THE_OTHER, (_number(digest_of(f"queue {queue}")),))
     now = time_of(db)
-    db.execute(PROMOTE, (queue, now))
+    for each in (queue, "") if wanted.is_thorough else (queue,):
+        db.execute(PROMOTE, (each, now))
     left: list[RunRecord] = []
     if wanted.is_thorough:
         owned = [*_all(db, OWNED, queue), *_all(db, OWNED, "")]

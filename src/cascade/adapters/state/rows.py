@@ -136,6 +136,8 @@ class Pending:
         self.taken: list[tuple[int, str]] = []
         self.end: tuple[str, bool, str] | None = None
         """What it becomes, whether it is without owner then, and its error."""
+        self.due = 0.0
+        self.seen: int | None = None
         self.is_changed = False
 
     def add(self, commit: Commit) -> None:
@@ -151,6 +153,7 @@ class Pending:
             self.end = ("Running", True, "")
         elif commit.status is not None:
             self.end = (commit.status, commit.status != "Running", commit.error)
+            self.due, self.seen = commit.due, commit.seen
 
     def rows(self) -> list[StepRecord]:
         """Return the steps as they are written; values that are too long for a row are put into `long`."""
@@ -199,8 +202,9 @@ def write(db: sqlite3.Connection, runs: Sequence[Pending], now: float) -> None:
         if run.end is not None:
             status, is_free, error = run.end
             db.execute(
-                "UPDATE runs SET status = ?, owner = iif(?, NULL, owner), error = ?, updated = ? WHERE number = ?",
-                (status, is_free, _encodable(error), now, run.number),
+                "UPDATE runs SET status = ?, owner = iif(?, NULL, owner), error = ?, updated = ?, due = iif(EXISTS ("
+                "SELECT 1 FROM signals WHERE run = runs.number AND number > ?), 0, ?) WHERE number = ?",
+                (status, is_free, _encodable(error), now, run.seen, run.due, run.number),
             )
 
 

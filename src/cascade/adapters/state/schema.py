@@ -24,8 +24,8 @@ __all__ = ["WAITS", "connect", "disconnect"]
 _turn = threading.RLock()
 """Held where a file is opened or closed."""
 _in_use: Counter[tuple[int, int]] = Counter()
-"""The connections of this process, by file. One that is in use is not read beside SQLite: who closes a file gives up all
-locks that its process has on it, and another process would take the log away from under the connection."""
+"""The connections of this process, by file. One that is in use is not read beside SQLite: who closes a file gives up
+all locks that its process has on it, and another process would take the log away from under the connection."""
 
 PATIENCE = 2.0
 """So many seconds one waits for the commit of another process before it says that the file is locked. Who asks again

@@ -384,6 +384,9 @@ class SqliteBackend:
                 "SELECT ?, coalesce(max(number), 0) + 1, ?, ?, ? FROM signals WHERE run = ?",
                 (run, name, value, id, run),
             )
+            db.execute("UPDATE runs SET due = 0 WHERE number = ? AND status = 'Parked'", (run,))
+        if status == "Parked":
+            wakes.wake(self._file)
 
     def signals(self, run_id: str, after: int = 0) -> list[SignalRecord]:
         """Return the messages to a run with numbers above `after`, in order."""

@@ -117,8 +117,9 @@ ADVANCE = (
     "WHERE number = %s"
 )
 END_RUN = (
-    f"UPDATE cascade_runs SET status = %s, owner = CASE WHEN %s THEN NULL ELSE owner END, error = %s, updated = {NOW} "
-    "WHERE number = %s"
+    f"UPDATE cascade_runs SET status = %s, owner = CASE WHEN %s THEN NULL ELSE owner END, error = %s, updated = {NOW}, "
+    "due = CASE WHEN EXISTS (SELECT 1 FROM cascade_signals WHERE run = cascade_runs.number AND number > %s::bigint) "
+    "THEN 0 ELSE %s END WHERE number = %s"
 )
 DROP_STEPS = "DELETE FROM cascade_steps WHERE run = %s AND digest = ANY(%s)"
 UPSERT_STEPS = (
@@ -188,7 +189,7 @@ def write(db: Any, runs: Sequence[Pending]) -> None:
         for run in runs:
             if run.end is not None:
                 status, is_free, error = run.end
-                cursor.execute(END_RUN, (status, is_free, escaped(error, True), run.number))
+                cursor.execute(END_RUN, (status, is_free, escaped(error, True), run.seen, run.due, run.number))
 
 
 def record_of(row: Any) -> RunRecord | None:

@@ -258,6 +258,7 @@ async def evaluate(run: RunState, frame: Frame, work: list[Any], deferred: list[
         await complete(run, frame, work, deferred, outcome, wanted)
 
 
+@readable("scope")
 async def complete(
     run: RunState, frame: Frame, work: list[Any], deferred: list[Deferred], outcome: object, wanted: list[int]
 ) -> None:

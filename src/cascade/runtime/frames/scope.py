@@ -56,6 +56,11 @@ class Scope(CancelScope):
         self._waiter: asyncio.Future[None] | None = None
         self._interrupted = False
 
+    @property
+    def children(self) -> frozenset[asyncio.Task[None]]:
+        """The asyncio tasks of the children that run."""
+        return frozenset(self._tasks)
+
     def begin(self) -> None:
         """Make the current task the host."""
         self.host = asyncio.current_task()

@@ -17,7 +17,7 @@ from typing import Any
 from cascade.adapters.state.codec import decode
 from cascade.runtime.frames.call import Call
 from cascade.runtime.run.awaiters import whereabouts
-from cascade.spec.clocks import now
+from cascade.spec.clocks import now, sleep_until
 from cascade.spec.mailbox import Mailbox, Wanted, late
 from cascade.spec.signal import UNSET
 from cascade.spec.state import SignalRecord
@@ -43,9 +43,11 @@ class Inbox(Mailbox):
         """The last message of each step that has taken one in an earlier start."""
         self.loop = asyncio.get_running_loop()
 
-    async def end_of(self, seconds: float | None, until: float | None = None) -> float:
-        """Return when the wait of the step that asks ends; it is committed when this returns."""
-        return (await self._end_of(_step(), seconds, until))[0]
+    async def sleep(self, seconds: float | None, until: float | None = None) -> None:
+        """Wait in the step that asks until its end, which is committed before."""
+        end, _ = await self._end_of(_step(), seconds, until)
+        with self.journal.waiting(end):
+            await sleep_until(end)
 
     async def _end_of(self, call: Call, seconds: float | None, until: float | None = None) -> tuple[float, bool]:
         journal = self.journal
@@ -98,7 +100,8 @@ class Inbox(Mailbox):
         writer, run_id = self.journal.writer, self.journal.run_id
         writer.watch(run_id, self.look)
         try:
-            found = await self.next(name, None if end is None else lambda: end - now())
+            with self.journal.waiting(end, name):
+                found = await self.next(name, None if end is None else lambda: end - now())
             if found is None:
                 await self.look_now()
                 found = await self.next(name, lambda: 0.0)

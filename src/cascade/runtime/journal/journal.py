@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from time import monotonic, time
 from typing import Any
 
@@ -119,6 +119,9 @@ class Journal:
         self.end_run: Callable[[], None] = _nothing
         """Ends the run, from any thread."""
         self._inbox: Inbox | None = None
+        self.park_after: float | None = None
+        self.parking: Any = None
+        """The waits of a run that may be parked (`inspect.parking`)."""
         self.names = NodeIds(run_id)
         self.own: list[str] = []
         """The ids of the nodes of the run's own graph, outside of all loops."""
@@ -211,6 +214,21 @@ class Journal:
         if self._inbox is None:
             self._inbox = Inbox(self)
         return self._inbox
+
+    def waiting(self, end: float | None, name: str | None = None) -> AbstractContextManager[None]:
+        """Let it be known, while the block lasts, that the current task waits until a time, or for a message."""
+        return nullcontext() if self.parking is None else self.parking.wait(end, name)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether the run ends here because it only waits."""
+        return self.parking is not None and self.parking.parked is not None
+
+    @property
+    def due(self) -> tuple[float, int | None]:
+        """When the parked run is due, 0 for at once; and the last message that it knows of, if it waits for some."""
+        due: tuple[float, int | None] = self.parking.due(self._inbox)
+        return due
 
     def noted(self, call: Call, what: str) -> StepRecord | None:
         """Return what was noted of a call, in this start or an earlier one."""

@@ -34,6 +34,7 @@ from cascade.runtime.run_scope import RunScope
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.control import Jump, TailCall
 from cascade.spec.operations import CALLN
+from cascade.spec.parked import Parked
 from cascade.spec.placement import CallForm, arguments
 
 __all__ = ["RecordedRun", "recording"]
@@ -42,8 +43,10 @@ __all__ = ["RecordedRun", "recording"]
 class RecordedRun(RunState):
     """The state of a run with a journal."""
 
-    __slots__ = ("journal", "keeps_in_pass", "tells")
+    __slots__ = ("journal", "keeps_in_pass", "parked", "tells")
     _names: NodeIds
+    parked: Parked | None
+    """What it gives, if it ends because it only waits."""
     tells: bool
     """Whether calls have more done around them than being recorded: somebody listens, or a limit stands."""
 
@@ -57,6 +60,7 @@ class RecordedRun(RunState):
         *inputs: Any,
     ) -> None:
         self.journal: Journal = journal
+        self.parked = None
         super().__init__(engine, recording(operations), run_scope, blueprint, *inputs)
         self.compiles_flows = False
         self._names = NodeIds(self.id, journal.epoch)

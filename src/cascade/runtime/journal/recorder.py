@@ -90,6 +90,8 @@ class Recorder:
         self.durability = durability
         self.target = target
         self.max_takeovers = max_takeovers
+        self.park_after: float | None = None
+        """From how many seconds on runs that only wait are parked, where they do not say themselves; None: never."""
         self.writer = Writer(backend, keep)
         self.backend = self.writer.backend
         self.blueprints: Mapping[str, Blueprint] = {}
@@ -116,6 +118,10 @@ class Recorder:
     ) -> RecordedRun:
         """Return the state of a run that may go on; of a kind of its own if it is traced."""
         journal.end_run = partial(call_on, run_scope.loop, run_scope.ask)
+        if journal.park_after is not None:
+            from cascade.runtime.inspect.parking import Parking
+
+            journal.parking = Parking(run_scope, journal.park_after)
         return (kind or RecordedRun)(journal, engine, operations, run_scope, *inputs)
 
     async def begin(
@@ -146,12 +152,17 @@ class Recorder:
             traced = None if trace is None else trace.begin(None, 1)
             params, now = self.encoded_params(plan.blueprint, given, variables, 0.0, traced), time()
             seen = encoded(look, plan.blueprint)
-            record = RunRecord(run_id, "Running", self.target, params, seen, now, now, epoch=1, owner=owner)
+            record = RunRecord(run_id, "Running", how.name or self.target, params, seen, now, now, epoch=1, owner=owner)
             if not await self._ours(run_id, params, lambda: self.backend.create(record)):
                 raise RunBusyError(f"run {run_id!r} was begun by somebody else at this very moment")
             _warn_of_vague(bus, run_id, look["vague"])
             return self._begun(run_id, 1, {}, constants, given, False, how)
         what = f"what is recorded of run {run_id!r}"
+        if how.park_after is not None and not before.target:
+            raise StateError(
+                f"run {run_id!r} was begun without park=, and so without a name that a server could find its program "
+                "by: it cannot be parked; leave park= out, or begin a run of another run_id"
+            )
         with as_recorded(what):
             recorded = decode(before.params)
             known, first = {**recorded["params"]}, recorded.get("trace")
@@ -268,6 +279,7 @@ class Recorder:
             numbering,
             partial(Streams, adapts=how.on_change == "adapt"),
         )
+        journal.park_after = self.park_after if how.park_after is None else how.park_after
         self.writer.begin(journal)
         done = sum(step.kind in ("value", "left out") for step in steps.values())
         return Begun(journal, constants, params, is_resumed, done)
@@ -320,7 +332,8 @@ class Recorder:
     async def end(self, run: RecordedRun, value: Any, error: BaseException | None) -> BaseException | None:
         """Commit the end of a run before anybody is told; return what it ends with.
 
-        A run that was interrupted and not cancelled is handed back: it goes on when it is started again.
+        A run that was interrupted and not cancelled is handed back: it goes on when it is started again. One that was
+        interrupted as it only waits is parked.
         """
         journal: Journal = run.journal
         scope = run.run_scope
@@ -342,20 +355,24 @@ class Recorder:
         elif isinstance(error, (KeyboardInterrupt, SystemExit)) or (
             isinstance(error, asyncio.CancelledError) and scope.is_cancelled
         ):
-            status = "Cancelled" if scope.is_final else None
+            status = "Cancelled" if scope.is_final else "Parked" if journal.is_parked else None
         else:
             status = "Failed"
         if error is not None:
             journal.steps.append(journal.spent())
-        said = "" if error is None else run.masked(spelled(error))
+        said = "" if error is None or status == "Parked" else run.masked(spelled(error))
+        due, seen = journal.due if status == "Parked" else (0.0, None)
         try:
-            lost = await self.writer.ask(lambda: self.writer.finish(journal, status, said))
+            lost = await self.writer.ask(lambda: self.writer.finish(journal, status, said, due, seen))
         except StateError as failure:
             return failure
         finally:
             self.writer.leave(journal)
         if lost:
             return RunLostError(f"run {journal.run_id!r} was taken over by somebody else; its end is not recorded")
+        if status == "Parked":
+            run.parked = journal.parking.parked
+            return None
         return error
 
 

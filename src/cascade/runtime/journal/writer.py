@@ -326,8 +326,10 @@ class Writer:
         number = self._numbers[run_id] = self._numbers.get(run_id, 0) + 1
         return number
 
-    def finish(self, run: Recorded, status: RunStatus | None, error: str = "") -> list[str]:
-        """Commit the end of a run, or hand it back (no status); on the writer's thread, by `ask`.
+    def finish(
+        self, run: Recorded, status: RunStatus | None, error: str = "", due: float = 0.0, seen: int | None = None
+    ) -> list[str]:
+        """Commit the end of a run, or hand it back (no status), or park it; on the writer's thread, by `ask`.
 
         Returns its id if it was lost: then nothing of this is written.
         """
@@ -335,7 +337,7 @@ class Writer:
         steps, taken = ((), ()) if last is None else (last.steps, last.taken)
         number = self._number(run.run_id) if last is None else last.number
         return self.backend.commit(
-            [Commit(run.run_id, run.epoch, number, steps, (), taken, status, status is None, error)]
+            [Commit(run.run_id, run.epoch, number, steps, (), taken, status, status is None, error, due, seen)]
         )
 
     def drop(self, run: Recorded, keys: Iterable[str], steps: Sequence[StepRecord]) -> None:

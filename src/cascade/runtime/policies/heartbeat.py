@@ -7,6 +7,7 @@ from typing import Any
 
 from cascade.runtime.frames.cancel_scope import TimedScope
 from cascade.runtime.policies.managed import ManagedCall, Work, late
+from cascade.spec.readable import readable
 
 __all__ = ["Pulse", "alive"]
 
@@ -53,6 +54,7 @@ class Pulse(TimedScope):
             super()._expire()
 
 
+@readable("pulse")
 async def alive(managed: ManagedCall, seconds: float, work: Work) -> Any:
     """Do the work of one attempt, for as long as it gives signs of life."""
     pulse = managed.pulse = Pulse(managed, seconds)

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import random
 import time
+from contextlib import nullcontext
 from typing import Any
 
 from cascade.errors import BudgetError
 from cascade.runtime.frames.scope import NodeFailure
 from cascade.runtime.policies.managed import ManagedCall, Work
+from cascade.spec.clocks import now
 from cascade.spec.notes import note_before, note_more
 from cascade.spec.policies import Retry
 
@@ -32,6 +34,8 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
             managed.attempted = None
             return await attempted.end()
         except asyncio.CancelledError:
+            if run.journal is not None and run.journal.is_parked:  # it did not fail, so it does not count
+                run.journal.keep_attempt(call, managed.count - 1, 0.0)
             raise
         except BaseException as failure:
             if not _may_repeat(managed, retry, failure):
@@ -42,8 +46,7 @@ async def retried(managed: ManagedCall, retry: Retry, work: Work) -> Any:
             if run.journal is not None:
                 run.journal.keep_attempt(call, managed.count, time.time() + delay)
             run.publish_retry(call, managed.count, retry.max_attempts, delay, _cause(failure))
-        await asyncio.sleep(delay)
-        call.scope.check()
+        await _pause(managed, delay)
         managed.count += 1
 
 
@@ -55,9 +58,16 @@ async def _go_on(managed: ManagedCall, retry: Retry) -> None:
     begun, next_at = managed.run.journal.attempts(managed.call)
     if begun:
         managed.count = min(begun + 1, max(retry.max_attempts, 1))
-        if next_at > (now := time.time()):
-            await asyncio.sleep(min(next_at - now, retry.wait_after(begun, 1.0)))
-            managed.call.scope.check()
+        if (left := next_at - time.time()) > 0:
+            await _pause(managed, min(left, retry.wait_after(begun, 1.0)))
+
+
+async def _pause(managed: ManagedCall, seconds: float) -> None:
+    """Wait until the next attempt; a run may be parked meanwhile."""
+    journal = managed.run.journal
+    with nullcontext() if journal is None else journal.waiting(now() + seconds):
+        await asyncio.sleep(seconds)
+    managed.call.scope.check()
 
 
 def _may_repeat(managed: ManagedCall, retry: Retry, failure: BaseException) -> bool:

@@ -7,10 +7,12 @@ from typing import Any
 
 from cascade.runtime.frames.cancel_scope import TimedScope
 from cascade.runtime.policies.managed import ManagedCall, late
+from cascade.spec.readable import readable
 
 __all__ = ["in_time"]
 
 
+@readable("deadline")
 async def in_time(managed: ManagedCall, seconds: float) -> Any:
     """Make the call of one attempt, for as long as its timeout allows."""
     run, call, is_here = managed.run, managed.call, managed.is_here

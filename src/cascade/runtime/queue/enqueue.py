@@ -9,11 +9,12 @@ from typing import Any
 
 from cascade.adapters.state.codec import decode, encode
 from cascade.errors import ParameterError, StateError
-from cascade.runtime.durable import Durable
+from cascade.runtime.durable import Durable, How
 from cascade.runtime.plans.inputs import check_given, check_known
 from cascade.runtime.plans.plan import Plan, prepare
 from cascade.runtime.queue.names import found_by, name_of
 from cascade.spec.blueprint import Blueprint
+from cascade.spec.parked import seconds_of_park
 from cascade.spec.state import RunRecord
 
 __all__ = ["Queue"]
@@ -77,6 +78,21 @@ class Queue(Durable):
         )
         found: RunRecord = await kept.writer.ask(lambda: kept.backend.enqueue(record, dedupe))
         return found.run_id
+
+    def _how_parked(self, how: How | None, target: object, park: object) -> How:
+        """Return how a run with `park=` is recorded.
+
+        Raises:
+            StateError: it is not recorded, or its target has no name that a server could find it by.
+            TypeError, ValueError: `park` is none.
+        """
+        seconds = seconds_of_park(park)
+        if how is None:
+            raise StateError(
+                'park= is for runs that are recorded, cs.Engine(state_backend="runs.db"), and inside of a task for '
+                "those with a run_id of their own: nobody could go on with another one"
+            )
+        return how._replace(park_after=seconds, name=self.recorder.target or name_of(target, self.blueprints, "park="))
 
     def _plan_of(self, target: object) -> Plan | None:
         return None if target is None else prepare(getattr(target, "target", target), self.solver)

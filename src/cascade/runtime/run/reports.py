@@ -17,8 +17,9 @@ from cascade.spec.blueprint import Blueprint
 from cascade.spec.events import (
     ResourceAcquired,
     ResourceReleased,
+    RunEnd,
     RunFinished,
-    Status,
+    RunParked,
     TaskBlocked,
     TaskExecutionFinished,
     TaskExecutionStarted,
@@ -30,6 +31,7 @@ from cascade.spec.graph import Graph
 from cascade.spec.inputs import MASK
 from cascade.spec.notes import note_place, spelled
 from cascade.spec.operations import CALLN, IMPORT
+from cascade.spec.parked import Parked
 from cascade.spec.readable import readable
 from cascade.spec.signal import uncrossable
 from cascade.spec.tracing import RunTrace, SpanChoice
@@ -53,6 +55,8 @@ class Reports:
     secrets: dict[str, None]
     trace: RunTrace
     """The trace of the run; it has none, and neither of the next two, if it is not traced."""
+    parked: Parked | None = None
+    """What the run gives, if it ends because it only waits."""
     choice: SpanChoice
     waits: dict[tuple[int, int, str], float]
     """Since when calls are held back."""
@@ -156,10 +160,10 @@ class Reports:
                 _new(TaskExecutionFinished, (site, time(), call.iteration, status, seconds, spelled_out, preview))
             )
 
-    def status_of(self, error: BaseException | None) -> Status:
+    def status_of(self, error: BaseException | None) -> RunEnd:
         """Return how the run ends, with an error or without."""
         if error is None:
-            return "Succeeded"
+            return "Succeeded" if self.parked is None else "Parked"
         asked = isinstance(error, CancelledError) and self.run_scope.is_cancelled
         return "Cancelled" if asked or isinstance(error, (KeyboardInterrupt, SystemExit)) else "Failed"
 
@@ -178,7 +182,13 @@ class Reports:
 
     def publish_end(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
         """Say that the run has ended, with an error and those of other nodes or without."""
-        status = self.status_of(error)
+        status, parked = self.status_of(error), self.parked
+        if parked is not None:
+            until = None if parked.until is None else parked.until.timestamp()
+            self.bus.publish(
+                RunParked(run_id=self.id, status=status, duration=seconds, until=until, signals=parked.signals)
+            )
+            return
         named = None if error is None else self.masked("; ".join(map(spelled, [error, *others]))) + self.place_of(error)
         if isinstance(error, (KeyboardInterrupt, SystemExit)):  # which task is at the end of its message
             named = f"{named} ({'; '.join(getattr(error, '__notes__', ['not of a task']))})"

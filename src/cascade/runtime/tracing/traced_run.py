@@ -23,7 +23,7 @@ from cascade.spec.readable import readable
 from cascade.spec.tracing import CallSpan, RunTrace, SpanChoice
 
 if TYPE_CHECKING:
-    from cascade.spec.events import Status
+    from cascade.spec.events import RunEnd
 
 __all__ = ["TracedRecordedRun", "TracedRun"]
 
@@ -123,7 +123,7 @@ class Traced(Base):
 
     def ended(self, seconds: float, error: BaseException | None, others: list[BaseException]) -> None:
         """End the span of the run, and say that it has ended."""
-        ended: Status = self.status_of(error)
+        ended: RunEnd = self.status_of(error)
         said = None if error is None else self.masked(spelled(error))
         self.trace.end(ended, seconds, said, self.choice.left_out)
         super().ended(seconds, error, others)
