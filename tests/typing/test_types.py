@@ -247,7 +247,7 @@ def test_an_engine_and_its_runs() -> None:
             run = engine.start(parse("1"), {}, run_id="mine")
             assert_type(run, cs.Run[int])
             assert_type(run.id, str)
-            assert_type(run.status, Literal["Running", "Succeeded", "Failed", "Cancelled"])
+            assert_type(run.status, Literal["Running", "Parked", "Succeeded", "Failed", "Cancelled"])
             await run
             assert_type(run.cancel(), None)
             assert_type(engine.register(database), None)
