@@ -216,7 +216,7 @@ class Journal:
         return self._inbox
 
     def waiting(self, end: float | None, name: str | None = None) -> AbstractContextManager[None]:
-        """Let it be known, while the block lasts, that the current task waits until a time, or for a message."""
+        """Tell of the wait that the current task is in while the block lasts: until a time, or for a message."""
         return nullcontext() if self.parking is None else self.parking.wait(end, name)
 
     @property
