@@ -7,6 +7,7 @@ import pytest
 import cascade as cs
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.runtime import Engine
+from cascade.spec.placement import profile_of
 from tests.runtime.places import Stuck
 from tests.workflows import in_loop, turns
 
@@ -63,3 +64,22 @@ def test_threads_that_were_told_to_end_take_what_comes_afterwards() -> None:
             await engine.aclose()
 
     in_loop(main)
+
+
+def test_a_call_arrives_though_the_loop_of_another_that_waited_for_its_time_has_closed() -> None:
+    # Two threads with a run each call one function for the first time; one waits to hear how long the other took.
+    @cs.task
+    def first() -> int:
+        return 1
+
+    profile = profile_of(first.func)
+    other = asyncio.new_event_loop()
+    profile.waiters.append(other.create_future())
+    other.close()
+
+    async def main() -> int:
+        async with Engine() as engine:
+            return await asyncio.wait_for(engine.run(first()), 30)
+
+    assert asyncio.run(main()) == 1
+    assert profile.measured

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -119,7 +120,8 @@ class Profile:
         self.started = None
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:  # each on the loop that it belongs to
-            waiter.get_loop().call_soon_threadsafe(_wake, waiter)
+            with suppress(RuntimeError):  # that loop has closed: nobody waits any more
+                waiter.get_loop().call_soon_threadsafe(_wake, waiter)
         if self.inline:
             return
         if seconds > SHORT:
