@@ -32,12 +32,14 @@ from observatory.benchmarks import (
     traced,
     virtual,
     waiting,
+    watched,
 )
 from observatory.benchmarks.harness import REFERENCE, ROWS, Line, load, machine
 
 IN_ORDER = (
     loops,
     observed,
+    watched,
     traced,
     progress,
     graphs,

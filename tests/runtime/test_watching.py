@@ -213,22 +213,125 @@ def test_when_nobody_looks_any_more_nothing_is_heard(monkeypatch: pytest.MonkeyP
     asyncio.run(main())
 
 
-def test_a_run_that_tells_too_much_is_heard_less(monkeypatch: pytest.MonkeyPatch) -> None:
+def few(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """Allow so many calls, and half of them with their results, however much time goes by."""
+    monkeypatch.setattr(watch, "EVERY", 1)
+    monkeypatch.setattr(watch, "TOLD", (1e-9, at_once))
+    monkeypatch.setattr(watch, "WITH_RESULTS", (1e-9, at_once // 2))
+
+
+@every_tier
+def test_a_run_that_tells_too_much_is_heard_less(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        bus = MessageBus()
+        async with Engine(bus=bus, tier=tier) as engine:
+            looking = Looking(engine)
+            few(monkeypatch, 40)
+            looking.watch._hear_no_calls()
+            looking.watch._hear_calls()
+            await looking.run(double.map(x=range(30)))
+            assert (looking.watch.level, bus.previews) == (watch.CALLS, None)
+            shown = [each["preview"] for each in looking.tell("steps")["rows"]]
+            assert shown[:20] == [str(2 * x) for x in range(20)]
+            assert not any(shown[21:])
+            head = looking.tell("head")
+            assert (head["level"], head["missed"]) == (watch.CALLS, False)
+            await looking.run(double.map(x=range(30)), run_id="s")
+            assert looking.watch.level == watch.COUNTS
+            assert not bus.is_watched
+            head = looking.tell("head", run="s")
+            assert (head["missed"], head["counts"]["succeeded"], head["counts"]["running"]) == (True, 11, 0)
+            assert {each["status"] for each in looking.tell("steps", run="s")["rows"]} == {"Succeeded"}
+
+    asyncio.run(main())
+
+
+def test_calls_are_listened_to_again_and_with_results_once_there_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         bus = MessageBus()
         async with Engine(bus=bus) as engine:
             looking = Looking(engine)
-            monkeypatch.setattr(watch, "WITHOUT_RESULTS", 10)
-            looking.watch._measured = 0, looking.watch._measured[1] - 1.0
-            await looking.run(double.map(x=range(100)))
-            looking.watch.digest()
-            assert (looking.watch.level, bus.previews) == (watch.CALLS, None)
-            assert looking.tell("head")["level"] == watch.CALLS
-            monkeypatch.setattr(watch, "ONLY_COUNTED", 20)
-            looking.watch._measured = looking.watch._heard - 1000, looking.watch._measured[1] - 1.0
-            looking.watch.digest()
+            looking.watch._hear_no_calls()
+            looking.watch.look()
             assert looking.watch.level == watch.COUNTS
-            assert not bus.is_watched
+            monkeypatch.setattr(watch, "AGAIN", 0.0)
+            looking.watch.look()
+            assert (looking.watch.level, bus.previews) == (watch.CALLS, None)
+            await looking.run(double.map(x=range(5)))
+            assert looking.tell("head")["counts"]["succeeded"] == 5
+            looking.watch._measured = 0, looking.watch._measured[1] - 1.0
+            looking.watch.look()
+            assert (looking.watch.level, bus.previews) == (watch.RESULTS, watch.PREVIEWS)
+
+    asyncio.run(main())
+
+
+def test_another_run_that_begins_is_listened_to_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            looking = Looking(engine)
+            looking.watch._hear_no_calls()
+            await looking.run(double(1))
+            head = looking.tell("head")
+            assert (head["steps"], head["missed"]) == (0, True)
+            monkeypatch.setattr(watch, "SOON", 0.0)
+            await looking.run(double(1), run_id="s")
+            head = looking.tell("head", run="s")
+            assert (head["steps"], head["missed"]) == (1, False)
+
+    asyncio.run(main())
+
+
+def test_what_goes_on_while_nobody_listens_is_not_said_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that was heard to begin may have ended; its end is told if somebody listens by then."""
+
+    async def main() -> None:
+        begun, free = asyncio.Event(), asyncio.Event()
+
+        @cs.task
+        async def holds() -> int:
+            begun.set()
+            await free.wait()
+            return 1
+
+        async with Engine() as engine:
+            looking = Looking(engine)
+            for hears_the_end in (False, True):
+                run = engine.start(holds(), run_id=str(hears_the_end))
+                await begun.wait()
+                assert looking.tell("head", run=str(hears_the_end))["counts"]["running"] == 1
+                looking.watch._hear_no_calls()
+                assert looking.tell("head", run=str(hears_the_end))["counts"]["running"] == 0
+                assert looking.tell("steps", run=str(hears_the_end))["rows"] == []
+                if hears_the_end:
+                    looking.watch._hear_calls()
+                free.set()
+                await run
+                looking.watch.look()
+                (node,) = looking.tell("nodes", run=str(hears_the_end))["nodes"]
+                assert (node["started"], node["succeeded"], node["running"]) == (
+                    (1, 1, 0) if hears_the_end else (0, 0, 0)
+                )
+                begun.clear()
+                free.clear()
+                looking.watch._hear_calls()
+
+    asyncio.run(main())
+
+
+def test_a_map_that_is_too_fast_is_counted_and_its_run_unharmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Engine() as engine:
+            looking = Looking(engine)
+            few(monkeypatch, 100)
+            monkeypatch.setattr(watch, "AGAIN", 1e9)
+            looking.watch._hear_no_calls()
+            looking.watch._hear_calls()
+            assert len(await looking.run(double.map(x=range(2_000)))) == 2_000
+            head = looking.tell("head")
+            assert (head["status"], head["missed"]) == ("Succeeded", True)
+            assert head["counts"]["running"] == 0
+            assert 100 < head["counts"]["succeeded"] < 2_000
 
     asyncio.run(main())
 

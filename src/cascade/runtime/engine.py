@@ -559,6 +559,7 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
                         run_id=run_id, target_tasks=plan.targets, params=shown, resumed=resumed, recorded=recorded
                     )
                 )
+                run.look()  # whoever heard that may listen from here on
             run_scope.began = start = perf_counter()
             root = run_root(run, activation)
             if budget is not None:

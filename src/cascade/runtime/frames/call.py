@@ -11,6 +11,7 @@ from cascade.spec.tracing import CallSpan
 
 if TYPE_CHECKING:
     from cascade.runtime.frames.node_ids import NodeIds
+    from cascade.spec.events import TaskSite
 
 __all__ = ["Call", "at_call", "at_item", "at_none", "at_register"]
 
@@ -23,6 +24,7 @@ class Call:
 
     __slots__ = (
         "_instance",
+        "_site",
         "accounts",
         "activation",
         "entered",
@@ -55,6 +57,7 @@ class Call:
         self.entered = False
         """Whether this call was counted as an entry of the loop that its node is."""
         self._instance: NodeInstance | None = None
+        self._site: TaskSite | None = None
         self.accounts: Any = None
         """What the agent has spent that this is, or whose loop this is in; None: it has no budget."""
 
@@ -69,6 +72,12 @@ class Call:
         if self._instance is None:
             self._instance = names.instance(self.activation, self.number, self.loop, self.jumped)
         return self._instance
+
+    def site(self, names: NodeIds) -> TaskSite:
+        """Return what is the same in all events of this call."""
+        if self._site is None:
+            self._site = self.instance(names).site_of(self.suffix)
+        return self._site
 
     def enter(self, instance: NodeInstance) -> int:
         """Count an entry of the loop that `instance` is; return how many it had before in this run."""
@@ -102,6 +111,7 @@ class Call:
         self.number = number
         self.loop = loop
         self._instance = instance
+        self._site = None
         self.jumped = True
 
 

@@ -134,11 +134,13 @@ class NodeIds:
 
     def site(self, instance: NodeInstance) -> TaskSite:
         """Return what events say of an instance."""
-        graph, number = instance.graph, instance.number
-        label = graph.name(number)
-        name = graph.nodes[number].task.name if graph.kinds[number] in (*range(CALLN + 1), MAP) else label
-        place = self._place(instance.key)[1][number]
-        attempts = instance.key.attempts if instance.key.__class__ is SubflowKey else ""
+        graph, number, key = instance.graph, instance.number, instance.key
+        _, places, labels = self._place(key)
+        label, place, kind = labels[number], places[number], graph.kinds[number]
+        name = graph.nodes[number].task.name if kind <= CALLN or kind == MAP else label
+        if key is None and instance.loop is None:  # most are
+            return TaskSite(self.run_id, f"{label}#{place}", name, self.start)
+        attempts = key.attempts if key.__class__ is SubflowKey else ""
         return TaskSite(self.run_id, f"{label}#{place}{self._path(instance)}{attempts}", name, self.start)
 
     def _path(self, instance: NodeInstance) -> str:

@@ -100,7 +100,7 @@ class Reports:
 
     def described(self, call: Call) -> str:
         """Return the node of a call and where it was declared."""
-        site = call.instance(self.names).site_of(call.suffix)
+        site = call.site(self.names)
         return f"{site.task_id} (declared at {call.activation.blueprint.graph.declared(call.number)})"
 
     def failure_at(self, call: Call, error: BaseException, attempt: int = 1) -> NodeFailure:
@@ -142,7 +142,7 @@ class Reports:
     def publish_started(self, call: Call) -> None:
         """Say that a call begins."""
         if self.bus.wants(TaskExecutionStarted):
-            site = call.instance(self.names).site_of(call.suffix)
+            site = call.site(self.names)
             self.bus.publish(_new(TaskExecutionStarted, (site, time(), call.iteration)))
 
     def publish_finished(
@@ -151,7 +151,7 @@ class Reports:
         """Say that a call has ended, after all its attempts."""
         bus = self.bus
         if bus.wants(TaskExecutionFinished):
-            site = call.instance(self.names).site_of(call.suffix)
+            site = call.site(self.names)
             spelled_out = None if error is None else self.masked(spelled(error))
             preview = (
                 None if bus.previews is None or error is not None else preview_of(value, bus.previews, self.masked)
@@ -197,27 +197,27 @@ class Reports:
     def publish_skip(self, call: Call, reason: str) -> None:
         """Say that a node does not run, and why."""
         if self.bus.wants(TaskSkipped):
-            site = call.instance(self.names).site_of(call.suffix)
+            site = call.site(self.names)
             self.bus.publish(_new(TaskSkipped, (site, time(), call.iteration, reason)))
 
     def publish_retry(self, call: Call, attempt: int, most: int, delay: float, error: BaseException) -> None:
         """Say that an attempt failed and another follows."""
         if self.bus.wants(TaskRetrying):
-            site = call.instance(self.names).site_of(call.suffix)
+            site = call.site(self.names)
             self.bus.publish(
                 _new(TaskRetrying, (site, time(), call.iteration, attempt, most, delay, self.masked(spelled(error))))
             )
 
     def publish_yield(self, call: Call, attempt: int, index: int, item: Any) -> None:
         """Say that a generator has given an item; who calls this has seen that somebody listens."""
-        site, previews = call.instance(self.names).site_of(call.suffix), self.bus.previews
+        site, previews = call.site(self.names), self.bus.previews
         shown = None if previews is None else preview_of(item, previews, self.masked)
         self.bus.publish(_new(TaskYielded, (site, time(), call.iteration, attempt, index, shown)))
 
     def publish_blocked(self, call: Call, held: Ticket | str) -> None:
         """Say that a limit or a constraint holds a call back, or what else does."""
         if self.bus.wants(TaskBlocked):
-            site = call.instance(self.names).site_of(call.suffix)
+            site = call.site(self.names)
             self.bus.publish(
                 TaskBlocked(
                     run_id=self.id,

@@ -52,6 +52,7 @@ class SeenStep:
         "ended",
         "error",
         "iteration",
+        "node",
         "number",
         "preview",
         "reason",
@@ -60,9 +61,10 @@ class SeenStep:
         "task_id",
     )
 
-    def __init__(self, number: int, task_id: str, iteration: int, started: float) -> None:
+    def __init__(self, number: int, task_id: str, iteration: int, started: float, node: SeenNode) -> None:
         self.number = number
         """Counts the steps of a run, from 1."""
+        self.node = node
         self.task_id = task_id
         self.iteration = iteration
         self.status = "Running"
@@ -75,7 +77,7 @@ class SeenStep:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is told of it in JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {name: getattr(self, name) for name in self.__slots__ if name != "node"}
 
 
 class SeenNode:
@@ -153,6 +155,8 @@ class SeenRun:
         self.count = 0
         self.version = 0
         """Grows with all that is heard."""
+        self.missed = False
+        """Whether there were calls that were not told of, as there were too many."""
 
     # --- hearing
 
@@ -170,13 +174,15 @@ class SeenRun:
         return found
 
     def _step(self, task_id: str, iteration: int, at: float) -> SeenStep:
-        step = self.open.get((task_id, iteration))
-        if step is None:
-            self.count += 1
-            step = SeenStep(self.count, task_id, iteration, at)
-            self.steps.append(step)
-            if len(self.steps) > MOST_STEPS:
-                self._drop()
+        """Return the step that goes on, or one that is new."""
+        return self.open.get((task_id, iteration)) or self._new(task_id, iteration, at)
+
+    def _new(self, task_id: str, iteration: int, at: float) -> SeenStep:
+        self.count += 1
+        step = SeenStep(self.count, task_id, iteration, at, self._node(task_id))
+        self.steps.append(step)
+        if len(self.steps) > MOST_STEPS:
+            self._drop()
         return step
 
     def _drop(self) -> None:
@@ -190,21 +196,21 @@ class SeenRun:
 
     def _started(self, event: Event) -> None:
         site, at, iteration = event[:3]
-        node, known = self._node(site[1]), self.open.get((site[1], iteration))
-        step = self._step(site[1], iteration, at)
-        if known is not None and known.status == "Waiting":
-            node.waiting -= 1
-            step.started = at
-        waits = self.waits.get(node.name)
-        if waits is None:
-            step.status, step.reason = "Running", ""
-            node.running += 1
-        else:
-            step.status, step.reason = "Waiting", waits
+        key = site[1], iteration
+        step = self.open.get(key)
+        if step is None:
+            step = self.open[key] = self._new(*key, at)
+        elif step.status == "Waiting":
+            step.node.waiting -= 1
+            step.started, step.status, step.reason = at, "Running", ""
+        node = step.node
+        node.reason = ""
+        if self.waits and (waits := self.waits.get(node.name)) is not None:
+            step.status, step.reason, node.reason = "Waiting", waits, waits
             node.waiting += 1
-        self.open[site[1], iteration] = step
+        else:
+            node.running += 1
         node.started += 1
-        node.reason = step.reason
         if node.first is None:
             node.first = at
         if iteration > node.iteration:
@@ -212,19 +218,28 @@ class SeenRun:
 
     def _finished(self, event: Event) -> None:
         site, at, iteration, status, seconds, error, shown = event[:7]
-        node = self._node(site[1])
-        step = self._step(site[1], iteration, at - seconds)
-        if self.open.pop((site[1], iteration), None) is not None:
-            node.running -= step.status == "Running"
-            node.waiting -= step.status == "Waiting"
-        step.reason = node.reason = ""
+        key = site[1], iteration
+        step = self.open.pop(key, None)
+        if step is None:
+            step = self._new(*key, at - seconds)
+            node = step.node
+            node.started += 1
+            if node.first is None:
+                node.first = step.started
+        else:
+            node = step.node
+            if step.status == "Running":
+                node.running -= 1
+            else:
+                node.waiting -= 1
+            step.reason = node.reason = ""
         step.status, step.ended, step.preview = status, at, shown
         node.seconds += seconds
         node.last = at
-        if node.first is None:
-            node.first = at - seconds
         if status == "Succeeded":
             node.succeeded += 1
+            if self.pinned:
+                self.pinned.pop(step.number, None)
         else:
             step.error = (error or "")[:LONGEST]
             if status == "Failed":
@@ -232,34 +247,52 @@ class SeenRun:
                 node.error = node.error or step.error
             else:
                 node.cancelled += 1
-        self.pinned.pop(step.number, None) if status == "Succeeded" else None
+
+    def lose(self) -> None:
+        """Take note that calls are not told of for a while: how those end that go on will not be known."""
+        self.missed = True
+        self._forget("Running")
+
+    def _forget(self, *statuses: str) -> None:
+        for key, step in [*self.open.items()]:
+            if step.status in statuses:
+                step.node.running -= step.status == "Running"
+                step.node.waiting -= step.status == "Waiting"
+                step.node.started -= 1
+                self.pinned.pop(step.number, None)
+                del self.open[key]
+        self.steps = deque(each for each in self.steps if each.status not in statuses)
 
     def _skipped(self, event: Event) -> None:
         site, at, iteration, reason = event[:4]
-        step, node = self._step(site[1], iteration, at), self._node(site[1])
+        step = self._step(site[1], iteration, at)
+        node = step.node
         step.status, step.ended, step.reason = "Skipped", at, reason
         node.skipped += 1
         node.reason = reason
 
     def _retrying(self, event: Event) -> None:
         site, at, iteration, attempt, _, _, error = event[:7]
-        step, node = self._step(site[1], iteration, at), self._node(site[1])
+        step = self._step(site[1], iteration, at)
+        node = step.node
         step.attempt, step.error = attempt + 1, (error or "")[:LONGEST]
         node.attempts += 1
 
     def _blocked(self, event: Event) -> None:
         site, at, iteration, reason = event[:4]
-        node, known = self._node(site[1]), self.open.get((site[1], iteration))
-        step = self._step(site[1], iteration, at)
-        if known is None:
-            self.open[site[1], iteration] = step
+        step = self.open.get((site[1], iteration))
+        if step is None:
+            step = self.open[site[1], iteration] = self._new(site[1], iteration, at)
             step.status = "Waiting"
-            node.waiting += 1
+            step.node.waiting += 1
+        node = step.node
         step.reason = node.reason = reason
 
     def end(self, status: str, at: float, error: str | None) -> None:
         """Take note of the run's end."""
         self.status, self.ended, self.error = status, at, (error or "")[:LONGEST]
+        if self.missed and status == "Succeeded":
+            self._forget("Running", "Waiting")
         for step in self.open.values():
             step.status, step.ended = "Cancelled", at
         self.open.clear()
@@ -299,6 +332,7 @@ class SeenRun:
             "kept": kept,
             "logged": self.logged,
             "warnings": self.warnings[-20:],
+            "missed": self.missed,
         }
 
     def page(

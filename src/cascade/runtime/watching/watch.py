@@ -1,8 +1,8 @@
 """Listens to an engine while somebody looks on: what is heard is put aside at once, and looked at when it is asked for.
 
-A run that is looked at shall lose little: to be told of a call costs it some tenths of a microsecond. Where there
-are too many a second, results are shown no more, and where there are far too many, no calls: then those who look
-count them (`progress`), which costs a run nothing.
+A run that is looked at shall lose little, and to be told of a call costs it some microseconds. So there is an allowance
+of calls, which grows with time: where there are more, results are shown no more, and where there are far more, no
+calls: then those who look count them (`progress`), which costs a run nothing, and now and then some are listened to.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cascade.runtime.events.bus import MessageBus, Subscription
 from cascade.runtime.inspect.records import Records
 from cascade.runtime.plans.plan import target_names
+from cascade.runtime.watching.allowance import Allowance
 from cascade.runtime.watching.seen import HEARD, MOST_TRACEBACKS, SeenRun
 from cascade.runtime.watching.signals import waits_of
 from cascade.spec.events import (
@@ -46,12 +47,22 @@ PREVIEWS = 200
 """Letters of a result."""
 MOST_RUNS = 200
 """So many runs are kept that have ended."""
-MOST_WAITING = 20_000
+MOST_WAITING = 5_000
 """So many events wait to be looked at by who asks, before the run itself looks at them."""
-ONLY_COUNTED = 50_000
-"""Of more events a second, calls are not told of any more."""
-WITHOUT_RESULTS = 20_000
-"""Of more events a second, results are not shown any more."""
+TOLD = 10_000, 5_000
+"""Of more calls a second, and more at once, calls are not told of any more."""
+WITH_RESULTS = 1_000, 500
+"""Of more calls a second, and more at once, results are not shown any more."""
+FEW = 500
+"""Of fewer calls a second, results are shown again."""
+EVERY = 256
+"""After so many calls it is seen whether there are too many."""
+SOME = 512
+"""So many calls are listened to when it is tried again."""
+AGAIN = 2.0
+"""Seconds until that."""
+SOON = 0.5
+"""Seconds until that where a run begins, which may be another kind of run."""
 LONGEST_TRACEBACK = 20_000
 PACKAGE = str(Path(__file__).parents[2])
 Draw: TypeAlias = Callable[[SeenRun, int], dict[str, Any]]
@@ -71,13 +82,19 @@ class Watch:
         self.draw: Draw = draw
         self._bus = bus
         self._active = active
-        self._inbox: deque[Event] = deque()
+        self._inbox: deque[Event | list[SeenRun]] = deque()
+        """What is to be looked at; a list is of the runs whose calls are not told of from here on."""
         self._lock = Lock()
         self._until = 0.0
         self._subscriptions: list[Subscription] = []
         self._calls: list[Subscription] = []
         self._records: Records | None = None
         self._added_previews = False
+        self._unweighed = 0
+        """So many calls have ended since it was last seen whether there are too many."""
+        self._told = Allowance(*TOLD, 0.0)
+        self._with_results = Allowance(*WITH_RESULTS, 0.0)
+        self._deaf_since = 0.0
         self._measured = (0, 0.0)
         self._heard = 0
         self.keeps: bool = False
@@ -90,11 +107,14 @@ class Watch:
 
     def look(self) -> None:
         """Listen, and go on for a while."""
-        self._until = monotonic() + LEASE
-        if not self._subscriptions:
+        now = monotonic()
+        self._until = now + LEASE
+        if not self._subscriptions or (not self._calls and now - self._deaf_since > AGAIN):
             with self._lock:
                 if not self._subscriptions:
                     self._begin()
+                elif not self._calls:
+                    self._hear_calls(CALLS)
         self.digest()
 
     def run(self, run_id: object) -> SeenRun | None:
@@ -126,9 +146,11 @@ class Watch:
             self._meet(run_scope)
         self._hear_calls()
 
-    def _hear_calls(self) -> None:
-        if self._bus.previews is None:
-            self._bus.previews, self._added_previews = PREVIEWS, True
+    def _hear_calls(self, level: int = RESULTS) -> None:
+        """Listen to calls; if not with results, to some of them, to see whether there are fewer by now."""
+        now = monotonic()
+        self._told = Allowance(*TOLD, now, None if level == RESULTS else SOME)
+        self._unweighed, self._measured = 0, (self._heard, now)
         put_aside = self._inbox.append
         handlers: dict[type[Event], Callable[[Any], object]] = {
             TaskExecutionStarted: put_aside,
@@ -137,8 +159,24 @@ class Watch:
             TaskRetrying: put_aside,
             TaskBlocked: put_aside,
         }
+        self.level = CALLS
+        if level == RESULTS:
+            self._show_results()
         self._calls = [self._bus.subscribe(kind, handler) for kind, handler in handlers.items()]
-        self.level, self._measured = RESULTS, (self._heard, monotonic())
+
+    def _hear_no_calls(self) -> None:
+        with self._lock:
+            for each in self._calls:
+                each.unsubscribe()
+            self._calls, self.level, self._deaf_since = [], COUNTS, monotonic()
+            self._without_previews()
+            self._inbox.append([each for each in self.runs.values() if each.ended is None])
+
+    def _show_results(self) -> None:
+        self._with_results = Allowance(*WITH_RESULTS, monotonic())
+        self.level = RESULTS
+        if self._bus.previews is None:
+            self._bus.previews, self._added_previews = PREVIEWS, True
 
     def _without_previews(self) -> None:
         if self._added_previews:
@@ -150,26 +188,38 @@ class Watch:
         self._inbox.append(event)
         if event[3] == "Failed":
             self._note_traceback(event)
-        if len(self._inbox) > MOST_WAITING:
-            self._crowded()
+        self._unweighed += 1
+        if self._unweighed >= EVERY:
+            self._weigh()
 
-    def _crowded(self) -> None:
-        if monotonic() > self._until and not self.keeps:
+    def _weigh(self) -> None:
+        """Hear less of runs that tell too much."""
+        count, self._unweighed, now = self._unweighed, 0, monotonic()
+        if now > self._until and not self.keeps:
             self.stop()
-        else:
+            return
+        if self.level == RESULTS and not self._with_results.take(count, now):
+            self.level = CALLS
+            self._without_previews()
+        if not self._told.take(count, now):
+            self._hear_no_calls()
+        if len(self._inbox) > MOST_WAITING:
             self.digest()
 
     def _run_started(self, event: RunStarted) -> None:
         if monotonic() > self._until and not self.keeps:
             self.stop()
             return
-        if not self._calls and not self._active_but(event.run_id):  # it may be another kind of run
-            self._hear_calls()
+        is_deaf = not self._calls and monotonic() - self._deaf_since > SOON
+        if is_deaf and not self._active_but(event.run_id):  # it may be another kind of run
+            with self._lock:
+                self._hear_calls()
         run_scope = self._active.get(event.run_id)
         if run_scope is not None:
             run = self._meet(run_scope)
             run.began, run.resumed, run.recorded = event.timestamp, event.resumed, event.recorded
             run.targets = list(event.target_tasks)
+            run.missed = not self._calls
             run.params = {name: _shown(value) for name, value in [*event.params.items()][:100]}
 
     def _active_but(self, run_id: str) -> bool:
@@ -219,12 +269,16 @@ class Watch:
             inbox, runs = self._inbox, self.runs
             for _ in range(len(inbox)):
                 event = inbox.popleft()
+                if isinstance(event, list):
+                    for each in event:
+                        each.lose()
+                    continue
                 run = runs.get(event.run_id)
                 if run is None:
                     continue
                 run.version += 1
-                self._heard += 1
                 if type(event) in HEARD:
+                    self._heard += 1
                     run.hear(event)
                 elif isinstance(event, RunFinished):
                     run.end(event.status, event.timestamp, event.error)
@@ -233,21 +287,13 @@ class Watch:
             self._measure()
 
     def _measure(self) -> None:
-        """Hear less of runs that tell too much."""
+        """Show results again where there is little to hear by now."""
         heard, since = self._measured
         now = monotonic()
-        if now - since < 0.5 or not self._calls:
-            return
-        rate = (self._heard - heard) / (now - since)
-        self._measured = self._heard, now
-        if rate > ONLY_COUNTED and self.level != COUNTS:
-            for each in self._calls:
-                each.unsubscribe()
-            self._calls, self.level = [], COUNTS
-            self._without_previews()
-        elif rate > WITHOUT_RESULTS and self.level == RESULTS:
-            self.level = CALLS
-            self._without_previews()
+        if self.level == CALLS and now - since >= 1.0:
+            self._measured = self._heard, now
+            if (self._heard - heard) / (now - since) < 2 * FEW:
+                self._show_results()
 
 
 def _traceback(error: BaseException) -> str:

@@ -68,8 +68,10 @@ export function showRun(main, engine, id, tab) {
 
   function notes() {
     const found = [...(head.warnings || [])];
-    if (head.level === 0 && !isStore) found.push(say("only_counted"));
-    else if (head.level === 1) found.push(say("no_results"));
+    const isLive = !isStore && head.status === "Running";
+    if (isLive && head.level === 0) found.push(say("only_counted"));
+    else if (isLive && head.level === 1) found.push(say("no_results"));
+    if (head.missed && !(isLive && head.level === 0)) found.push(say("missed"));
     if (head.kept < head.steps) found.push(say("kept", { kept: number(head.kept), all: number(head.steps) }));
     const far = status?.runs?.[0]?.progress;
     if (head.level === 0 && far) for (const [name, count] of Object.entries(far.loops)) found.push(`${name}: ${number(count)}`);

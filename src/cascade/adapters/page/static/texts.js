@@ -62,6 +62,7 @@ export const TEXTS = {
   seen_since: ["What ran before this page looked on is not listed; --state records all of it.", "此页面打开之前的步骤未列出；--state 会记录全部。"],
   kept: ["{kept} of {all} steps are listed: the latest, and those that failed or go on.", "共 {all} 步，列出 {kept} 步：最近的，以及失败或进行中的。"],
   only_counted: ["Too many calls a second to list: they are counted.", "每秒调用过多，只计数不列出。"],
+  missed: ["For a time there were too many calls a second: those are neither listed nor in the sums.", "有一段时间每秒调用过多，那些调用未列出，也未计入合计。"],
   no_results: ["Many calls a second: results are not shown.", "每秒调用很多，不显示结果。"],
   pause: ["Pause", "暂停"],
   resume: ["Resume", "恢复"],
