@@ -4,6 +4,7 @@ import asyncio
 import collections
 import enum
 import threading
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 import cascade as cs
-from cascade.runtime.events import RunFinished
+from cascade.runtime import Engine
+from cascade.runtime.events import RunFinished, TaskEvent, TaskExecutionFinished
 from tests.workflows import Body, Way, every_body, every_way, in_loop, inline, notes_of
 
 
@@ -916,6 +918,49 @@ def test_who_subscribes_in_the_middle_changes_nothing(way: Way) -> None:
 
     assert in_loop(main) == 200
     assert isinstance(heard[-1], RunFinished)
+
+
+@pytest.mark.parametrize(
+    "kinds", [(TaskEvent,), (TaskExecutionFinished,), (TaskEvent, TaskExecutionFinished), (None, TaskEvent)]
+)
+@pytest.mark.parametrize("shape", ["a loop", "items of a map"])
+@pytest.mark.parametrize("tier", ["auto", "compile"])
+def test_who_comes_and_goes_while_loops_wait_changes_nothing(kinds: Any, shape: str, tier: Any) -> None:
+    """What others of their shape have had emitted meanwhile, for who listens then, is not what these go on in."""
+    entered: Counter[int] = Counter()
+
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        @cs.task
+        async def step(n: int) -> Any:
+            entered[n] += 1
+            if n in (30_000, 30_010):
+                await gate.wait()
+            return cs.Jump("again", n - 1) if n else cs.Jump("exit", n)
+
+        def looped(*numbers: int) -> Any:
+            step_here: Any = step.map(n=numbers) if shape == "items of a map" else step(numbers[0])
+            return loop(step_here)
+
+        async with Engine(tier=tier) as engine:
+            for _ in range(10):
+                await engine.run(looped(90, 80))
+            going = [engine.start(looped(30_020, 30_005)) for _ in range(2)]
+            await asyncio.sleep(0.02)
+            for kind in kinds:
+                handle = engine.bus.subscribe(kind, lambda event: None) if kind is not None else None
+                for _ in range(10):
+                    await engine.run(looped(90, 80))
+                if handle is not None and kind is not kinds[-1]:
+                    handle.unsubscribe()
+            entered.clear()
+            gate.set()
+            ends = await asyncio.gather(*going)
+        assert ends == ([0, 0] if shape == "a loop" else [[0, 0], [0, 0]])
+        assert {entered[n] for n in range(29_999)} == {2 if shape == "a loop" else 4}
+
+    asyncio.run(main())
 
 
 @every_way

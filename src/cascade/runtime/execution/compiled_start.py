@@ -102,7 +102,8 @@ def _taken_over(follower: Any, known: Known, template: list[Any], outcome: Any, 
     follower.count = 0
     edge, hot, profile = known
     transition = Transition(follower, edge, profile, template)
-    transition.hot = hot
+    if transition.hot is not hot:  # another loop has linked one for others who listen since
+        transition.watch, transition.hot = None, hot
     follower.transitions[follower.number] = [transition]
     try:
         follower.value = transition.left(None, outcome) if error is None else transition.caught(error)

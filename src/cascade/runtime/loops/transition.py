@@ -207,7 +207,7 @@ class Transition:
             if len(loop_profile.made) >= MOST_LOOPS:
                 loop_profile.made.clear()
             loop_profile.made[mark] = hot
-        self.hot, self.nodes = hot, None
+        self.watch, self.hot, self.nodes = None, hot, None
         if hot is False or hot.loop.is_sure:
             self.watch, self.version, self.known_limit = run.watch, loop_profile.version, limit
             if hot and hot.is_leaf:
