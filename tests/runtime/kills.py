@@ -526,7 +526,9 @@ def warm_up() -> None:
 
 
 if __name__ == "__main__":
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a worker or a command writes is no answer
     warm_up()
     for line in sys.stdin:
-        sys.stdout.write(json.dumps(fork(json.loads(line))) + "\n")
-        sys.stdout.flush()
+        answers.write(json.dumps(fork(json.loads(line))) + "\n")
+        answers.flush()
