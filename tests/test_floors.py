@@ -87,6 +87,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.adapters.executors.dask_cluster": {"distributed"},
     "cascade.adapters.executors.processes": {"cloudpickle", "loky", "psutil"},
     "cascade.adapters.page.serving": {"starlette", "uvicorn"},
+    "cascade.adapters.schedules.cron": {"cronsim"},
     "cascade.adapters.solvers.csp": {"ortools"},
     "cascade.adapters.state.postgres": {"psycopg"},
     "cascade.adapters.telemetry.otel": {"opentelemetry"},

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cascade.app.pictures import visualize
     from cascade.app.plans import dry_run
     from cascade.app.run import arun, run
+    from cascade.app.schedules import schedule
     from cascade.app.sources import explain
     from cascade.command.entry import cli, create_cli
     from cascade.providers import fs as fs
@@ -136,6 +137,7 @@ __all__ = [
     "pipeline",
     "resource",
     "run",
+    "schedule",
     "select_jump",
     "sequence",
     "subflow",
@@ -173,6 +175,7 @@ def __getattr__(name: str) -> Any:
         "instrument": "cascade.app.instrument",
         "override_resource": "cascade.testing.overriding",
         "run": "cascade.app.run",
+        "schedule": "cascade.app.schedules",
         "to_json": "cascade.app.forms",
         "to_lisp": "cascade.app.forms",
         "visualize": "cascade.app.pictures",

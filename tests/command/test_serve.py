@@ -10,15 +10,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cascade as cs
+from cascade.adapters.state.codec import decode, encode
+from cascade.adapters.state.owner import this_process
 from cascade.adapters.state.sqlite import SqliteBackend
 from cascade.adapters.state.urls import backend_from
-from cascade.spec.state import RunRecord
+from cascade.spec.state import Commit, RunRecord
 from tests.providers.postgres import postgres, program
 
 pytest.importorskip("typer")
@@ -194,6 +197,31 @@ def test_a_parked_run_outlives_its_server_and_a_message_from_anywhere_brings_it_
     assert sorted(place.log()) == ["load 1", "load 2", "wait 7", "wait 7"]
 
 
+def test_a_file_with_a_schedule_is_fired_by_one_of_its_servers(tmp_path: Path) -> None:
+    pytest.importorskip("cronsim")
+    with ExitStack() as stack:
+        place = Place(tmp_path, f"sqlite:///{tmp_path}/runs.db", stack)
+        scheduled = '@cs.schedule(cron="* * * * *", catch_up=1)\ndef minutely():\n    return load(6)\n'
+        place.file.write_text(f"{FLOW}\n\n{scheduled}")
+        first = place.serve()
+        name = "served_flow.py:minutely"
+        kept = place.until(lambda: place.store.find(f"{name}@schedule"))
+        assert end(first) == 0
+        kept = place.store.find(kept.run_id)
+        assert kept is not None
+        since = datetime.fromtimestamp(place.store.now() - 300, UTC)  # as if no server had been there for a while
+        said = encode({**decode(kept.params), "next": since.isoformat()})
+        taken = place.store.take(kept.run_id, kept.epoch, this_process(), said, b"")
+        place.store.commit([Commit(kept.run_id, taken.epoch, 1, status="Parked", due=since.timestamp())])
+        servers = [place.serve(), place.serve()]
+        place.until(lambda: place.with_status("Succeeded"))
+        assert [end(each) for each in servers] == [0, 0]
+        runs = place.with_status("Succeeded")
+        assert place.log() == ["load 6"] * len(runs)
+        assert all(each.run_id.startswith(f"{name}@20") for each in runs)
+        assert "it is time for" in "".join(map(place.told, servers))
+
+
 def test_sigterm_ends_what_can_end_and_hands_back_the_rest(place: Place) -> None:
     server = place.serve("--grace", "1.5")
     for n in (1, 2):
@@ -297,6 +325,13 @@ class TestMisuse:
         code, _, told = cascade("serve", *files, "--state", tmp_path / "runs.db")
         assert code == 2
         assert "two of the served files have a target called" in told
+
+    def test_a_schedule_that_needs_parameters(self, cascade: Invoke, file: Write, tmp_path: Path) -> None:
+        pytest.importorskip("cronsim")
+        text = "\n\nneedy = cs.schedule(cron='0 6 * * *')(load(cs.Param('n', type=int)))\n"
+        code, _, told = cascade("serve", file(FLOW + text, "needy_flow.py"), "--state", tmp_path / "runs.db")
+        assert code == 2
+        assert "needy_flow.py:needy is run by the clock" in told
 
     def test_a_store_that_cannot_be_used(self, cascade: Invoke, file: Write, tmp_path: Path) -> None:
         (tmp_path / "runs.db").write_text(

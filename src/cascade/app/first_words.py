@@ -130,6 +130,7 @@ FIRST_WORDS: dict[str, tuple[str, str]] = {
     "title_packages": ("PACKAGES", "包"),
     "title_use": ("WHAT FOR", "用途"),
     "x_cli": ("the cascade command; live progress", "cascade 命令；实时进度"),
+    "x_cron": ("programs that are run by the clock, cs.schedule", "按时间表运行的程序，cs.schedule"),
     "x_csp": ("CSPSolver: plans within capacities", "CSPSolver：在容量之内安排次序"),
     "x_dask": ("DaskExecutor: workers of a Dask cluster", "DaskExecutor：Dask 集群"),
     "x_http": ("cs.http: requests", "cs.http：网络请求"),

@@ -17,8 +17,10 @@ from time import monotonic
 from types import FrameType
 from typing import Any, NamedTuple
 
+from cascade.adapters.schedules.schedule import Schedule
 from cascade.adapters.state.owner import this_process
 from cascade.app.report import LEVELS, Reporter, waits_of
+from cascade.app.scheduling import Scheduling
 from cascade.app.words import say
 from cascade.errors import RunBusyError, StateError
 from cascade.runtime.engine import Engine
@@ -105,9 +107,17 @@ class Server:
 
     Args:
         programs: what it can run, by all names that runs may have it by. Names in the store lead nowhere else.
+        schedules: when it runs some of them by itself, by one name of each.
     """
 
-    def __init__(self, engine: Engine, programs: Mapping[str, Any], how: Serving, reporter: ServerReporter) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        programs: Mapping[str, Any],
+        how: Serving,
+        reporter: ServerReporter,
+        schedules: Mapping[str, Schedule] | None = None,
+    ) -> None:
         self.engine = engine
         self.programs = programs
         self.how = how
@@ -117,7 +127,11 @@ class Server:
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._begun: set[str] = set()
         """Of these the ones that have told of their start."""
-        self._looked = -LOOK
+        self._looked = self._fired = -LOOK
+        self._scheduling: Scheduling | None = None
+        if schedules:
+            start = partial(self._kept.encoded_params, None, {}, {}, 0.0, None)
+            self._scheduling = Scheduling(schedules, how.queue, self._kept.backend, start)
         self._woken = asyncio.Event()
         self._is_ending = self._is_hurried = False
         engine.bus.subscribe(RunStarted, lambda event: self._begun.add(event.run_id))
@@ -146,9 +160,12 @@ class Server:
         listen: Any = getattr(self._kept.backend.backend, "listen", None)
         is_deaf = await self._kept.writer.ask(lambda: None if listen is None else listen(self.how.queue, wake))
         try:
+            if self._scheduling is not None:
+                await self._kept.writer.ask(self._scheduling.keep)
             while not self._is_ending:
                 self._woken.clear()
-                await self._rest(await self._look())
+                soon = None if self._scheduling is None else await self._fire(self._scheduling)
+                await self._rest(min((each for each in (soon, await self._look()) if each is not None), default=None))
             await self._finish()
         finally:
             if is_deaf is not None:
@@ -158,6 +175,21 @@ class Server:
     async def _rest(self, seconds: float | None) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
+
+    async def _fire(self, scheduling: Scheduling) -> float:
+        """Enqueue what is due by the clock; return how long to rest."""
+        is_thorough = monotonic() - self._fired >= LOOK
+        try:
+            fired, wait = await self._kept.writer.ask(lambda: scheduling.fire(is_thorough))
+        except StateError as error:
+            self._tell("ERROR", say("serve_store_failed", error=error), "server.store_failed")
+            return LOOK
+        if is_thorough:
+            self._fired = monotonic()
+        for each in fired:
+            key = "serve_skipped" if each.is_skipped else "serve_fired"
+            self._tell("INFO", say(key, name=one_line(each.run_id)), "run.skipped" if each.is_skipped else "run.fired")
+        return LOOK if wait is None else min(LOOK, max(0.0, wait))
 
     async def _look(self) -> float | None:
         """Begin what there is to do and is room for; return how long to rest, None: until a run ends."""

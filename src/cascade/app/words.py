@@ -51,6 +51,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "继续运行 {name}（{names}），已记录 {recorded} 步",
     ),
     "serve_succeeded": ("run {name} succeeded in {seconds}", "运行 {name} 成功，用时 {seconds}"),
+    "serve_fired": ("it is time for {name}", "到时间了：{name}"),
+    "serve_skipped": ("{name} is skipped: an earlier run of it has not ended", "跳过 {name}：上一次运行尚未结束"),
+    "schedule_needs": (
+        "{name} is run by the clock, and nobody gives it parameters: {error}; let each have a default",
+        "{name} 按时间表运行，没有人给它参数：{error}；请为每个参数设置默认值",
+    ),
     "serve_parked": ("run {name} parked after {seconds}, until {what}", "运行 {name} 在 {seconds} 后暂停，等待 {what}"),
     "serve_failed": ("run {name} failed after {seconds}: {error}", "运行 {name} 在 {seconds} 后失败：{error}"),
     "serve_cancelled": ("run {name} was cancelled after {seconds}", "运行 {name} 在 {seconds} 后被取消"),

@@ -17,7 +17,7 @@ from cascade.spec.shown import without_passwords
 
 __all__ = ["add_serving"]
 
-Found = tuple[dict[str, Any], list[str], dict[str, Any]]
+Found = tuple[dict[str, Any], list[str], dict[str, Any], dict[str, Any]]
 MOST_NAMED = 10
 
 
@@ -25,7 +25,7 @@ def add_serving(app: typer.Typer, find: Callable[[list[str]], Found]) -> None:
     """Add the command; what it needs of stores is loaded when it is carried out.
 
     Args:
-        find: loads files, and returns what is in them: programs by name, names to show, blueprints by id.
+        find: loads files, and returns what is in them: programs by name, names to show, blueprints by id, schedules.
     """
 
     @app.command("serve", help=say("h_serve"), epilog=say("h_serve_exit"))
@@ -64,7 +64,7 @@ def _serve(
 
     durability, max_takeovers = kept
     store = store_of(state, durability)
-    programs, names, blueprints = find()
+    programs, names, blueprints, schedules = find()
 
     def make() -> Server:
         engine = Engine(state_backend=Recorder(store, durability, max_takeovers), control=True)
@@ -75,7 +75,7 @@ def _serve(
             shown = say("more", shown=shown, more=len(names) - MOST_NAMED)
         told = say("serving", names=shown, queue=how.queue, state=without_passwords(state or ""))
         reporter.tell("INFO", told, time.time(), "server.started")
-        return Server(engine, programs, how, reporter)
+        return Server(engine, programs, how, reporter, schedules)
 
     with reporter.records():
         serve(make)

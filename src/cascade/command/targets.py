@@ -7,17 +7,22 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from cascade.adapters.schedules.schedule import Schedule
 from cascade.app.flow import Flow
 from cascade.app.programs import blueprint_of
+from cascade.app.schedules import schedule_of
 from cascade.app.words import say
 from cascade.command.misuse import Misuse, close_to, user_traceback
-from cascade.errors import CascadeError
+from cascade.errors import CascadeError, ParameterError
 from cascade.graph.nest import nest_of
 from cascade.runtime.engine import Engine
+from cascade.runtime.plans.inputs import check_given
+from cascade.runtime.plans.plan import prepare
 from cascade.spec.blueprint import Blueprint
 from cascade.spec.inputs import Input
 from cascade.spec.lazy import Lazy
@@ -284,6 +289,8 @@ class Served(NamedTuple):
     """One name of each, for people."""
     blueprints: dict[str, Blueprint]
     """What engines in the files have registered, by id; it is among the programs."""
+    schedules: dict[str, Schedule]
+    """When programs are run by the clock, by one name of each."""
 
 
 def find_served(files: list[str]) -> Served:
@@ -292,7 +299,7 @@ def find_served(files: list[str]) -> Served:
     Raises:
         Misuse: a file is not there, or has nothing to run; or two targets have one name.
     """
-    served = Served({}, [], {})
+    served = Served({}, [], {}, {})
     for spelled in files:
         file, module, targets = _module_and_targets(spelled)
         known = {
@@ -308,11 +315,24 @@ def find_served(files: list[str]) -> Served:
             for each in _names(file, module, name):
                 _add(served.programs, each, program)
             served.shown.append(f"{Path(file).name}:{name}")
+            said = schedule_of(attrgetter(name)(module)) or schedule_of(target)
+            if said is not None:
+                _check_alone(served.shown[-1], program)
+                served.schedules[served.shown[-1]] = said
         for name, blueprint in known.items():
             _add(served.programs, name, blueprint)
             served.blueprints[name] = blueprint
             served.shown.append(name)
     return served
+
+
+def _check_alone(name: str, program: Any) -> None:
+    """Raise Misuse for a program that needs parameters, which nobody gives it who runs it by the clock."""
+    plan = prepare(program, None)
+    try:
+        check_given([] if plan is None else plan.params.values(), {})
+    except ParameterError as error:
+        raise Misuse(say("schedule_needs", name=name, error=error)) from None
 
 
 def _names(file: str, module: ModuleType, name: str) -> set[str]:
@@ -341,4 +361,6 @@ def _module_and_targets(spelled: str) -> tuple[str, ModuleType, dict[str, Any]]:
     module = load(file)
     if name:
         return file, module, {name: _named(module, file, name)}
-    return file, module, _candidates(module) | {each: _named(module, file, each) for each in _makers(module)}
+    makers = _makers(module)
+    makers += [each for each, value in vars(module).items() if _is_maker(value) and schedule_of(value) is not None]
+    return file, module, _candidates(module) | {each: _named(module, file, each) for each in dict.fromkeys(makers)}

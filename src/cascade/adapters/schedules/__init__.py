@@ -1,0 +1,1 @@
+"""Times at which something is to happen."""
