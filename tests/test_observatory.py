@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,22 +71,35 @@ def test_the_layered_graph_is_the_same_each_time_and_all_of_it_is_needed() -> No
     assert needed == set(range(1_000))
 
 
-def test_a_table_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
-    for name in readme.PAGES:
-        text = "above\n<!-- output of: make x -->\n```\nold\n```\n<!-- end of output -->\nbelow\n"
-        (tmp_path / name).write_text(text, encoding="utf-8")
+def test_a_table_takes_the_place_of_the_one_before_and_the_readmes_have_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    block = "<!-- output of: {} -->\n```\nold\n```\n<!-- end of output -->\n"
+    page = tmp_path / readme.FIGURES
+    page.write_text(f"above\n{block.format('make bench')}between\n{block.format('make x')}below\n", encoding="utf-8")
+    for name in readme.READMES:
+        (tmp_path / name).write_text(f"above\n{readme.BEGIN}old\n{readme.END}\nbelow\n", encoding="utf-8")
     readme.put("make x", "new\\1\n", tmp_path)
-    for name in readme.PAGES:
+    text = page.read_text(encoding="utf-8")
+    new = block.format("make x").replace("old", "new\\1")
+    assert text == f"above\n{block.format('make bench')}between\n{new}below\n"
+    row = "one node, warm            12.5    0.333 us      0.030  0.018  0.048 <= 10 us (8.58)   pass"
+    readme.put("make bench", f"CPython 3, load 0.7\n{row}\nanother row  1  2 us  3\n", tmp_path)
+    for name in readme.READMES:
         text = (tmp_path / name).read_text(encoding="utf-8")
-        assert text == "above\n<!-- output of: make x -->\n```\nnew\\1\n```\n<!-- end of output -->\nbelow\n"
+        assert re.search(r"^a run of one node +12.5 +0.333  us +0.03$", text, re.M)
+        assert "another" not in text
     with pytest.raises(ValueError, match="0 blocks"):
         readme.put("make y", "new", tmp_path)
 
 
-@pytest.mark.parametrize("command", ["make bench", "make bench-peers"])
-def test_the_readmes_have_a_place_for_each_table(command: str) -> None:
-    for name in readme.PAGES:
-        assert (ROOT / name).read_text(encoding="utf-8").count(f"<!-- output of: {command} -->") == 1
+def test_the_readmes_have_the_lines_that_the_page_of_figures_gives() -> None:
+    page = (ROOT / readme.FIGURES).read_text(encoding="utf-8")
+    assert all(page.count(f"<!-- output of: {command} -->") == 1 for command in ("make bench", "make bench-peers"))
+    lines = readme.brief(page)
+    assert len(lines.splitlines()) <= 12
+    assert all(words in lines for words in readme.ROWS.values())
+    for name in readme.READMES:
+        assert f"{readme.BEGIN}```\n{lines}\n```\n{readme.END}" in (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_a_row_runs_in_a_process_of_its_own_and_the_exit_code_is_its_verdict(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
-FIGURES = "<!-- the figures of README.md -->"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -54,10 +53,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def front_page() -> str:
-    """README.md up to its figures, the links leading into the site."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## How fast\n")[0]
+    """README.md without what is for those who work on it, the links leading into the site."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Working on it\n")[0]
     text = re.sub(r"The pages below are also a site, .*?\n\n", "", text, flags=re.S)
-    text = text.replace("[中文](README.zh-CN.md)\n\n", "").replace("(#how-fast)", "(benchmarks.md#the-figures)")
+    text = text.replace("[中文](README.zh-CN.md)\n\n", "")
     text = re.sub(r"\]\(docs/decisions/?\)", "](decisions/the-ticker.md)", text)
     text = text.replace("](docs/", "](").replace("](examples/", "](../examples/")
     return text
@@ -79,13 +78,4 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         lambda match: f"]({posixpath.relpath(f'examples/{match[1]}.md', up or '.')})",
         markdown,
     )
-    if FIGURES in markdown:
-        markdown = markdown.replace(FIGURES, figures())
     return markdown
-
-
-def figures() -> str:
-    """What the commands of README.md printed, each under its name."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.findall(r"<!-- output of: (.*?) -->\n(```.*?```)\n<!-- end of output -->", text, re.S)
-    return "\n\n".join(f"`{command}`:\n\n{block}" for command, block in found)
