@@ -28,6 +28,7 @@ if os.environ.get("CASCADE_REQUIRE_ALL") != "1" or AGAIN:
 import dask
 import distributed
 
+from cascade.adapters.executors import cluster as common
 from cascade.adapters.executors import dask_cluster as adapter
 from cascade.adapters.executors.dask import DaskExecutor
 
@@ -163,11 +164,10 @@ class TestWhereCallsRun:
             n_workers=2, threads_per_worker=1, dashboard_address=":0", processes=False, resources={"GPU": 1}
         )
         try:
-            needs = {"train": {"GPU": 1}}
-            assert value_of(made, cs.task(name="train")(lambda n: n).map(n=range(5)), resources=needs) == [*range(5)]
-            never = cs.task(name="train")(lambda: 1)()
+            train, never = (cs.task(name="train", resources={name: 1})(lambda n: n) for name in ("GPU", "TPU"))
+            assert value_of(made, train.map(n=range(5))) == [*range(5)]
             with pytest.raises(TimeoutError):
-                asyncio.run(_in_time(made, never, {"train": {"TPU": 1}}))
+                asyncio.run(_in_time(made, never(1)))
         finally:
             made.close()
 
@@ -176,8 +176,8 @@ class TestWhereCallsRun:
             DaskExecutor(batch_seconds=-1)
 
 
-async def _in_time(cluster: Any, target: Any, needs: Any) -> Any:
-    async with Engine(executor=DaskExecutor(cluster, resources=needs)) as engine:
+async def _in_time(cluster: Any, target: Any) -> Any:
+    async with Engine(executor=DaskExecutor(cluster)) as engine:
         return await engine.run(target, timeout=0.5)
 
 
@@ -340,7 +340,8 @@ class TestWhatGoesWrong:
         assert "have 'only_here' installed on the workers, or send it there by client.upload_file(...)" in said
 
     def test_other_versions_there(self, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(adapter, "versions", lambda: ("3.10", "0.0.1"))
+        for module in (adapter, common):
+            monkeypatch.setattr(module, "versions", lambda: ("3.10", "0.0.1"))
         with pytest.raises(cs.ClusterError, match=r"here Python 3\.10 with Cascade 0\.0\.1; have the same"):
             value_of(cluster, add(1))
 

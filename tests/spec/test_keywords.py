@@ -306,3 +306,16 @@ def test_what_explains_its_options_knows_where_it_was_declared() -> None:
     line = inspect.currentframe().f_lineno  # type: ignore[union-attr]
     declared = [cs.Param("n"), cs.Env("N"), cs.Router(double(1), {2: double(2)})]
     assert [each.declared for each in declared] == [f"{__file__}:{line + 1}"] * 3
+
+
+def test_resources_of_workers() -> None:
+    train = cs.task(resources={"GPU": 1})(abs)
+    assert train.resources == {"GPU": 1}
+    assert train.with_options(name="other").resources == {"GPU": 1}
+    assert train.with_options(resources=None).resources is None
+    assert cs.run(train(-1), log_level="SILENT") == 1  # on this machine nothing counts them
+    with pytest.raises(TypeError, match=r'give names and amounts, as \{"GPU": 1\}'):
+        cs.task(resources="GPU")(abs)  # type: ignore[call-overload]
+    for amount in (0, -1, "1", True, float("inf")):
+        with pytest.raises(ValueError, match="an amount is a number above zero"):
+            cs.task(resources={"GPU": amount})(abs)  # type: ignore[dict-item]

@@ -28,7 +28,7 @@ CALLS = (
     "cache_policy memoize memory persist_result cached use_cache persist: cache=cs.cached(), or cs.cached('folder')",
     "cache_expiration cache_ttl ttl expires expire: cache=cs.cached(ttl=...), in seconds",
     'executor runner pool thread threaded process run_in kind in_thread: mode="blocking", "compute" or "process"',
-    'resources requires num_cpus num_gpus cpu gpu memory: constraints={"gpu": 1}, a part of system_resources',
+    'requires num_cpus num_gpus cpu gpu memory: constraints={"gpu": 1}, a part of system_resources',
     "task_run_name label id task_id: name={value}",
     "depends_on wait_for upstream: .after(...) of the call: f(x).after(other)",
     "description doc: the docstring of the function",

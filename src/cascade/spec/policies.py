@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
@@ -21,6 +21,7 @@ __all__ = [
         "hooks_of",
         "is_amount",
         "is_coroutine_function",
+        "needs_from",
         "refuse_option",
     ),
     *("retry_from", "retry_of", "seconds_from"),
@@ -169,6 +170,18 @@ class Constraints:
     def __repr__(self) -> str:
         given = {**self.amounts, **self.lazy}
         return "Constraints(" + ", ".join(f"{name}={amount!r}" for name, amount in given.items()) + ")"
+
+
+def needs_from(resources: Any) -> dict[str, float] | None:
+    """Return what `@cs.task(resources=...)` says that a call needs of a worker of a cluster."""
+    if resources is None:
+        return None
+    if not isinstance(resources, Mapping):
+        raise TypeError(f'@cs.task(resources={resources!r}): give names and amounts, as {{"GPU": 1}}')
+    for name, amount in resources.items():
+        if not isinstance(name, str) or not is_amount(amount):
+            raise ValueError(f"@cs.task(resources={{{name!r}: {amount!r}}}): an amount is a number above zero")
+    return dict(resources) or None
 
 
 class Hooks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from cascade.spec.caching import CacheEntry, CacheKey, Corrupt
@@ -38,6 +38,8 @@ class CallNode(NamedTuple):
     begun: Callable[[], None] | None = None
     """To be called, on the event loop's thread, when the function begins: it starts the clocks of a timeout and a
     heartbeat. Executors that say `tells_begun` are given it, with calls that have such a clock and may have to wait."""
+    resources: Mapping[str, float] | None = None
+    """What it needs of a worker of a cluster, by the cluster's names (`@cs.task(resources=...)`)."""
 
 
 class Executor(Protocol):

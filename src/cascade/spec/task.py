@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from types import MethodType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, overload
 
@@ -14,7 +14,17 @@ from cascade.spec.lazy import LazyResult, R, place
 from cascade.spec.mapping import Mappable, OnError, Partial, by_name
 from cascade.spec.mistakes import NO_OPTIONS_OF_TASKS, check_argument, no_attribute_of_task, refuse_uncalled
 from cascade.spec.placement import CallForm, Profile, profile_of
-from cascade.spec.policies import METHOD, Constraints, Hook, Hooks, Retry, hooks_from, retry_from, seconds_from
+from cascade.spec.policies import (
+    METHOD,
+    Constraints,
+    Hook,
+    Hooks,
+    Retry,
+    hooks_from,
+    needs_from,
+    retry_from,
+    seconds_from,
+)
 from cascade.spec.refusals import Absent
 from cascade.spec.resource import Inject, injected
 from cascade.spec.shown import one_line
@@ -37,6 +47,7 @@ OPTIONS = (
     "heartbeat",
     "cache",
     "constraints",
+    "resources",
     "tags",
     "record",
     "version",
@@ -75,6 +86,7 @@ class Task(Mappable[R], Generic[P, R]):
         heartbeat: float | None = None,
         constraints: Constraints | None = None,
         cache: Any = None,
+        resources: dict[str, float] | None = None,
         tags: tuple[str, ...] = (),
         record: bool | None = None,
         version: Any = None,
@@ -95,6 +107,7 @@ class Task(Mappable[R], Generic[P, R]):
         self.cache = cache
         self.reach: Any = None
         """What the keys of its cache know of its function."""
+        self.resources = resources
         self.tags = tags
         self.record = record
         self.version = version
@@ -243,6 +256,7 @@ class Task(Mappable[R], Generic[P, R]):
         heartbeat: float | Unset | None = UNSET,
         cache: Any = UNSET,
         constraints: dict[str, Any] | Unset | None = UNSET,
+        resources: Mapping[str, float] | Unset | None = UNSET,
         tags: Iterable[str] | Unset = UNSET,
         record: bool | Unset | None = UNSET,
         version: Any = UNSET,
@@ -255,12 +269,12 @@ class Task(Mappable[R], Generic[P, R]):
         from it; None takes a retry, a timeout, a heartbeat, a cache or constraints away.
 
         Args:
-            name, pure, mode, retry, timeout, heartbeat, cache, constraints, tags, record, version, on_failure,
-                on_success: as in `@cs.task`.
+            name, pure, mode, retry, timeout, heartbeat, cache, constraints, resources, tags, record, version,
+                on_failure, on_success: as in `@cs.task`.
         """
         given: dict[str, Any] = {
             **{"name": name, "pure": pure, "mode": mode, "retry": retry, "timeout": timeout, "cache": cache},
-            **{"constraints": constraints, "tags": tags, "record": record, "version": version},
+            **{"constraints": constraints, "tags": tags, "record": record, "version": version, "resources": resources},
             **{"on_failure": on_failure, "on_success": on_success, "heartbeat": heartbeat},
         }
         given = {option: value for option, value in given.items() if value is not UNSET}
@@ -269,6 +283,7 @@ class Task(Mappable[R], Generic[P, R]):
             **{"name": self.name, "pure": self.pure, "mode": self.mode, "retry": self.retry, "timeout": self.timeout},
             **{"cache": self.cache, "constraints": held and {**held.amounts, **held.lazy}, "tags": self.tags},
             **{"record": self.record, "version": self.version, "heartbeat": self.heartbeat},
+            **{"resources": self.resources},
         }
         if self.hooks is not None:
             own |= {"on_failure": self.hooks.on_failure, "on_success": self.hooks.on_success}
@@ -382,6 +397,7 @@ def task(
     heartbeat: float | None = None,
     cache: Any = None,
     constraints: dict[str, Any] | None = None,
+    resources: Mapping[str, float] | None = None,
     tags: Iterable[str] = (),
     record: bool | None = None,
     version: Any = None,
@@ -400,6 +416,7 @@ def task(
     heartbeat: float | None = None,
     cache: Any = None,
     constraints: dict[str, Any] | None = None,
+    resources: Mapping[str, float] | None = None,
     tags: Iterable[str] = (),
     record: bool | None = None,
     version: Any = None,
@@ -422,6 +439,8 @@ def task(
         heartbeat: how many seconds an attempt may be silent: if it takes longer until the next
             `cs.current().heartbeat()`, or its end, it fails with a TimeoutError.
         constraints: what `with_constraints` takes.
+        resources: what a call needs of a worker of a cluster, by the cluster's names: `{"GPU": 1}`. Executors of
+            clusters have it counted there; on this machine `constraints` limit.
         tags: free words.
         record: whether its values are recorded where the run is; by default they are, unless it is pure. With False,
             another call's value does as well: it is computed again where a reader needs it.
@@ -445,6 +464,7 @@ def task(
     seconds = None if timeout is None else seconds_from(timeout, "@cs.task(timeout=...)")
     pulse = None if heartbeat is None else seconds_from(heartbeat, "@cs.task(heartbeat=...)")
     limits = Constraints(constraints) if constraints else None
+    needed = needs_from(resources)
     words = tuple(tags)
     hooks = hooks_from("@cs.task", on_failure, on_success)
 
@@ -468,6 +488,7 @@ def task(
             heartbeat=pulse,
             constraints=limits,
             cache=kept,
+            resources=needed,
             tags=words,
             record=record,
             version=version,

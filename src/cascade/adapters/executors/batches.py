@@ -151,6 +151,11 @@ class Batches:
                     break
         return batch
 
+    def waits_for(self, item: Item) -> bool:
+        """Say whether others wait until the call has begun, as nothing is known of its function yet."""
+        known = self._known.get(id(item.node.func))
+        return known is not None and known.seconds is None and not known.is_slow
+
     def begun(self, item: Item) -> None:
         """Note that a call has begun: those that wait for its measure do not for long."""
         known = self._known.get(id(item.node.func))

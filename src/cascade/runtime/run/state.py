@@ -385,7 +385,10 @@ class RunState(Reports):
         """Return what an executor is told of a call."""
         site = call.instance(self.names).site_of(call.suffix)
         task = form.task
-        return CallNode(site.task_id, site.task_name, form.func, task.mode, form.is_async, task.declared)
+        return CallNode(
+            *(site.task_id, site.task_name, form.func, task.mode, form.is_async, task.declared),
+            resources=task.resources,
+        )
 
     def activation_of(self, blueprint_id: str, form: CallForm) -> Activation:
         """Return the activation of a registered blueprint; one for the run, however often a tail call leads there."""
