@@ -221,6 +221,14 @@ WORDS: dict[str, tuple[str, str]] = {
         "没有可以控制的引擎：运行满半秒后即可（cs.run、cascade run），自己的引擎需要 cs.Engine(control=True)；"
         "只有运行它们的用户能看到",
     ),
+    "no_engines_there": (
+        "no engine answers there: one does that has a connector to this broker and a run that is going on",
+        "没有引擎响应：需有连接到此服务器的引擎，且有正在进行的运行",
+    ),
+    "no_answer": (
+        "engine {name} does not answer; whether it did what was asked is not known",
+        "引擎 {name} 没有响应；不知道它是否已执行",
+    ),
     "no_engine": (
         "no engine {name} is going on; cascade ps lists those that are",
         "没有引擎 {name}；cascade ps 可列出",

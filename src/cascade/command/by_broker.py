@@ -17,7 +17,7 @@ from cascade.spec.constraints import ALL, Change, message_for, read, topic_for
 from cascade.spec.limits import Kind, ttl_from
 from cascade.spec.shown import one_line
 
-__all__ = ["clear", "let_stand", "standing", "watch_events"]
+__all__ = ["SETTLING", "clear", "let_stand", "standing", "watch_events", "with_broker"]
 
 PATIENCE = 5.0
 """Seconds until a broker that does not answer is given up."""
@@ -70,7 +70,7 @@ def let_stand(broker: str, scope: str, values: dict[Kind, Any], burst: int | Non
         for topic, message in messages.items():
             await connector.publish(topic, message, qos=1, retain=True)
 
-    _with(broker, send)
+    with_broker(broker, send)
 
 
 def clear(broker: str, scope: str, *kinds: Kind) -> None:
@@ -85,7 +85,7 @@ def clear(broker: str, scope: str, *kinds: Kind) -> None:
         for topic in topics:
             await connector.publish(topic, {}, qos=1, retain=True)
 
-    _with(broker, send)
+    with_broker(broker, send)
 
 
 def standing(broker: str) -> list[dict[str, Any]]:
@@ -99,19 +99,21 @@ def standing(broker: str) -> list[dict[str, Any]]:
                 limit = {"scope": change.scope, "kind": change.kind, "value": change.value}
                 found.append({**limit, "expires_in": change.ttl, "burst": change.burst})
 
-    _with(broker, look)
+    with_broker(broker, look)
     return sorted(found, key=lambda limit: (limit["scope"], limit["kind"]))
 
 
-def watch_events(broker: str, as_json: bool) -> None:
-    """Print what engines tell of their runs, until Ctrl-C."""
+def watch_events(broker: str, as_json: bool, run_id: str | None = None) -> None:
+    """Print what engines tell of their runs, or of one of them, until Ctrl-C."""
 
     async def listen(connector: Any) -> None:
         async with connector.subscribe(TELEMETRY) as messages:
             async for topic, value, _ in messages.with_topics():
+                if run_id is not None and not (isinstance(value, dict) and value.get("run_id") == run_id):
+                    continue
                 write_out((json.dumps({"topic": topic, **value}) if as_json else _line(topic, value)) + "\n")
 
-    _with(broker, listen)
+    with_broker(broker, listen)
 
 
 def _line(topic: str, value: Any) -> str:
@@ -139,7 +141,14 @@ def _read(topic: str, value: Any) -> Change | None:
         return None
 
 
-def _with(broker: str, act: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+def with_broker(broker: str, act: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+    """Do something with a connector that has reached a broker.
+
+    Raises:
+        ConnectorError: there is no broker.
+        Misuse: that is no name of a broker.
+    """
+
     async def whole() -> None:
         async with _connected(broker) as connector:
             await act(connector)

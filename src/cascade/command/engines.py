@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from cascade.adapters.doors.client import Asker, doors
 from cascade.app.progress import Progress
@@ -16,15 +16,26 @@ from cascade.errors import ConnectorError
 from cascade.runtime.inspect.progress import MapProgress, RunProgress
 from cascade.spec.shown import one_line
 
-__all__ = ["Going", "going", "limits_lines", "meant", "ps_table", "report_of", "status_lines", "with_run"]
+__all__ = ["Asking", "Going", "going", "limits_lines", "meant", "ps_table", "report_of", "status_lines", "with_run"]
 
 MOST_NAMED = 5
+
+
+class Asking(Protocol):
+    """The way to ask an engine."""
+
+    name: str
+    path: str
+    """Where it is asked: its socket, or a broker."""
+
+    def ask(self, do: str, **args: Any) -> Any:
+        """Return what it answers."""
 
 
 class Going:
     """One engine that is going on: the way to ask it, and how it was a moment ago."""
 
-    def __init__(self, asker: Asker, told: dict[str, Any]) -> None:
+    def __init__(self, asker: Asking, told: dict[str, Any]) -> None:
         self.asker = asker
         self.told = told
 

@@ -67,6 +67,7 @@ def add_recorded(app: typer.Typer, resume: Resume) -> None:
         value: Annotated[str, typer.Argument(metavar="VALUE", help=say("h_signal_value"))],
         id: Annotated[str | None, typer.Option("--id", metavar="ID", help=say("h_signal_id"))] = None,
         state: State = None,
+        mqtt: Annotated[str | None, typer.Option("--mqtt", metavar="HOST[:PORT]", help=say("h_mqtt"))] = None,
     ) -> None:
         from cascade.adapters.state.codec import encode
         from cascade.command.stores import find_run, opened
@@ -74,10 +75,10 @@ def add_recorded(app: typer.Typer, resume: Resume) -> None:
         with telling():
             if not name:
                 raise Misuse(say("empty_name"))
-            if not state:
+            if mqtt is not None or not state:
                 from cascade.command.steering import send_signal
 
-                send_signal(run, name, _json_or_text(value), id)
+                send_signal(run, name, _json_or_text(value), id, mqtt)
                 tell(say("sent", name=name, run=run) + "\n")
                 return
         with telling(), opened(state) as backend:

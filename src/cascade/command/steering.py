@@ -30,34 +30,37 @@ def add_steering(app: typer.Typer) -> None:
     _add_limits(app)
 
     @app.command("cancel", help=say("h_cancel"), epilog=say("h_exit"))
-    def cancel(run: Run, engine: Engine = None) -> None:
-        from cascade.command.engines import going, with_run
+    def cancel(run: Run, engine: Engine = None, mqtt: Mqtt = None) -> None:
+        from cascade.command.engines import with_run
+        from cascade.command.far import going_there
 
-        with telling(), going(engine) as found:
+        with telling(), going_there(mqtt, engine) as found:
             each, known = with_run(run, found)
             each.asker.ask("cancel", run=known["id"])
             tell(say("cancels", name=run) + "\n")
 
 
-def send_signal(run: str, name: str, value: Any, id: str | None) -> None:
-    """Send a message to a run that is going on, by the door of its engine."""
-    from cascade.command.engines import going, with_run
+def send_signal(run: str, name: str, value: Any, id: str | None, mqtt: str | None) -> None:
+    """Send a message to a run that is going on, by the door of its engine or over a broker."""
+    from cascade.command.engines import with_run
+    from cascade.command.far import going_there
 
-    with going() as found:
+    with going_there(mqtt) as found:
         each, known = with_run(run, found)
         each.asker.ask("signal", run=known["id"], name=name, value=value, id=id)
 
 
 def _add_looks(app: typer.Typer) -> None:
     @app.command("ps", help=say("h_ps"), epilog=say("h_exit"))
-    def ps(as_json: Json = False) -> None:
-        from cascade.command.engines import going, ps_table
+    def ps(mqtt: Mqtt = None, as_json: Json = False) -> None:
+        from cascade.command.engines import ps_table
+        from cascade.command.far import going_there
 
-        with telling(), going() as found:
+        with telling(), going_there(mqtt) as found:
             if as_json:
                 print_line(json.dumps({"version": 1, "engines": [each.to_dict() for each in found]}, indent=2))
             elif not found:
-                tell(say("no_engines") + "\n")
+                tell(say("no_engines" if mqtt is None else "no_engines_there") + "\n")
             else:
                 print_line("\n".join(ps_table(found)))
 
@@ -67,11 +70,12 @@ def _add_looks(app: typer.Typer) -> None:
 
         if mqtt is not None:
             from cascade.command.by_broker import standing
+            from cascade.command.far import going_there
 
-            with telling():
-                told = {"version": 1, "limits": standing(mqtt)}
-                rows = limits_lines(told) or [say("nothing_stands")]
-                print_line(json.dumps(told, indent=2) if as_json else "\n".join(rows))
+            with telling(), going_there(mqtt, engine) as found:
+                told = {"version": 1, "limits": standing(mqtt), "engines": [each.to_dict() for each in found]}
+                parts = [limits_lines(told) or [say("nothing_stands")], *map(status_lines, found)]
+                print_line(json.dumps(told, indent=2) if as_json else "\n\n".join("\n".join(each) for each in parts))
             return
         with telling(), going(engine) as found:
             if as_json:
@@ -95,7 +99,7 @@ def _add_looks(app: typer.Typer) -> None:
             else:
                 from cascade.command.by_broker import watch_events
 
-                watch_events(mqtt, as_json)
+                watch_events(mqtt, as_json, run)
 
 
 def _add_limits(app: typer.Typer) -> None:

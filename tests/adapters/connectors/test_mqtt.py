@@ -1,6 +1,7 @@
 """Messages over a broker of MQTT: a real Mosquitto, which is killed and comes back."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import pytest
 import cascade as cs
 from cascade.errors import ConnectorError
 from cascade.runtime import Engine, MessageBus
-from cascade.runtime.events import RunWarning
+from cascade.runtime.events import ConnectorConnected, RunWarning
 from cascade.spec.constraints import message_for, topic_for
 from tests.helpers import invoke_cascade
 from tests.workflows import in_loop
@@ -197,6 +198,83 @@ def test_the_commands_speak_over_a_broker(broker: Broker, monkeypatch: pytest.Mo
     assert cascade("status") == (0, "nothing is paused or limited\n", "")
     assert cascade("pause", "fetch")[0] == 1
     assert invoke_cascade("pause", "--mqtt", ":x")[0] == 2
+
+
+def test_runs_of_two_engines_are_listed_answered_and_ended_over_a_broker(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("typer")
+    monkeypatch.setenv("CASCADE_LANG", "en")
+    where = f"127.0.0.1:{broker.port}"
+
+    async def cascade(*arguments: str) -> tuple[int, str, str]:
+        return await asyncio.to_thread(invoke_cascade, *arguments, "--mqtt", where)
+
+    async def main() -> None:
+        assert await cascade("ps") == (
+            0,
+            "",
+            "no engine answers there: one does that has a connector to this broker and a run that is going on\n",
+        )
+        connected: list[ConnectorConnected] = []
+        bus = MessageBus()
+        bus.subscribe(ConnectorConnected, connected.append)
+        connectors = [MqttConnector("127.0.0.1", broker.port, source=each) for each in "ab"]
+        first, second = (Engine(connector=each, bus=bus) for each in connectors)
+        async with first, second:
+            asked = first.start(cs.wait_signal("go"), run_id="asks")
+            held = second.start(cs.wait(3600), run_id="holds")
+            await until(lambda: len(first._active) == len(second._active) == 1)
+            await until(lambda: len(connected) == 2)
+            code, shown, _ = await cascade("ps")
+            assert code == 0
+            assert sorted(line.split()[2] for line in shown.splitlines()[1:]) == ["asks", "holds"]
+            told = json.loads((await cascade("status", "--json"))[1])
+            assert sorted(run["id"] for each in told["engines"] for run in each["runs"]) == ["asks", "holds"]
+            assert len({each["engine"] for each in told["engines"]}) == 2
+
+            code, _, error = await cascade("cancel", "hold")
+            assert (code, "did you mean holds?" in error) == (1, True)
+            assert await cascade("signal", "asks", "go", '{"x": 1}') == (0, "", "sent go to asks\n")
+            assert await asked == {"x": 1}
+            assert (await cascade("pause"))[0] == 0
+            await until(lambda: first.limits() and second.limits())
+            assert (await cascade("resume"))[0] == 0
+            assert await cascade("cancel", "holds") == (0, "", "holds is being cancelled\n")
+            with pytest.raises(asyncio.CancelledError):
+                await held
+
+    in_loop(main)
+
+
+def test_questions_that_make_no_sense_are_warnings_and_change_nothing(broker: Broker) -> None:
+    warnings: list[str] = []
+    wrong = ["{", [1], {"do": "status"}, {"asker": "a/b", "do": "status"}, {"asker": "a", "do": "set_limit"}]
+
+    async def main() -> None:
+        bus = MessageBus()
+        bus.subscribe(RunWarning, lambda event: warnings.append(event.code))
+        connected: list[ConnectorConnected] = []
+        bus.subscribe(ConnectorConnected, connected.append)
+        other = MqttConnector("127.0.0.1", broker.port, tells_status=False)
+        await other.connect()
+        async with Engine(connector=MqttConnector("127.0.0.1", broker.port), bus=bus) as engine:
+            run = engine.start(cs.wait_signal("go"), run_id="r")
+            await until(lambda: engine._active and connected)
+            async with other.subscribe("cascade/answers/a") as answers:
+                for each in wrong:
+                    await other.publish("cascade/ask", each, qos=1)
+                await other.publish("cascade/ask", {"asker": "a", "do": "cancel", "run": "s"}, qos=1)
+                refused = await anext(answers)
+                await other.publish("cascade/ask", {"asker": "a", "do": "cancel", "engine": "b", "run": "r"}, qos=1)
+                await other.publish("cascade/ask", {"asker": "a", "do": "signal", "run": "r", "name": "go"}, qos=1)
+                assert (await anext(answers))["ok"] is True
+            assert (refused["ok"], "no run 's' is going on" in refused["error"]) == (False, True)
+            assert await run is None
+        await other.disconnect()
+
+    in_loop(main)
+    assert warnings == ["QuestionIgnored"] * len(wrong)
 
 
 def test_watch_prints_what_engines_tell(broker: Broker) -> None:

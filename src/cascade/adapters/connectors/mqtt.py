@@ -69,6 +69,8 @@ class MqttConnector:
         options: what `aiomqtt.Client` takes besides: `username`, `password`, `tls_params`, `keepalive`.
     """
 
+    takes_questions: bool = True
+    """Whether an engine with this connector answers on it what `cascade ps --mqtt`, `cancel` and `signal` ask for."""
     settling: float = SETTLING
     """For how many seconds retained messages may come once it listens."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cascade.adapters.doors.client import Asker, doors
 from cascade.errors import ConnectorError, StateError
-from cascade.runtime.steering.door import Answer, Later
+from cascade.runtime.steering.door import Answer, answered
 
 if TYPE_CHECKING:
     from cascade.runtime.page.history import History
@@ -62,23 +62,7 @@ class OwnEngine:
 
     async def ask(self, engine: str, do: str, args: dict[str, Any]) -> Any:
         """Ask the engine, on this thread."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[object] = loop.create_future()
-
-        def later(value: object) -> None:
-            with suppress(RuntimeError):  # the loop has ended
-                loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(value))
-
-        value = self._answer({**args, "do": do}, later)
-        if isinstance(value, Later):
-            instead = value.instead
-            try:
-                value = await asyncio.wait_for(answer, PATIENCE)
-            except TimeoutError:
-                value = instead
-        if isinstance(value, BaseException):
-            raise value
-        return value
+        return await answered(self._answer, {**args, "do": do}, PATIENCE)
 
     def close(self) -> None:
         """Nothing is to be let go of."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from contextvars import Context
+from typing import TYPE_CHECKING, Any
 
 from cascade.errors import ConstraintError
 from cascade.runtime.steering.steerable import Steerable
+from cascade.spec.asking import ASK
 from cascade.spec.connecting import with_topics
 from cascade.spec.constraints import ALL, Change, clears, read
 from cascade.spec.events import ConnectorConnected, ConnectorDisconnected, Event, RunWarning
@@ -15,6 +19,9 @@ from cascade.spec.limits import Kind
 from cascade.spec.notes import spelled
 from cascade.spec.protocols import Connector
 from cascade.spec.topics import Message
+
+if TYPE_CHECKING:
+    from cascade.runtime.steering.by_questions import Questions
 
 __all__ = ["MessageControl"]
 
@@ -33,8 +40,16 @@ class MessageControl:
     Nothing that comes there, and no failure of the connector, ends a run: it is a RunWarning.
     """
 
-    def __init__(self, engine: Steerable, connector: Connector) -> None:
+    def __init__(
+        self, engine: Steerable, connector: Connector, questions: Callable[[Callable[[str, str], None]], Questions]
+    ) -> None:
+        """Keep what is to be steered, and by what.
+
+        Args:
+            questions: gives who answers what is asked there, from who warns of what makes no sense.
+        """
         self._engine = engine
+        self._questions = questions
         self._connector = connector
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
@@ -76,7 +91,7 @@ class MessageControl:
             connect = getattr(self._connector, "connect", None)
             if connect is not None:
                 await connect()
-            async with self._connector.subscribe(ALL) as messages:
+            async with self._connector.subscribe(ALL) as messages, self._answering():
                 self._is_connected = True
                 self._publish(ConnectorConnected())
                 if hasattr(messages, "ready"):
@@ -92,6 +107,25 @@ class MessageControl:
             self._disconnected()
         finally:
             self._begun.set()
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        """Answer what is asked, meanwhile, where the connector is one for that."""
+        if not getattr(self._connector, "takes_questions", False):
+            yield
+            return
+        questions = self._questions(self._warn)
+
+        async def listen(messages: Any) -> None:
+            async for message in with_topics(messages, ASK):
+                questions.take(message)
+
+        async with self._connector.subscribe(ASK) as messages:
+            listening = asyncio.create_task(listen(messages))
+            try:
+                yield
+            finally:
+                listening.cancel()
 
     def take(self, message: Message) -> None:
         """Do what a message asks for, on the event loop's thread."""

@@ -6,8 +6,10 @@ asked there and answered when it comes, while others go on being served.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from time import monotonic
 from typing import Any, TypeAlias
@@ -16,7 +18,7 @@ from cascade.adapters.doors.server import Caller, LineServer, told
 from cascade.adapters.doors.sockets import DOOR, Entrance
 from cascade.errors import ConnectorError
 
-__all__ = ["Answer", "Door", "Later"]
+__all__ = ["Answer", "Door", "Later", "answered"]
 
 PATIENCE = 2.0
 """Seconds that an answer may take which the event loop is to give."""
@@ -33,6 +35,31 @@ class Later:
     def __init__(self, instead: object = None, patience: float | None = None) -> None:
         self.instead = instead
         self.patience = PATIENCE if patience is None else patience
+
+
+async def answered(answer: Answer, request: dict[str, Any], patience: float) -> Any:
+    """Return the answer to a request that is made on this event loop; what stands for it if it comes too late.
+
+    Raises:
+        CascadeError: it is refused.
+    """
+    loop = asyncio.get_running_loop()
+    coming: asyncio.Future[object] = loop.create_future()
+
+    def later(value: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(lambda: None if coming.done() else coming.set_result(value))
+
+    value = answer(request, later)
+    if isinstance(value, Later):
+        instead = value.instead
+        try:
+            value = await asyncio.wait_for(coming, patience)
+        except TimeoutError:
+            value = instead
+    if isinstance(value, BaseException):
+        raise value
+    return value
 
 
 class Pending:

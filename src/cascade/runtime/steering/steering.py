@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from weakref import finalize
 
@@ -12,6 +13,7 @@ from cascade.spec.protocols import Connector
 
 if TYPE_CHECKING:
     from cascade.runtime.steering.by_messages import MessageControl
+    from cascade.runtime.steering.by_questions import Questions
     from cascade.runtime.steering.door import Door
 
 __all__ = ["Steering"]
@@ -36,7 +38,13 @@ class Steering:
         if connector is not None:
             from cascade.runtime.steering.by_messages import MessageControl
 
-            self._messages = MessageControl(engine, connector)
+            def questions(warn: Callable[[str, str], None]) -> Questions:
+                from cascade.runtime.steering.by_questions import Questions
+                from cascade.runtime.steering.requests import Requests
+
+                return Questions(Requests(engine).answer, connector, warn)
+
+            self._messages = MessageControl(engine, connector, questions)
         if is_asked:
             from cascade.adapters.doors.folder import folder_of_doors
 
