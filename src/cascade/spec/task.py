@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from types import MethodType
-from typing import Any, Generic, Literal, NoReturn, ParamSpec, overload
+from typing import Any, Concatenate, Generic, Literal, NoReturn, ParamSpec, overload
 
 from cascade.spec.caching import cache_from
 from cascade.spec.control import Jump, TailCall
@@ -35,6 +35,7 @@ from cascade.spec.streams import check_generator, check_reader, streams_in
 __all__ = ["Mode", "OnError", "Partial", "Task", "task"]
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 Mode = Literal["auto", "inline", "blocking", "compute", "process"]
 
 COROUTINE, GENERATOR, ASYNC_GENERATOR = 0x80, 0x20, 0x200
@@ -163,8 +164,14 @@ class Task(Mappable[R], Generic[P, R]):
     def __reduce__(self) -> Any:
         return self.__qualname__ if self.variant is None else (_variant, self.variant)
 
+    @overload
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> LazyResult[R]: ...
+    @overload
+    def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Declare one call: return its lazy result and run nothing.
+
+        Its first form has the function's parameters, which editors show; each may be a lazy value, hence the second.
 
         Raises:
             TypeError: the arguments do not fit the function's signature, or one of them is a task
@@ -232,6 +239,12 @@ class Task(Mappable[R], Generic[P, R]):
         place(lazy, frame)
         return lazy
 
+    @overload
+    def __get__(self, instance: None, owner: type) -> Task[P, R]: ...
+    @overload
+    def __get__(self: Task[Concatenate[Any, Q], R], instance: object, owner: type | None = None) -> BoundTask[Q, R]: ...
+    @overload
+    def __get__(self, instance: Any, owner: type | None = None) -> Task[..., R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Task[..., R]:
         """Bind to an instance, as a function would: its methods can be tasks."""
         if instance is None:
@@ -345,19 +358,26 @@ class Task(Mappable[R], Generic[P, R]):
 class BoundTask(Task[P, R]):
     """A task that is a method, of one instance; all that is not said here is as of the task itself."""
 
+    func: Callable[..., Any]  # which takes the instance, too
+
     def __getattr__(self, name: str) -> Any:
         return MethodType(self.origin.func, self.receiver) if name == "__wrapped__" else getattr(self.origin, name)
 
     def __reduce__(self) -> Any:
         return getattr, (self.receiver, self.__name__)
 
+    @overload
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> LazyResult[R]: ...
+    @overload
+    def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Declare one call: return its lazy result and run nothing."""
         return self.origin._call_method(self.receiver, args, kwargs, _frame(1))
 
     def with_options(self, **options: Any) -> Task[..., R]:  # type: ignore[override]  # they are checked there
         """Return a method of the same instance with these options in the place of its own."""
-        return self.origin.with_options(**options).__get__(self.receiver)
+        other: Task[..., R] = self.origin.with_options(**options).__get__(self.receiver)
+        return other
 
 
 def _flags_of(func: Any) -> int:
