@@ -920,6 +920,35 @@ def test_who_subscribes_in_the_middle_changes_nothing(way: Way) -> None:
     assert isinstance(heard[-1], RunFinished)
 
 
+@every_way
+@every_body
+@pytest.mark.parametrize("is_anew", [False, True], ids=["the same key", "a key made anew"])
+@pytest.mark.parametrize("is_map", [False, True], ids=["a state", "items"])
+def test_jumps_of_one_key_may_give_now_these_and_now_those(way: Way, body: Body, is_anew: bool, is_map: bool) -> None:
+    def moved(a: int, b: int, c: int) -> dict[str, int]:
+        kinds: list[dict[str, int]] = [
+            *({"a": a + 1}, {"b": b + 1, "a": a + 1}, {"a": a + 1, "b": b + 2}),
+            {"c": c + 1, "b": b, "a": a + 1},
+        ]
+        return kinds[a % 4]
+
+    @body
+    def step(a: int, b: int, c: int) -> Any:
+        return cs.Jump("".join(["ag", "ain"]) if is_anew else "again", moved(a, b, c)) if a + b + c < 90 else (a, b, c)
+
+    def by_hand(**declared: int) -> tuple[int, ...]:
+        given = declared
+        while sum(given.values()) < 90:
+            given = {**declared, **moved(**given)}
+        return tuple(given.values())
+
+    expected = [by_hand(a=n, b=0, c=0) for n in range(4)]
+    if is_map:
+        assert way.run(loop(step.map(a=range(4), b=[0] * 4, c=[0] * 4))) == expected
+    else:
+        assert way.run([loop(step(n, 0, 0)) for n in range(4)]) == expected
+
+
 @pytest.mark.parametrize(
     "kinds", [(TaskEvent,), (TaskExecutionFinished,), (TaskEvent, TaskExecutionFinished), (None, TaskEvent)]
 )

@@ -176,6 +176,7 @@ class Edge:
             and same(self.key, other.key)
             and self.entry is other.entry
             and self.cls is other.cls
+            and self.names == other.names
             and self.is_jump == other.is_jump
         )
 

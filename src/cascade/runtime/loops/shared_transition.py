@@ -6,9 +6,10 @@ first jump on: for the others neither a block is lowered nor an edge learned, an
 they are soon an emitted loop, of which each may turn but twice. Nor need they have ended a call first: they may all be
 in their first one.
 
-A loop that does anything else (a jump to another state, a tail call; that of a state, data by names) has this learned
-by the profile of its own blueprint, and from then on all that it does: an emitted loop is made of edges of one profile.
-The same holds for what turns inside of another loop that may take it in.
+A loop that does anything else (a jump to another state, a tail call; other arguments than those that the first jump
+gave; that of a state, data by names) has this learned by the profile of its own blueprint, and from then on all that
+it does: an emitted loop is made of edges of one profile. The same holds for what turns inside of another loop that may
+take it in.
 """
 
 from __future__ import annotations
@@ -93,10 +94,14 @@ def _learned(follower: LoopPosition, profile: TransitionProfile, jump: Jump) -> 
     else:
         key = tuple(jump.data) if isinstance(jump.data, dict) else FIRST
         edge = item_edge(follower, jump, key, profile, HERE)
-    if edge is None:
-        return None
+    if edge is None or any(_places(other) != _places(edge) for other in profile.edges.get(HERE, ())):
+        return None  # what a jump does not give begins as it was declared, and all of these have one entry
     edge.entry.is_shared = True
     return profile.learn(jump, edge)
+
+
+def _places(edge: Edge) -> set[int]:
+    return {at for at, _ in edge.updates}
 
 
 def _state_edge(profile: TransitionProfile, blueprint: Blueprint, number: int, jump: Jump) -> Edge | None:
