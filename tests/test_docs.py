@@ -1,5 +1,6 @@
 """The examples of the README and of every page in docs/ run, and print what the pages say they print."""
 
+import ast
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 import cascade
 from tests.helpers import ROOT, run_python
+from tools import follow
 
 PAGES = [*ROOT.glob("README*.md"), *(ROOT / "docs").rglob("*.md")]
 
@@ -61,7 +63,8 @@ def test_what_is_typed_into_a_terminal_gives_what_is_shown(page: Path, tmp_path:
             continue
         for shown in re.split(r"^(?=\$ )", block["text"], flags=re.M)[1:]:
             command, _, expected = shown.partition("\n")
-            printed = in_a_terminal(command.removeprefix("$ "), tmp_path).replace(str(tmp_path), HOME)
+            language = "zh" if page.parent.name == "zh" else "en"
+            printed = in_a_terminal(command.removeprefix("$ "), tmp_path, language).replace(str(tmp_path), HOME)
             assert told(printed) == told(expected), f"{page.name}: {command}"
     for picture in re.findall(r"!\[.*?\]\((.+?\.svg)\)", text):
         drawn = (tmp_path / Path(picture).name).read_text(encoding="utf-8").replace(f"{tmp_path}/", "")
@@ -71,14 +74,53 @@ def test_what_is_typed_into_a_terminal_gives_what_is_shown(page: Path, tmp_path:
         assert kept.read_text(encoding="utf-8") == drawn, f"{kept}: CASCADE_DRAW=1 draws it anew"
 
 
-def in_a_terminal(command: str, folder: Path) -> str:
+CHINESE = sorted((ROOT / "docs" / "zh").rglob("*.md"))
+
+
+def codes(page: Path) -> list[str]:
+    """The code of a page as a program has it, without what is said in comments."""
+    blocks = re.findall(r"^```python.*?\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+    return [ast.unparse(ast.parse(block)) for block in blocks]
+
+
+@pytest.mark.parametrize("page", CHINESE, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_chinese_page_follows_the_english_one(page: Path) -> None:
+    assert follow.is_in_step(page), f"{page}: bring it up to date, or say that it is behind; see tools/follow.py"
+    english = follow.english(page)
+    if follow.notice(page) not in page.read_text(encoding="utf-8"):
+        assert codes(page) == codes(english)
+        for pattern in (r"^#+ ", r"^\| ", r"^- ", r"^```.*", r"^!\["):
+            both = [re.findall(pattern, each.read_text(encoding="utf-8"), re.M) for each in (page, english)]
+            assert both[0] == both[1], pattern
+
+
+def test_a_page_that_does_not_follow_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "ROOT", tmp_path)
+    monkeypatch.setattr(follow, "FOLDER", tmp_path / "docs" / "zh")
+    (tmp_path / "docs" / "zh").mkdir(parents=True)
+    english, page = tmp_path / "docs" / "a.md", tmp_path / "docs" / "zh" / "a.md"
+    english.write_text("# A\n\nOne.\n", encoding="utf-8")
+    page.write_text("# 甲\n\n一。\n", encoding="utf-8")
+    assert not follow.is_in_step(page)
+    follow.follow(page)
+    assert follow.is_in_step(page)
+    english.write_text("# A\n\nTwo.\n", encoding="utf-8")
+    assert not follow.is_in_step(page)
+    follow.follow(page, behind=True)
+    assert follow.is_in_step(page)
+    assert "[英文版](../a.md)" in page.read_text(encoding="utf-8")
+    follow.follow(page)
+    assert page.read_text(encoding="utf-8").endswith(" -->\n\n# 甲\n\n一。\n")
+
+
+def in_a_terminal(command: str, folder: Path, language: str) -> str:
     """What a command writes, in the order in which it does."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(Path(cascade.__file__).parents[1]),
         "PYTHONUNBUFFERED": "1",
         "PYTHONWARNINGS": "error",
-        "CASCADE_LANG": "en",
+        "CASCADE_LANG": language,
         "COLUMNS": "100",
     }
     return subprocess.run(

@@ -43,7 +43,7 @@ def test_the_image_is_of_the_program_that_stands_there(page: str) -> None:
 def test_the_two_have_the_same_parts() -> None:
     one, other = ((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
     for pattern in (r"^#+ ", r"^```python$", r"^\| ", r"^- ", r"\]\((docs/(?!assets)[^)]*)\)", r"^<!-- .*"):
-        found = [re.findall(pattern, text, re.M) for text in (one, other)]
+        found = [re.findall(pattern, text.replace("](docs/zh/", "](docs/"), re.M) for text in (one, other)]
         assert found[0] == found[1], pattern
 
 
