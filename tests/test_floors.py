@@ -90,6 +90,7 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.adapters.schedules.cron": {"cronsim"},
     "cascade.adapters.solvers.csp": {"ortools"},
     "cascade.adapters.state.postgres": {"psycopg"},
+    "cascade.adapters.state.redis": {"redis"},
     "cascade.adapters.telemetry.otel": {"opentelemetry"},
     "cascade.providers.config": {"yaml"},
     "cascade.providers.http": {"httpx"},

@@ -171,8 +171,6 @@ class TestRun:
             (["--state", "x.db", "--on-change", "adept"], "--on-change is one of keep, rerun, adapt, error"),
             (["--state", "x.db", "--durability", "none"], "--durability is one of each, group, exit"),
             (["--state", "memory"], "a store in memory ends with this command"),
-            (["--state", "redis://here"], "not built yet"),
-            (["--state", "rediss://here"], "not built yet"),
             (["--state", "ftp://here"], "there is no store for ftp://"),
         ],
     )

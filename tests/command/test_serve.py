@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from cascade.adapters.state.sqlite import SqliteBackend
 from cascade.adapters.state.urls import backend_from
 from cascade.spec.state import Commit, RunRecord
 from tests.providers.postgres import postgres, program
+from tests.providers.redis import Server as RedisServer
 
 pytest.importorskip("typer")
 pytestmark = pytest.mark.timeout(240)  # each test starts several processes
@@ -148,11 +150,20 @@ class Place:
         (self.folder / f"hold-{n}").unlink()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "redis"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     with ExitStack() as stack:
         if request.param == "sqlite":
             yield Place(tmp_path, f"sqlite:///{tmp_path}/runs.db", stack)
+            return
+        if request.param == "redis":
+            pytest.importorskip("redis")
+            if shutil.which("redis-server") is None and os.environ.get("CASCADE_REQUIRE_ALL") != "1":
+                pytest.skip("Redis is not installed (apt-get install redis-server)")
+            server = RedisServer()
+            stack.callback(server.remove)
+            server.start()
+            yield Place(tmp_path, server.url, stack)
             return
         if program("initdb") is None and os.environ.get("CASCADE_REQUIRE_ALL") != "1":
             pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")

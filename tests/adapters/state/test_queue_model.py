@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from cascade.adapters.state.memory import MemoryBackend
 from cascade.adapters.state.owner import this_process
 from cascade.adapters.state.postgres import PostgresBackend
+from cascade.adapters.state.redis import RedisBackend
 from cascade.adapters.state.sqlite import SqliteBackend
 from cascade.errors import RunBusyError
 from cascade.spec.state import Commit, Owner, RunRecord, StateBackend, Wanted
@@ -24,6 +26,7 @@ from tests.adapters.state.queue_model import ENDS, Model, Run, Server
 from tests.adapters.state.runs import ELSEWHERE
 from tests.providers.postgres import Server as Database
 from tests.providers.postgres import program
+from tests.providers.redis import Server as RedisServer
 
 SEQUENCES = int(os.environ.get("CASCADE_QUEUE_SEQUENCES", "400"))
 STEPS = 30
@@ -161,7 +164,7 @@ def seeds(part: int = 1) -> range:
     return range(SEQUENCES // part)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Callable[[], StateBackend], range]]:
     if request.param == "memory":
         yield MemoryBackend, seeds()
@@ -171,6 +174,20 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Call
         kept.open()
         yield lambda: kept, seeds(8)
         kept.close()
+        return
+    if request.param == "redis":
+        pytest.importorskip("redis")
+        if shutil.which("redis-server") is None and os.environ.get("CASCADE_REQUIRE_ALL") != "1":
+            pytest.skip("Redis is not installed (apt-get install redis-server)")
+        server = RedisServer(appendfsync="no")
+        try:
+            server.start()
+            kept = RedisBackend(server.url)
+            kept.open()
+            yield lambda: kept, seeds(20)
+            kept.close()
+        finally:
+            server.remove()
         return
     if program("initdb") is None and os.environ.get("CASCADE_REQUIRE_ALL") != "1":
         pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")

@@ -48,10 +48,12 @@ def test_a_database_of_postgresql_is_one_whose_pickles_are_signed(scheme: str) -
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])
-def test_what_is_not_built_is_refused_by_name(scheme: str) -> None:
-    with pytest.raises(NotImplementedError) as caught:
-        backend_from(f"{scheme}://me:secret@host/db", "state_backend")
-    assert str(caught.value) == "state_backend='redis://...' is not built yet"
+def test_a_server_of_redis_is_one_whose_pickles_are_signed(scheme: str) -> None:
+    need("redis")
+    store = backend_from(f"{scheme}://me:secret@host/0", "state_backend", "each")
+    assert isinstance(store, SignedBackend)
+    assert repr(store) == f"RedisBackend('{scheme}://me:***@host/0')"
+    assert store.backend.durability == "each"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

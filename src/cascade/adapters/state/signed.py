@@ -84,6 +84,12 @@ class SignedBackend:
         """Be ready."""
         self.backend.open()
 
+    def strengthen(self) -> None:
+        """Keep from now on what is committed when the power fails, where the store is not so by itself."""
+        strengthen = getattr(self.backend, "strengthen", None)
+        if strengthen is not None:
+            strengthen()
+
     def close(self) -> None:
         """Let go of everything."""
         self.backend.close()

@@ -8,18 +8,19 @@ from typing import cast
 
 from cascade.adapters.state.memory import MemoryBackend
 from cascade.adapters.state.postgres import PostgresBackend
+from cascade.adapters.state.redis import RedisBackend
 from cascade.adapters.state.signed import SignedBackend
 from cascade.adapters.state.sqlite import Durability, SqliteBackend
-from cascade.spec.policies import refuse_option
 from cascade.spec.state import StateBackend
 
 __all__ = ["backend_from"]
 
-PLANNED = {"redis": "redis", "rediss": "redis"}
+REDIS = ("redis", "rediss")
 POSTGRES = ("postgresql", "postgres")
 METHODS = tuple(name for name in vars(StateBackend) if not name.startswith("_"))
 KNOWN = (
     "a path (a SQLite file), 'sqlite:///runs.db', 'sqlite:////var/lib/app/runs.db', 'postgresql://user@host/database', "
+    "'redis://host:6379/0', "
     "'memory', or a StateBackend"
 )
 
@@ -35,8 +36,7 @@ def backend_from(given: object, what: str, durability: Durability = "group") -> 
     Raises:
         TypeError: it is nothing of the kind.
         ValueError: a URL that no store is known for.
-        NotImplementedError: a store that is not built yet.
-        MissingExtraError: a store in PostgreSQL, and psycopg is not installed.
+        MissingExtraError: a store in PostgreSQL or Redis, and psycopg or redis is not installed.
     """
     if isinstance(given, str):
         return _from_text(given, what, durability)
@@ -63,9 +63,8 @@ def _from_text(text: str, what: str, durability: Durability) -> StateBackend:
             raise ValueError(f"{what} is {KNOWN}; not {text!r}{' (say memory)' if text else ''}")
         return SqliteBackend(text, durability)
     scheme = scheme.lower()
-    planned = PLANNED.get(scheme.partition("+")[0])
-    if planned is not None:
-        refuse_option(f"{what}='{planned}://...'")
+    if scheme in REDIS:
+        return SignedBackend(RedisBackend(text, durability))
     if scheme.partition("+")[0] in POSTGRES:
         return SignedBackend(PostgresBackend(text))
     if scheme == "memory" and not rest:
