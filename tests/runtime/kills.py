@@ -1,6 +1,7 @@
 """Programs that are killed, and the process that starts them: `python -m tests.runtime.kills`.
 
-It reads one JSON object a line: a `seed` (which program; `apart`: one with worker processes and commands), the files
+It reads one JSON object a line: a `seed` (which program; `apart`: one with worker processes and commands; `talks`: one
+whose tasks talk by channels), the files
 `store` and `log`, a `durability`, and how it is to die: `after` so many seconds, or `at` so many places in the code, or
 neither; and `sends`: how many of its messages it is sent after how many seconds (all, if that is not said). It forks,
 runs the program on the store, and answers with a line: how the process ended, how long it took, and the result. Nothing
@@ -186,6 +187,83 @@ async def anew(name: str) -> Work:
 
 
 @cs.task
+async def tells(name: str, channel: str, count: int, *given: Any) -> Work:
+    """Sends many messages in one step."""
+    write("begin", name, *given)
+    line = cs.channel(channel, capacity=3)
+    for at in range(count):
+        place()
+        await line.send([name, at])
+    write("end", name)
+    return {**gave(name, *given), "told": [name, count]}
+
+
+@cs.task
+async def says(name: str, channel: str, count: int, given: Any, at: int = 0, by: tuple[str, ...] = ()) -> Any:
+    """Sends a message in each entry of a loop."""
+    here = f"{name}@{at}"
+    write("begin", here)
+    await cs.channel(channel, capacity=3).send([name, at])
+    place()
+    write("end", here)
+    if at < count - 1:
+        return cs.Jump("on", {"given": given, "at": at + 1, "by": (*by, here)})
+    return {**gave(name, given), "by": [*by, here], "told": [name, count]}
+
+
+@cs.task
+async def closes(name: str, channel: str, *given: Any) -> Work:
+    write("begin", name, *given)
+    cs.channel(channel, capacity=3).close()
+    write("end", name)
+    return gave(name, *given)
+
+
+@cs.task
+async def passes(name: str, channel: str, to: str, at: int = 0, by: tuple[str, ...] = ()) -> Any:
+    """Passes on a message in each entry of a loop."""
+    here = f"{name}@{at}"
+    write("begin", here)
+    try:
+        message = await cs.channel(channel, capacity=3).receive()
+    except cs.ChannelError:
+        cs.channel(to).close()
+        write("end", here)
+        return {"by": [*by, here], "n": 0}
+    place()
+    await cs.channel(to).send(message)
+    write("end", here)
+    return cs.Jump("on", {"at": at + 1, "by": (*by, here)})
+
+
+@cs.task
+async def hears(name: str, channel: str) -> Work:
+    """Receives many messages in one step."""
+    write("begin", name)
+    heard = []
+    async for message in cs.channel(channel):
+        place()
+        heard.append(message)
+    write("end", name)
+    return {"by": [name], "n": 0, "heard": heard}
+
+
+@cs.task
+def compared(name: str, heard: list[Work], *told: Work) -> Work:
+    """Says how often messages were lost, doubled, or in another order than they were sent in."""
+    write("begin", name, *told)
+    wrong = 0
+    for each in heard:
+        for sender in {who for who, _ in each["heard"]}:
+            mine = [at for who, at in each["heard"] if who == sender]
+            wrong += mine != sorted(mine)
+    found = sorted([who, at] for each in heard for who, at in each["heard"])
+    wrong += found != sorted([each["told"][0], at] for each in told for at in range(each["told"][1]))
+    write("end", name)
+    return {**gave(name, *told), **({"n": -wrong} if wrong else {})}
+
+
+@cs.task
 def is_even(given: Work) -> bool:
     return bool(given["n"] % 2 == 0)
 
@@ -198,7 +276,7 @@ def number_of(given: Work) -> int:
 class Program:
     """A program drawn at random; the same of the same seed."""
 
-    def __init__(self, seed: int, log: str = "", apart: bool = False) -> None:
+    def __init__(self, seed: int, log: str = "", apart: bool = False, talks: bool = False) -> None:
         self.random = random.Random(seed)
         self.log = log
         self.count = 0
@@ -214,6 +292,8 @@ class Program:
         ]
         if apart:
             self.shapes = [self.process, self.processes, self.command, self.commands, self.map, self.jumps]
+        if talks:
+            self.shapes = [self.talk, self.talk, self.jumps, self.retries]
 
     def name(self) -> str:
         self.count += 1
@@ -250,6 +330,19 @@ class Program:
         state = spinning(self.random.choice([40, 400]), 1 if given == 1 else number_of(given))
         cs.bind(state, cs.select_jump({"on": state, "out": None}), checkpoint=self.random.choice([None, "turn"]))
         return quick(self.name(), given, cs.task(counted)(state))
+
+    def talk(self, given: Any, depth: int) -> Any:
+        """Return what many send, one passes on, and some receive."""
+        channel, other, many = self.name(), self.name(), self.random.choice
+        told = [tells(self.name(), channel, many([1, 4, 20]), given) for _ in range(many([1, 2]))]
+        for _ in range(many([1, 2])):
+            told.append(says(self.name(), channel, many([1, 3, 9]), given))
+            cs.bind(told[-1], cs.select_jump({"on": told[-1]}))
+        passed = passes(self.name(), channel, other)
+        cs.bind(passed, cs.select_jump({"on": passed}))
+        heard = [hears(self.name(), other) for _ in range(many([1, 3]))]
+        name, closed = self.name(), closes(self.name(), channel, *told)
+        return quick(name, compared(self.name(), heard, *told), closed, passed)
 
     def process(self, given: Any, depth: int) -> Any:
         return far(self.name(), self.log, given)
@@ -466,7 +559,7 @@ def start_here(seed: int, store: Any, durability: Any = "group") -> Any:
 
 def fork(order: dict[str, Any]) -> dict[str, Any]:
     """Run a program in a process of its own, send it messages, and kill it when it is time."""
-    program = Program(order["seed"], order["log"], order.get("apart", False))
+    program = Program(order["seed"], order["log"], order.get("apart", False), order.get("talks", False))
     target = program.target()
     reading, writing = os.pipe()
     began = time.perf_counter()

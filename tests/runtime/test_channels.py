@@ -9,7 +9,6 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -719,22 +718,6 @@ class TestRefused:
         for work in (pickle.dumps, copy.deepcopy):
             with pytest.raises(cs.ChannelError, match="channel 'x' cannot be sent to another process"):
                 work(channel)
-
-    def test_in_a_recorded_step(self, tmp_path: Path) -> None:
-        @cs.task
-        async def recorded() -> None:
-            await cs.channel("x").send(1)
-
-        @cs.task(record=False)
-        async def not_recorded() -> list[Any]:
-            channel = cs.channel("x")
-            await channel.send(1)
-            return [await channel.receive()]
-
-        state = str(tmp_path / "runs.db")
-        with pytest.raises(cs.StateError, match=r"recorded#1 .* whose value is recorded, and messages are not"):
-            run(recorded(), state_backend=state)
-        assert run(not_recorded(), state_backend=state) == [1]
 
 
 @cs.task(mode="process")

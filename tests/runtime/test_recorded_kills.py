@@ -97,20 +97,22 @@ def check_log(lines: list[str], plain: Counter[str], kills: int, where: str) -> 
             assert count <= plain[line] + kills, (where, line, count)
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["in one process", "with worker processes and commands"])
-def test_what_is_killed_goes_on_to_the_same_end(starter: Starter, tmp_path: Path, apart: bool) -> None:
+@pytest.mark.parametrize("what", ["in one process", "with worker processes and commands", "with channels"])
+def test_what_is_killed_goes_on_to_the_same_end(starter: Starter, tmp_path: Path, what: str) -> None:
+    apart, talks = what == "with worker processes and commands", what == "with channels"
     if apart:
         pytest.importorskip("loky")
     kills, seed, moments = 0, SEED, random.Random(SEED)
-    while kills < (KILLS // 4 if apart else KILLS):
+    while kills < (KILLS // 4 if apart else KILLS // 2 if talks else KILLS):
         seed += 1
         log = tmp_path / f"{seed}.plain"
-        plain = starter.start(seed=seed, apart=apart, store=None, log=str(log), durability="group")
+        kind = {"seed": seed, "apart": apart, "talks": talks}
+        plain = starter.start(**kind, store=None, log=str(log), durability="group")
         assert "value" in plain, (seed, plain)
         usual, once = plain["seconds"], Counter(lines_of(log))
         log, store = tmp_path / f"{seed}.log", tmp_path / "kept" / f"{seed}.db"
         durability = moments.choice(["group", "each"])
-        order = {"seed": seed, "apart": apart, "store": str(store), "log": str(log), "durability": durability}
+        order = {**kind, "store": str(store), "log": str(log), "durability": durability}
         died, ended, history = 0, dict[str, Any](), []
         for _ in range(moments.randint(2, 5)):
             way: dict[str, Any] = {"after": moments.uniform(0, 1.5 * usual)}

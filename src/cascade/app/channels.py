@@ -50,7 +50,7 @@ def channel(
     Raises:
         ChannelError: it is called outside of a run, or in a task that is not async; or the channel was declared
             otherwise.
-        StateError: the run is recorded, and so is what the task gives.
+        StateError: it is to be a topic, the run is recorded, and so is what the task gives.
     """
     scope: Any = present.get()
     frame = _getframe(1)
@@ -63,15 +63,16 @@ def channel(
             and readers == found.least
             and (type is UNSET or type is found.kind)
             and (capacity is None or capacity == found.asked)
-            and scope.run.journal is None
+            and (readers is None or scope.run.journal is None)
+            and scope.run is not None
         ):
             return found
     except (AttributeError, KeyError, TypeError):
         pass
     if scope is None or scope.run is None or _get_running_loop() is not scope.loop:
         raise _elsewhere(name)
-    if scope.run.journal is not None or not frame.f_code.co_flags & ASYNC:
-        _check_task(name)
+    if (readers is not None and scope.run.journal is not None) or not frame.f_code.co_flags & ASYNC:
+        _check_task(name, readers)
     _check_arguments(name, capacity, readers)
     return channels_of(scope).declare(name, type, capacity, readers, frame)
 
@@ -89,7 +90,7 @@ def _elsewhere(name: str) -> ChannelError:
     )
 
 
-def _check_task(name: str) -> None:
+def _check_task(name: str, readers: int | None) -> None:
     """Raise an error if the task that this is called in is one that cannot use channels."""
     place = whereabouts()
     if place is None:
@@ -103,11 +104,12 @@ def _check_task(name: str) -> None:
             f"cs.channel({name!r}) is called in {run.described(call)}, which is not async: whoever waits in a channel "
             "must not hold a thread, so make the task an `async def`"
         )
-    if run.journal is not None and is_kept(task):
+    if run.journal is not None and readers is not None and is_kept(task):
         raise StateError(
-            f"cs.channel({name!r}) is called in {run.described(call)}, whose value is recorded, and messages are not: "
-            "a run that goes on after a crash would wait for some that were taken already. Give the task record=False, "
-            "run it on an engine without a state_backend, or pass values by results or cs.wait_signal"
+            f"cs.channel({name!r}, readers={readers}) is called in {run.described(call)}, whose value is recorded, and "
+            "what is sent to a topic is not: a run that goes on after a crash would wait for some that were read "
+            "already. Send to a channel for each reader (cs.channel without readers=), give the task record=False, or "
+            "run it on an engine without a state_backend"
         )
 
 

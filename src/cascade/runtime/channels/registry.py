@@ -40,7 +40,7 @@ class RunChannels:
     """The channels of one run."""
 
     __slots__ = (
-        *("__weakref__", "ended", "loop", "named", "quiet", "scope", "seen", "thread", "told", "waiting"),
+        *("__weakref__", "ended", "letters", "loop", "named", "quiet", "scope", "seen", "thread", "told", "waiting"),
         *("_has_budgets", "_timer", "_wants"),
     )
 
@@ -49,6 +49,8 @@ class RunChannels:
         self.loop: asyncio.AbstractEventLoop = scope.loop
         self.thread = get_ident()
         self.named: dict[str, Channel[Any] | Topic[Any]] = {}
+        self.letters = scope.run.letters(self.named)
+        """The messages, if the run is recorded."""
         self.waiting = 0
         """How many wait."""
         self.ended = 0
@@ -74,7 +76,12 @@ class RunChannels:
         found = self.named.get(name)
         if found is None:
             declared = frame.f_code, frame.f_lineno
-            found = Channel(self, name, declared) if readers is None else Topic(self, name, declared, readers)
+            if readers is not None:
+                found = Topic(self, name, declared, readers)
+            elif self.letters is not None:
+                found = self.letters.channel(self, name, declared)
+            else:
+                found = Channel(self, name, declared)
             found.declare(kind, capacity)
             self.named[name] = found
             return found

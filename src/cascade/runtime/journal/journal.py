@@ -111,6 +111,10 @@ class Journal:
         self._has_decided = False
         self.steps: list[StepRecord] = []
         self.taken: list[tuple[int, str]] = []
+        self.dropped: list[str] = []
+        """The keys of what nobody will ask for, once all that was said before is committed."""
+        self.letters: Any = None
+        """The messages of its channels (`runtime.channels.letters`); None: nobody has asked for one."""
         self.ran = 0.0
         """For how many seconds the run ran when it was started before."""
         self._began = monotonic()
@@ -270,6 +274,13 @@ class Journal:
             return False
         return is_kept(task) or value.__class__ is bool
 
+    def is_done(self, key: str, iteration: int) -> bool:
+        """Say whether an entry of a loop, or a call in one, was recorded by an earlier start, as its own key tells."""
+        value, position = self.records.get(key), self.records.get(key + POSITION)
+        if value is not None and value.kind in (VALUE, LEFT_OUT) and value.entry in (-1, iteration):
+            return True
+        return position is not None and int(self._value(position)["entries"]) > iteration
+
     def _current(self, call: Call, what: str) -> StepRecord | None:
         record = self.records.get(self.keys.of(call) + what) if self.records else None
         return record if record is not None and record.entry == _entry(call) else None
@@ -304,6 +315,8 @@ class Journal:
                     call, f"@{_entry(call)}", ENTRY, self.writer.encode(value), preview(value, self.secrets), started
                 )
             self._keep(key, task_id, _entry(call), value, started)
+            if self.letters is not None:
+                self.letters.over(key)
         except StateError as error:
             if kept not in IF_FIT:
                 raise self._unfit(call, error) from None
@@ -378,6 +391,8 @@ class Journal:
             shown = preview(position["signal"][-1 if position["signal"][0] == "jump" else 1], self.secrets)
             self._put(home, f"{POSITION}@{position['entries'] - 1}", ENTRY, data, shown, 0.0)
         self._put(home, POSITION, LOOP, data, "", 0.0)
+        if self.letters is not None:
+            self.letters.over(self.keys.of(home), position["entries"])
 
     def keep_attempt(self, call: Call, count: int, next_at: float) -> None:
         """Record that an attempt was begun, or that the next one may begin at a time."""

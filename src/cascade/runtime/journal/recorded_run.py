@@ -17,6 +17,7 @@ from time import time
 from typing import Any, cast
 
 from cascade.runtime.changes.fingerprint import names_of
+from cascade.runtime.channels.letters import Letters
 from cascade.runtime.frames.call import Call
 from cascade.runtime.frames.frame import NOTHING, PENDING, Frame
 from cascade.runtime.frames.node_ids import NodeIds
@@ -114,6 +115,12 @@ class RecordedRun(RunState):
         if not isinstance(error, NodeFailure):
             self.journal.keep_failure(call, error, attempt)
         return super().failure_at(call, error, attempt)
+
+    def letters(self, named: dict[str, Any]) -> Letters:
+        """Return what records the messages of the run's channels, which are known by their names."""
+        with as_recorded(f"what is recorded of the messages of run {self.id!r}"):
+            found = self.journal.letters = Letters(self.journal, named)
+        return found
 
     async def turn(self) -> None:
         """Give the event loop a turn, and the store the time that it needs."""

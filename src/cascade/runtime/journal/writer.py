@@ -62,6 +62,7 @@ class Recorded(Protocol):
     epoch: int
     steps: list[StepRecord]
     taken: list[tuple[int, str]]
+    dropped: list[str]
 
     def spent(self) -> StepRecord:
         """Return what is to be kept of how long it has run."""
@@ -316,11 +317,14 @@ class Writer:
         tell(waiting, None, None)
 
     def _gathered(self, run: Recorded) -> Commit | None:
+        dropped = _taken(run.dropped)  # before the steps, which are what made it so that nobody asks for these
         steps = {step[0]: step for step in _taken(run.steps)}
+        for key in dropped:
+            steps.pop(key, None)
         taken = _taken(run.taken)
-        if not steps and not taken:
+        if not steps and not taken and not dropped:
             return None
-        return Commit(run.run_id, run.epoch, self._number(run.run_id), [*steps.values()], (), taken)
+        return Commit(run.run_id, run.epoch, self._number(run.run_id), [*steps.values()], dropped, taken)
 
     def _number(self, run_id: str) -> int:
         number = self._numbers[run_id] = self._numbers.get(run_id, 0) + 1
@@ -334,10 +338,10 @@ class Writer:
         Returns its id if it was lost: then nothing of this is written.
         """
         last = self._gathered(run)
-        steps, taken = ((), ()) if last is None else (last.steps, last.taken)
-        number = self._number(run.run_id) if last is None else last.number
+        if last is None:
+            last = Commit(run.run_id, run.epoch, self._number(run.run_id))
         return self.backend.commit(
-            [Commit(run.run_id, run.epoch, number, steps, (), taken, status, status is None, error, due, seen)]
+            [last._replace(status=status, released=status is None, error=error, due=due, seen=seen)]
         )
 
     def drop(self, run: Recorded, keys: Iterable[str], steps: Sequence[StepRecord]) -> None:

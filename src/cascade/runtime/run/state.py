@@ -248,6 +248,10 @@ class RunState(Reports):
         """Make a call that nothing but a journal looks at, and record it (`RecordedRun`)."""
         raise NotImplementedError
 
+    def letters(self, named: dict[str, Any]) -> Any:
+        """Return what records the messages of the run's channels, by name; None: they are not (`RecordedRun`)."""
+        return None
+
     def governs(self, *forms: CallForm) -> bool:
         """Say whether a limit is for one of these calls, so that it cannot just be made."""
         return self.governed and any(self.engine.admission.governs(form.task.name) for form in forms)
