@@ -140,6 +140,7 @@ FIRST_WORDS: dict[str, tuple[str, str]] = {
     "x_process": ('mode="process": tasks in processes', 'mode="process"：在进程中运行任务'),
     "x_pydantic": ("parameters of pydantic models", "pydantic 模型的参数"),
     "x_redis": ("runs, caches and queues in Redis", "在 Redis 中记录运行、缓存和队列"),
+    "x_ray": ("RayExecutor: workers of a Ray cluster", "RayExecutor：Ray 集群"),
     "x_s3": ("cs.s3: objects in S3", "cs.s3：S3 中的对象"),
     "x_sql": ("cs.sql: databases", "cs.sql：数据库"),
     "x_template": ("cs.template: texts by Jinja", "cs.template：Jinja 文本"),

@@ -275,6 +275,10 @@ ERRORS: dict[str, tuple[str, str]] = {
         "{what} needs the package {name}, which is not installed: {command}",
         "{what} 需要包 {name}，它没有安装：{command}",
     ),
+    "e_extra_many": (
+        "{what} need the package {name}, which is not installed: {command}",
+        "{what} 需要包 {name}，它没有安装：{command}",
+    ),
     "e_extra_of": ("{what} needs a package of an extra: {command}", "{what} 需要附加包：{command}"),
     "e_extra_brief": ("{what} needs the package {name}: {command}", "{what} 需要包 {name}：{command}"),
     "e_extra_process": (
