@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -18,7 +19,8 @@ import cascade as cs
 from cascade.adapters.state import MemoryBackend, SqliteBackend
 from cascade.adapters.state.codec import decode, encode
 from cascade.adapters.state.owner import this_process
-from cascade.spec.state import Commit, RunRecord, StepRecord
+from cascade.app.words import WORDS
+from cascade.spec.state import Commit, RunRecord, RunStatus, StepRecord
 
 pytest.importorskip("typer")
 
@@ -315,8 +317,19 @@ class TestLooks:
         monkeypatch.setenv("CASCADE_LANG", "zh")
         titles, run, note = cascade("runs")[1].splitlines()
         assert titles.split() == ["运行", "状态", "开始", "用时", "目标"]
-        assert run.startswith("r     Running  ")  # a title of two letters is four columns wide
+        assert run.startswith("r     已交还  ")  # a title of two letters is four columns wide
         assert "没有进程在执行" in note
+
+
+def test_a_state_has_the_same_words_in_the_terminal_and_on_the_page() -> None:
+    page = files("cascade.adapters.page").joinpath("static", "texts.js").read_text(encoding="utf-8")
+    shown = {
+        name.strip('"'): (en, zh) for name, en, zh in re.findall(r'^  ("?[\w ]+"?): \["(.*)", "(.*)"\],$', page, re.M)
+    }
+    states = {key.removeprefix("state_of_"): said for key, said in WORDS.items() if key.startswith("state_of_")}
+    assert states.pop("Begun")
+    assert {*states} == {*get_args(RunStatus), "Handed back", "Skipped"}
+    assert {name: shown[name] for name in states} == states
 
 
 class TestErrorsThatAreOfNoTask:

@@ -270,6 +270,28 @@ def test_it_speaks_chinese_and_keeps_that_in_the_browser(browser: Browser, showi
     assert {key for key in re.findall(r'\bsay\("(\w+)"', used) if key not in known} == set()
 
 
+def test_two_runs_are_compared_in_the_browser(browser: Browser, showing: Showing) -> None:
+    showing.end_of(showing.start(publish(fails(fetch(1))), run_id="monday"))
+    showing.end_of(showing.start(publish(fetch(1)), run_id="tuesday"))
+    page = browser.page(showing.url)
+    page.click("a", "monday")
+    page.click("button", "Compare")
+    page.click("dialog button", "tuesday")
+    page.says("B took longer by")
+    assert page.run("location.hash") == "#/compare/engine/monday/engine/tuesday"
+    rows = page.run(
+        "[...document.querySelectorAll('.compared .list tbody tr')].map(e => [e.className, e.children[0].textContent])"
+    )
+    assert ["differs", "fails#1"] in rows
+    assert ["", "fetch#1"] in rows
+    head = page.run("[...document.querySelectorAll('.facts-of-two tbody tr')].map(e => [e.className, e.textContent])")
+    assert ["differs", "StateFailedSucceeded"] in head
+    assert any(name == "differs" and "no <b>page 1</b> <script>" in text for name, text in head)
+    page.click(".facts-of-two a", "tuesday")
+    page.until("document.querySelector('.head h1').textContent === 'tuesday'")
+    is_clean(page, showing.address)
+
+
 def test_it_is_dark_and_light_and_fits_a_phone_in_the_browser(browser: Browser, showing: Showing) -> None:
     showing.end_of(showing.start(fails("x" * 300), run_id="a-run-with-a-long-name-" * 3))
     ground = "getComputedStyle(document.body).backgroundColor"

@@ -40,6 +40,16 @@ WORDS: dict[str, tuple[str, str]] = {
     "status_Succeeded": ("succeeded", "成功"),
     "status_Failed": ("failed", "失败"),
     "status_Cancelled": ("cancelled", "已取消"),
+    # --- states, in the words of the page (adapters/page/static/texts.js)
+    "state_of_Enqueued": ("Enqueued", "已排队"),
+    "state_of_Running": ("Running", "运行中"),
+    "state_of_Parked": ("Parked", "已搁置"),
+    "state_of_Handed back": ("Handed back", "已交还"),
+    "state_of_Succeeded": ("Succeeded", "成功"),
+    "state_of_Failed": ("Failed", "失败"),
+    "state_of_Cancelled": ("Cancelled", "已取消"),
+    "state_of_Skipped": ("Skipped", "已跳过"),
+    "state_of_Begun": ("Begun", "已开始"),
     # --- servers
     "serving": (
         "serving {names}, from the queue {queue} of {state}",

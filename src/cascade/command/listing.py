@@ -31,12 +31,18 @@ def runs_table(records: Sequence[RunRecord], now: float) -> list[str]:
     rows = []
     for each in records:
         took = spelled_time(_took(each, now))
-        rows.append((one_line(each.run_id), each.status, _clock(each.created), took, _place(each.target)))
+        rows.append((one_line(each.run_id), _state(each, now), _clock(each.created), took, _place(each.target)))
     first, *lines = aligned(titles("id", "status", "started", "took", "target"), rows)
     shown = [first]
     for record, line in zip(records, lines, strict=True):
         shown += [line, *(f"    {note}" for note in _notes(record, now))]
     return shown
+
+
+def _state(record: RunRecord, now: float) -> str:
+    """Return what the state of a run is called, on the page as well; it is kept as Running when it is handed back."""
+    is_left = record.status == "Running" and not is_going_on(record, now)
+    return say("state_of_Handed back" if is_left else f"state_of_{record.status}")
 
 
 def _notes(record: RunRecord, now: float) -> list[str]:
@@ -120,7 +126,8 @@ def steps_table(steps: Sequence[StepRecord]) -> list[str]:
         status = OUTCOMES.get(step.kind, BEGUN)
         took = f"{max(0.0, step.ended - step.started):.3f} s" if step.kind in OUTCOMES else ""
         shown = one_line(step.error or step.preview)
-        rows.append((one_line(step.task_id) + entry, str(step.attempt), status, _clock(step.started), took, shown))
+        first = one_line(step.task_id) + entry, str(step.attempt), say(f"state_of_{status}")
+        rows.append((*first, _clock(step.started), took, shown))
     return aligned(titles("step", "attempt", "status", "started", "took", "shown"), rows)
 
 

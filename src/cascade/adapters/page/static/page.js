@@ -1,4 +1,5 @@
-// Begins the page, and shows what its address asks for: #/ the runs, #/run/ENGINE/ID one of them, #/engines.
+// Begins the page, and shows what its address asks for: #/ the runs, #/run/ENGINE/ID one of them, #/compare/ENGINE/ID/ENGINE/ID two, #/engines.
+import { showCompared } from "./compare.js";
 import { h, put } from "./dom.js";
 import { showEngines } from "./engines.js";
 import { dot, noToken } from "./link.js";
@@ -36,6 +37,7 @@ export function show() {
   document.title = "Cascade";
   if (place === "engines") leave = showEngines(main) ?? (() => {});
   else if (place === "run" && rest.length) leave = showRun(main, decodeURIComponent(engine), decodeURIComponent(rest[0]), rest[1] || "") ?? (() => {});
+  else if (place === "compare" && rest.length === 3) leave = showCompared(main, [[engine, rest[0]], [rest[1], rest[2]]].map((each) => each.map(decodeURIComponent)));
   else leave = showRuns(main) ?? (() => {});
 }
 

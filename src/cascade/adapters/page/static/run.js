@@ -1,5 +1,6 @@
 // One run: how it is at a glance, then its picture, time line, nodes, steps and log; what is chosen opens beside it.
 import { act, askForLimit, askForSignal, askToCancel, quoted, tellCommand } from "./acts.js";
+import { askToCompare } from "./compare.js";
 import { h, put } from "./dom.js";
 import { timeLine } from "./line.js";
 import { connected, failed } from "./link.js";
@@ -42,6 +43,7 @@ export function showRun(main, engine, id, tab) {
       if (goesOn) buttons.push(h("button", { "data-key": "signal", onclick: () => askForSignal(engine, id) }, say("send_signal")));
       if (!head.process) buttons.push(h("button", { "data-key": "go_on", onclick: () => tellCommand(say("go_on"), `cascade resume-run ${quoted(id)}${from()}`) }, say("go_on")));
     }
+    buttons.push(h("button", { "data-key": "compare", onclick: () => askToCompare(engine, id, head.targets) }, say("compare")));
     put(top,
       h("div", { class: "title" }, h("h1", { class: "mono" }, id), badge(head.status), paused ? h("span", { class: "badge is-waiting" }, say("paused")) : null,
         h("span", { class: "dim target" }, (head.targets || []).join(", ")), h("span", { class: "buttons" }, buttons)),

@@ -129,6 +129,9 @@ export const TEXTS = {
   more_rows: ["{n} more nodes", "另有 {n} 个节点"],
   ago: ["{time} ago", "{time}前"],
   compare: ["Compare", "比较"],
+  compare_with: ["Compare with", "与之比较"],
+  difference: ["B took longer by", "B 多用时"],
+  not_there: ["not there", "没有"],
 };
 
 const KEPT = "cascade-language";
