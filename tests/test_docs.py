@@ -63,7 +63,7 @@ def test_what_is_typed_into_a_terminal_gives_what_is_shown(page: Path, tmp_path:
             continue
         for shown in re.split(r"^(?=\$ )", block["text"], flags=re.M)[1:]:
             command, _, expected = shown.partition("\n")
-            language = "zh" if page.parent.name == "zh" else "en"
+            language = "zh" if page in CHINESE else "en"
             printed = in_a_terminal(command.removeprefix("$ "), tmp_path, language).replace(str(tmp_path), HOME)
             assert told(printed) == told(expected), f"{page.name}: {command}"
     for picture in re.findall(r"!\[.*?\]\((.+?\.svg)\)", text):
