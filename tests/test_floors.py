@@ -82,6 +82,8 @@ THIRD_PARTIES: dict[str, set[str]] = {
     "cascade.command.starting": {"typer"},
     "cascade.command.steering": {"typer"},
     "cascade.adapters.connectors.mqtt": {"aiomqtt"},
+    "cascade.adapters.caching.in_postgres": {"psycopg"},
+    "cascade.adapters.caching.in_redis": {"redis"},
     "cascade.adapters.executors.by_value": {"cloudpickle"},
     "cascade.adapters.executors.dask": {"dask", "distributed"},
     "cascade.adapters.executors.dask_cluster": {"distributed"},

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 from cascade.spec.keywords import explains_options
+from cascade.spec.shown import without_passwords
 
 __all__ = [
     "CacheEntry",
@@ -25,10 +26,14 @@ __all__ = [
 ]
 
 
+SERVERS = ("postgresql", "postgres", "redis", "rediss")
+"""The servers that may keep results, by the schemes of their URLs."""
+
+
 class Cached:
     """Keeps results by the content of what makes them; `cs.cached` makes one.
 
-    `store` is None (the memory of the engine), the absolute path of a folder, or a store object.
+    `store` is None (the memory of the engine), the absolute path of a folder, the URL of a server, or a store object.
     """
 
     __slots__ = ("key", "store", "ttl", "version")
@@ -52,7 +57,7 @@ class Cached:
 
     def __repr__(self) -> str:
         given = [f"{name}={getattr(self, name)!r}" for name in ("store", "ttl", "key", "version")]
-        return f"cached({', '.join(text for text in given if not text.endswith('=None'))})"
+        return without_passwords(f"cached({', '.join(text for text in given if not text.endswith('=None'))})")
 
 
 class CacheKey:
@@ -124,7 +129,8 @@ def cached(
 
     Args:
         store: None keeps results in the memory of the engine; a path in that folder on disk (a relative one is
-            that of the directory at this call); else a store object (`cascade.spec.protocols.CacheStore`).
+            that of the directory at this call), a URL in a server (`postgresql://...`, `redis://...`); else a store
+            object (`cascade.spec.protocols.CacheStore`).
         ttl: a result older than this is made anew, in seconds or as a timedelta; by default none is ever too old.
         key: takes the arguments of a call and returns what stands for them in its key.
         version: a part of each key: change it to have everything made anew.
@@ -149,6 +155,13 @@ def store_from(store: Any, what: str) -> Any:
         return store
     if isinstance(store, (str, os.PathLike)):
         path = os.fspath(store)
+        if isinstance(store, str) and (scheme := store.partition("://"))[1] and scheme[0].isalnum():
+            if scheme[0] in SERVERS:
+                return store
+            raise ValueError(
+                f"{what} takes the path of a folder, a URL of {', '.join(SERVERS)}, or a store; there is no cache for "
+                f"{scheme[0]}://"
+            )
         if isinstance(path, str) and path:
             return os.path.abspath(path)
     raise TypeError(f"{what} takes the path of a folder or a store (an object with load and save), not {store!r}")

@@ -73,9 +73,9 @@ class Caches:
             return given
         found = self._stores.get(given)
         if found is None:
-            from cascade.adapters.caching import DiskStore, MemoryStore
+            from cascade.adapters.caching import MemoryStore, store_at
 
-            found = self._stores[given] = MemoryStore() if given is None else DiskStore(given)
+            found = self._stores[given] = MemoryStore() if given is None else store_at(given)
         return found
 
     def at_hand(self, task: Any, policy: Cached, args: Any, kwargs: dict[str, Any]) -> Any:
