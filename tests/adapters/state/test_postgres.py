@@ -15,8 +15,10 @@ import cascade as cs
 from cascade.adapters.state import tables
 from cascade.adapters.state.patient import PatientBackend
 from cascade.adapters.state.postgres import PostgresBackend
+from cascade.adapters.state.signed import SignedBackend
 from cascade.errors import RunBusyError, StateError
-from cascade.spec.state import Owner, Wanted
+from cascade.runtime.page.reading import outline_of, page_of
+from cascade.spec.state import Commit, Owner, RunRecord, StepRecord, Wanted
 from cascade.testing import STATE_CHECKS, check_state_backend
 from tests.adapters.state.runs import commit, run, step
 from tests.providers.postgres import Server, program
@@ -371,3 +373,71 @@ class TestRuns:
                 return await run
 
         assert asyncio.run(waits()) == 7
+
+
+class OneByOne:
+    """A store that can do no more than give all steps."""
+
+    def __init__(self, store: PostgresBackend) -> None:
+        self.steps = store.steps
+
+
+class TestLooking:
+    def steps(self) -> list[StepRecord]:
+        def step(key: str, task_id: str, kind: str = "value", entry: int = -1, error: str = "") -> StepRecord:
+            return StepRecord(key, entry, kind, b"large", task_id, 1 + (kind == "failed"), 1.0, 2.5, error, "shown")
+
+        return [
+            *(step(f"1[{at}]", f"double#1[{at}]") for at in range(150)),
+            step("2", "double#10"),
+            step("3", "a\\b\x00中文#1[x]", "failed", error="No \x00 luck"),
+            step("4", "fails#1", "failed", error="no LUCK"),
+            step("5", "late#1", "skipped"),
+            *(step(f"6@{at}", "again#1", entry=at) for at in range(5)),
+            step("7?", "open#1", "begun"),
+            step("8?", "closed#1", "begun"),
+            step("8", "closed#1"),
+            step("9^", "loop#1", "place"),
+            step("10", ""),
+        ]
+
+    def test_steps_in_pages_are_those_read_one_by_one(self, store: PostgresBackend) -> None:
+        assert store.create(RunRecord("r", "Running", "", b"", b"{}", 1.0, 1.0, owner=THERE))
+        store.commit([Commit("r", 1, 1, self.steps())])
+
+        def rows(backend: Any, **wanted: Any) -> list[dict[str, Any]]:
+            asked = {"after": 0, "limit": 1000, "status": None, "text": "", "node": None, "iteration": None} | wanted
+            return [{**row, "number": None} for row in page_of(backend, "r", **asked)]
+
+        wanted: list[dict[str, Any]] = [
+            {},
+            {"limit": 7},
+            *({"status": status} for status in ("Succeeded", "Failed", "Skipped", "Running")),
+            *({"node": node} for node in ("double#1", "double#10", "a\\b\x00中文#1", "none")),
+            *({"text": text} for text in ("luck", "LUCK", "#1[14", "\\", "nothing like it")),
+            {"iteration": 3},
+            {"status": "Running", "limit": 1},
+        ]
+        for each in wanted:
+            assert rows(store, **each) == rows(OneByOne(store), **each), each
+        assert [row["task_id"] for row in rows(store, status="Running")] == ["open#1"]
+        paged, after = [], 0
+        while page := page_of(store, "r", after, 50, None, "", None, None):
+            paged += page
+            after = page[-1]["number"]
+        assert [row["task_id"] for row in paged] == [row["task_id"] for row in rows(store)]
+
+        ours, others = outline_of(store, "r"), outline_of(OneByOne(store), "r")  # type: ignore[arg-type]
+        assert ours.counts() == others.counts()
+        assert ours.total == others.total == 161
+        shown = {node.name: node.to_dict("Running") for node in ours.nodes.values()}
+        assert shown == {node.name: node.to_dict("Running") for node in others.nodes.values()}
+        assert page_of(store, "none", 0, 10, None, "", None, None) == []
+        assert outline_of(store, "none").total == 0
+
+    def test_a_store_that_signs_is_read_in_pages_too(self, store: PostgresBackend) -> None:
+        assert store.create(RunRecord("r", "Running", "", b"", b"{}", 1.0, 1.0, owner=THERE))
+        store.commit([Commit("r", 1, 1, self.steps())])
+        store.steps = None  # type: ignore[assignment,method-assign]
+        assert len(page_of(SignedBackend(store, "secret"), "r", 0, 20, None, "", None, None)) == 20
+        assert outline_of(SignedBackend(store, "secret"), "r").total == 161

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from cascade.adapters.state import queue_tables
+from cascade.adapters.state import looks, queue_tables
 from cascade.adapters.state.forks import leave_to_parent, note_closed, note_open
 from cascade.adapters.state.rows import Pending
 from cascade.adapters.state.rules import check_free, check_sendable, check_takeable, no_such_run, taken_from
@@ -39,7 +39,7 @@ from cascade.adapters.state.tables import (
 )
 from cascade.errors import MissingExtraError, StateError
 from cascade.spec.shown import without_passwords
-from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StepRecord, Wanted
+from cascade.spec.state import Claimed, Commit, Owner, RunRecord, SignalRecord, StepRecord, StepSum, Wanted
 
 __all__ = ["PostgresBackend"]
 
@@ -300,6 +300,27 @@ class PostgresBackend:
                 yield step
             if len(rows) < AT_ONCE:
                 return
+
+    def some_steps(
+        self,
+        run_id: str,
+        after: int,
+        limit: int,
+        kinds: Sequence[str],
+        text: str,
+        node: str | None,
+        entry: int | None,
+    ) -> list[tuple[int, StepRecord]]:
+        """Return some steps of a run for people, as `SqliteBackend.some_steps` does."""
+        with self._reading() as db:
+            run = db.execute("SELECT number FROM cascade_runs WHERE digest = %s", (digest_of(run_id),)).fetchone()
+            return [] if run is None else looks.some_steps(db, run[0], after, limit, kinds, text, node, entry)
+
+    def step_sums(self, run_id: str) -> list[StepSum]:
+        """Return the steps of a run counted by node and kind, for people."""
+        with self._reading() as db:
+            run = db.execute("SELECT number FROM cascade_runs WHERE digest = %s", (digest_of(run_id),)).fetchone()
+            return [] if run is None else looks.step_sums(db, run[0])
 
     # --- messages
 

@@ -1,7 +1,7 @@
 """Steps of recorded runs in pages, and all of them counted by node: by the store itself where it can, else one by one.
 
-A run may have millions of steps, so a store that can look for some of them does: `some_steps` and `step_sums`, as the
-one in SQLite has them.
+A run may have millions of steps, so a store that can look for some of them does: `some_steps` and `step_sums`, as those
+in SQLite and PostgreSQL have them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Outline:
 def outline_of(backend: StateBackend, run_id: str) -> Outline:
     """Count the steps of a run by node."""
     outline = Outline()
-    sums = getattr(backend, "step_sums", None)
+    sums = getattr(_kept(backend), "step_sums", None)
     for each in _sums(backend.steps(run_id)) if sums is None else sums(run_id):
         outline.add(each)
     for row in page_of(backend, run_id, 0, SPANS, None, "", None, None):
@@ -80,7 +80,7 @@ def page_of(
     kinds = [kind for kind, each in OUTCOMES.items() if status in (None, each)]
     if status in (None, "Running"):
         kinds.append(BEGUN)
-    some: Any = getattr(backend, "some_steps", None)
+    some: Any = getattr(_kept(backend), "some_steps", None)
     found: Iterable[tuple[int, StepRecord]]
     if some is not None:
         found = some(run_id, after, limit, kinds, text, node, iteration)
@@ -99,6 +99,12 @@ def page_of(
             limit,
         )
     return [_row(number, step) for number, step in found]
+
+
+def _kept(backend: StateBackend) -> StateBackend:
+    """Return the store inside of one that signs: what is shown here is not decoded."""
+    inside: StateBackend = getattr(backend, "backend", backend)
+    return inside
 
 
 def _row(number: int, step: StepRecord) -> dict[str, Any]:
