@@ -1,6 +1,7 @@
 """`cascade new` and `cascade doctor`: a project that runs, and what is said of what is installed."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -35,9 +36,12 @@ class TestNew:
         assert cascade("run", flow, "--log-level", "SILENT")[:2] == (0, "Accra, 31.0 °C\n")
         assert cascade("run", flow, "--cities", "Nuuk", "--cities", "Cusco")[:2] == (0, "Cusco, 12.5 °C\n")
         assert cascade("check", flow)[0] == 0
+        if language != "en":  # the code is the same, and its tests take a while to begin
+            return
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "."],
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
             cwd=folder,
+            env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""},
             capture_output=True,
             text=True,
             timeout=50,
