@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -297,10 +296,6 @@ class TestDeclared:
         again = cs.from_json(cs.to_json(target), allow=["tests"])
         assert str(again.config.budget) == "steps 3, cost 2.5"
         assert run(again) == 0
-
-    def test_a_recorded_run_refuses_it(self, tmp_path: Path) -> None:
-        with pytest.raises(cs.StateError, match="with_budget"):
-            run(sleeps(0).with_budget(steps=3), state_backend=str(tmp_path / "runs.db"))
 
     def test_a_run_without_one_knows_nothing_of_it(self) -> None:
         from tests.helpers import run_python

@@ -251,6 +251,21 @@ class TestCancels:
 
         assert run(patient()) == "late"
 
+    @every_tier
+    def test_what_a_cancelled_reader_was_given_comes_before_what_was_sent_later(self, tier: Tier) -> None:
+        @cs.task
+        async def cancels() -> list[int]:
+            channel = cs.channel("x", type=int)
+            readers = [asyncio.create_task(channel.receive()) for _ in range(2)]
+            await turns(2)
+            await channel.send(1)
+            await channel.send(2)
+            readers[0].cancel()
+            await asyncio.wait(readers)
+            return [await readers[1], await channel.receive()]
+
+        assert run(cancels(), tier=tier) == [1, 2]
+
     def test_many_who_leave_cost_little(self) -> None:
         @cs.task
         async def crowded(count: int) -> int:

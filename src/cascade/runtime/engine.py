@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Unpack, over
 from cascade.adapters.executors.local import LocalExecutor
 from cascade.adapters.solvers.native import NativeSolver
 from cascade.compiler.lowering.lower import open_to_tail_calls
-from cascade.errors import StateError
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.compiled.root import run_piece
 from cascade.runtime.controls import Controls
@@ -481,11 +480,6 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
             provided = {**provided, checked(resource).name: resource}
         if plan is None:
             return None
-        if how is not None and (plan.blueprint.is_budgeted or allowed is not None):
-            raise StateError(
-                "a run that is recorded does not keep yet what its agents have spent, so that they would begin anew "
-                "after a crash: run what has a budget, with_budget(...), on an engine without a state_backend"
-            )
         graph, variables = plan.blueprint.graph, dict[str, str | None]()
         constants = fill(graph, given, variables) if graph.inputs and how is None else graph.constants
         return plan, constants, given, provided, variables, how, hooks, allowed
@@ -524,9 +518,10 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
         run: RunState
         tracing = self.tracing or everywhere.tracing
         trace = None if tracing is None else tracing.trace(run_id, plan.targets)
+        has_budgets = blueprint.is_budgeted or budget is not None or (self.blueprints and self._reaches_budgets())
         if how is None:
             kind, operations = (RunState if tracing is None else tracing.plain), OPERATIONS
-            if blueprint.is_budgeted or budget is not None or (self.blueprints and self._reaches_budgets()):
+            if has_budgets:
                 from cascade.runtime.budgets.budgeted_run import budgeted
 
                 kind, operations = budgeted(kind, OPERATIONS)
@@ -540,7 +535,9 @@ class Engine(Controls, Queue, Shown, Signals, Shutdown):
             constants, params, resumed, recorded = begun.constants, begun.params, begun.is_resumed, begun.recorded
             inputs = blueprint, params, known, variables
             kind = None if tracing is None else tracing.recorded
-            run = self.recorder.state_of(begun.journal, self, OPERATIONS, run_scope, *inputs, kind=kind)
+            run = self.recorder.state_of(
+                begun.journal, self, OPERATIONS, run_scope, *inputs, kind=kind, has_budgets=has_budgets
+            )
         if tracing is not None and trace is not None:
             run.traced_by(trace, tracing.choice())
         if plan.has_secrets:

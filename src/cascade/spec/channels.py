@@ -27,7 +27,18 @@ class Channel(Receiving[T], Sending[T]):
     least: ClassVar[int | None] = None
     """How many readers have to come before anything is sent; None: a channel waits for none."""
     __slots__ = (
-        *("_first", "_home", "_is_closed", "_is_outside", "_later", "_loop", "_messages", "_promised", "_scope"),
+        *(
+            "_due",
+            "_first",
+            "_home",
+            "_is_closed",
+            "_is_outside",
+            "_later",
+            "_loop",
+            "_messages",
+            "_promised",
+            "_scope",
+        ),
         *("_senders", "_thread", "asked", "capacity", "classes", "declared", "kind", "name"),
     )
 
@@ -41,27 +52,27 @@ class Channel(Receiving[T], Sending[T]):
         self._home, self._scope, self._loop, self._thread = home, home.scope, home.loop, home.thread
         self._is_closed = self._is_outside = False
         self._messages: deque[T] | None = None
-        self._first: Future[T] | None = None
+        self._due = 0
+        self._first: Future[bool] | None = None
         self._later: Waiters | None = None
         self._senders: Waiters | None = None
         self._promised = 0
 
     def _has_room(self) -> bool:
-        return self._messages is None or len(self._messages) + self._promised < self.capacity
+        return self._messages is None or len(self._messages) - self._due + self._promised < self.capacity
 
     def _offer(self, message: T, promised: int) -> bool:
-        if self._first is not None and self._hand(message):
-            if promised:
-                self._promised -= 1
-                self._look()
-            return True
         messages = self._messages
         if messages is None:
             messages = self._messages = deque()
-        elif not promised and len(messages) + self._promised >= self.capacity:
+        elif not promised and len(messages) - self._due + self._promised >= self.capacity and not self._waiting():
             return False
         self._promised -= promised
         messages.append(message)
+        if self._first is not None:
+            self._tell()
+            if promised:
+                self._look()
         return True
 
     def _taken(self) -> None:
@@ -164,7 +175,19 @@ class Reader(Receiving[T]):
     """One of those who read a topic: `await reader.receive()`, `async for x in reader`; left, it holds nobody back."""
 
     word: ClassVar[str] = "a reader of topic"
-    __slots__ = ("_first", "_home", "_is_closed", "_later", "_loop", "_messages", "_scope", "_thread", "_topic", "name")
+    __slots__ = (
+        "_due",
+        "_first",
+        "_home",
+        "_is_closed",
+        "_later",
+        "_loop",
+        "_messages",
+        "_scope",
+        "_thread",
+        "_topic",
+        "name",
+    )
 
     def __init__(self, topic: Topic[T]) -> None:
         self.name: str = topic.name
@@ -173,7 +196,8 @@ class Reader(Receiving[T]):
         self._thread = topic._thread
         self._is_closed = topic.closed
         self._messages: deque[T] | None = None
-        self._first: Future[T] | None = None
+        self._due = 0
+        self._first: Future[bool] | None = None
         self._later: Waiters | None = None
 
     @property
@@ -184,14 +208,15 @@ class Reader(Receiving[T]):
     @property
     def left(self) -> int:
         """How many messages it has still to receive."""
-        return 0 if self._messages is None else len(self._messages)
+        return 0 if self._messages is None else len(self._messages) - self._due
 
     def take(self, message: T) -> None:
         """Take a message of the topic."""
-        if self._first is None or not self._hand(message):
-            if self._messages is None:
-                self._messages = deque()
-            self._messages.append(message)
+        if self._messages is None:
+            self._messages = deque()
+        self._messages.append(message)
+        if self._first is not None:
+            self._tell()
 
     def end(self) -> None:
         """Take note that the topic is closed."""

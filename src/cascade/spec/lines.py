@@ -1,8 +1,9 @@
 """The two sides of a channel: how messages are sent and received, and who waits for what.
 
-A message is handed to who waits for one, and is kept where nobody does, so either messages wait or readers. A sender
-that has to wait is told that a place is kept for it, and then puts its message there itself: so one that is cancelled
-has sent nothing. A reader that is cancelled as it was handed a message gives that back, in front of the others.
+A reader that has to wait is told that there is a message for it, and then takes the first one itself, whichever that
+is by then: so one that is cancelled has taken nothing, and whoever goes on first has what was sent first. A sender that
+has to wait is told that a place is kept for it, and then puts its message there itself: so one that is cancelled has
+sent nothing.
 """
 
 from __future__ import annotations
@@ -27,8 +28,6 @@ T = TypeVar("T")
 
 RECEIVES: Final = "receive"
 SENDS: Final = "send"
-CLOSED: Final[Any] = object()
-"""What a reader is handed in the place of a message when no more come."""
 CAPACITY: Final = 100
 NONE_YET: tuple[str, ...] = ()
 """The slots of the two sides, which are those of the classes that have them."""
@@ -128,7 +127,9 @@ class Receiving(Line, Generic[T]):
 
     __slots__ = NONE_YET
     _messages: deque[T] | None
-    _first: Future[T] | None
+    _due: int
+    """How many of these are for readers that were told so."""
+    _first: Future[bool] | None
     """Who has waited for a message for the longest: mostly the only one."""
     _later: Waiters | None
 
@@ -153,7 +154,7 @@ class Receiving(Line, Generic[T]):
         if present.get() is not self._scope or get_ident() != self._thread:
             self._home.check_use(self)
         messages = self._messages
-        if messages:
+        if messages and len(messages) > self._due:
             message = messages.popleft()
             self._taken()
             return message
@@ -161,7 +162,7 @@ class Receiving(Line, Generic[T]):
             raise self._end(is_iterated)
         line, doing, home = self, RECEIVES, self._home
         home.begin(line, doing)
-        waiter: Future[T] = self._loop.create_future()
+        waiter: Future[bool] = self._loop.create_future()
         if self._first is None:
             self._first = waiter
         else:
@@ -169,10 +170,11 @@ class Receiving(Line, Generic[T]):
                 self._later = Waiters()
             self._later.queue.append(waiter)
         try:
-            message = await waiter
+            is_there = await waiter
         except BaseException:
             if _is_told(waiter):
-                self._give_back(waiter.result())  # just now
+                self._due -= waiter.result()  # just now
+                self._tell()
             elif self._first is waiter:
                 self._first = None if self._later is None else self._later.next()
             elif self._later is not None:
@@ -181,25 +183,30 @@ class Receiving(Line, Generic[T]):
         finally:
             home.end()
             del waiter  # an error's traceback leads here
-        if message is CLOSED:
+        if not is_there or not self._messages:  # closed, or a reader that does not read any more
             raise self._end(is_iterated)
-        return message
+        self._due -= 1
+        return self._messages.popleft()
 
-    def _hand(self, message: T) -> bool:
-        """Hand a message to who has waited for the longest, if anybody does."""
-        while (waiter := self._first) is not None:
-            later = self._later
-            self._first = None if later is None else later.next()
-            if not waiter.done():
-                waiter.set_result(message)
-                return True
-        return False
+    def _tell(self) -> None:
+        """Let readers that wait know of messages that nobody was told of, the first of them first."""
+        while self._first is not None and self._messages is not None and len(self._messages) > self._due:
+            self._due += self._wake(True)
+
+    def _wake(self, is_there: bool) -> bool:
+        """Tell who has waited for the longest whether there is a message for it; say whether that waits still."""
+        waiter, later = self._first, self._later
+        self._first = None if later is None else later.next()
+        if waiter is None or waiter.done():
+            return False
+        waiter.set_result(is_there)
+        return True
 
     def _give_back(self, message: T) -> None:
-        if message is not CLOSED and not self._hand(message):
-            if self._messages is None:
-                self._messages = deque()
-            self._messages.appendleft(message)
+        if self._messages is None:
+            self._messages = deque()
+        self._messages.appendleft(message)
+        self._tell()
 
     def _taken(self) -> None:
         """Let a sender know that there is room."""
@@ -207,15 +214,15 @@ class Receiving(Line, Generic[T]):
 
     def _dismiss(self) -> None:
         """Tell all who wait that nothing comes any more."""
-        while self._hand(CLOSED):
-            pass
+        while self._first is not None:
+            self._wake(False)
 
     def _end(self, is_iterated: bool) -> Exception:
         if is_iterated:
             return StopAsyncIteration()
         return ChannelError(f"{self.title} is closed, and no message is left to be received")
 
-    def _waiting(self) -> list[Future[T]]:
+    def _waiting(self) -> list[Future[bool]]:
         later = () if self._later is None else self._later.queue
         return [waiter for waiter in (self._first, *later) if waiter is not None and not waiter.done()]
 

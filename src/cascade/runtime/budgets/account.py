@@ -7,7 +7,7 @@ has waited to be let in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Lock
 from typing import Any
 
@@ -19,14 +19,16 @@ from cascade.spec.budgets import Budget
 __all__ = ["Account", "SpendingClock", "accounts_here", "pause", "resume"]
 
 MOST_NAMED = 5
+MOST_KEPT = 20
+"""So many of those who have spent most are recorded."""
 
 
 class Account:
     """What one agent has spent of its budget; a holder, as a ticket is."""
 
     __slots__ = (
-        *("around", "budget", "clock", "cost", "is_one", "lock", "owner", "place", "run", "seconds", "spenders"),
-        "steps",
+        *("around", "begun", "budget", "clock", "cost", "is_one", "keep", "lock", "owner", "place", "run", "seconds"),
+        *("spenders", "steps"),
     )
 
     def __init__(self, budget: Budget, owner: str, is_one: bool) -> None:
@@ -43,6 +45,10 @@ class Account:
         """Steps and costs by the calls that they were spent in."""
         self.clock: SpendingClock | None = None
         """Of the attempt that goes on, if time counts."""
+        self.begun: dict[str, tuple[int, float]] = {}
+        """Of what was spent: steps and costs of attempts that have not ended, by the calls that they are of."""
+        self.keep: Callable[[dict[str, Any]], None] | None = None
+        """Records what was spent; None: the run is not recorded."""
         self.lock = Lock()  # threads of one agent may spend at once
         self.run: Any = None
         self.place: Any = None
@@ -62,9 +68,7 @@ class Account:
         with self.lock:
             if most is not None and self.steps >= most:
                 raise self.spent_all(f"{most:,} steps")
-            self.steps += 1
-            steps, cost = self.spenders.get(who, (0, 0.0))
-            self.spenders[who] = steps + 1, cost
+            self._add(who, 1, 0.0)
 
     def spend(self, amount: float, who: str) -> None:
         """Add a cost.
@@ -74,11 +78,38 @@ class Account:
         """
         most = self.budget.cost
         with self.lock:
-            self.cost += amount
-            steps, cost = self.spenders.get(who, (0, 0.0))
-            self.spenders[who] = steps, cost + amount
+            self._add(who, 0, amount)
             if most is not None and self.cost > most:
                 raise self.spent_all(f"a cost of {most:g}")
+
+    def _add(self, who: str, steps: int, cost: float) -> None:
+        self.steps += steps
+        self.cost += cost
+        for spent in (self.spenders,) if self.keep is None else (self.spenders, self.begun):
+            before = spent.get(who, (0, 0.0))
+            spent[who] = before[0] + steps, before[1] + cost
+
+    def settle(self, who: str) -> None:
+        """Record what was spent, as an attempt of a call has ended: of others that have not, nothing is counted."""
+        if self.keep is not None:
+            with self.lock:
+                self.begun.pop(who, None)
+                self.keep(self._settled())
+
+    def _settled(self) -> dict[str, Any]:
+        begun = list(self.begun.values())
+        spenders = sorted(self.spenders.items(), key=lambda one: (-one[1][1], -one[1][0], one[0]))[:MOST_KEPT]
+        return {
+            "steps": self.steps - sum([steps for steps, _ in begun]),
+            "cost": self.cost - sum([cost for _, cost in begun]),
+            "seconds": self.seconds + (0.0 if self.clock is None else self.clock.used),
+            "spenders": [[who, *spent] for who, spent in spenders],
+        }
+
+    def restore(self, settled: dict[str, Any]) -> None:
+        """Go on from what an earlier start has recorded."""
+        self.steps, self.cost, self.seconds = int(settled["steps"]), float(settled["cost"]), float(settled["seconds"])
+        self.spenders = {who: (int(steps), float(cost)) for who, steps, cost in settled["spenders"]}
 
     @property
     def left(self) -> float | None:

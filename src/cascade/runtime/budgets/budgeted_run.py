@@ -41,8 +41,25 @@ class Budgeted(Base):
 
     def publish_retry(self, call: Call, attempt: int, most: int, delay: float, error: BaseException) -> None:
         """Count one more, and say that it follows."""
+        if self.journal is not None:
+            self.settle(call)
         self.step(call)
         super().publish_retry(call, attempt, most, delay, error)
+
+    def publish_finished(
+        self, call: Call, status: str, seconds: float, error: BaseException | None, value: Any
+    ) -> None:
+        """Say that a call has ended, and have recorded what was spent."""
+        if self.journal is not None:
+            self.settle(call)
+        super().publish_finished(call, status, seconds, error, value)
+
+    def settle(self, call: Call) -> None:
+        """Have the agents around a call record what they have spent, as an attempt of it has ended."""
+        who = who_is(self, call)
+        for account in accounts_here():
+            if account.run is self:
+                account.settle(who)
 
     def step(self, call: Call) -> None:
         """Count a step of the agents around a call.

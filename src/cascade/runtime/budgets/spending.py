@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from cascade.runtime.budgets.account import Account, SpendingClock
+from cascade.runtime.budgets.account import Account, SpendingClock, accounts_here
 from cascade.runtime.frames.call import Call
 from cascade.runtime.run.deadlock import give_up, hold
 from cascade.runtime.run.state import RunState
@@ -63,8 +63,9 @@ async def spent(managed: S, work: Callable[[S], Awaitable[Any]]) -> Any:
             clock.stop()
             clock.task = managed.clock = None
             late = None
+            used = clock.used
             for account in accounts:
-                account.seconds += clock.used
+                account.seconds += used
                 if account.left is not None and account.left <= 0:
                     late = account
             if clock.is_late(failure) and (late := late or _shortest(accounts)) is not None:
@@ -73,12 +74,18 @@ async def spent(managed: S, work: Callable[[S], Awaitable[Any]]) -> Any:
             raise failure
     finally:
         failure = None  # the traceback leads here
+        if run.journal is not None:
+            who = who_is(run, call)
+            for account in (*accounts, *[each for each in accounts_here() if each.run is run]):
+                account.settle(who)
     return value
 
 
 async def spent_by_run(run: RunState, budget: Budget, work: Coroutine[Any, Any, T]) -> T:
     """Do the work of a whole run, which has a budget of steps and costs."""
     account = Account(budget, f"run {run.id!r}", is_one=False)
+    if run.journal is not None:
+        run.journal.keep_account(account, None, 0)
     hold(account, run)
     try:
         return await work
@@ -98,8 +105,16 @@ def _accounts(managed: SpendingCall) -> list[Account]:
     if known is None:
         known = call.accounts = {}
     if budget is not None and budget not in known:
-        known[budget] = Account(budget, run.described(call), managed.place is not None)
+        account = known[budget] = Account(budget, run.described(call), managed.place is not None)
+        if run.journal is not None:
+            run.journal.keep_account(account, call.home(), _first(call, budget))
     return list(known.values())
+
+
+def _first(call: Call, budget: Budget) -> int:
+    """Return what tells a budget from the others of a loop: the first state that has it."""
+    gates = call.activation.blueprint.graph.gates.items()
+    return min([number for number, gate in gates if gate.terms.budget == budget], default=call.number)
 
 
 def _shortest(accounts: list[Account]) -> Account | None:

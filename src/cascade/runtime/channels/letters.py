@@ -19,7 +19,6 @@ from typing import Any
 from cascade.adapters.state.codec import decode
 from cascade.errors import StateError
 from cascade.runtime.channels.recorded import RecordedChannel
-from cascade.runtime.frames.call import Call
 from cascade.runtime.run.awaiters import whereabouts
 from cascade.spec.lines import Home
 from cascade.spec.signal import UNSET
@@ -122,11 +121,7 @@ class Letters:
         if found is None:
             found = self.talks[key] = Talk(key)
         if not found.home:
-            home = call
-            if call.jumped:
-                home = Call(call.frame, call.register)
-                home.suffix = call.suffix
-            found.home, found.iteration = keys.of(home), call.iteration
+            found.home, found.iteration = keys.of(call.home()), call.iteration
             self.homes[found.home][found.iteration] = found
         if found.attempt != place.attempt:
             found.begin(place.attempt)

@@ -105,6 +105,14 @@ class Call:
             instance.entries = first + count
         self.iteration = first + count - 1
 
+    def home(self) -> Call:
+        """Return the call that has begun the loop that this is an entry of; itself where it was not jumped to."""
+        if not self.jumped:
+            return self
+        found = Call(self.frame, self.register)
+        found.suffix = self.suffix
+        return found
+
     def moved(self, activation: Activation, number: int, loop: NodeInstance, instance: NodeInstance | None) -> None:
         """Go on at another node of a loop, or at another entry of the same."""
         self.activation = activation

@@ -29,6 +29,7 @@ from cascade.runtime.frames.node_ids import NodeIds
 from cascade.runtime.frames.step_keys import Numbering, StepKeys
 from cascade.runtime.journal.inbox import Inbox
 from cascade.runtime.journal.kinds import (
+    ACCOUNTED,
     BEGUN,
     DECIDED,
     ENTRY,
@@ -62,6 +63,8 @@ __all__ = ["SPENT", "Journal"]
 
 ATTEMPTS = "?"
 """Behind the key of a call that may be tried again: how many attempts it has begun."""
+ACCOUNT = "%"
+"""Behind the key of an agent with a budget, or by itself for a run: what it has spent."""
 SPENT = "+"
 """The key of what says for how long a run has run, of all starts, to the end of the one that is its entry."""
 
@@ -110,6 +113,10 @@ class Journal:
         """Of what is not recorded, what decides something; runs of one program share it."""
         self._has_decided = False
         self.steps: list[StepRecord] = []
+        self.accounts: dict[str, StepRecord] = {}
+        """What agents have spent that is not said yet: it is with what else comes of the attempt that has spent it."""
+        self.agents: dict[str, list[str]] = {}
+        """The keys of that, by the keys of the agents."""
         self.taken: list[tuple[int, str]] = []
         self.dropped: list[str] = []
         """The keys of what nobody will ask for, once all that was said before is committed."""
@@ -168,6 +175,10 @@ class Journal:
     def spent(self) -> StepRecord:
         """Return what is to be kept of how long the run has run; it is no step that gets it further."""
         return StepRecord(SPENT, self.epoch, BEGUN, b"", "", 1, 0.0, self.ran + monotonic() - self._began, "", "")
+
+    def say_spent(self) -> None:
+        """Say what the run and its agents have spent, at its end."""
+        self._say(self.spent())
 
     # --- what was recorded
 
@@ -317,6 +328,8 @@ class Journal:
             self._keep(key, task_id, _entry(call), value, started)
             if self.letters is not None:
                 self.letters.over(key)
+            if key in self.agents:
+                self.dropped += self.agents.pop(key)
         except StateError as error:
             if kept not in IF_FIT:
                 raise self._unfit(call, error) from None
@@ -336,7 +349,7 @@ class Journal:
 
     def _keep(self, key: str, task_id: str, entry: int, value: Any, started: float) -> None:
         data, shown, now = self.writer.encode(value), preview(value, self.secrets), time()
-        self.steps.append(_new(StepRecord, (key, entry, VALUE, data, task_id, 1, started or now, now, "", shown)))
+        self._say(_new(StepRecord, (key, entry, VALUE, data, task_id, 1, started or now, now, "", shown)))
         if not self.is_quiet and not self.writer.is_dirty:
             self.writer.touch()
 
@@ -441,10 +454,40 @@ class Journal:
             task_id + call.suffix + (what.lstrip(POSITION) if kind == ENTRY else ""),
         )
         record = StepRecord(key, _entry(call), kind, value, task_id, attempt, started or now, ended, error, shown)
-        self.steps.append(record)
+        self._say(record)
         if not self.is_silent:
             self.writer.touch()
         return record
+
+    def _say(self, record: StepRecord) -> None:
+        if self.accounts:
+            accounts, self.accounts = self.accounts, {}
+            self.steps += (*accounts.values(), record)
+        else:
+            self.steps.append(record)
+
+    def keep_account(self, account: Any, home: Call | None, number: int) -> None:
+        """Have an account go on from what is recorded of it, and recorded from now on.
+
+        Args:
+            home: the agent; None: the run.
+            number: tells it from others of the same agent.
+        """
+        agent = "" if home is None else self.keys.of(home)
+        key, entry = f"{agent}{ACCOUNT}{number}", -1 if home is None else _entry(home)
+        record = self.records.get(key)
+        if record is not None and record.entry == entry:
+            with as_recorded(f"what {account.owner} has spent"):
+                account.restore(decode(record.value))
+        if home is not None:
+            self.agents.setdefault(agent, []).append(key)
+
+        def keep(settled: dict[str, Any]) -> None:
+            now = time()
+            data = self.writer.encode(settled)
+            self.accounts[key] = StepRecord(key, entry, ACCOUNTED, data, "", 1, now, now, "", "")
+
+        account.keep = keep
 
 
 def _entry(call: Call) -> int:

@@ -25,12 +25,25 @@ from cascade.spec.operations import MAP
 from cascade.spec.task import Task
 
 __all__ = [
-    *("BEGUN", "DECIDED", "ENTRY", "FAILED", "IF_FIT", "IS_FALSE", "IS_TRUE", "LEFT_OUT", "LOOP", "OF_ITEMS"),
+    *(
+        "ACCOUNTED",
+        "BEGUN",
+        "DECIDED",
+        "ENTRY",
+        "FAILED",
+        "IF_FIT",
+        "IS_FALSE",
+        "IS_TRUE",
+        "LEFT_OUT",
+        "LOOP",
+        "OF_ITEMS",
+    ),
     *("POSITION", "VALUE"),
     *("Kept", "as_recorded", "checkpoint_of", "deciding", "has_history", "is_kept", "kept_of"),
 ]
 
 VALUE, LEFT_OUT, LOOP, FAILED, BEGUN, ENTRY = "value", "left out", "loop", "failed", "begun", "entry"
+ACCOUNTED = "accounted"
 POSITION = "^"
 """Behind the key of a loop: where it is."""
 DECIDED, IS_TRUE, IS_FALSE = "&", "true", "false"

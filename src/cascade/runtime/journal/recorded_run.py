@@ -72,7 +72,7 @@ class RecordedRun(RunState):
     def look_at_limits(self) -> None:
         """See whether some limit stands; each call is to be looked at, whoever listens."""
         super().look_at_limits()
-        self.tells = self.observed
+        self.tells = self.observed or self.has_budgets
         self.keeps_in_pass = self.inline and not self.tells and not self.journal.is_asked
         self.look_at_each_call()
 

@@ -115,14 +115,20 @@ class Recorder:
         run_scope: RunScope,
         *inputs: Any,
         kind: type[RecordedRun] | None = None,
+        has_budgets: bool = False,
     ) -> RecordedRun:
-        """Return the state of a run that may go on; of a kind of its own if it is traced."""
+        """Return the state of a run that may go on; of a kind of its own if it is traced, or somebody has a budget."""
         journal.end_run = partial(call_on, run_scope.loop, run_scope.ask)
         if journal.park_after is not None:
             from cascade.runtime.inspect.parking import Parking
 
             journal.parking = Parking(run_scope, journal.park_after)
-        return (kind or RecordedRun)(journal, engine, operations, run_scope, *inputs)
+        made: Any = kind or RecordedRun
+        if has_budgets:
+            from cascade.runtime.budgets.budgeted_run import budgeted
+
+            made, operations = budgeted(made, operations)
+        return made(journal, engine, operations, run_scope, *inputs)  # type: ignore[no-any-return]
 
     async def begin(
         self,
@@ -359,7 +365,7 @@ class Recorder:
         else:
             status = "Failed"
         if error is not None:
-            journal.steps.append(journal.spent())
+            journal.say_spent()
         said = "" if error is None or status == "Parked" else run.masked(spelled(error))
         due, seen = journal.due if status == "Parked" else (0.0, None)
         try:
