@@ -1,7 +1,8 @@
 """Servers on this machine in the place of those that other examples would talk to; the network is not asked.
 
 `sales()` is an API of sales that is busy now and then. `model()` speaks as much of the protocol of OpenAI's chat
-completions as an agent needs, and plays a fixed part.
+completions as an agent needs, and plays a fixed part. `people()` plays whoever the system's message names; it gives its
+answer word by word if it is asked to. `tools()` wants several tools called at once.
 """
 
 import contextlib
@@ -60,6 +61,49 @@ class Model(BaseHTTPRequestHandler):
         pass
 
 
+class People(BaseHTTPRequestHandler):
+    """`POST /v1/chat/completions`: says who it is, and what it answers to; with `"stream": true` word by word."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        messages = asked["messages"]
+        system = [message["content"] for message in messages if message["role"] == "system"]
+        part = system[0].partition(". ")[2] if system else "I am a stand-in."
+        said = f"({part.partition('.')[0]}) After {len(messages) - len(system)} I say: {messages[-1]['content'][-30:]}"
+        if asked.get("stream"):
+            chunks = [{"choices": [{"index": 0, "delta": {"content": word + " "}}]} for word in said.split()]
+            lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in chunks]
+            return reply(self, 200, "text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode())
+        body = {
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": said}}],
+            "usage": {"total_tokens": 40 + 10 * len(messages)},
+        }
+        reply(self, 200, "application/json", json.dumps(body).encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class Tools(BaseHTTPRequestHandler):
+    """`POST /v1/chat/completions`: wants a tool called for each name in the question, and says what these told it."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        question, tool = asked["messages"][0]["content"], asked["tools"][0]["function"]["name"]
+        told = [message["content"] for message in asked["messages"] if message["role"] == "tool"]
+        names = [word.strip("?,.") for word in question.split()[1:] if word[0].isupper()]
+        said = {"content": "; ".join(told) if told else "I know nothing."}
+        if len(asked["messages"]) == 1:
+            said = {"tool_calls": [{**call(tool, city=name), "id": name} for name in names]}
+        message = {"role": "assistant", "content": None, **said}
+        body = {"choices": [{"index": 0, "message": message}], "usage": {"total_tokens": 40}}
+        reply(self, 200, "application/json", json.dumps(body).encode())
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
 def call(name: str, **arguments: object) -> dict[str, object]:
     function = {"name": name, "arguments": json.dumps(arguments)}
     return {"id": f"call_{name}", "type": "function", "function": function}
@@ -93,3 +137,11 @@ def sales() -> contextlib.AbstractContextManager[str]:
 
 def model() -> contextlib.AbstractContextManager[str]:
     return serving(Model)
+
+
+def people() -> contextlib.AbstractContextManager[str]:
+    return serving(People)
+
+
+def tools() -> contextlib.AbstractContextManager[str]:
+    return serving(Tools)

@@ -85,6 +85,9 @@ def test_cs_check_finds_nothing_in_them(example: Any, tmp_path: Path) -> None:
         example("approved_release").release(),
         example("long_lived_agent").agent(),
         example("agent").agent("Hello?", "http://127.0.0.1"),
+        example("debate").debate("Why?", "http://127.0.0.1"),
+        example("crew").crew("http://127.0.0.1"),
+        example("chat").flow("http://127.0.0.1"),
         example("sweep").sweep,
         example("web").flow,
     ]
@@ -279,6 +282,81 @@ class TestAgent:
         jump = agent.act.func(talk, agent.stand_ins.call("find_order", customer="nobody"))
         assert jump.target_key == "think"
         assert jump.data["talk"].messages[0]["content"] == "error: LookupError('nobody has no order')"
+
+
+class TestDebate:
+    def test_each_hears_what_all_have_said_before(self, tmp_path: Path) -> None:
+        printed, _ = run_example("debate", cwd=tmp_path)
+        lines = printed.splitlines()
+        assert [line.partition(":")[0] for line in lines[:-1]] == ["chair", *["Ada", "Bob", "Eve"] * 2]
+        assert lines[3] == "Eve: (You doubt both) After 3 I say: city close its centre to cars?"
+        assert lines[-1] == "(510 tokens)"
+
+    def test_whoever_has_spent_its_budget_says_so_and_the_others_go_on(self, example: Any) -> None:
+        debate = example("debate")
+        with debate.stand_ins.people() as url:
+            said = cs.run(debate.debate("Why?", f"{url}/v1"), {"budget": 65}, log_level="SILENT")
+        assert said.count("tokens and leave it at that.") == 2
+        assert "Ada: (You are for it) After 4 I say" in said
+
+
+class TestCrew:
+    def test_the_model_calls_several_tools_at_once_and_hears_of_what_failed(self, tmp_path: Path) -> None:
+        printed, _ = run_example("crew", cwd=tmp_path)
+        asked, _, answer = printed.partition("\n")
+        assert asked == "3 calls at 16 in all: wait for a yes"
+        assert answer.startswith("snow; sun; error: BudgetError(")
+        assert "budget of a cost of 6; spent so far: 1 step and a cost of 8" in answer
+
+    def test_without_a_yes_nothing_is_called(self, example: Any) -> None:
+        crew = example("crew")
+
+        async def main() -> str:
+            with crew.stand_ins.tools() as url:
+                async with cs.Engine() as engine:
+                    run = engine.start(crew.crew(f"{url}/v1"), run_id="crew")
+                    await engine.signal("crew", "approved", False)
+                    return str(await run)
+
+        assert asyncio.run(main()) == "I know nothing."
+
+
+class TestChat:
+    def test_a_page_gets_the_words_as_they_come(self, example: Any) -> None:
+        """By hand what a server does; `TestWeb` has a real one."""
+        chat = example("chat")
+        state: dict[str, Any] = {}
+        sent: list[dict[str, Any]] = []
+
+        async def main() -> None:
+            up, down = asyncio.Event(), asyncio.Event()
+            told = iter(["lifespan.startup", "lifespan.shutdown"])
+
+            async def receive() -> dict[str, str]:
+                kind = next(told)
+                if kind == "lifespan.shutdown":
+                    await down.wait()
+                return {"type": kind}
+
+            async def begun(message: dict[str, Any]) -> None:
+                up.set()
+
+            async def send(message: dict[str, Any]) -> None:
+                sent.append(message)
+
+            life = asyncio.create_task(chat.app({"type": "lifespan", "state": state}, receive, begun))
+            await up.wait()
+            asked = {"path": "/ask", "query_string": b"question=How+are+you%3F"}
+            for scope in (asked, {"path": "/"}, {"path": "/else"}):
+                await chat.app({"type": "http", "state": state, **scope}, receive, send)
+            down.set()
+            await life
+
+        asyncio.run(main())
+        assert [each["status"] for each in sent if "status" in each] == [200, 200, 404]
+        words = [each["body"] for each in sent if each.get("more_body")]
+        assert words[:3] == [b"(I ", b"am ", b"a "]
+        assert b"".join(words) == b"(I am a stand-in) After 1 I say: How are you? "
 
 
 class TestSweep:
