@@ -49,9 +49,9 @@ noted = note(cs.Param("n", type=int))
 
 
 @contextmanager
-def server_of(folder: Path, url: str) -> Iterator[None]:
-    (folder / "flows.py").write_text(FLOW)
-    command = [sys.executable, "-m", "cascade", "serve", "flows.py", "--state", url]
+def server_of(folder: Path, url: str, flow: str = FLOW, *options: str) -> Iterator[None]:
+    (folder / "flows.py").write_text(flow)
+    command = [sys.executable, "-m", "cascade", "serve", "flows.py", "--state", url, *options]
     place = folder / "told"
     with place.open("w") as told:
         server = subprocess.Popen(command, cwd=folder, stderr=told)
