@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import cascade as cs
+from cascade.adapters.telemetry import TelemetrySubscriber
 from cascade.errors import ConnectorError
 from cascade.runtime import Engine, MessageBus
 from cascade.runtime.events import ConnectorConnected, RunWarning
@@ -243,6 +244,48 @@ def test_runs_of_two_engines_are_listed_answered_and_ended_over_a_broker(
             assert await cascade("cancel", "holds") == (0, "", "holds is being cancelled\n")
             with pytest.raises(asyncio.CancelledError):
                 await held
+
+    in_loop(main)
+
+
+def test_a_run_goes_on_paused_and_is_steered_again_when_the_broker_was_killed_under_way(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stood goes on standing, what is told meanwhile is dropped and counted, and the run comes to its end."""
+    pytest.importorskip("typer")
+    monkeypatch.setattr("cascade.adapters.connectors.mqtt.MOST_UNSENT", 5)
+    where = f"127.0.0.1:{broker.port}"
+    calls: list[int] = []
+
+    @cs.task
+    async def work(x: int) -> int:
+        calls.append(x)
+        await asyncio.sleep(0.001)
+        return x
+
+    @cs.task
+    async def held(x: list[int]) -> int:
+        return len(x)
+
+    async def main() -> None:
+        bus = MessageBus()
+        connector = MqttConnector("127.0.0.1", broker.port)
+        async with Engine(connector=connector, bus=bus) as engine:
+            TelemetrySubscriber(bus, connector)
+            assert (await asyncio.to_thread(invoke_cascade, "pause", "task:held", "--mqtt", where))[0] == 0
+            run = engine.start(held(work.map(x=range(300), concurrency=1)))
+            await until(lambda: len(calls) > 20 and engine.limits())
+            await asyncio.to_thread(broker.kill)
+            await until(lambda: not connector._connected.is_set())
+            since = len(calls)
+            await until(lambda: len(calls) > since + 50 and connector.dropped > 0)
+            assert [limit.scope for limit in engine.limits()] == ["task:held"]
+            await asyncio.to_thread(broker.start)
+            await connector._connected.wait()
+            await until(lambda: len(calls) == 300)
+            assert len(engine._active) == 1
+            assert (await asyncio.to_thread(invoke_cascade, "resume", "task:held", "--mqtt", where))[0] == 0
+            assert await run == 300
 
     in_loop(main)
 
