@@ -256,24 +256,27 @@ def test_a_run_goes_on_paused_and_is_steered_again_when_the_broker_was_killed_un
     monkeypatch.setattr("cascade.adapters.connectors.mqtt.MOST_UNSENT", 5)
     where = f"127.0.0.1:{broker.port}"
     calls: list[int] = []
+    is_over = False
 
     @cs.task
-    async def work(x: int) -> int:
-        calls.append(x)
+    async def work(n: int) -> Any:
+        calls.append(n)
         await asyncio.sleep(0.001)
+        return cs.Jump("done", "worked") if is_over else cs.Jump("again", n + 1)
+
+    @cs.task
+    async def held(x: str) -> str:
         return x
 
-    @cs.task
-    async def held(x: list[int]) -> int:
-        return len(x)
-
     async def main() -> None:
+        nonlocal is_over
         bus = MessageBus()
         connector = MqttConnector("127.0.0.1", broker.port)
         async with Engine(connector=connector, bus=bus) as engine:
             TelemetrySubscriber(bus, connector)
             assert (await asyncio.to_thread(invoke_cascade, "pause", "task:held", "--mqtt", where))[0] == 0
-            run = engine.start(held(work.map(x=range(300), concurrency=1)))
+            loop = work(0)
+            run = engine.start(held(cs.bind(loop, cs.select_jump({"again": loop, "done": None}))))
             await until(lambda: len(calls) > 20 and engine.limits())
             await asyncio.to_thread(broker.kill)
             await until(lambda: not connector._connected.is_set())
@@ -282,10 +285,10 @@ def test_a_run_goes_on_paused_and_is_steered_again_when_the_broker_was_killed_un
             assert [limit.scope for limit in engine.limits()] == ["task:held"]
             await asyncio.to_thread(broker.start)
             await connector._connected.wait()
-            await until(lambda: len(calls) == 300)
+            is_over = True
             assert len(engine._active) == 1
             assert (await asyncio.to_thread(invoke_cascade, "resume", "task:held", "--mqtt", where))[0] == 0
-            assert await run == 300
+            assert await run == "worked"
 
     in_loop(main)
 
