@@ -133,7 +133,7 @@ def test_a_server_that_is_away_costs_no_run(server: Any) -> None:
     target = double(50).with_cache(cs.cached(server.url))
     store, key = store_at(server.url), CacheKey("m:h", "d", dict)
     store.save(key, CacheEntry(1, 1.0, {}))
-    server.end(signal.SIGTERM)
+    server.end(signal.SIGINT)  # PostgreSQL waits for nobody then
     try:
         value, warnings = run(target)
         assert value["twice"] == 100

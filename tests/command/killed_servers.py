@@ -89,6 +89,13 @@ class Hunt:
         with (self.folder / "told").open("a") as told:
             self.servers.append(subprocess.Popen(command, cwd=self.folder, stderr=told))
 
+    def keep(self) -> None:
+        """Start those anew that have ended by themselves, as systemd does: they began while the database was away."""
+        alive = [each for each in self.servers if each.poll() is None]
+        ended, self.servers = len(self.servers) - len(alive), alive
+        for _ in range(ended):
+            self.start()
+
     def kill(self) -> None:
         server = self.servers.pop(self.draw.randrange(len(self.servers)))
         server.kill()
@@ -124,12 +131,14 @@ class Hunt:
                     database.end(signal.SIGQUIT)
                     database.start()
                     database = None
+                self.keep()
                 if {step for step, _ in self.log()} == {*STEPS}:  # they are at work
                     self.kill()
                     self.start()
             until = time.monotonic() + PATIENCE
             while any([await engine.runs(status=each) for each in ("Enqueued", "Running")]):
                 assert time.monotonic() < until, (self.folder / "told").read_text()
+                self.keep()
                 await asyncio.sleep(0.1)
             return self.judged(await engine.runs())
 

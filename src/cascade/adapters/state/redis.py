@@ -146,6 +146,8 @@ class RedisBackend:
         try:
             try:
                 client.ping()
+            except TypeError as error:
+                raise StateError(f"{without_passwords(self.url)} is no address of a store: {error}") from error
             except (self._redis.ConnectionError, self._redis.TimeoutError, self._redis.AuthenticationError) as error:
                 if self._was_there:
                     raise
