@@ -128,7 +128,7 @@ class Model:
         elif sends:
             box.sent.append(message)
         else:
-            box.got.setdefault(f"task {self.count}", []).append(outcome)
+            box.got.setdefault(f"task {message[1]}", []).append(outcome)
 
     async def drains(self, after: Any) -> None:
         """Take what is left in all of them, once all others have ended."""
