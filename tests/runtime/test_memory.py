@@ -5,6 +5,7 @@ import contextlib
 import gc
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -79,7 +80,10 @@ def test_values_of_earlier_entries_are_let_go(way: Way, body: Body) -> None:
 
     assert way.run(loop(step(0, feed()))) == "done"
     assert most[0] <= 10
-    gc.collect()
+    end = time.monotonic() + 10
+    while Token.alive and time.monotonic() < end:  # a thread may still be on its way out of its last call
+        gc.collect()
+        time.sleep(0.01)
     assert Token.alive == 0
 
 
@@ -148,7 +152,11 @@ def test_a_long_loop_takes_no_more_memory_than_a_short_one(way: Way, kind: str) 
         "nested": lambda: loop(step(0, loop(inner(0)))),
         "item": lambda: loop(awaiting.map(n=[0])),
     }
-    assert way.run(targets[kind]()) in ("done", ["done"])
+    for _ in range(3):  # a thread that others have left behind may allocate meanwhile; what stays does so each time
+        watch.blocks.clear()
+        assert way.run(targets[kind]()) in ("done", ["done"])
+        if watch.growth < (watch.last - watch.first) / 60:
+            break
     assert watch.growth < (watch.last - watch.first) / 60  # a block that stays at each entry would be 60 times that
 
 

@@ -436,16 +436,6 @@ class TestConfiguringOneNode:
         with pytest.raises(cs.ConstraintError, match="an amount is a number above zero"):
             inc(1).with_constraints(gpu=amount)
 
-    @pytest.mark.parametrize(
-        ("option", "named"),
-        [
-            (lambda: cs.run(cs.Param("x", default=1), state_backend="redis://"), "state_backend='redis://...'"),
-        ],
-    )
-    def test_what_is_not_built_is_refused_by_name(self, option: Callable[[], Any], named: str) -> None:
-        with pytest.raises(NotImplementedError, match=f"{named}.*not built yet"):
-            option()
-
     @pytest.mark.parametrize("name", ["ui", "watch", "StateBackend"])
     def test_a_name_whose_work_is_not_built_is_not_exported(self, name: str) -> None:
         assert name not in cs.__all__

@@ -37,6 +37,7 @@ class GraphForm:
         self.func = _no_function
         self.mode = "auto"
         self.is_async = False
+        self.resources = None
         self.shape = None
         self.reach: Any = None
         self._blueprint = blueprint

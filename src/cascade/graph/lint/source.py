@@ -94,6 +94,8 @@ class Source:
         if at.id in self.local_names():
             return ""
         base = self._outer(at.id)
+        if base is getattr(builtins, at.id, None):  # whatever stands there: some libraries replace print
+            return ".".join([at.id, *parts])
         if isinstance(base, ModuleType):
             return ".".join([base.__name__, *parts])
         module, name = getattr(base, "__module__", None), getattr(base, "__qualname__", None)

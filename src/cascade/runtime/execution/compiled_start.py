@@ -35,10 +35,10 @@ def start_compiled(
     Or again, if it was left with an `outcome` for no more than the event loop's turn. While it runs there is nothing
     else of it: what a loop has besides is made when it ends. The caller must hold all that is returned until then.
     """
-    if form.kept is None or not form.is_async or run.observed or not (run.compiles_loops and run.direct and run.inline):
+    if not _may_begin(run, form):
         return None
     activation, number = frame.activation, frame.block.source(i)
-    shape = None if form.names or "compiled starts" in off else leaf_shape(activation.blueprint, number)
+    shape = leaf_shape(activation.blueprint, number)
     profile: TransitionProfile | None = None if shape is None else kept(form, shape)
     known = None if profile is None else _linked(run, profile, outcome)
     if known is None:
@@ -50,6 +50,13 @@ def start_compiled(
     for _, at in hot.loop.constants:
         values.append(given[at])
     return _begun(run, known, count, values)
+
+
+def _may_begin(run: RunState, form: CallForm) -> bool:
+    """Say whether loops of a coroutine function may begin as emitted code at all."""
+    if form.kept is None or not form.is_async or form.names or run.observed:
+        return False
+    return run.compiles_loops and run.direct and run.inline and "compiled starts" not in off
 
 
 def _linked(run: RunState, profile: TransitionProfile, outcome: Any) -> Known | None:
@@ -120,9 +127,7 @@ def _taken_over(follower: Any, known: Known, template: list[Any], outcome: Any, 
 def items_begin(state: MapState) -> TransitionProfile | None:
     """Return what is known of the loops that the items of a map are, if they may begin as emitted code."""
     run, form = state.run, state.form
-    if state.gate is None or form.kept is None or not form.is_async or form.names or form.task.needs or run.observed:
-        return None
-    if not (run.compiles_loops and run.direct and run.inline) or "compiled starts" in off or run.governs(form):
+    if state.gate is None or form.task.needs or not _may_begin(run, form) or run.governs(form):
         return None
     frame = state.frame
     shape = item_shape(frame.activation.blueprint, frame.block.source(state.i))

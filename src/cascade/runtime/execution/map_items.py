@@ -187,6 +187,7 @@ async def perform(state: MapState, index: int, values: tuple[Any, ...], started:
     except NodeFailure as failure:
         value = state.failure(index, values, failure)
     _end(state, index, call, value)
+    value = None  # what failed keeps this frame
 
 
 @readable(
@@ -224,6 +225,7 @@ async def perform_loop(state: MapState, index: int, values: tuple[Any, ...], pro
     except NodeFailure as other:
         value = state.failure(index, values, other)
     _end(state, index, call, value)
+    value = None  # what failed keeps this frame
 
 
 def _end(state: MapState, index: int, call: Call, value: Any) -> None:
