@@ -12,6 +12,7 @@ from pathlib import Path
 from observatory import readme
 from observatory.benchmarks import (
     channels,
+    clusters,
     contention,
     graphs,
     latency,
@@ -52,6 +53,7 @@ IN_ORDER = (
     streams,
     channels,
     virtual,
+    clusters,
     contention,
     policies,
     prices,

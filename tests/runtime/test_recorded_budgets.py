@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def go_on(target: Any, store: str | None, tier: Tier = "auto", durability: Any =
 
 def accounts(store: str) -> int:
     """Return how many records there are of what agents have spent."""
-    with sqlite3.connect(store) as db:
+    with closing(sqlite3.connect(store)) as db:
         return int(db.execute("SELECT count(*) FROM steps WHERE kind = 'accounted'").fetchone()[0])
 
 

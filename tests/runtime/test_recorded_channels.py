@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def go_on(target: Any, store: str, durability: Any = "group") -> Any:
 
 def kinds(store: str) -> list[tuple[str, str]]:
     """Return the keys and the kinds of what is kept of messages."""
-    with sqlite3.connect(store) as db:
+    with closing(sqlite3.connect(store)) as db:
         return db.execute("SELECT key, kind FROM steps WHERE task_id = '' AND key NOT IN ('=', '+')").fetchall()
 
 

@@ -193,7 +193,7 @@ class _Writer:
         gate = self.graph.gates.get(i)
         if gate is None:
             return pieces
-        for name in ("retry", "timeout", "heartbeat", "constraints", "max_iterations"):
+        for name in ("retry", "timeout", "heartbeat", "budget", "constraints", "max_iterations"):
             value = getattr(gate.terms, name)
             if value is not None:
                 pieces = [f"({name.replace('_', '-')} {atom(value)} ", *pieces, ")"]

@@ -39,6 +39,11 @@ def made(**options: str) -> Server:
     return server
 
 
+def version_of(server: Server) -> tuple[int, ...]:
+    with redis.Redis(port=server.port) as client:
+        return tuple(map(int, client.info("server")["redis_version"].split(".")[:2]))
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     started = made()
@@ -109,7 +114,7 @@ class TestWhatIsRefusedAtTheStart:
     def test_they_are_named(self, options: dict[str, str], durability: str, why: str) -> None:
         server = made(**options)
         try:
-            version = tuple(map(int, redis.Redis(port=server.port).info("server")["redis_version"].split(".")[:2]))
+            version = version_of(server)
             if durability == "each" and version >= (7, 2):
                 pytest.skip("this server has WAITAOF")
             with pytest.raises(StateError, match=why):
@@ -132,7 +137,7 @@ class TestWhatIsRefusedAtTheStart:
                 return await engine.run(cs.wait(0), run_id="each", durability="each")
 
         try:
-            if tuple(map(int, redis.Redis(port=server.port).info("server")["redis_version"].split(".")[:2])) >= (7, 2):
+            if version_of(server) >= (7, 2):
                 pytest.skip("this server has WAITAOF")
             with pytest.raises(StateError, match="does not wait for its disk"):
                 asyncio.run(go())
