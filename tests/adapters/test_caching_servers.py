@@ -40,6 +40,29 @@ def double(x: int) -> dict[str, Any]:
     return {"twice": 2 * x, "pair": (x, {x})}
 
 
+class Closed:
+    """A store that counts how often it was closed."""
+
+    count = 0
+
+    def close(self) -> None:
+        self.count += 1
+
+
+def test_an_engine_closes_the_stores_that_it_has_made() -> None:
+    import asyncio
+
+    async def main() -> None:
+        async with cs.Engine() as engine:
+            engine.caches._stores["somewhere"] = made
+        async with cs.Engine():  # which has none
+            pass
+
+    made = Closed()
+    asyncio.run(main())
+    assert made.count == 1
+
+
 @cs.task
 def plain(x: int) -> Any:
     calls.append(x)

@@ -19,6 +19,8 @@ __all__ = ["watch"]
 
 EVERY = 0.25
 """Seconds between two looks."""
+LAST = 5.0
+"""So many seconds the end of a run that is gone may take to come."""
 LINE_EVERY = 2.0
 """Seconds between two lines, where there is no live display."""
 AGAIN = 0.5
@@ -67,7 +69,11 @@ def _watch(each: Going, run: dict[str, Any], as_json: bool) -> None:
                     end = waiting.answer(EVERY)
                     break
                 except TimeoutError:
-                    told = each.asker.ask("status", run=run["id"])
+                    try:
+                        told = each.asker.ask("status", run=run["id"])
+                    except CascadeError:  # it has ended in between, and how is on its way
+                        end = waiting.answer(LAST)
+                        break
                     display.show(_looked(told["runs"][0], told, progress))
     except (CascadeError, OSError):  # it has ended, or its process has
         pass

@@ -35,6 +35,7 @@ class Shutdown:
     recorder: Any
     page: Any
     steering: Any
+    caches: Any
 
     def __init__(self) -> None:
         self._active: dict[str, RunScope] = {}
@@ -161,6 +162,8 @@ class Shutdown:
                     await close()
                 except Exception as other:
                     failure = failure or other
+        if "caches" in self.__dict__:  # some call has asked for them
+            self.caches.close()
         if self.recorder is not None:
             await self.recorder.writer.aclose()
         if cancel is not None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from cascade.errors import CacheError
@@ -77,6 +78,14 @@ class Caches:
 
             found = self._stores[given] = MemoryStore() if given is None else store_at(given)
         return found
+
+    def close(self) -> None:
+        """Let go of what the stores made here hold open; each opens it anew if it is asked again."""
+        for store in self._stores.values():
+            close = getattr(store, "close", None)
+            if close is not None:
+                with suppress(Exception):  # a server that is away
+                    close()
 
     def at_hand(self, task: Any, policy: Cached, args: Any, kwargs: dict[str, Any]) -> Any:
         """Return what is kept for a call, or PENDING if that is not known at once."""
