@@ -29,7 +29,7 @@ class RayExecutor(ClusterExecutor):
     there is a worker for it.
 
     Args:
-        address: of a cluster, as `"auto"`, `"10.0.0.1:6379"` or `"ray://10.0.0.1:10001"`. By default the Ray that this
+        address: of a cluster, as `"auto"` or `"10.0.0.1:6379"`, from a machine of it. By default the Ray that this
             process is connected to already (`ray.init`), or else workers on this machine, which end with the engine.
         batch_seconds: short calls of one function go in batches that take about so long; 0: each goes alone.
     """
